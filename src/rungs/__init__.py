@@ -1,0 +1,22 @@
+"""rungs: climb from a baseline to an image classifier that you can trust, one measured change at a time.
+
+Importing this package costs nothing: `train` and `load` bring in torch when they are first used.
+
+    from rungs import train, load
+    record = train("digits-quick", folder="runs/first")
+    print(load("runs/first").predict(["photo.png"]))
+"""
+
+from typing import Any
+
+__version__ = "0.1.0"
+__all__ = ["__version__", "load", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the two doors of the Python API on first use."""
+    if name in ("train", "load"):
+        from rungs import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module 'rungs' has no attribute {name!r}")

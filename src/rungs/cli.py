@@ -1,0 +1,233 @@
+"""The command line: flags, and handlers that hand over. Heavy imports stay inside the handlers."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Literal, NoReturn
+
+import tyro
+from tyro.conf import Positional, UseAppendAction, arg
+
+from rungs.errors import UserError
+
+Override = Annotated[tuple[str, ...], arg(name="set", metavar="FIELD=VALUE")]
+Part = Literal["train", "validation", "test", "all"]
+Pixels = int | None
+Classes = int | None
+Family = Literal["all", "recipes", "models", "data", "augments"]
+
+
+def train(
+    recipe: Positional[str],
+    /,
+    data: str | None = None,
+    out: Path | None = None,
+    seed: int | None = None,
+    overrides: Override = (),
+    resume: bool = False,
+    skip_unreadable: bool = False,
+    tensorboard: bool = False,
+    quiet: bool = False,
+) -> None:
+    """Train a recipe; leaves a run folder with weights, record and report.
+
+    Args:
+        recipe: Name (see rungs list) or path of a TOML file.
+        data: Source of images: cifar10[:PATH], cifar100, digits, folder:PATH, parquet:PATH, hub:OWNER/NAME.
+        out: Run folder (default: runs/NAME-DIGEST).
+        seed: Seed of split, weights, order and augmentation.
+        overrides: Change a field of the recipe, e.g. --set optim.lr=0.05 (repeatable).
+        resume: Go on where the run in the folder stopped.
+        skip_unreadable: Leave unreadable files out instead of stopping; the record names them.
+        tensorboard: Also write events for TensorBoard.
+        quiet: Show errors and nothing else.
+    """
+    from rungs import api, commands
+    from rungs.training.screen import pick_screen
+
+    chosen = api.choose(recipe, overrides, data=data, seed=seed)
+    folder = out or api.default_folder(chosen, resume=resume)
+    record = api.train(
+        chosen,
+        folder=folder,
+        resume=resume,
+        skip_unreadable=skip_unreadable,
+        tensorboard=tensorboard,
+        screen=pick_screen(quiet=quiet),
+    )
+    commands.finish(record, folder, quiet=quiet)
+
+
+def evaluate(
+    run: Positional[Path],
+    /,
+    data: str | None = None,
+    part: Part | None = None,
+    skip_unreadable: bool = False,
+    json: bool = False,
+) -> None:
+    """Score a run's weights on any set with the same classes.
+
+    Args:
+        run: Run folder or weights.safetensors.
+        data: Source of images (default: the recipe's own).
+        part: Part of the source (default: test where there is one, else all).
+        skip_unreadable: Leave unreadable files out instead of stopping.
+        json: Print the whole result as JSON.
+    """
+    from rungs import api, commands
+    from rungs.ship.evaluate import evaluate as score
+
+    net = api.load(run)
+    result = score(net.weights, data, part, skip_unreadable=skip_unreadable)
+    commands.evaluation(result, net.classes, as_json=json)
+
+
+def predict(
+    run: Positional[Path], files: Positional[tuple[Path, ...]], /, json: bool = False, csv: bool = False
+) -> None:
+    """Print label and probability for image files.
+
+    Args:
+        run: Run folder or weights.safetensors.
+        files: Images (JPEG, PNG, WebP, GIF, BMP).
+        json: Print JSON with all probabilities.
+        csv: Print CSV with all probabilities.
+    """
+    from rungs import api, commands
+
+    if json and csv:
+        raise UserError("two forms asked for", where="--json --csv", do="give one of them")
+    commands.predictions(api.load(run), files, "json" if json else "csv" if csv else "table")
+
+
+def report(run: Positional[Path], /) -> None:
+    """Rebuild report.html and the figures of a run from its record alone.
+
+    Args:
+        run: Run folder.
+    """
+    from rungs.diagnose import examine
+    from rungs.report import html
+    from rungs.rundir import RunDir
+
+    record = RunDir(run).read_record()
+    print(html.write(record, examine(record), RunDir(run)))
+
+
+def data(source: Positional[str], /, image_size: Pixels = None, sheet: Path | None = None) -> None:
+    """Say what is in a source of images, and which files are unreadable, empty, duplicate or doubtful.
+
+    Args:
+        source: cifar10[:PATH], cifar100, digits, folder:PATH, parquet:PATH, hub:OWNER/NAME.
+        image_size: Decode to this many pixels (default: the source's own size, else 64).
+        sheet: Where to write the contact sheet (default: out/contact-NAME.png).
+    """
+    from rungs import commands
+
+    commands.contents(source, image_size, sheet)
+
+
+def list_(family: Positional[Family] = "all", /) -> None:
+    """List recipes, models, data sources and augmentations.
+
+    Args:
+        family: Only this family.
+    """
+    from rungs import commands
+
+    commands.families(family)
+
+
+def show_(
+    recipe: Positional[str],
+    /,
+    data: str | None = None,
+    overrides: Override = (),
+    image_size: Pixels = None,
+    classes: Classes = None,
+    out: Path = Path("out"),
+    augment: bool = False,
+) -> None:
+    """Show a recipe: resolved, its layers as table and drawing, its augmentations as pictures.
+
+    Args:
+        recipe: Name or path.
+        data: Another source of images.
+        overrides: Change a field, e.g. --set model.stem=imagenet (repeatable).
+        image_size: Pixels to draw the net for (default: the recipe's, else the source's where that is known, else 64).
+        classes: Classes to draw the net for (default: the source's where that is known, else 10).
+        out: Folder for the pictures.
+        augment: Also write a contact sheet of augmented images (loads the data).
+    """
+    from rungs import api, commands
+
+    chosen = api.choose(recipe, overrides, data=data)
+    commands.show(chosen, image_size, classes, out)
+    if augment:
+        commands.show_augmented(chosen, out)
+
+
+def doctor() -> None:
+    """Say what this machine offers: device, precision, cores, versions, and where data is found."""
+    from rungs import commands
+
+    commands.doctor()
+
+
+COMMANDS: dict[str, Callable[..., None]] = {
+    "train": train,
+    "evaluate": evaluate,
+    "predict": predict,
+    "report": report,
+    "data": data,
+    "list": list_,
+    "show": show_,
+    "doctor": doctor,
+}
+
+
+def main() -> None:
+    """Run the command line; exit 2 on bad input, 130 or 143 on a signal, 1 on a training that diverged."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that knows only ASCII
+    try:
+        tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="rungs", description=DESCRIPTION, config=(UseAppendAction,))
+    except UserError as error:
+        _fail(str(error))
+    except KeyboardInterrupt as interrupt:
+        signum = getattr(interrupt, "signum", None)
+        kept = "; what is done is kept: go on with the same command and --resume" if signum else ""
+        _say(f"{str(interrupt) or 'interrupted'}{kept}")
+        sys.exit(128 + (signum or signal.SIGINT))
+    except OSError as error:
+        if error.errno == errno.EPIPE:
+            sys.exit(0)
+        if error.errno != errno.ENOSPC and error.filename is None:
+            raise
+        _fail(f"{error.filename or 'output'}: {error.strerror}\n  -> make room or rights, or choose another place")
+
+
+def _fail(message: str) -> NoReturn:
+    from rich.markup import escape
+
+    _say(f"[bold red]error[/] {escape(message)}")
+    sys.exit(2)
+
+
+def _say(markup: str) -> None:
+    """Print on standard error, of several ranks only the first."""
+    from rich.console import Console
+
+    if os.environ.get("RANK", "0") == "0":
+        Console(stderr=True, soft_wrap=True, highlight=False, emoji=False).print(markup)
+
+
+DESCRIPTION = "Climb from a baseline to an image classifier that you can trust, one measured change at a time."

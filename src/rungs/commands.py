@@ -1,0 +1,275 @@
+"""What the commands print and write beyond the engine's work; the roof's second half, so that `cli` stays flags."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec.structs import replace
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from rungs import recipe as recipes
+from rungs.errors import UserError
+from rungs.records import EvalResult, RunRecord, to_json
+from rungs.rundir import RunDir, write_whole
+from rungs.specs import AnyAugment, AnyModel, Recipe, alternatives, name_of
+
+if TYPE_CHECKING:
+    from rungs.ship.predict import Classifier
+
+
+class Output(Console):
+    """Standard output; a reader that has seen enough (`| head`) ends the program quietly."""
+
+    def on_broken_pipe(self) -> None:
+        """Leave as a program does whose reader is gone."""
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+out = Output(highlight=False, emoji=False, width=None if sys.stdout.isatty() else 120)
+CANONICAL = {
+    True: "the canonical set, to the byte",
+    False: "NOT the canonical set: its content differs from what was published",
+    None: "no canonical set is known to compare it with",
+}
+KNOWN = {"cifar10": (32, 10), "cifar100": (32, 100), "digits": (8, 10)}
+"""Pixels and classes of the sources that are always the same."""
+EXTRAS = {"hub": "datasets", "track": "tensorboard"}
+
+
+def finish(record: RunRecord, folder: Path, *, quiet: bool) -> None:
+    """Print the verdict of a run and where its report lies; exit 1 when training diverged."""
+    from rungs.report import tables
+
+    if not quiet and int(os.environ.get("RANK", 0)) == 0:
+        out.print(tables.summary(record))
+        out.print(f"report: {RunDir(folder).report}", soft_wrap=True)
+    if record.status == "diverged":
+        sys.exit(1)
+
+
+def evaluation(result: EvalResult, classes: Sequence[str], *, as_json: bool) -> None:
+    """Print the score of a net on a set."""
+    from rungs.report import tables
+
+    if as_json:
+        sys.stdout.buffer.write(to_json(result))
+    else:
+        low, high = result.accuracy_interval
+        accuracy = f"accuracy {result.accuracy:.2%} (95 % interval {low:.2%} to {high:.2%})"
+        out.print(f"{accuracy}, loss {result.loss:.4f}, n = {result.n:,}", soft_wrap=True)
+        out.print(tables.per_class(result, classes))
+
+
+def predictions(classifier: Classifier, files: Sequence[Path], form: str) -> None:
+    """Print what the net says of each file.
+
+    Raises:
+        UserError: After printing, when a file was no readable image.
+    """
+    if not files:
+        raise UserError("no files given", do="rungs predict RUN photo.jpg …")
+    found = classifier.predict(files)
+    if form == "json":
+        sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n")
+    elif form == "csv":
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(["path", "label", "probability", *classifier.classes, "error"])
+        for p in found:
+            values = [] if p.probabilities is None else [f"{v:.6g}" for v in p.probabilities.values()]
+            row = [p.path, p.label, p.probability and f"{p.probability:.6g}", *values]
+            writer.writerow([*row, *[""] * (len(classifier.classes) + 3 - len(row)), p.error])
+    else:
+        table = Table("file", "label", "probability", box=None)
+        for p in found:
+            if p.label is None or p.probability is None:
+                table.add_row(escape(p.path), "[red]unreadable[/]", "")
+            else:
+                table.add_row(escape(p.path), escape(p.label), f"{p.probability:.1%}")
+        out.print(table)
+    bad = [f"{p.path}: {p.error}" for p in found if p.error]
+    if bad:
+        do = "give image files (JPEG, PNG, WebP, GIF, BMP)"
+        raise UserError("not readable as an image:\n  " + "\n  ".join(bad), do=do)
+
+
+def contents(name: str, image_size: int | None, sheet: Path | None) -> None:
+    """Print what is in a source, and each file with a problem; write a contact sheet."""
+    from rungs import data
+    from rungs.data import inspect
+
+    if image_size is not None:
+        require_between(image_size, 8, 1024, "--image-size")
+    source = data.load(name, image_size)
+    found = inspect.contents(source)
+    out.print(f"[bold]{escape(found.name)}[/], found in {escape(found.origin)}", soft_wrap=True)
+    out.print(CANONICAL[found.canonical])
+    if found.extent is not None:
+        smallest, largest = (f"{width} x {height}" for width, height in found.extent)
+        out.print(f"pictures of {smallest} pixels" + (f" to {largest}" if largest != smallest else ""))
+    out.print(f"decoded to {found.image_size} x {found.image_size} pixels, {len(found.classes)} classes")
+    table = Table("class", box=None)
+    for part in found.parts:
+        table.add_column(part, justify="right")
+    for k, label in enumerate(found.classes):
+        table.add_row(escape(label), *(f"{part.counts[k]:,}" for part in found.parts.values()))
+    table.add_row("[bold]all[/]", *(f"[bold]{part.n:,}[/]" for part in found.parts.values()))
+    out.print(table)
+    for part, contained in found.parts.items():
+        out.print(f"hash of {part}: {contained.hash}", soft_wrap=True)
+    for problem in found.problems:
+        out.print(f"[yellow]{problem.kind}[/] {escape(problem.path)}: {escape(problem.reason)}", soft_wrap=True)
+    out.print(f"{len(found.problems) or 'no'} unreadable, empty, duplicate or doubtful files")
+    kind, _, place = found.name.partition(":")
+    path = sheet or Path("out") / f"contact-{Path(place).stem or kind}.png"
+    train = source.train
+    write_whole(path, inspect.contact_sheet(train.images.numpy(), train.labels.numpy(), train.classes))
+    out.print(f"contact sheet: {path}", soft_wrap=True)
+
+
+def show(recipe: Recipe, image_size: int | None, classes: int | None, folder: Path) -> None:
+    """Print a recipe with every default, and its layers; write the drawing of the layers as SVG and PNG."""
+    from rungs.models import build_model
+    from rungs.models.describe import describe
+    from rungs.report import drawing, figures, tables
+    from rungs.training.device import pick_device, pick_precision
+
+    known_size, known_classes = KNOWN.get(recipe.data.source.partition(":")[0], (64, 10))
+    size = next(pixels for pixels in (image_size, recipe.data.image_size, known_size) if pixels is not None)
+    classes = known_classes if classes is None else classes
+    require_between(size, 8, 1024, "--image-size")
+    require_between(classes, 2, 100_000, "--classes")
+    precision, _ = pick_precision(recipe.training.precision, pick_device())
+    recipe = replace(
+        recipe,
+        data=replace(recipe.data, image_size=size),
+        training=replace(recipe.training, precision=precision),
+    )
+    model = describe(build_model(recipe.model, image_size=size, classes=classes), name_of(recipe.model), size)
+    out.print(recipes.to_toml(recipe), markup=False, soft_wrap=True)
+    out.print(f"for images of {size} x {size} pixels and {classes} classes:")
+    out.print(tables.layers(model))
+    stem = folder / f"{recipe.name}-layers"
+    figures.save(drawing.layers(model, size), stem)
+    out.print(f"drawing: {stem}.svg and {stem}.png", soft_wrap=True)
+
+
+def require_between(value: int, low: int, high: int, flag: str) -> None:
+    """Check a number that the user gave.
+
+    Raises:
+        UserError: It is not from `low` to `high`.
+    """
+    if not low <= value <= high:
+        raise UserError(f"{value} is not from {low} to {high}", where=flag, do="give a number between these")
+
+
+def show_augmented(recipe: Recipe, folder: Path) -> None:
+    """Write a contact sheet: each row an image as it is, then as training sees it in a few epochs."""
+    import torch
+
+    from rungs.augment import Draw
+    from rungs.data.inspect import contact_sheet
+    from rungs.training.feed import generator, prepare
+    from rungs.training.setup import gather
+
+    recipe, material = gather(recipe, skip_unreadable=True)
+    part = material.parts.train
+    rows = [int((part.labels == k).nonzero()[0, 0]) for k in range(min(len(part.classes), 10))]
+    index = torch.tensor(rows)
+    shown = [part.at(index)]
+    for epoch in range(9):
+        draw = Draw(generator(index.device, recipe.seed, "augment", epoch, 0), epoch, index, len(part.classes))
+        x, _ = prepare(part.at(index), part.labels[index], recipe.augment.train, draw)
+        shown.append((x * 255).round().clamp(0, 255).to(torch.uint8))
+    labels = torch.arange(len(rows)).repeat_interleave(len(shown))
+    path = folder / f"{recipe.name}-augmented.png"
+    pictures = torch.stack(shown, 1).flatten(0, 1)  # (rows * 10, 3, H, W)
+    names = [part.classes[int(part.labels[i])] for i in rows]
+    write_whole(path, contact_sheet(pictures.numpy(), labels.numpy(), names, counted=False))
+    out.print(f"augmented images (first column: as they are): {path}", soft_wrap=True)
+
+
+def doctor() -> None:
+    """Print what this machine offers and where data is found."""
+    from rungs.data import cifar10
+    from rungs.data.cache import cache_dir
+    from rungs.training.device import World, environment, pick_device, pick_precision
+
+    device = pick_device()
+    precision, reason = pick_precision("auto", device)
+    found = environment(World(0, 1, device), precision, reason)
+    table = Table(box=None, show_header=False)
+    for name, value in (
+        ("device", f"{device.type}: {found.device}"),
+        ("cores", str(found.cores)),
+        ("precision", f"{found.precision} ({found.precision_reason})"),
+        ("rungs", found.rungs + (f" at commit {found.commit}" if found.commit else "")),
+        ("python", found.python),
+        ("torch", found.torch),
+        ("platform", found.platform),
+        ("RUNGS_DATA", os.environ.get("RUNGS_DATA") or "not set"),
+        ("cache", str(cache_dir())),
+        *((name, cifar10.whereabouts(name)) for name in ("cifar10", "cifar100")),
+        ("digits", "embedded in scikit-learn"),
+        *((f"extra {extra}", _installed(module)) for extra, module in EXTRAS.items()),
+    ):
+        table.add_row(f"[bold]{name}[/]", escape(value))
+    out.print(table)
+
+
+def _installed(module: str) -> str:
+    return "installed" if importlib.util.find_spec(module) else "not installed"
+
+
+def families(family: str) -> None:
+    """Print the names of recipes, models, data sources and augmentations, each with a sentence."""
+    tables: dict[str, Callable[[], Sequence[Sequence[str]]]] = {
+        "recipes": _recipe_rows,
+        "models": _model_rows,
+        "data": _data_rows,
+        "augments": _augment_rows,
+    }
+    for name, rows in tables.items():
+        if family in (name, "all"):
+            table = Table(title=name, title_justify="left", title_style="bold", box=None, show_header=False)
+            for row in rows():
+                table.add_row(*(escape(cell) for cell in row))
+            out.print(table)
+            out.print()
+
+
+def _recipe_rows() -> list[tuple[str, str]]:
+    return [(name, recipes.load(name).about) for name in recipes.shipped()]
+
+
+def _model_rows() -> list[tuple[str, str]]:
+    return [(tag, _first_line(kind)) for tag, kind in alternatives(AnyModel).items()]
+
+
+def _augment_rows() -> list[tuple[str, str, str]]:
+    rows = []
+    for tag, kind in alternatives(AnyAugment).items():
+        fields = ", ".join(f"{k}={v!r}" for k, v in msgspec.structs.asdict(kind()).items())
+        rows.append((tag, _first_line(kind), fields))
+    return rows
+
+
+def _data_rows() -> list[tuple[str, str]]:
+    from rungs.data import DATASETS
+
+    return [(name, (load.__doc__ or "").strip().partition("\n")[0]) for name, load in DATASETS.items()]
+
+
+def _first_line(kind: type) -> str:
+    return (kind.__doc__ or "").strip().partition("\n")[0]

@@ -1,0 +1,101 @@
+"""Data sources: every name that `--data` knows, and the one function that opens them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeAlias
+
+from rungs.errors import UserError, did_you_mean
+
+if TYPE_CHECKING:
+    from rungs.data.imageset import Source
+
+Loader: TypeAlias = "Callable[[str | None, int | None], Source]"
+"""What is after the colon (or None) and the image size in pixels (or None: the source's own) -> a source."""
+
+
+def _cifar10(argument: str | None, image_size: int | None) -> Source:
+    """CIFAR-10, found here or downloaded; cifar10:PATH to say where."""
+    from rungs.data.cifar10 import load_cifar10
+
+    return load_cifar10(argument, image_size)
+
+
+def _cifar100(argument: str | None, image_size: int | None) -> Source:
+    """CIFAR-100 with its fine classes; cifar100:PATH to say where."""
+    from rungs.data.cifar10 import load_cifar100
+
+    return load_cifar100(argument, image_size)
+
+
+def _digits(argument: str | None, image_size: int | None) -> Source:
+    """The 8x8 digits embedded in scikit-learn."""
+    from rungs.data import digits
+
+    return digits.load(argument, image_size)
+
+
+def _folder(argument: str | None, image_size: int | None) -> Source:
+    """folder:PATH, a folder or zip with a folder per class, with or without train/val/test above."""
+    from rungs.data import folder
+
+    return folder.load(argument, image_size)
+
+
+def _parquet(argument: str | None, image_size: int | None) -> Source:
+    """parquet:PATH, files in the Hugging Face Hub's layout: image bytes and label."""
+    from rungs.data import parquet
+
+    return parquet.load(argument, image_size)
+
+
+def _hub(argument: str | None, image_size: int | None) -> Source:
+    """hub:OWNER/NAME, a data set of the Hugging Face Hub (extra: hub)."""
+    from rungs.data import hub
+
+    return hub.load(argument, image_size)
+
+
+DATASETS: dict[str, Loader] = {
+    "cifar10": _cifar10,  # cifar10 or cifar10:PATH
+    "cifar100": _cifar100,  # cifar100 or cifar100:PATH
+    "digits": _digits,
+    "folder": _folder,  # folder:PATH
+    "parquet": _parquet,  # parquet:PATH
+    "hub": _hub,  # hub:OWNER/NAME
+}
+
+
+GRAMMAR = {
+    "cifar10": "cifar10:PATH, or cifar10 alone",
+    "cifar100": "cifar100:PATH, or cifar100 alone",
+    "digits": "digits alone",
+    "folder": "folder:PATH",
+    "parquet": "parquet:PATH",
+    "hub": "hub:OWNER/NAME",
+}
+"""How each source is written."""
+
+
+def load(source: str, image_size: int | None = None) -> Source:
+    """Open a data source.
+
+    Args:
+        source: "NAME" or "NAME:ARGUMENT", NAME one of `DATASETS`.
+        image_size: Height and width in pixels that all images get; None keeps the source's own.
+
+    Raises:
+        UserError: An unknown name, nothing after the colon, or what the source itself finds wrong.
+    """
+    name, colon, argument = source.partition(":")
+    if name not in DATASETS:
+        do = did_you_mean(name, list(DATASETS))
+        if os.path.exists(source):  # noqa: PTH110 (`Path.exists` raises on names that no system takes)
+            do = (
+                f"a path needs its kind in front: folder:{source} for a folder of images, cifar10:{source} for CIFAR-10"
+            )
+        raise UserError(f"no data source {name!r}", where=source, do=do)
+    if colon and not argument:
+        raise UserError("nothing after the colon", where=source, do=f"give {GRAMMAR[name]}")
+    return DATASETS[name](argument or None, image_size)

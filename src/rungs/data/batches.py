@@ -1,0 +1,60 @@
+"""From a set on its device to batches: a permutation from (seed, epoch), this rank's share, uint8 (B, 3, H, W)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rungs.data.imageset import ImageSet
+from rungs.seeds import derive
+
+
+def order(n: int, seed: int, epoch: int) -> Tensor:
+    """Return the permutation int64 (n,) of an epoch; the same on every rank."""
+    return torch.from_numpy(np.random.default_rng(derive(seed, "order", epoch)).permutation(n))
+
+
+def spans(n: int, batch_size: int, ranks: int = 1) -> list[tuple[int, int]]:
+    """Cut n images into batches (start, stop), every image in exactly one.
+
+    A last batch of fewer than two images a rank joins the one before it, because BatchNorm needs two.
+    """
+    starts = list(range(0, n, batch_size))
+    if len(starts) > 1 and n - starts[-1] < 2 * ranks:
+        del starts[-1]
+    return list(zip(starts, [*starts[1:], n], strict=True))
+
+
+def share(start: int, stop: int, rank: int, ranks: int) -> tuple[int, int]:
+    """Return the part of a span that a rank takes; the parts differ by at most one image."""
+    size = stop - start
+    return start + size * rank // ranks, start + size * (rank + 1) // ranks
+
+
+def batches(
+    part: ImageSet, index: Tensor, batch_size: int, *, rank: int = 0, ranks: int = 1
+) -> Iterator[tuple[Tensor, Tensor, Tensor, int]]:
+    """Yield this rank's share of each batch.
+
+    Args:
+        part: The images, on any device or mapped from a file.
+        index: int64 (n,), those to visit, in order, on the same device.
+        batch_size: Images a batch, of all ranks together.
+        rank: This rank.
+        ranks: How many there are.
+
+    Yields:
+        images uint8 (b, 3, H, W), labels int64 (b,), their positions int64 (b,), the batch's size over all ranks.
+    """
+    for start, stop in spans(len(index), batch_size, ranks):
+        first, last = share(start, stop, rank, ranks)
+        chosen = index[first:last]
+        yield part.at(chosen), part.labels.index_select(0, chosen), chosen, stop - start
+
+
+def to_float(images: Tensor) -> Tensor:
+    """Turn uint8 (B, 3, H, W) into float32 in [0, 1], channels last in memory, as convolutions like it."""
+    return images.contiguous(memory_format=torch.channels_last).to(torch.float32).div_(255)

@@ -1,0 +1,161 @@
+"""Where things that can be made again are kept, and the entries of decoded images in it.
+
+    decoded/listings/KEY      the content key that belongs to a listing of files (names, sizes, times)
+    decoded/CONTENT/          one set of decoded images:
+        images.u8             uint8 (N, 3, S, S), raw: train, then validation, then test
+        entry.json            the `Entry`: labels, names, classes, problems
+
+An entry is written under another name and renamed, by one process at a time, so it is there whole or not at all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import torch
+from filelock import FileLock, Timeout
+
+from rungs.data.paths import user_path
+from rungs.errors import UserError
+from rungs.records import Problem, Record
+from rungs.rundir import write_whole
+
+
+def cache_dir() -> Path:
+    """Return the folder for what can be made again, `$XDG_CACHE_HOME/rungs` or `~/.cache/rungs`; it need not exist."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or user_path("~/.cache", "XDG_CACHE_HOME is not set")) / "rungs"
+
+
+class PartEntry(Record, frozen=True):
+    """One part of an entry: n images."""
+
+    hash: str  # of `rungs.data.imageset.content_hash`
+    labels: tuple[int, ...]  # (n,)
+    names: tuple[str, ...]  # (n,)
+
+
+class Entry(Record, frozen=True):
+    """What is known of a set of decoded images beside their pixels."""
+
+    image_size: int
+    classes: tuple[str, ...]
+    parts: dict[str, PartEntry]  # "train", "validation", "test", in that order
+    problems: tuple[Problem, ...]
+    extent: tuple[tuple[int, int], tuple[int, int]] | None  # smallest and largest (width, height) as stored
+
+
+def entry_of_listing(listing_key: str) -> tuple[Entry, torch.Tensor] | None:
+    """Return the entry that was made for a listing, and its images; None where there is none that is whole."""
+    try:
+        content_key = (_decoded() / "listings" / listing_key).read_text(encoding="ascii")
+    except (OSError, ValueError):
+        return None
+    return entry_of_content(content_key) if re.fullmatch("[0-9a-f]{64}", content_key) else None
+
+
+def entry_of_content(content_key: str) -> tuple[Entry, torch.Tensor] | None:
+    """Return an entry and its images, uint8 (N, 3, S, S), mapped; None where there is none that is whole."""
+    folder = _decoded() / content_key
+    try:
+        entry = msgspec.json.decode((folder / "entry.json").read_bytes(), type=Entry)
+        n = sum(len(part.labels) for part in entry.parts.values())
+        images = map_images(folder / "images.u8", n, entry.image_size)
+    except (OSError, msgspec.MsgspecError):
+        return None
+    return None if images is None else (entry, images)
+
+
+def map_images(path: Path, n: int, image_size: int) -> torch.Tensor | None:
+    """Map a file as uint8 (n, 3, S, S); None where it has another size.
+
+    A private mapping without reserved memory: it may be larger than memory, and what is written to it stays out of
+    the file.
+    """
+    shape = (n, 3, image_size, image_size)
+    with path.open("rb") as file:
+        if os.fstat(file.fileno()).st_size != n * 3 * image_size**2:
+            return None
+        if n == 0:
+            return torch.empty(shape, dtype=torch.uint8)
+        no_reserve = 0x4000 if sys.platform == "linux" else 0  # MAP_NORESERVE, which `mmap` names since Python 3.13
+        mapped = mmap.mmap(file.fileno(), 0, mmap.MAP_PRIVATE | no_reserve, mmap.PROT_READ | mmap.PROT_WRITE)
+    return torch.from_numpy(np.frombuffer(mapped, np.uint8).reshape(shape))
+
+
+def remember(listing_key: str, content_key: str) -> None:
+    """Note which entry belongs to a listing."""
+    with writable():
+        write_whole(_decoded() / "listings" / listing_key, content_key.encode())
+
+
+@contextlib.contextmanager
+def new_folder(content_key: str, needed_bytes: int) -> Iterator[Path]:
+    """Give a folder to write an entry into, and put it in its place, whole, at the end. To be used in `locked`."""
+    folder = _decoded() / content_key
+    making = folder.with_suffix(".making")
+    with writable():
+        shutil.rmtree(making, ignore_errors=True)  # of a process that was killed
+        making.mkdir(parents=True)
+        free = shutil.disk_usage(making).free
+        if free < needed_bytes:
+            making.rmdir()
+            raise _unwritable(f"{needed_bytes / 1e6:.1f} MB of images do not fit into the {free / 1e6:.1f} MB left")
+        try:
+            yield making
+            shutil.rmtree(folder, ignore_errors=True)  # damaged, else it would have been used
+            making.rename(folder)
+        finally:
+            shutil.rmtree(making, ignore_errors=True)
+
+
+def write_entry(folder: Path, entry: Entry) -> None:
+    """Write `entry.json`."""
+    write_whole(folder / "entry.json", msgspec.json.encode(entry))
+
+
+@contextlib.contextmanager
+def locked() -> Iterator[None]:
+    """Be the only process that fills the cache; say so when another one has to end first."""
+    with writable():
+        _decoded().mkdir(parents=True, exist_ok=True)
+        lock = FileLock(_decoded() / ".lock")
+        try:
+            lock.acquire(timeout=2)
+        except Timeout:
+            print(f"waiting for another process that fills {_decoded()}", file=sys.stderr)
+            lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextlib.contextmanager
+def writable() -> Iterator[None]:
+    """Turn a failure to write into an error that names the cache.
+
+    Raises:
+        UserError: The disk is full, or the folder cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise _unwritable(f"cannot be written: {error.strerror or error}") from error
+
+
+def _unwritable(what: str) -> UserError:
+    do = "make room or rights there, or choose another place through the variable XDG_CACHE_HOME"
+    return UserError(f"the cache of decoded images: {what}", where=cache_dir(), do=do)
+
+
+def _decoded() -> Path:
+    return cache_dir() / "decoded"

@@ -1,0 +1,44 @@
+"""The 1,797 handwritten digits that come with scikit-learn: 8x8 pixels, no network, no files.
+
+They are the test part of the UCI set "Optical Recognition of Handwritten Digits" (E. Alpaydin, C. Kaynak, 1998).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rungs.data.arrays import image_set
+from rungs.data.imageset import Source
+from rungs.errors import UserError
+
+CONTENT = "3f8a13557545848d453f3b352afd6d25d4ead4bd646c0ffcc6e8b10ef46a444f"
+"""`content_hash` of the set at 8x8, computed from scikit-learn 1.9."""
+
+
+def load(argument: str | None, image_size: int | None) -> Source:
+    """Return the digits: grey levels 0..16 become round(255 x / 16), the same in all three channels.
+
+    The set has no test part of its own, so one is cut. `canonical` says whether this version of
+    scikit-learn still ships the same images.
+
+    Args:
+        argument: Must be None.
+        image_size: Height and width in pixels; None: 8.
+
+    Raises:
+        UserError: There is an argument.
+    """
+    if argument is not None:
+        raise UserError("digits are embedded and take no path", where=f"digits:{argument}", do="give --data digits")
+    import sklearn
+    from sklearn.datasets import load_digits
+
+    table = load_digits()
+    grey = np.rint(table.images * (255 / 16)).astype(np.uint8)  # (N, 8, 8)
+    images = np.repeat(grey[:, None], 3, axis=1)  # (N, 3, 8, 8)
+    labels = table.target.astype(np.int64)
+    classes = [str(name) for name in table.target_names]
+    native = image_set(images, labels, classes, None)
+    train = native if image_size in (None, 8) else image_set(images, labels, classes, image_size)
+    origin, canonical = f"scikit-learn {sklearn.__version__}", native.hash == CONTENT
+    return Source("digits", origin, train, canonical=canonical, extent=((8, 8), (8, 8)))

@@ -1,0 +1,183 @@
+"""What is in a source: counts, twins, problems, and a sheet of examples. Needs no torch of its own."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw, ImageFont
+
+from rungs.data.twins import Place, Twins
+from rungs.errors import UserError
+from rungs.records import Problem, Record
+
+if TYPE_CHECKING:
+    from rungs.data.imageset import ImageSet, Source
+
+LISTED = 20
+"""Problems that an error lists before it only counts them."""
+
+TILE = (64, 128)
+"""Pixels: examples on a sheet are enlarged to at least the first and reduced to at most the second."""
+
+
+class PartContents(Record, frozen=True):
+    """One part of a source."""
+
+    n: int
+    counts: tuple[int, ...]  # images per class, (K,)
+    hash: str
+
+
+class Contents(Record, frozen=True):
+    """What is in a source."""
+
+    name: str
+    origin: str
+    canonical: bool | None
+    image_size: int  # pixels, once decoded
+    extent: tuple[tuple[int, int], tuple[int, int]] | None  # of `Source`: smallest and largest (width, height)
+    classes: tuple[str, ...]
+    parts: dict[str, PartContents]  # "train", "validation", "test"
+    problems: tuple[Problem, ...]  # of files, and images that are equal to the byte once decoded
+
+
+def contents(source: Source) -> Contents:
+    """Say what is in a source, and compare each image with all others."""
+    parts = _parts(source)
+    return Contents(
+        name=source.name,
+        origin=source.origin,
+        canonical=source.canonical,
+        image_size=source.train.image_size,
+        extent=source.extent,
+        classes=source.train.classes,
+        parts={part: PartContents(n=len(s), counts=s.counts(), hash=s.hash) for part, s in parts.items()},
+        problems=(*source.problems, *_twins(parts, {p.path for p in source.problems if p.kind == "duplicate"})),
+    )
+
+
+def require_trainable(source: Source, skip_unreadable: bool) -> tuple[Problem, ...]:
+    """Return the files that are left out of a source, if that is wanted.
+
+    Raises:
+        UserError: There are unreadable or empty files and nobody said to go on without them; or so many that a class
+            has no training image left, or a part no image.
+    """
+    lost = tuple(problem for problem in source.problems if problem.kind in ("unreadable", "empty"))
+    if lost and not skip_unreadable:
+        lines = [f"  {problem.path}: {problem.reason}" for problem in lost[:LISTED]]
+        more = [f"  ... and {len(lost) - LISTED} more"] if len(lost) > LISTED else []
+        what = "\n".join([f"{len(lost)} file{'s' * (len(lost) > 1)} cannot be used", *lines, *more])
+        raise UserError(what, where=source.name, do="mend or remove them, or go on without them: --skip-unreadable")
+    train = source.train
+    bare = [name for name, count in zip(train.classes, train.counts(), strict=True) if not count]
+    if bare:
+        what = f"no readable training image of {', '.join(bare[:LISTED])}"
+        raise UserError(what, where=source.name, do="mend the files, add some, or remove the class")
+    if empty := [part for part, images in _parts(source).items() if not len(images)]:
+        what = f"no readable image in the {' and '.join(empty)} part{'s' * (len(empty) > 1)}"
+        raise UserError(what, where=source.name, do="mend the files, add some, or remove the part")
+    return lost
+
+
+def contact_sheet(
+    images: npt.NDArray[np.uint8],
+    labels: npt.NDArray[np.int64],
+    classes: Sequence[str],
+    *,
+    columns: int = 10,
+    rows: int = 20,
+    counted: bool = True,
+) -> bytes:
+    """Draw the first `columns` images of each of the first `rows` classes, a row a class, as PNG.
+
+    Args:
+        images: uint8 (N, 3, H, W).
+        labels: (N,), positions in `classes`.
+        classes: K names.
+        columns: Images a class.
+        rows: Classes shown; a line below says how many more there are.
+        counted: Whether each name has the number of its images below it.
+    """
+    sheet = _Sheet(images.shape[-1], classes[:rows], columns, more=len(classes) - rows)
+    for row, name in enumerate(classes[:rows]):
+        index = np.flatnonzero(labels == row)
+        sheet.write(row, name, f"{len(index):,} image{'s' * (len(index) != 1)}" if counted else "")
+        for column, i in enumerate(index[:columns]):
+            sheet.paste(row, column, images[i])
+    return sheet.png()
+
+
+def _parts(source: Source) -> dict[str, ImageSet]:
+    parts = {"train": source.train, "validation": source.validation, "test": source.test}
+    return {part: images for part, images in parts.items() if images is not None}
+
+
+def _twins(parts: dict[str, ImageSet], known: set[str]) -> list[Problem]:
+    """Find images that are equal to the byte, except those in `known`."""
+    twins = Twins("the same pixels as", next(iter(parts.values())).classes)
+    problems = []
+    for part, images in parts.items():
+        pixels = images.images.numpy()  # of a source: not a copy
+        for i, label in enumerate(images.labels.tolist()):
+            place = Place(part, images.paths[i] if images.paths else f"{part} image {i}", label)
+            problem = twins.meet(hashlib.sha256(pixels[i].tobytes()).digest(), place)
+            if problem and place.name not in known:
+                problems.append(problem)
+    return problems
+
+
+class _Sheet:
+    """Paper with a column of names and a grid of tiles; lengths in pixels."""
+
+    margin, gap, line, size = 12, 4, 20, 15
+
+    def __init__(self, side: int, names: Sequence[str], columns: int, more: int) -> None:
+        self.factor = math.ceil(TILE[0] / side)
+        self.tile = min(side * self.factor, TILE[1])
+        self.font = ImageFont.load_default(self.size)
+        self.small = ImageFont.load_default(self.size - 3)
+        widest = max([self.font.getlength(_line(name)) for name in names] + [90])
+        self.gutter = int(min(widest, 220)) + 2 * self.margin
+        width = self.gutter + columns * (self.tile + self.gap) + self.margin
+        height = 2 * self.margin + len(names) * (self.tile + self.gap) + self.line * (more > 0)
+        self.paper = Image.new("RGB", (width, height), "white")
+        self.draw = ImageDraw.Draw(self.paper)
+        if more > 0:
+            where = (self.margin, height - self.margin - self.line + 4)
+            self.draw.text(where, f"and {more} more class{'es' * (more > 1)}", "#666", self.small)
+
+    def write(self, row: int, name: str, below: str) -> None:
+        middle = self.margin + row * (self.tile + self.gap) + self.tile // 2
+        self.draw.text((self.margin, middle - 1), self._fitted(_line(name)), "black", self.font, anchor="ls")
+        self.draw.text((self.margin, middle + 4), below, "#666", self.small, anchor="lt")
+
+    def paste(self, row: int, column: int, image: npt.NDArray[np.uint8]) -> None:
+        picture = Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0)))  # (3, H, W) -> (H, W, 3)
+        enlarged = self.tile == picture.width * self.factor
+        how = Image.Resampling.NEAREST if enlarged else Image.Resampling.BICUBIC
+        where = (self.gutter + column * (self.tile + self.gap), self.margin + row * (self.tile + self.gap))
+        self.paper.paste(picture.resize((self.tile, self.tile), how), where)
+
+    def png(self) -> bytes:
+        file = io.BytesIO()
+        self.paper.save(file, "PNG", optimize=True)
+        return file.getvalue()
+
+    def _fitted(self, name: str) -> str:
+        room = self.gutter - 2 * self.margin
+        if self.font.getlength(name) <= room:
+            return name
+        while name and self.font.getlength(f"{name}...") > room:
+            name = name[:-1]
+        return f"{name}..."
+
+
+def _line(name: str) -> str:
+    return " ".join(name.split())

@@ -1,0 +1,62 @@
+"""Work on many files at once, in order, with a progress bar."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+AHEAD = 4
+"""Items in work per core: enough to keep the cores busy, few enough that little waits in memory."""
+
+
+def in_parallel(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+    """Yield `function(item)` of each item, in order, by a thread per core: Pillow and SHA-256 let others run."""
+    cores = _cores()
+    waiting: deque[Future[R]] = deque()
+    with ThreadPoolExecutor(cores) as pool:
+        try:
+            for item in items:
+                waiting.append(pool.submit(function, item))
+                if len(waiting) > AHEAD * cores:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _cores() -> int:
+    """Return how many cores this process may use, fewer than the machine's where it is pinned to some."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def shown(work: Iterable[T], total: int, label: str) -> Iterator[T]:
+    """Pass `work` on, with a progress bar on stderr where that is a terminal and the work takes more than a second."""
+    if not sys.stderr.isatty():
+        yield from work
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn(label), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    bar = Progress(*columns, console=Console(stderr=True), transient=True)
+    task, begun, visible = bar.add_task(label, total=total), time.monotonic(), False
+    try:
+        for thing in work:
+            yield thing
+            bar.advance(task)
+            if not visible and time.monotonic() - begun > 1:
+                bar.start()
+                visible = True
+    finally:
+        if visible:
+            bar.stop()

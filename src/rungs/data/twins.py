@@ -1,0 +1,41 @@
+"""Equal images: which they are, and what is wrong with that."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from rungs.records import Problem
+
+
+class Place(NamedTuple):
+    """Where an image stands."""
+
+    part: str  # "train", "validation", "test"
+    name: str
+    label: int
+
+
+class Twins:
+    """Meets images one by one and knows those that it has met.
+
+    Args:
+        same: How equal images agree, "the same bytes as".
+        classes: K names.
+    """
+
+    def __init__(self, same: str, classes: Sequence[str]) -> None:
+        self.same, self.classes = same, classes
+        self.first: dict[bytes, Place] = {}
+
+    def meet(self, digest: bytes, place: Place) -> Problem | None:
+        """Return the problem with an image that was met before; None for a new one."""
+        twin = self.first.setdefault(digest, place)
+        if twin is place:
+            return None
+        reason = f"{self.same} {twin.name}"
+        if place.label != twin.label:
+            reason += f", which is labelled {self.classes[twin.label]}, not {self.classes[place.label]}"
+        if place.part != twin.part:
+            reason += f": a leak from {twin.part} to {place.part}"
+        return Problem(path=place.name, kind="duplicate", reason=reason)

@@ -1,0 +1,68 @@
+"""Metrics of one pass: sums first, divided once."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from rungs.evaluate.calibration import calibration
+from rungs.records import EvalResult, Mistake
+
+Z95 = 1.959963984540054
+"""The 97.5 % point of the standard normal distribution."""
+
+
+def sums(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return float64 (3,): the summed cross-entropy, the number right, the number of images."""
+    loss = F.cross_entropy(logits, labels, reduction="sum").double()
+    right = (logits.argmax(1) == labels).sum().double()
+    return torch.stack([loss, right, torch.tensor(float(len(labels)), dtype=torch.float64, device=logits.device)])
+
+
+def wilson(right: int, n: int) -> tuple[float, float]:
+    """Return the 95 % interval of a proportion (Wilson 1927, doi:10.1080/01621459.1927.10502953)."""
+    if n == 0:
+        return 0.0, 1.0
+    p, z2 = right / n, Z95**2
+    centre = (p + z2 / (2 * n)) / (1 + z2 / n)
+    half = Z95 / (1 + z2 / n) * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n))
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def confusion(said: Tensor, labels: Tensor, classes: int) -> Tensor:
+    """Return counts int64 (K, K); row: the truth, column: what was said."""
+    return torch.bincount(labels * classes + said, minlength=classes**2).view(classes, classes)
+
+
+def evaluate(logits: Tensor, labels: Tensor, mistakes: tuple[Mistake, ...] = ()) -> EvalResult:
+    """Compute every metric of one pass.
+
+    Args:
+        logits: float32 (N, K).
+        labels: int64 (N,).
+        mistakes: The worst mistakes, with pictures, from `rungs.evaluate.mistakes`.
+    """
+    classes = logits.shape[1]
+    loss, right, n = sums(logits, labels).tolist()
+    table = confusion(logits.argmax(1), labels, classes)
+    hits = table.diagonal().double()
+    precision = hits / table.sum(0).clamp(min=1)
+    recall = hits / table.sum(1).clamp(min=1)
+    f1 = 2 * hits / (table.sum(0) + table.sum(1)).clamp(min=1)
+    error, bins = calibration(logits, labels)
+    return EvalResult(
+        n=int(n),
+        loss=loss / n,
+        accuracy=right / n,
+        accuracy_interval=wilson(int(right), int(n)),
+        confusion=tuple(tuple(row) for row in table.tolist()),
+        precision=tuple(precision.tolist()),
+        recall=tuple(recall.tolist()),
+        f1=tuple(f1.tolist()),
+        calibration_error=error,
+        calibration=bins,
+        mistakes=mistakes,
+    )

@@ -1,0 +1,35 @@
+"""Nets: plain modules with keyword arguments, built from a recipe's spec."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+from torch import nn
+
+from rungs.models.plain import PlainNet
+from rungs.models.resnet import resnet18
+from rungs.specs import AnyModel, name_of
+
+MODELS: dict[str, Callable[..., nn.Module]] = {
+    "plain": PlainNet,
+    "resnet18": resnet18,
+}
+
+
+def build_model(spec: AnyModel, *, image_size: int, classes: int) -> nn.Module:
+    """Build the net that `spec` names, freshly initialised from torch's global generator.
+
+    Args:
+        spec: One of the models of `rungs.specs`.
+        image_size: Height and width of the images in pixels.
+        classes: K, the number of logits.
+
+    Returns:
+        A net from float (B, 3, image_size, image_size), normalised, to logits (B, K).
+
+    Raises:
+        UserError: The images are too small for the net.
+    """
+    make = MODELS[name_of(spec)]
+    return make(**msgspec.structs.asdict(spec), image_size=image_size, classes=classes)

@@ -1,0 +1,60 @@
+"""What a net is made of: a row per layer with its output shape, parameters and operations."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from rungs.records import LayerRow, ModelRecord
+
+
+def describe(model: nn.Module, name: str, image_size: int) -> ModelRecord:
+    """Run one blank image through `model` and record what each leaf layer does.
+
+    FLOPs are those of convolutions and matrix products in the forward pass, a multiplication and an
+    addition counted as two (torch's FlopCounterMode); element-wise operations count as none.
+    """
+    leaves = {path: module for path, module in model.named_modules() if path and not list(module.children())}
+    shapes: dict[str, tuple[int, ...]] = {}  # in the order of execution
+    hooks = [
+        module.register_forward_hook(lambda _m, _i, out, path=path: shapes.__setitem__(path, tuple(out.shape[1:])))
+        for path, module in leaves.items()
+    ]
+    was_training, parameter = model.training, next(model.parameters())
+    counter = FlopCounterMode(display=False)
+    blank = torch.zeros(1, 3, image_size, image_size, device=parameter.device, dtype=parameter.dtype)
+    try:
+        with torch.no_grad(), counter:
+            model.eval()(blank)
+    finally:
+        model.train(was_training)
+        for hook in hooks:
+            hook.remove()
+    per_module = {path.split(".", 1)[-1]: sum(ops.values()) for path, ops in counter.get_flop_counts().items()}
+    rows = tuple(
+        LayerRow(
+            name=path.removeprefix("net."),
+            kind=type(leaves[path]).__name__,
+            detail=_detail(leaves[path]),
+            output=shape,
+            parameters=sum(p.numel() for p in leaves[path].parameters()),
+            flops=int(per_module.get(path, 0)),
+        )
+        for path, shape in shapes.items()
+    )
+    parameters = sum(p.numel() for p in model.parameters())
+    return ModelRecord(name=name, parameters=parameters, flops=int(counter.get_total_flops()), layers=rows)
+
+
+def _detail(module: nn.Module) -> str:
+    if isinstance(module, nn.Conv2d):
+        (h, w), stride, pad = module.kernel_size, module.stride[0], module.padding[0]
+        return f"{module.in_channels}->{module.out_channels}, {h}x{w}, stride {stride}, pad {pad}"
+    if isinstance(module, nn.Linear):
+        return f"{module.in_features}->{module.out_features}"
+    if isinstance(module, nn.Dropout):
+        return f"p {module.p:g}"
+    if isinstance(module, nn.MaxPool2d):
+        return f"{module.kernel_size}x{module.kernel_size}, stride {module.stride}"
+    return ""

@@ -1,0 +1,95 @@
+"""The weights' file: safetensors with the class names, mean and std, image size and resolved recipe inside."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import safetensors
+from safetensors.torch import save
+from torch import Tensor
+
+from rungs import __version__
+from rungs.errors import UserError
+from rungs.models import build_model
+from rungs.models.normalized import Normalized
+from rungs.recipe import parse, to_toml
+from rungs.specs import Recipe
+
+FORMAT = "rungs-weights-1"
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A trained net and what it needs to be used: its classes, the size of its images, its recipe, its data's hash."""
+
+    model: Normalized
+    classes: tuple[str, ...]
+    image_size: int
+    recipe: Recipe
+    data_hash: str
+
+
+def pack(
+    state: dict[str, Tensor], *, recipe: Recipe, classes: tuple[str, ...], image_size: int, data_hash: str
+) -> bytes:
+    """Return the file's content.
+
+    Args:
+        state: State dict of a `Normalized` net.
+        recipe: Resolved.
+        classes: K names, in the order of the logits.
+        image_size: Pixels.
+        data_hash: Of the parts that it was trained, chosen and tested on.
+    """
+    header = {
+        "format": FORMAT,
+        "rungs": __version__,
+        "classes": json.dumps(classes),
+        "image_size": str(image_size),
+        "data_hash": data_hash,
+        "mean": json.dumps(state["mean"].flatten().tolist()),
+        "std": json.dumps(state["std"].flatten().tolist()),
+        "recipe": to_toml(recipe),
+    }
+    return save({name: tensor.contiguous().cpu() for name, tensor in state.items()}, header)
+
+
+def unpack(path: Path) -> Weights:
+    """Read a weights' file and build its net, in evaluation mode, on the CPU.
+
+    Raises:
+        UserError: No such file, not one of ours, or its weights do not fit the model of its own recipe.
+    """
+    do = "give the folder of a finished run, or its weights.safetensors"
+    if not path.is_file():
+        raise UserError("no weights here", where=path, do=do)
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
+    except (safetensors.SafetensorError, OSError) as error:
+        raise UserError(f"not a whole safetensors file: {error}", where=path, do=do) from error
+    if header.get("format") != FORMAT:
+        raise UserError("these weights were not written by rungs", where=path, do=do)
+    try:
+        return _build(header, state, str(path))
+    except (KeyError, ValueError, TypeError) as error:
+        raise UserError(f"the header is damaged: {error!r}", where=path, do=do) from error
+    except RuntimeError as error:  # what load_state_dict raises
+        what = (
+            f"these are weights of another model than that of the recipe inside: {str(error).splitlines()[-1].strip()}"
+        )
+        raise UserError(what, where=path, do=do) from error
+
+
+def _build(header: dict[str, str], state: dict[str, Tensor], where: str) -> Weights:
+    recipe = parse(header["recipe"], f"{where} (the recipe inside)")
+    classes, image_size = tuple(json.loads(header["classes"])), int(header["image_size"])
+    if len(set(classes)) < len(classes) or not 8 <= image_size <= 1024:
+        raise ValueError(f"{len(classes)} classes, {image_size} pixels")
+    net = build_model(recipe.model, image_size=image_size, classes=len(classes))
+    model = Normalized(net, json.loads(header["mean"]), json.loads(header["std"]))
+    model.load_state_dict(state)
+    return Weights(model.eval(), classes, image_size, recipe, header["data_hash"])

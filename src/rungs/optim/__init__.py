@@ -1,0 +1,59 @@
+"""Optimisers: from a spec to a `torch.optim.Optimizer`, with its parameter groups."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from torch import nn, optim
+
+from rungs.errors import UserError
+from rungs.specs import SGD, AnyOptimizer, name_of
+
+OPTIMIZERS: Mapping[str, type[optim.Optimizer]] = {
+    "sgd": optim.SGD,
+    "adam": optim.Adam,
+    "adamw": optim.AdamW,
+    "rmsprop": optim.RMSprop,
+}
+
+FUSED = {"sgd": {"cpu", "cuda", "mps"}, "adam": {"cpu", "cuda", "mps"}, "adamw": {"cpu", "cuda", "mps"}}
+"""Where torch has one kernel for the whole step."""
+
+
+def build_optimizer(spec: AnyOptimizer, model: nn.Module) -> optim.Optimizer:
+    """Make the optimiser of a recipe for a model that is already on its device.
+
+    One kernel takes the whole step where torch has one, else one for each operation over all tensors. On a
+    CPU the former walks through memory in order: gradients and states must lie as their parameter does
+    (channels_last or not), as backward() and torch.save leave them.
+
+    Args:
+        spec: What the recipe says.
+        model: Its parameters that require a gradient are trained.
+
+    Raises:
+        UserError: Nesterov's momentum without momentum.
+    """
+    if isinstance(spec, SGD) and spec.nesterov and spec.momentum == 0:
+        raise UserError("nesterov needs a momentum", where="optim.momentum", do="set it above 0, 0.9 is usual")
+    tag = name_of(spec)
+    fields = msgspec.structs.asdict(spec)
+    groups = parameter_groups(model, fields.pop("weight_decay"), decay_all=fields.pop("decay_all"))
+    devices = {parameter.device.type for group in groups for parameter in group["params"]}
+    kernel = "fused" if devices <= FUSED.get(tag, set()) else "foreach"
+    return OPTIMIZERS[tag](groups, **{**fields, kernel: True})
+
+
+def parameter_groups(model: nn.Module, weight_decay: float, *, decay_all: bool = False) -> list[dict[str, Any]]:
+    """Divide the trained parameters: weights decay, biases and norms (less than two dimensions) do not.
+
+    Pulling a scale or an offset towards 0 regularises nothing (Jia et al. 2018, arXiv:1807.11205).
+    A group without parameters is left out.
+    """
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    decayed = [parameter for parameter in trained if decay_all or parameter.ndim >= 2]
+    spared = [parameter for parameter in trained if not decay_all and parameter.ndim < 2]
+    groups = ({"params": decayed, "weight_decay": weight_decay}, {"params": spared, "weight_decay": 0.0})
+    return [group for group in groups if group["params"]]

@@ -1,0 +1,276 @@
+"""Recipes: TOML into frozen structs and back, dotted overrides, clear errors, fingerprints."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, NoReturn, get_args, get_origin, get_type_hints
+
+import msgspec
+import tomli_w
+
+from rungs import __version__
+from rungs.errors import UserError, did_you_mean
+from rungs.specs import CutMix, Mixup, Plain, Recipe, Spec, name_of
+
+ABOUT_FIELDS = ("name", "about", "source", "assumptions", "claims")
+"""The fields of a recipe that change nothing in its result, so that they stay out of the fingerprint."""
+FLOORS_THAT_COMPUTE = ("data", "augment", "models", "optim", "evaluate", "training")
+
+
+def shipped() -> dict[str, Path]:
+    """Return the recipes that come with the package, name -> file."""
+    folder = Path(str(resources.files("rungs") / "recipes"))
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+
+
+def load(name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a shipped recipe by its name, or any recipe by its path, and apply `overrides`.
+
+    Args:
+        name: A name of `shipped()` or the path of a TOML file.
+        overrides: Assignments `dotted.field=value`, the value in TOML; a bare word is a string and
+            `none` removes the field.
+
+    Raises:
+        UserError: No such recipe, bad TOML, a wrong field, type or value.
+    """
+    path = shipped().get(str(name), Path(name))
+    if not os.path.isfile(path):  # noqa: PTH113 (False, too, for what can be no path at all)
+        do = f"{did_you_mean(str(name), list(shipped()))}; or give the path of a .toml file"
+        raise UserError(f"no recipe {str(name)!r}", do=do)
+    return read(path, overrides)
+
+
+def read(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read the recipe in a TOML file; errors name the file."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"not a text file: {error}", where=path, do="give a recipe, a TOML file in UTF-8") from error
+    return parse(text, str(path), overrides)
+
+
+def parse(text: str, where: str, overrides: Sequence[str] = ()) -> Recipe:
+    """Turn TOML text into a `Recipe`; `where` names it in errors."""
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"not valid TOML: {error}", where=where, do="mend that line") from error
+    for assignment in overrides:
+        _override(table, assignment)
+    return from_table(table, where)
+
+
+def from_table(table: Mapping[str, Any], where: str) -> Recipe:
+    """Convert a plain table into a checked `Recipe`."""
+    try:
+        recipe = msgspec.convert(table, Recipe)
+    except msgspec.ValidationError as error:
+        _explain(str(error), table, where)
+    _check(recipe, where)
+    return recipe
+
+
+def to_toml(recipe: Recipe) -> str:
+    """Write a recipe, every default included, as TOML that `parse` reads back to an equal recipe."""
+    return tomli_w.dumps(_without_none(msgspec.to_builtins(recipe)))
+
+
+def flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return the leaves of nested tables by their dotted names; a list is a leaf."""
+    leaves: dict[str, Any] = {}
+    for key, value in table.items():
+        leaves |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
+    return leaves
+
+
+def changes(recipe: Recipe) -> tuple[str, ...]:
+    """Return the fields in which a recipe differs from the shipped one of its name, dotted; () where there is none.
+
+    Not counted: the seed, where the same data lies, how results are scored, and what a run resolves by itself.
+    """
+    if recipe.name not in shipped():
+        return ()
+    mine, usual = (flat(msgspec.to_builtins(one)) for one in (recipe, load(recipe.name)))
+    for leaves in (mine, usual):
+        leaves["data.source"] = leaves["data.source"].partition(":")[0]
+    resolved = {key for key in ("data.image_size", "training.precision") if usual[key] in (None, "auto")}
+    skipped = {"seed", *ABOUT_FIELDS, *resolved, *(key for key in mine if key.startswith("evaluation."))}
+    keys = dict.fromkeys((*mine, *usual))
+    return tuple(key for key in keys if key not in skipped and mine.get(key) != usual.get(key))
+
+
+def digest(recipe: Recipe) -> str:
+    """Return the SHA-256 (hex) of all that influences the result: the recipe without its `ABOUT_FIELDS`."""
+    table = {k: v for k, v in msgspec.to_builtins(recipe).items() if k not in ABOUT_FIELDS}
+    return hashlib.sha256(msgspec.json.encode(table, order="sorted")).hexdigest()
+
+
+def code_version() -> str:
+    """Return the version of this package with a digest (hex) of the source that decides what a recipe computes."""
+    root = Path(__file__).parent
+    files = [path for floor in FLOORS_THAT_COMPUTE for path in sorted((root / floor).rglob("*.py"))]
+    source = b"".join(path.read_bytes() for path in (*files, root / "specs.py", root / "seeds.py"))
+    return f"{__version__}+{hashlib.sha256(source).hexdigest()[:12]}"
+
+
+def fingerprint(recipe: Recipe, data_hash: str, code_version: str) -> str:
+    """Return the identity (hex) of a run: the same recipe, data and code give the same one."""
+    return hashlib.sha256("\n".join((digest(recipe), data_hash, code_version)).encode()).hexdigest()
+
+
+# --- overrides ----------------------------------------------------------------------------------------
+
+
+def _override(table: dict[str, Any], assignment: str) -> None:
+    key, equals, text = assignment.partition("=")
+    if not equals or not all(key.strip().split(".")):
+        raise UserError("not an assignment", where=f"--set {assignment}", do="write it as field=value, optim.lr=0.05")
+    *parents, last = key.strip().split(".")
+    place: Any = table
+    for step in parents:
+        place = _step_into(place, step, key)
+    value = _value(text.strip())
+    if isinstance(place, list):
+        place[_index(place, last, key)] = value
+    elif value is None:
+        place.pop(last, None)
+    elif last == "name" and len(parents) > 0:
+        _rename(place, tuple(parents), value)
+    else:
+        place[last] = value
+
+
+def _step_into(place: Any, step: str, key: str) -> Any:
+    inner = place[_index(place, step, key)] if isinstance(place, list) else place.setdefault(step, {})
+    if not isinstance(inner, dict | list):
+        raise UserError(f"{step!r} is a value, it has no fields", where=f"--set {key}", do="see rungs show RECIPE")
+    return inner
+
+
+def _index(place: list[Any], step: str, key: str) -> int:
+    if step.isdecimal() and int(step) < len(place):
+        return int(step)
+    raise UserError(f"{step!r} is no position in a list of {len(place)}", where=f"--set {key}", do="count from 0")
+
+
+def _value(text: str) -> Any:
+    if text.lower() == "none":
+        return None
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _rename(place: dict[str, Any], path: tuple[str, ...], name: Any) -> None:
+    """Choose another alternative of a family: fields that it does not have are dropped."""
+    alternatives = {name_of(kind): kind for kind in _structs_at(path)}
+    place["name"] = name
+    if isinstance(name, str) and name in alternatives:
+        for field in set(place) - set(_fields(alternatives[name])):
+            del place[field]
+
+
+# --- errors that name the field -----------------------------------------------------------------------
+
+
+def _explain(message: str, table: Mapping[str, Any], where: str) -> NoReturn:
+    """Raise the UserError for a msgspec message such as "Expected `float`, got `str` - at `$.optim.lr`"."""
+    what, _, at = message.partition(" - at ")
+    path = tuple(re.findall(r"[^.\[\]$`]+", at))
+    if unknown := re.search(r"unknown field `(.+)`", what):
+        field = unknown[1]
+        allowed = _fields(_struct_of(table, path))
+        raise UserError("no such field", where=_dotted(where, (*path, field)), do=did_you_mean(field, allowed))
+    if missing := re.search(r"missing required field `(.+)`", what):
+        raise UserError("this field is missing", where=_dotted(where, (*path, missing[1])), do="add it")
+    allowed = _allowed(path)
+    given = _dig(table, path)
+    if allowed:
+        raise UserError(f"{given!r} is not allowed", where=_dotted(where, path), do=did_you_mean(str(given), allowed))
+    raise UserError(
+        f"{what.replace('`', '')} ({given!r})",
+        where=_dotted(where, path),
+        do="see rungs show RECIPE for its present value",
+    )
+
+
+def _check(recipe: Recipe, where: str) -> None:
+    """Check what concerns two fields at once."""
+    if any(isinstance(augment, Mixup | CutMix) for augment in recipe.augment.validation):
+        do = "take mixup and cutmix out: scoring needs one label an image"
+        raise UserError("validation images cannot be mixed", where=_dotted(where, ("augment", "validation")), do=do)
+    model = recipe.model
+    if isinstance(model, Plain) and len(model.dropout) > len(model.hidden):
+        what = f"{len(model.dropout)} dropouts for {len(model.hidden)} hidden layers"
+        raise UserError(what, where=_dotted(where, ("model", "dropout")), do="give at most one for each hidden layer")
+
+
+def _dotted(where: str, path: tuple[str, ...]) -> str:
+    return f"{where}, {'.'.join(path)}" if path else where
+
+
+def _dig(table: Any, path: tuple[str, ...]) -> Any:
+    for step in path:
+        if isinstance(table, Mapping):
+            table = table.get(step)
+        elif isinstance(table, list | tuple) and step.isdecimal() and int(step) < len(table):
+            table = table[int(step)]
+        else:
+            return table
+    return table
+
+
+def _types_at(path: tuple[str, ...]) -> list[Any]:
+    """Return the alternatives (types) that a recipe allows at a path of field names and list positions."""
+    found: list[Any] = [Recipe]
+    for step in path:
+        inner: list[Any] = []
+        for kind in found:
+            if isinstance(kind, type) and issubclass(kind, Spec):
+                if step == "name" and name_of(kind):
+                    inner.append(Literal[name_of(kind)])
+                elif step in kind.__struct_fields__:
+                    inner.append(get_type_hints(kind)[step])
+            elif get_origin(kind) is tuple:
+                inner.extend(get_args(kind)[:1])
+        found = [option for kind in inner for option in _options(kind)]
+    return found
+
+
+def _options(kind: Any) -> list[Any]:
+    return (
+        [kind] if get_origin(kind) in (None, tuple, Literal) else [o for arg in get_args(kind) for o in _options(arg)]
+    )
+
+
+def _structs_at(path: tuple[str, ...]) -> list[type[Spec]]:
+    return [kind for kind in _types_at(path) if isinstance(kind, type) and issubclass(kind, Spec)]
+
+
+def _struct_of(table: Mapping[str, Any], path: tuple[str, ...]) -> type[Spec]:
+    """Return the struct that `table` chose at `path`."""
+    structs = _structs_at(path)
+    name = (_dig(table, path) or {}).get("name")
+    return next((kind for kind in structs if name_of(kind) == name), structs[0])
+
+
+def _allowed(path: tuple[str, ...]) -> list[str]:
+    return [str(value) for kind in _types_at(path) if get_origin(kind) is Literal for value in get_args(kind)]
+
+
+def _fields(kind: type[Spec]) -> list[str]:
+    return [*(["name"] if name_of(kind) else []), *kind.__struct_fields__]
+
+
+def _without_none(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _without_none(v) for k, v in value.items() if v is not None}
+    return [_without_none(v) for v in value] if isinstance(value, list | tuple) else value

@@ -1,0 +1,1 @@
+"""Reports: figures, tables and one HTML page, made from records and nothing else."""

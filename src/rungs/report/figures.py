@@ -1,0 +1,265 @@
+"""The figures of a report: each a function from records to a matplotlib `Figure`.
+
+Colours are those of Okabe and Ito 2008 (https://jfly.uni-koeln.de/color/), told apart by every kind
+of colour vision; line styles and labels carry the same meaning, so that they also print in grey.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import PowerNorm
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+
+from rungs.records import EpochRow, EvalResult, RunRecord
+from rungs.report import format as fmt
+from rungs.rundir import write_whole
+
+BLUE, VERMILLION, GREEN, INK, FAINT = "#0072b2", "#d55e00", "#009e73", "#1f2328", "#c9ced6"
+
+STYLE: Any = {
+    "font.family": ["sans-serif"],
+    "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial", "sans-serif"],
+    "font.size": 9.5,
+    "axes.titlesize": 10.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.edgecolor": "#8b949e",
+    "axes.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e6e9ed",
+    "grid.linewidth": 0.8,
+    "axes.axisbelow": True,
+    "text.color": INK,
+    "xtick.color": "#57606a",
+    "ytick.color": "#57606a",
+    "legend.frameon": False,
+    "lines.linewidth": 1.8,
+    "svg.fonttype": "none",  # text stays text: small, and drawn with whatever sans-serif there is
+    "svg.hashsalt": "rungs",
+    "figure.facecolor": "white",
+}
+
+LOG_SPAN = 30
+"""Values that span more than this factor get a logarithmic axis."""
+
+NUMBERED_CLASSES = 20
+"""Up to so many classes the cells of a confusion matrix hold their numbers."""
+
+
+@matplotlib.rc_context(STYLE)
+def save(figure: Figure, stem: Path) -> bytes:
+    """Write `stem`.svg and `stem`.png, byte for byte the same for the same figure; return the SVG."""
+    drawn = {}
+    for kind, metadata in (("svg", {"Date": None, "Creator": None}), ("png", {"Software": None})):
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format=kind, dpi=160, metadata=metadata)
+        drawn[kind] = buffer.getvalue()
+        write_whole(stem.with_name(f"{stem.name}.{kind}"), drawn[kind])
+    return drawn["svg"]
+
+
+# --- learning curves ----------------------------------------------------------------------------------
+
+
+@matplotlib.rc_context(STYLE)
+def learning_curves(record: RunRecord) -> Figure:
+    """Loss and accuracy of training and validation over the epochs, the learning rate below, the best epoch marked."""
+    figure = Figure(figsize=(5.6, 5.8), layout="constrained")
+    loss, accuracy, rate = figure.subplots(3, 1, sharex=True, height_ratios=(4, 4, 1.5))
+    rows = record.history
+    if not rows:
+        return _empty("no epoch was finished")
+    for axes, what, title in ((loss, "loss", "Loss"), (accuracy, "accuracy", "Accuracy")):
+        _curves(axes, rows, what)
+        _mark_best(axes, record, what)
+        axes.set_title(title)
+    accuracy.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{100 * y:g} %"))
+    accuracy.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+    _claims(accuracy, record, "accuracy")
+    _claims(loss, record, "loss")
+    _log_if_wide(loss, [v for row in rows for v in (row.train_loss, row.validation_loss) if v is not None])
+    loss.legend(loc="upper right", ncols=2, bbox_to_anchor=(1.0, 1.16), borderaxespad=0.0)
+    epochs = [row.epoch for row in rows]
+    rate.plot(epochs, [row.learning_rate for row in rows], color=INK, linewidth=1.4, **_markers(rows))
+    rate.set_title("Learning rate")
+    _log_if_wide(rate, [row.learning_rate for row in rows])
+    if record.best_epoch is not None:
+        rate.axvline(record.best_epoch, color=FAINT, zorder=0.5)
+    rate.set_xlabel("epoch")
+    rate.xaxis.set_major_locator(MaxNLocator(10, integer=True, min_n_ticks=1))
+    room = max(0.5, 0.02 * len(rows))
+    rate.set_xlim(epochs[0] - room, epochs[-1] + room)
+    return figure
+
+
+def _curves(axes: Axes, rows: Sequence[EpochRow], what: str) -> None:
+    epochs = [row.epoch for row in rows]
+    for part, colour, line in (("train", BLUE, "--"), ("validation", VERMILLION, "-")):
+        values = [getattr(row, f"{part}_{what}") for row in rows]
+        if any(value is not None for value in values):
+            gaps = [math.nan if value is None else value for value in values]
+            axes.plot(epochs, gaps, line, color=colour, label=part, **_markers(rows))
+
+
+def _markers(rows: Sequence[EpochRow]) -> dict[str, Any]:
+    return {"marker": "o", "markersize": 3.2} if len(rows) <= 25 else {}
+
+
+def _mark_best(axes: Axes, record: RunRecord, what: str) -> None:
+    """A line through the best epoch, a dot on its validation value, and the value beside it."""
+    row = next((row for row in record.history if row.epoch == record.best_epoch), None)
+    if row is None:
+        return
+    axes.axvline(row.epoch, color=FAINT, zorder=0.5)
+    value = getattr(row, f"validation_{what}")
+    value = getattr(row, f"train_{what}") if value is None else value
+    ring: dict[str, Any] = {"markersize": 8, "markeredgewidth": 1.8, "markeredgecolor": INK, "color": "white"}
+    axes.plot(row.epoch, value, "o", **ring, clip_on=False, zorder=5)
+    late = row.epoch > record.history[0].epoch + 0.5 * (len(record.history) - 1)
+    number = fmt.percent(value) if what == "accuracy" else fmt.loss(value)
+    axes.annotate(
+        f"{'best' if row.validation_loss is not None else 'last'}: epoch {row.epoch}, {number}",
+        (row.epoch, 0.07 if what == "accuracy" else 0.93),  # where curves that fall, or rise, leave room
+        xycoords=axes.get_xaxis_transform(),
+        xytext=(-8 if late else 8, 0),
+        textcoords="offset points",
+        ha="right" if late else "left",
+        va="center",
+        fontweight="bold",
+        bbox={"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.85},
+        zorder=6,
+    )
+
+
+def _claims(axes: Axes, record: RunRecord, what: str) -> None:
+    """A dotted line for each claimed value, its name in the right margin."""
+    claims = sorted((c for c in record.recipe.claims if c.metric.endswith(what)), key=lambda claim: claim.value)
+    for claim in claims:
+        axes.axhline(claim.value, linestyle=":", color=_part_colour(claim.metric), linewidth=1.5)
+    low, high = axes.get_ylim()
+    places = _spread([(claim.value - low) / (high - low) for claim in claims], 0.21)
+    for claim, place in zip(claims, places, strict=True):
+        number = fmt.percent(claim.value) if what == "accuracy" else fmt.loss(claim.value)
+        part = claim.metric.partition("_")[0]
+        axes.annotate(
+            f"{part} claimed\n{number}",
+            (1.0, claim.value),
+            xycoords=axes.get_yaxis_transform(),
+            xytext=(1.03, place),
+            textcoords="axes fraction",
+            va="center",
+            color=_part_colour(claim.metric),
+            arrowprops={"arrowstyle": "-", "color": _part_colour(claim.metric), "linewidth": 0.8},
+        )
+
+
+def _part_colour(metric: str) -> str:
+    return {"train": BLUE, "validation": VERMILLION}.get(metric.partition("_")[0], GREEN)
+
+
+def _spread(places: Sequence[float], gap: float) -> list[float]:
+    """Push rising places apart until neighbours are `gap` away from each other, keeping their centre."""
+    spread = list(places)
+    for _ in range(50):
+        for i in range(len(spread) - 1):
+            lack = gap - (spread[i + 1] - spread[i])
+            if lack > 1e-6:
+                spread[i], spread[i + 1] = spread[i] - lack / 2, spread[i + 1] + lack / 2
+    return spread
+
+
+def _log_if_wide(axes: Axes, values: Iterable[float]) -> None:
+    positive = [value for value in values if value > 0]
+    if positive and max(positive) > LOG_SPAN * min(positive):
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(numticks=5))
+        axes.yaxis.set_minor_locator(NullLocator())
+
+
+def _empty(text: str) -> Figure:
+    figure = Figure(figsize=(5.6, 1.2))
+    figure.text(0.5, 0.5, text, ha="center", va="center", color="#57606a")
+    return figure
+
+
+# --- confusion matrix ---------------------------------------------------------------------------------
+
+
+@matplotlib.rc_context(STYLE)
+def confusion(result: EvalResult, classes: Sequence[str], normalised: bool) -> Figure:
+    """What was said (columns) for each true class (rows): counts, or per cent of the row."""
+    table = np.array(result.confusion, dtype=float)  # (K, K)
+    if normalised:
+        table = 100 * table / np.maximum(1, table.sum(axis=1, keepdims=True))
+    k = len(classes)
+    side = max(2.4, 0.4 * k) if k <= NUMBERED_CLASSES else 7.0
+    wide, high = (1.5, 1.4) if k <= NUMBERED_CLASSES else (2.2, 1.0)
+    figure = Figure(figsize=(side + wide, side + high), layout="constrained")
+    axes = figure.add_subplot()
+    norm = PowerNorm(0.5, vmin=0, vmax=max(1.0, table.max()))
+    image = axes.imshow(table, cmap="Blues", norm=norm, interpolation="nearest")
+    axes.set_title("Per cent of each true class" if normalised else "Counts")
+    axes.set(xlabel="what the net said", ylabel="true class")
+    axes.grid(False)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    _class_ticks(axes, classes, side)
+    if k <= NUMBERED_CLASSES:
+        _cell_numbers(axes, table, norm)
+    else:
+        label = "% of the true class" if normalised else "images"
+        figure.colorbar(image, ax=axes, label=label, shrink=0.7, pad=0.02)
+    return figure
+
+
+def _class_ticks(axes: Axes, classes: Sequence[str], side_inches: float) -> None:
+    every = math.ceil(len(classes) * 12 / (72 * side_inches))  # a label needs 12 points
+    shown = range(0, len(classes), every)
+    names = [fmt.short(classes[i], 16).replace("$", r"\$") for i in shown]
+    straight = len(classes) > NUMBERED_CLASSES
+    turn = 90 if straight else 45
+    axes.set_xticks(shown, names, rotation=turn, ha="right", va="center" if straight else "top", rotation_mode="anchor")
+    axes.set_yticks(shown, names)
+    axes.tick_params(length=0, pad=3, colors=INK)
+
+
+def _cell_numbers(axes: Axes, table: np.ndarray[Any, Any], norm: PowerNorm) -> None:
+    for (i, j), value in np.ndenumerate(table):
+        if value >= 0.5:
+            colour = "white" if norm(value) > 0.6 else INK
+            weight = "bold" if i == j else "normal"
+            text = f"{math.floor(value + 0.5)}" if value < 10_000 else f"{value / 1000:.0f}k"
+            axes.text(j, i, text, ha="center", va="center", color=colour, fontweight=weight, fontsize=9)
+
+
+# --- calibration --------------------------------------------------------------------------------------
+
+
+@matplotlib.rc_context(STYLE)
+def calibration(result: EvalResult) -> Figure:
+    """How often the net is right when it says how sure it is; below, how often it is that sure."""
+    figure = Figure(figsize=(4.6, 4.8), layout="constrained")
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
+    bins = [(100 * sure, 100 * right, many) for sure, right, many in result.calibration if many]
+    sure, right, many = zip(*bins, strict=True) if bins else ((), (), ())
+    upper.plot([0, 100], [0, 100], ":", color="#57606a", linewidth=1.4)
+    upper.fill_between(sure, sure, right, color=VERMILLION, alpha=0.18, linewidth=0)
+    upper.plot(sure, right, "-o", color=VERMILLION, markersize=5)
+    upper.text(98, 4, "says more than it knows", ha="right", color="#57606a")
+    upper.text(3, 94, "knows more than it says", color="#57606a")
+    upper.set_title(f"Sure and right (calibration error {fmt.percent(result.calibration_error, 1)})")
+    upper.set(ylabel="right, %", ylim=(0, 102), xlim=(0, 102))
+    lower.bar(sure, [100 * m / sum(many) for m in many], width=100 / len(result.calibration) * 0.9, color=BLUE)
+    lower.set(xlabel="how sure it says it is, %", ylabel="images, %")
+    return figure

@@ -1,0 +1,125 @@
+"""The report of a run: one HTML file that asks nothing of any network, and its figures as SVG and PNG."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterator, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jinja2
+from matplotlib.figure import Figure
+
+from rungs import recipe as recipes
+from rungs.records import EvalResult, Finding, RunRecord
+from rungs.report import drawing, figures, tables
+from rungs.report import format as fmt
+from rungs.rundir import RunDir, write_whole
+
+
+class Picture(NamedTuple):
+    """A figure as the page embeds it."""
+
+    address: str  # data:
+    alt: str
+    width: int  # CSS pixels
+    height: int
+
+
+def write(record: RunRecord, findings: Sequence[Finding], folder: RunDir) -> Path:
+    """Write `report.html` and `figures/` of a run from its record; the same record gives the same bytes.
+
+    Args:
+        record: The result of the run.
+        findings: What `rungs.diagnose.examine` saw in it.
+        folder: Where the run lives.
+
+    Returns:
+        The path of the report.
+
+    Raises:
+        UserError: The folder cannot be written.
+    """
+    pictures = {}
+    for name, alt, figure in _drawn(record):
+        svg = figures.save(figure, folder.figures / name)
+        address = f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}"
+        width, height = (round(96 * inches) for inches in figure.get_size_inches())
+        pictures[name] = Picture(address, alt, width, height)
+    write_whole(folder.report, _page(record, findings, pictures).encode())
+    return folder.report
+
+
+def scored(record: RunRecord) -> tuple[str, EvalResult] | None:
+    """Return the part that the report shows in detail, with its name: the test set, else validation."""
+    if record.test is not None:
+        return "test", record.test
+    return None if record.validation is None else ("validation", record.validation)
+
+
+def _drawn(record: RunRecord) -> Iterator[tuple[str, str, Figure]]:
+    """Yield the file name, the text for those who cannot see it, and the figure."""
+    epochs = len(record.history)
+    alt = f"Loss, accuracy and learning rate over {epochs} epochs"
+    alt += f"; the best is epoch {record.best_epoch}" if record.best_epoch else ""
+    yield "learning-curves", alt, figures.learning_curves(record)
+    if detail := scored(record):
+        part, result = detail
+        classes = record.data.classes
+        about = f"Confusion matrix of {result.n} {part} images, {len(classes)} classes"
+        yield "confusion-counts", f"{about}: counts", figures.confusion(result, classes, normalised=False)
+        yield "confusion-percent", f"{about}: per cent of each true class", figures.confusion(result, classes, True)
+        alt = f"How often the net is right when it is how sure; calibration error {result.calibration_error:.3f}"
+        yield "calibration", alt, figures.calibration(result)
+    alt = f"The {len(record.model.layers)} layers of {record.model.name} as a row of boxes; the table below lists them"
+    yield "layers", alt, drawing.layers(record.model, record.data.image_size)
+
+
+def _page(record: RunRecord, findings: Sequence[Finding], pictures: dict[str, Picture]) -> str:
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    filters = ("percent", "interval", "points", "count", "loss", "seconds", "flops", "size", "shape", "sure", "many")
+    environment.filters.update({name: getattr(fmt, name) for name in filters})
+    text = (resources.files("rungs.report") / "template.html").read_text(encoding="utf-8")
+    part, result = scored(record) or ("", None)
+    facts: dict[str, Any] = {
+        "record": record,
+        "findings": findings,
+        "pictures": pictures,
+        "verdict": tables.verdict(record),
+        "comparisons": tables.comparisons(record),
+        "part": part,
+        "result": result,
+        "toml": _compact(recipes.to_toml(record.recipe)),
+        "monitor": _monitor(record),
+        "trained_on": _trained_on(record),
+    }
+    return environment.from_string(text).render(facts)
+
+
+def _trained_on(record: RunRecord) -> str:
+    """Say what was learnt: the recipe's own words may speak of other images."""
+    data = record.data
+    images = fmt.many(sum(data.counts.get("train", ())), "image")
+    size = f"{data.image_size} × {data.image_size} pixels"  # noqa: RUF001
+    return f"{record.model.name}, trained on {data.source}: {images} of {len(data.classes)} classes, {size}"
+
+
+def _monitor(record: RunRecord) -> str:
+    """Say how the weights were chosen."""
+    if record.best_epoch is None:
+        return "No epoch was finished, so there are no weights to keep."
+    if all(row.validation_loss is None for row in record.history):
+        return f"There is no validation set: the weights are those of the last epoch, {record.best_epoch}."
+    by = {"validation_loss": "the smallest validation loss", "validation_accuracy": "the highest validation accuracy"}
+    chosen = f"The weights are those of epoch {record.best_epoch}, chosen by {by[record.recipe.stopping.monitor]}"
+    return f"{chosen}; the test set was opened once, after that." if record.test else f"{chosen}."
+
+
+def _compact(toml: str) -> str:
+    """Put each list of numbers on one line; no string is touched, for none contains a line break."""
+    lists = re.compile(r"\[\n\s*((?:[-+.\deE]+,\s*\n\s*)+)\]")
+    return lists.sub(lambda found: f"[{', '.join(found[1].replace(',', ' ').split())}]", toml)

@@ -1,0 +1,143 @@
+"""Tables for the terminal, and the comparison of what was claimed with what was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from rich.box import SIMPLE
+from rich.table import Table
+from rich.text import Text
+
+from rungs.recipe import changes
+from rungs.records import EvalResult, ModelRecord, RunRecord
+from rungs.report import format as fmt
+from rungs.specs import Claim
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A claim beside the measurement, ready to print."""
+
+    metric: str  # "test accuracy"
+    claimed: str
+    measured: str
+    interval: str  # 95 %
+    verdict: str
+    agrees: bool | None  # None: it cannot be said
+    source: str
+
+
+def comparisons(record: RunRecord) -> tuple[Comparison, ...]:
+    """Set each claim of the recipe beside what this run measured.
+
+    A claimed accuracy agrees when it lies inside the 95 % interval (Wilson) of the measured one. The interval
+    knows the size of the scored set; it does not know how much another seed would change. Where fields of the
+    recipe were changed, the claim is about something else, and nothing is said of it.
+    """
+    changed = changes(record.recipe)
+    rows = [_compare(claim, getattr(record, claim.metric.partition("_")[0])) for claim in record.recipe.claims]
+    if not changed:
+        return tuple(rows)
+    what = f"not comparable: {', '.join(changed[:3])}{' and more' * (len(changed) > 3)} changed"
+    return tuple(replace(row, verdict=what, agrees=None) for row in rows)
+
+
+def _compare(claim: Claim, result: EvalResult | None) -> Comparison:
+    metric = claim.metric.replace("_", " ")
+    is_loss = metric.endswith("loss")
+    show = fmt.loss if is_loss else fmt.percent
+    if result is None:
+        return Comparison(metric, show(claim.value), fmt.NOTHING, fmt.NOTHING, "not measured", None, claim.source)
+    if is_loss:
+        higher = result.loss - claim.value
+        verdict, agrees = f"{abs(higher):.4f} {'higher (worse)' if higher > 0 else 'lower (better)'}", None
+        return Comparison(metric, show(claim.value), show(result.loss), fmt.NOTHING, verdict, agrees, claim.source)
+    low, high = result.accuracy_interval
+    difference = fmt.points(result.accuracy - claim.value)
+    agrees = low <= claim.value <= high
+    where = "agrees with the claim" if agrees else "above the claim" if claim.value < low else "below the claim"
+    interval = fmt.interval(result.accuracy_interval)
+    shown = (show(claim.value), show(result.accuracy), interval, f"{where} ({difference})")
+    return Comparison(metric, *shown, agrees, claim.source)
+
+
+def verdict(record: RunRecord) -> str:
+    """Return the outcome of a run in one sentence."""
+    if record.test is not None:
+        test = record.test
+        right = f"{fmt.percent(test.accuracy)} of {fmt.count(test.n)} test images are classified right"
+        sentence = f"{right} (95 % interval {fmt.interval(test.accuracy_interval)})."
+    else:
+        sentence = "There is no test score: the test set has not been opened."
+    if record.status == "finished":
+        return sentence
+    said = "The training diverged" if record.status == "diverged" else "The training was interrupted"
+    return f"{said}: {record.ending}. {sentence}"
+
+
+def summary(record: RunRecord) -> Table:
+    """What a person reads after training: a line for each figure, claims beside it where the recipe has any."""
+    claimed = {row.metric: f"{row.claimed}\n{row.verdict}" for row in comparisons(record)}
+    table = Table(title=Text(f"{record.recipe.name}: {record.status}"), title_justify="left", show_header=bool(claimed))
+    for head in ("", "measured", *(["claimed"] if claimed else [])):
+        table.add_column(head, style="bold" if head == "measured" else "", no_wrap=not head)
+    for name, value in _summary_rows(record):
+        cells = [name, value, claimed.get(name, "")] if claimed else [name, value]
+        table.add_row(*map(Text, cells))
+    return table
+
+
+def _summary_rows(record: RunRecord) -> list[tuple[str, str]]:
+    rows = []
+    for part in ("test", "validation", "train"):
+        result: EvalResult | None = getattr(record, part)
+        if result is not None:
+            sure = f"{fmt.interval(result.accuracy_interval)}\nn = {fmt.count(result.n)}"
+            rows.append((f"{part} accuracy", f"{fmt.percent(result.accuracy)}\n{sure}"))
+            rows.append((f"{part} loss", fmt.loss(result.loss)))
+    if record.status != "finished":
+        rows.insert(0, (record.status, record.ending))
+    done, planned = len(record.history), record.recipe.training.epochs
+    machine = record.environment
+    return [
+        *rows,
+        ("best epoch", f"{record.best_epoch or fmt.NOTHING} of {done} done, {planned} planned"),
+        ("time", fmt.seconds(record.wall_s)),
+        ("memory, peak", fmt.size(record.peak_memory_bytes)),
+        ("parameters", fmt.count(record.model.parameters)),
+        ("FLOPs, an image", fmt.flops(record.model.flops)),
+        ("device", f"{machine.device}, {machine.precision}, ranks: {machine.ranks}"),
+    ]
+
+
+def layers(model: ModelRecord) -> Table:
+    """A row per layer: output shape, parameters, FLOPs of one image; the sums below."""
+    title = Text(f"{model.name}: layers, for one image")
+    table = Table(title=title, title_justify="left", show_footer=True, box=SIMPLE, pad_edge=False)
+    table.add_column("layer", "total", no_wrap=True)
+    table.add_column("kind", no_wrap=True)
+    table.add_column("what")
+    table.add_column("output", justify="right", no_wrap=True)
+    table.add_column("parameters", fmt.count(model.parameters), justify="right", no_wrap=True)
+    table.add_column("FLOPs", fmt.flops(model.flops), justify="right", no_wrap=True)
+    for row in model.layers:
+        numbers = (fmt.count(row.parameters) if row.parameters else "", fmt.flops(row.flops) if row.flops else "")
+        table.add_row(*map(Text, (row.name, row.kind, _compact(row.detail), fmt.shape(row.output), *numbers)))
+    return table
+
+
+def _compact(detail: str) -> str:
+    """Return "3->64, 7x7, stride 2, pad 3" as "3->64, 7x7 /2, pad 3"; a stride of 1 is not said."""
+    return detail.replace(", stride 1", "").replace(", stride ", " /")
+
+
+def per_class(result: EvalResult, classes: Sequence[str]) -> Table:
+    """Precision, recall and F1 of each class, and how many images it has."""
+    table = Table(title="per class", title_justify="left")
+    for head in ("class", "precision", "recall", "F1", "images"):
+        table.add_column(head, justify="left" if head == "class" else "right")
+    for k, name in enumerate(classes):
+        shares = (fmt.percent(values[k], 1) for values in (result.precision, result.recall, result.f1))
+        table.add_row(*map(Text, (name, *shares, fmt.count(sum(result.confusion[k])))))
+    return table

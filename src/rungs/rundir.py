@@ -1,0 +1,154 @@
+"""The run folder: every file name in it, and the rule that files appear whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from rungs.errors import UserError
+from rungs.records import EpochRow, RunRecord, from_json, to_json
+
+TEMPORARY = ".rungs-tmp"
+"""Ending of a file that is being written."""
+
+
+class RunDir:
+    """Names the files of one run.
+
+    recipe.toml         the resolved recipe
+    history.jsonl       one `EpochRow` a line, a line an epoch
+    weights.safetensors the best weights, with classes, mean, std and the recipe inside
+    run.json            the `RunRecord`
+    report.html         the report, with its pictures inside
+    figures/            the same pictures as SVG and PNG
+    checkpoints/        the last two, to resume from
+    events/             for TensorBoard
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.recipe = self.path / "recipe.toml"
+        self.history = self.path / "history.jsonl"
+        self.weights = self.path / "weights.safetensors"
+        self.record = self.path / "run.json"
+        self.report = self.path / "report.html"
+        self.figures = self.path / "figures"
+        self.checkpoints = self.path / "checkpoints"
+        self.events = self.path / "events"
+
+    def prepare(self) -> None:
+        """Make the folder and prove that it can be written.
+
+        Raises:
+            UserError: It cannot.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=self.path) as probe:
+                probe.write(b"rungs")
+        except OSError as error:
+            raise _cannot_write(self.path, error) from error
+
+    def holds_run(self) -> bool:
+        """Tell whether anything of a run is here."""
+        return self.recipe.exists() or self.record.exists() or any(self.checkpoints.glob("*.ckpt"))
+
+    def require_free(self) -> None:
+        """Refuse to start in a folder that holds a run.
+
+        Raises:
+            UserError: It does.
+        """
+        if self.holds_run():
+            raise UserError("this folder holds a run already", where=self.path, do="--resume it, or give another --out")
+        ours = (self.history, self.weights, self.report, self.figures, self.checkpoints, self.events)
+        taken = [path.name for path in ours if path.is_file() or (path.is_dir() and any(path.iterdir()))]
+        if taken:
+            what = f"a run would write over what is here: {', '.join(taken)}"
+            raise UserError(what, where=self.path, do="give another --out")
+
+    def require_space(self, needed_bytes: int) -> None:
+        """Fail before training where the disk cannot hold what training will write."""
+        free = shutil.disk_usage(self.path).free
+        if free < needed_bytes:
+            what = f"the disk has {free / 1e6:.1f} MB free, this run writes about {needed_bytes / 1e6:.1f} MB"
+            raise UserError(what, where=self.path, do="make room, or choose another folder with --out")
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder for one process; a folder in which nothing was written goes again.
+
+        Raises:
+            UserError: Another process trains in it.
+        """
+        from filelock import FileLock, Timeout
+
+        lock = FileLock(self.path / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise UserError(
+                "another process is training here", where=self.path, do="wait, or give another --out"
+            ) from None
+        for leftover in (*self.path.glob(f".*{TEMPORARY}"), *self.path.glob(f"*/.*{TEMPORARY}")):
+            leftover.unlink()  # of a process that was killed while it wrote
+        try:
+            yield
+        finally:
+            lock.release()
+            if [path.name for path in self.path.iterdir()] == [".lock"]:
+                (self.path / ".lock").unlink()
+                self.path.rmdir()
+
+    def write_history(self, rows: tuple[EpochRow, ...]) -> None:
+        """Write all rows, a line each."""
+        import msgspec
+
+        write_whole(self.history, b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
+
+    def write_record(self, record: RunRecord) -> None:
+        """Write `run.json`."""
+        write_whole(self.record, to_json(record))
+
+    def read_record(self) -> RunRecord:
+        """Read `run.json`.
+
+        Raises:
+            UserError: There is none, or it is damaged.
+        """
+        if not self.record.is_file():
+            raise UserError("no run.json here", where=self.path, do="give the folder of a run that has ended")
+        return from_json(self.record.read_bytes(), RunRecord, self.record)
+
+
+def write_whole(path: Path, *data: bytes | memoryview) -> None:
+    """Write a file so that it appears whole or not at all: a temporary one beside it, fsync, rename.
+
+    Raises:
+        UserError: The disk is full or the folder cannot be written; what was there before is still there.
+    """
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=TEMPORARY)
+        with os.fdopen(descriptor, "wb") as file:
+            for piece in data:
+                file.write(piece)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    finally:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+
+
+def _cannot_write(path: Path, error: OSError) -> UserError:
+    reason = error.strerror or str(error)
+    return UserError(f"cannot be written: {reason}", where=path, do="make room or rights, or choose another folder")

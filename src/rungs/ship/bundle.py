@@ -1,0 +1,52 @@
+"""From a run folder to a net that is ready for use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from rungs.errors import UserError
+from rungs.models.weights import Weights, unpack
+from rungs.recipe import digest, read
+from rungs.rundir import RunDir
+
+
+def load_weights(run: str | Path, device: torch.device | None = None) -> Weights:
+    """Load a net from a run folder or from a weights' file.
+
+    Args:
+        run: The folder of a run, or a .safetensors file of one.
+        device: Where to put the net; the CPU by default.
+
+    Raises:
+        UserError: There are none, they are damaged, or they are of another model than the folder's recipe.
+    """
+    path = Path(run)
+    if not path.exists():
+        raise UserError("no such run", where=path, do="give the folder that rungs train printed, runs/NAME")
+    folder = RunDir(path)
+    weights = unpack(folder.weights if path.is_dir() else path)
+    if path.is_dir() and folder.recipe.is_file():
+        recipe = read(folder.recipe)
+        if digest(recipe) != digest(weights.recipe):
+            what = "these are weights of another model: the recipe inside them is not the recipe.toml beside them"
+            raise UserError(what, where=folder.weights, do="put back the weights of this run")
+    if device is not None:
+        weights.model.to(device)
+    return weights
+
+
+def require_classes(weights: Weights, classes: tuple[str, ...], where: str) -> None:
+    """Refuse a set whose classes are not those of the net, in the same order.
+
+    Raises:
+        UserError: Names what differs.
+    """
+    if classes == weights.classes:
+        return
+    missing, extra = sorted(set(weights.classes) - set(classes)), sorted(set(classes) - set(weights.classes))
+    what = f"other classes than the weights': missing {missing[:5] or 'none'}, unknown {extra[:5] or 'none'}"
+    if not missing and not extra:
+        what = "the same classes as the weights', in another order"
+    raise UserError(what, where=where, do=f"the net knows: {', '.join(weights.classes[:20])}")

@@ -1,0 +1,90 @@
+"""Score a trained net again: on its own data's parts, or on any set with the same classes."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from rungs import data
+from rungs.data.batches import batches, to_float
+from rungs.data.imageset import ImageSet, Source
+from rungs.data.inspect import require_trainable
+from rungs.data.split import divide
+from rungs.errors import UserError
+from rungs.evaluate import assess
+from rungs.models.weights import Weights
+from rungs.records import EvalResult
+from rungs.ship.bundle import require_classes
+
+Part = Literal["train", "validation", "test", "all"]
+
+
+def evaluate(
+    weights: Weights, source: str | None = None, part: Part | None = None, *, skip_unreadable: bool = False
+) -> EvalResult:
+    """Score a net in the precision that it was trained in, without augmentation.
+
+    Args:
+        weights: The net.
+        source: Any source of images with the same classes; by default the recipe's own.
+        part: Which part of it. "train", "validation" and "test" are cut as the recipe says; "all" is every
+            image of the source. By default "test" for the recipe's own source and for a source that has a
+            test set, else "all".
+        skip_unreadable: Leave unreadable files out instead of stopping.
+
+    Raises:
+        UserError: The source's classes are not the net's, or it has no such part.
+    """
+    recipe = weights.recipe
+    name = source or recipe.data.source
+    found = data.load(name, weights.image_size)
+    require_trainable(found, skip_unreadable)
+    require_classes(weights, found.train.classes, name)
+    if part is None:
+        part = "test" if source is None or source == recipe.data.source or found.test is not None else "all"
+    sets = _sets(found, weights, part, name)
+    device = weights.model.mean.device
+    precision = recipe.training.precision
+
+    def autocast() -> AbstractContextManager[object]:
+        return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext()
+
+    def images(index: Tensor) -> Tensor:
+        starts = torch.tensor([0, *itertools.accumulate(len(s) for s in sets)])
+        which = torch.searchsorted(starts, index, right=True) - 1
+        chosen = [sets[w].at(i[None] - starts[w]) for w, i in zip(which.tolist(), index, strict=True)]
+        return torch.cat(chosen) if chosen else sets[0].at(index)
+
+    paths = [path for s in sets for path in s.paths or [""] * len(s)] if sets[0].paths else None
+    inputs = _inputs(sets, recipe.evaluation.batch_size, device)
+    return assess(weights.model, inputs, autocast, images=images, paths=paths, mistakes=recipe.evaluation.mistakes)
+
+
+def _inputs(sets: Sequence[ImageSet], batch_size: int, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
+    for part in sets:
+        for images, labels, _, _ in batches(part, torch.arange(len(part)), batch_size):
+            yield to_float(images.to(device)), labels.to(device)
+
+
+def _sets(source: Source, weights: Weights, part: Part, name: str) -> list[ImageSet]:
+    if part == "all":
+        return [s for s in (source.train, source.validation, source.test) if s is not None]
+    if part == "test" and source.test is not None:
+        return [source.test]
+    recipe = weights.recipe
+    parts = divide(source, recipe.data, recipe.seed)
+    if name == recipe.data.source and parts.hash != weights.data_hash:
+        what = f"the data changed since training: its {part} part may hold images that the net was trained on"
+        raise UserError(what, where=name, do="score new images from a folder of their own, or all: --part all")
+    return [_required(getattr(parts, part), name, part)]
+
+
+def _required(part: ImageSet | None, name: str, wanted: str) -> ImageSet:
+    if part is None:
+        raise UserError(f"there is no {wanted} part", where=name, do="choose another: train, validation, test or all")
+    return part

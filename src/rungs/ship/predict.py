@@ -1,0 +1,84 @@
+"""What is in these pictures: label and probability per file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import torch
+
+from rungs.data.batches import to_float
+from rungs.data.decode import Undecodable, decode
+from rungs.data.folder import read_image
+from rungs.models.weights import Weights
+
+
+class Prediction(msgspec.Struct, frozen=True):
+    """What the net says of one file; `error` instead where the file is no readable image."""
+
+    path: str
+    label: str | None = None
+    probability: float | None = None
+    probabilities: dict[str, float] | None = None
+    error: str | None = None
+
+
+class Classifier:
+    """A trained net that takes files.
+
+    Attributes:
+        weights: Its net, classes, image size and recipe.
+    """
+
+    def __init__(self, weights: Weights) -> None:
+        self.weights = weights
+        self.device = weights.model.mean.device
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The K names, in the order of the probabilities."""
+        return self.weights.classes
+
+    def predict(self, files: Iterable[str | Path], batch_size: int = 64) -> list[Prediction]:
+        """Classify image files, decoded as in training, in fp32; an unreadable one gets its reason, not a guess."""
+        paths = [Path(file) for file in files]
+        found: list[Prediction] = []
+        for start in range(0, len(paths), batch_size):
+            found.extend(self._predict_batch(paths[start : start + batch_size]))
+        return found
+
+    def probabilities(self, images: np.ndarray) -> torch.Tensor:
+        """Return float32 (B, K) for uint8 (B, 3, H, W) images of the net's size."""
+        with torch.inference_mode():
+            x = to_float(torch.from_numpy(images).to(self.device))
+            logits: torch.Tensor = self.weights.model(x)  # (B, K)
+            return logits.float().softmax(1).cpu()
+
+    def _predict_batch(self, paths: Sequence[Path]) -> list[Prediction]:
+        images, errors = [], {}
+        for path in paths:
+            try:
+                if path.is_dir():
+                    raise IsADirectoryError("a folder: give its files, FOLDER/*.jpg")
+                images.append(decode(read_image(path), self.weights.image_size, str(path)))
+            except Undecodable as error:
+                errors[path] = error.reason
+            except (OSError, ValueError) as error:  # ValueError: a name that can be no path
+                errors[path] = getattr(error, "strerror", None) or str(error)
+        rows = iter(self.probabilities(np.stack(images)).tolist() if images else [])
+        return [
+            Prediction(_shown(path), error=errors[path]) if path in errors else self._prediction(path, next(rows))
+            for path in paths
+        ]
+
+    def _prediction(self, path: Path, row: list[float]) -> Prediction:
+        probability = max(row)
+        label = self.classes[row.index(probability)]
+        return Prediction(_shown(path), label, probability, dict(zip(self.classes, row, strict=True)))
+
+
+def _shown(path: Path) -> str:
+    """Return a file's name with bytes that are no text written out."""
+    return str(path).encode(errors="backslashreplace").decode()

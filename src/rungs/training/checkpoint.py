@@ -1,0 +1,82 @@
+"""Checkpoints: whole or not at all, two kept, a damaged one is noticed and passed over."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import torch
+
+from rungs.errors import UserError
+from rungs.records import EpochRow
+from rungs.rundir import RunDir, write_whole
+
+MAGIC = b"rungs checkpoint 2\n"
+KEPT = 2
+
+
+@dataclass
+class Checkpoint:
+    """All that training needs to go on after an epoch; randomness needs nothing, it is derived from the epoch."""
+
+    identity: str  # digest of the recipe, a colon, hash of the data
+    started: str  # UTC, ISO 8601, of the first session
+    rows: tuple[EpochRow, ...]
+    elapsed_s: float
+    model: dict[str, Any]
+    optimizer: dict[str, Any]
+    ema: dict[str, Any] | None
+    best: dict[str, Any] | None  # the weights of the best epoch so far
+
+
+def save(folder: RunDir, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint beside the ones there are, then drop all but the newest two."""
+    payload = io.BytesIO()
+    state = {**vars(checkpoint), "rows": msgspec.json.encode(checkpoint.rows).decode()}
+    torch.save(state, payload)
+    body = payload.getbuffer()
+    path = folder.checkpoints / f"epoch-{len(checkpoint.rows):04d}.ckpt"
+    write_whole(path, MAGIC + hashlib.sha256(body).hexdigest().encode() + b"\n", body)
+    for old in _newest_first(folder)[KEPT:]:
+        old.unlink()
+
+
+def restore(folder: RunDir) -> tuple[Checkpoint | None, list[str]]:
+    """Return the newest checkpoint that is whole, or None, and a sentence for each damaged one passed over.
+
+    Raises:
+        UserError: There are checkpoints and all are damaged.
+    """
+    damaged: list[str] = []
+    for path in _newest_first(folder):
+        try:
+            return _read(path), damaged
+        except ValueError as error:
+            damaged.append(f"{path.name} is damaged ({error}); using the one before it")
+    if damaged:
+        do = "train again in another folder; the best weights so far may still be in weights.safetensors"
+        raise UserError("every checkpoint is damaged", where=folder.checkpoints, do=do)
+    return None, []
+
+
+def _read(path: Path) -> Checkpoint:
+    header = len(MAGIC) + 65  # 64 hex digits and a line end
+    data = path.read_bytes()
+    if data[:17] == MAGIC[:17] and data[: len(MAGIC)] != MAGIC:
+        do = "go on with that version, or train again in another folder"
+        raise UserError("written by another version of rungs", where=path, do=do)
+    body = memoryview(data)[header:]
+    if data[:header] != MAGIC + hashlib.sha256(body).hexdigest().encode() + b"\n":
+        raise ValueError("its checksum does not match")
+    state = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
+    return Checkpoint(**{**state, "rows": msgspec.json.decode(state["rows"], type=tuple[EpochRow, ...])})
+
+
+def _newest_first(folder: RunDir) -> list[Path]:
+    found = [p for p in folder.checkpoints.glob("*.ckpt") if re.fullmatch(r"epoch-\d+\.ckpt", p.name)]
+    return sorted(found, key=lambda p: int(p.stem.partition("-")[2]), reverse=True)

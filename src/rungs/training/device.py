@@ -1,0 +1,158 @@
+"""Where and how training computes: device, precision, and the ranks of `torchrun`."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from rungs import __version__
+from rungs.records import Environment
+
+
+@dataclass(frozen=True)
+class World:
+    """This process among the ranks that train together; a process alone is rank 0 of 1."""
+
+    rank: int
+    size: int
+    device: torch.device
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this rank writes files and talks."""
+        return self.rank == 0
+
+    def sum(self, value: Tensor) -> Tensor:
+        """Return the sum of a tensor over all ranks."""
+        if self.size > 1:
+            value = value.clone()
+            dist.all_reduce(value)
+        return value
+
+    def wait(self) -> None:
+        """Wait until every rank is here."""
+        if self.size > 1:
+            dist.barrier()
+
+    def share_buffers(self, model: nn.Module) -> None:
+        """Make BatchNorm's running statistics equal on all ranks: their mean."""
+        if self.size > 1:
+            for name, buffer in model.named_buffers():
+                if name.endswith(("running_mean", "running_var")):
+                    buffer.copy_(self.sum(buffer) / self.size)
+
+
+@contextmanager
+def open_world() -> Iterator[World]:
+    """Join the ranks that `torchrun` started (gloo on CPUs, NCCL on GPUs), or be alone."""
+    rank, size, local = (int(os.environ.get(k, d)) for k, d in (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0)))
+    device = pick_device(local)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+        torch.backends.cudnn.deterministic = True  # a resumed run is the run that never stopped
+        torch.backends.cudnn.allow_tf32 = False  # "fp32" means fp32; TF32 has 10 bits
+    if size > 1:
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield World(rank, size, device)
+    finally:
+        if size > 1:
+            dist.destroy_process_group()
+
+
+def pick_device(local_rank: int = 0) -> torch.device:
+    """Return this rank's NVIDIA or AMD GPU where there is one, else the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda", local_rank % torch.cuda.device_count())
+    return torch.device("cpu")
+
+
+def pick_precision(choice: str, device: torch.device) -> tuple[str, str]:
+    """Return "bf16" or "fp32" and the reason for it.
+
+    Args:
+        choice: "auto", "bf16" or "fp32", as a recipe says.
+        device: Where it will run.
+    """
+    fast, reason = _fast_bf16(device)
+    if choice == "auto":
+        return ("bf16" if fast else "fp32"), reason
+    return choice, "the recipe asks for it"
+
+
+def _fast_bf16(device: torch.device) -> tuple[bool, str]:
+    if device.type == "cuda":
+        fast = torch.cuda.is_bf16_supported(including_emulation=False)
+        return fast, "this GPU computes bf16 in hardware" if fast else "this GPU has no bf16 in hardware"
+    has = torch.cpu.get_capabilities()
+    for feature, name in (("amx_bf16", "AMX"), ("avx512_bf16", "AVX-512 bf16")):
+        if has.get(feature):
+            return True, f"this CPU has {name}"
+    return False, "this CPU has neither AMX nor AVX-512 bf16"
+
+
+def peak_memory_bytes(device: torch.device) -> int:
+    """Return the most memory used so far: of the allocator on a GPU, else resident in this process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    status = Path("/proc/self/status")  # getrusage would count what the parent had when it started this process
+    if status.exists():
+        peak = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(peak.split()[1]) * 1024
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on a Mac
+
+
+def environment(world: World, precision: str, reason: str) -> Environment:
+    """Describe the machine and the software."""
+    return Environment(
+        rungs=__version__,
+        commit=_commit(),
+        python=platform.python_version(),
+        torch=str(torch.__version__),
+        platform=platform.platform(),
+        device=device_name(world.device),
+        cores=cores(),
+        ranks=world.size,
+        precision=precision,
+        precision_reason=reason,
+    )
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def device_name(device: torch.device) -> str:
+    """Return the name of the chip."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    if Path("/proc/cpuinfo").exists():
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _commit() -> str | None:
+    """Return the commit of the source tree, with "+" when it has changes; None for an installed package."""
+    here = Path(__file__).resolve().parents[3]
+    if not (here / ".git").exists():
+        return None
+    try:
+        commit = subprocess.run(["git", "-C", here, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True)
+        changes = subprocess.run(["git", "-C", here, "status", "--porcelain"], capture_output=True, text=True)
+    except OSError:
+        return None
+    return commit.stdout.strip() + ("+" if changes.stdout else "") if commit.returncode == 0 else None

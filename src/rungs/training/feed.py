@@ -1,0 +1,65 @@
+"""From the parts of a set to what the net sees: batches on the device, float, augmented."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from rungs import augment
+from rungs.data.batches import batches, order, to_float
+from rungs.data.imageset import ImageSet
+from rungs.seeds import Stream, derive
+from rungs.specs import AnyAugment
+from rungs.training.setup import Kit
+
+
+def generator(device: torch.device, seed: int, stream: Stream, *key: int) -> torch.Generator:
+    """Return a generator on `device` for one use: see `rungs.seeds.derive`."""
+    return torch.Generator(device).manual_seed(derive(seed, stream, *key))
+
+
+def training_batches(kit: Kit, epoch: int) -> Iterator[tuple[Tensor, Tensor, int]]:
+    """Yield this rank's share of each batch of an epoch, counted from 0.
+
+    Yields:
+        float (b, 3, H, W) in [0, 1]; labels int64 (b,) or class probabilities (b, K); the batch's size over all ranks.
+    """
+    part, recipe, world = kit.parts.train, kit.recipe, kit.world
+    rng = generator(world.device, recipe.seed, "augment", epoch, world.rank)
+    index = order(len(part), recipe.seed, epoch).to(part.labels.device)
+    size = recipe.training.batch_size
+    for images, labels, chosen, whole in batches(part, index, size, rank=world.rank, ranks=world.size):
+        draw = augment.Draw(rng, epoch, chosen.to(world.device), len(part.classes))
+        yield *prepare(images, labels, recipe.augment.train, draw), whole
+
+
+def scoring_batches(
+    kit: Kit, part: ImageSet, augments: Sequence[AnyAugment] = (), epoch: int = 0, *, shared: bool = False
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield a set in its own order: float (b, 3, H, W) in [0, 1] and labels (b,).
+
+    Args:
+        kit: The run's.
+        part: What to score.
+        augments: For recipes that augment their validation.
+        epoch: Seeds them.
+        shared: Yield only this rank's share, where there are enough images for every rank.
+    """
+    world = kit.world
+    rank, ranks = (world.rank, world.size) if shared and len(part) >= world.size else (0, 1)
+    rng = generator(world.device, kit.recipe.seed, "validation", epoch, rank)
+    index = torch.arange(rank, len(part), ranks, device=part.labels.device)
+    for images, labels, chosen, _ in batches(part, index, kit.recipe.evaluation.batch_size):
+        draw = augment.Draw(rng, epoch, chosen.to(world.device), len(part.classes))
+        yield prepare(images, labels, augments, draw)
+
+
+def prepare(
+    images: Tensor, labels: Tensor, augments: Sequence[AnyAugment], draw: augment.Draw
+) -> tuple[Tensor, Tensor]:
+    """Turn uint8 (b, 3, H, W) and labels (b,) into what the net trains on, on the device of `draw`."""
+    device = draw.index.device
+    x, y = to_float(images.to(device, non_blocking=True)), labels.to(device, non_blocking=True)
+    return augment.apply(augments, x, y, draw)

@@ -1,0 +1,85 @@
+"""Going on with a run: what it has so far, whether it is the same run, and back into the kit."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from rungs.errors import UserError
+from rungs.recipe import digest, read
+from rungs.records import EpochRow, RunRecord
+from rungs.rundir import RunDir
+from rungs.training import checkpoint
+from rungs.training.screen import Screen
+from rungs.training.setup import Kit, Material
+
+
+@dataclass
+class Progress:
+    """What a run has so far."""
+
+    started: str  # UTC, ISO 8601, of the first session
+    began: float  # time.perf_counter() of this one
+    elapsed_s: float = 0.0  # of earlier ones, to their last checkpoints
+    rows: list[EpochRow] = field(default_factory=list)
+    best: dict[str, Tensor] | None = None
+
+    @property
+    def wall_s(self) -> float:
+        """Seconds of all sessions together."""
+        return self.elapsed_s + time.perf_counter() - self.began
+
+
+def identity(kit: Kit, material: Material) -> str:
+    """Return what a checkpoint must agree with: digest of the recipe, a colon, hash of the data."""
+    return f"{digest(kit.recipe)}:{material.record.hash}"
+
+
+def require_same(kit: Kit, material: Material, folder: RunDir, screen: Screen) -> RunRecord | None:
+    """Refuse to go on with a run of another recipe or other data, by whatever of it is there; return its record.
+
+    Raises:
+        UserError: It is another, or all checkpoints are damaged.
+    """
+    known: list[tuple[str | None, str | None]] = []
+    if folder.recipe.exists():
+        known.append((digest(read(folder.recipe)), None))
+    record = None
+    if folder.record.exists():
+        try:
+            record = folder.read_record()
+            known.append((None, record.data.hash))
+        except UserError as error:
+            screen.say(f"{error.what}: run.json will be written again")
+    if (state := checkpoint.restore(folder)[0]) is not None:
+        recipe_digest, _, data_hash = state.identity.partition(":")
+        known.append((recipe_digest, data_hash))
+    mine = (digest(kit.recipe), material.record.hash)
+    for position, what in enumerate(("recipe", "data")):
+        if any(other[position] not in (None, mine[position]) for other in known):
+            do = f"give the same {what} as before (see recipe.toml and run.json there), or another --out"
+            raise UserError(f"this folder holds a run with another {what}", where=folder.path, do=do)
+    return record
+
+
+def go_on(kit: Kit, folder: RunDir, progress: Progress, screen: Screen) -> None:
+    """Load the newest whole checkpoint into kit and progress; every rank does.
+
+    Raises:
+        UserError: All checkpoints are damaged.
+    """
+    state, damaged = checkpoint.restore(folder)
+    for sentence in damaged:
+        screen.say(sentence)
+    if state is None:
+        screen.say("nothing to resume: starting at the beginning")
+        return
+    kit.model.load_state_dict(state.model)
+    kit.optimizer.load_state_dict(state.optimizer)
+    if kit.ema is not None and state.ema is not None:
+        kit.ema.load_state_dict(state.ema)
+    progress.started, progress.elapsed_s = state.started, state.elapsed_s
+    progress.rows, progress.best = list(state.rows), state.best
+    screen.say(f"going on after epoch {len(state.rows)}")

@@ -1,0 +1,148 @@
+"""What a person sees while a run trains: a live table in a terminal, plain lines elsewhere, or nothing."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from rungs.records import EpochRow
+
+T = TypeVar("T")
+SHOWN_ROWS = 15
+"""The newest epochs on the screen; the best one stays above them."""
+WIDE = 88
+"""Columns that a terminal needs to show rate, speed and time, too."""
+
+
+class Screen:
+    """Shows nothing; the base of the two that do, and what ranks other than the first get."""
+
+    def open(self, title: str, epochs: int, batch_size: int) -> None:
+        """Start; called once."""
+
+    def say(self, text: str) -> None:
+        """Print a line about what happens."""
+
+    def watch(self, batches: Iterable[T], epoch: int, steps: int) -> Iterator[T]:
+        """Pass the batches of an epoch through, showing progress."""
+        yield from batches
+
+    def show(self, rows: Sequence[EpochRow], best: int | None) -> None:
+        """Show the finished epochs, the best one marked."""
+
+    def close(self) -> None:
+        """End; safe to call twice."""
+
+
+class PlainScreen(Screen):
+    """A line an epoch, for logs."""
+
+    def __init__(self) -> None:
+        self.console = Console(file=sys.stderr, highlight=False, soft_wrap=True, emoji=False)
+        self.epochs = 0
+
+    def open(self, title: str, epochs: int, batch_size: int) -> None:  # noqa: D102
+        self.epochs = epochs
+        self.say(title)
+
+    def say(self, text: str) -> None:  # noqa: D102
+        self.console.print(text, markup=False)
+
+    def show(self, rows: Sequence[EpochRow], best: int | None) -> None:  # noqa: D102
+        row = rows[-1]
+        mark = " *best" if row.epoch == best else ""
+        validation = f"validation {_loss(row.validation_loss)} {_percent(row.validation_accuracy)}"
+        self.say(
+            f"epoch {row.epoch}/{self.epochs}  train {_loss(row.train_loss)} {_percent(row.train_accuracy)}  "
+            f"{validation}  lr {row.learning_rate:.2g}  {row.images_per_s:,.0f} images/s  "
+            f"{row.train_s + row.validation_s:.1f} s{mark}"
+        )
+
+
+class LiveScreen(Screen):
+    """A table of epochs with a progress bar under it, redrawn in place."""
+
+    def __init__(self) -> None:
+        self.console = Console(file=sys.stderr, highlight=False, emoji=False)
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("steps  {task.fields[speed]}"),
+            TimeRemainingColumn(),
+            TextColumn("left in all"),
+            console=self.console,
+        )
+        self.rows: tuple[EpochRow, ...] = ()
+        self.best: int | None = None
+        self.epochs, self.batch_size = 0, 0
+        self.task = self.progress.add_task("", total=None, speed="")
+        self.live = Live(console=self.console, refresh_per_second=4, get_renderable=self._draw)
+
+    def open(self, title: str, epochs: int, batch_size: int) -> None:  # noqa: D102
+        self.epochs, self.batch_size = epochs, batch_size
+        self.say(title)
+        self.live.start()
+
+    def say(self, text: str) -> None:  # noqa: D102
+        self.console.print(text, markup=False)
+
+    def watch(self, batches: Iterable[T], epoch: int, steps: int) -> Iterator[T]:  # noqa: D102
+        began = time.perf_counter()
+        self.progress.update(self.task, description=f"epoch {epoch + 1}/{self.epochs}", total=steps * self.epochs)
+        for done, batch in enumerate(batches, 1):
+            yield batch
+            speed = done * self.batch_size / (time.perf_counter() - began)
+            self.progress.update(self.task, completed=epoch * steps + done, speed=f"{speed:,.0f} images/s")
+
+    def show(self, rows: Sequence[EpochRow], best: int | None) -> None:  # noqa: D102
+        self.rows, self.best = tuple(rows), best
+
+    def close(self) -> None:  # noqa: D102
+        self.progress.update(self.task, visible=False)
+        self.live.stop()
+
+    def _draw(self) -> Group:
+        table = Table(box=None, header_style="bold")
+        heads = ["epoch", "train loss", "accuracy", "valid. loss", "accuracy", "", "rate", "images/s", "time"]
+        shown_heads = heads if self.console.width >= WIDE else heads[:6]
+        for head in shown_heads:
+            table.add_column(head, justify="right", no_wrap=True)
+        hidden, shown = self.rows[:-SHOWN_ROWS], self.rows[-SHOWN_ROWS:]
+        for row in (*(row for row in hidden if row.epoch == self.best), *shown):
+            best = row.epoch == self.best
+            cells = [
+                str(row.epoch),
+                _loss(row.train_loss),
+                _percent(row.train_accuracy),
+                _loss(row.validation_loss),
+                _percent(row.validation_accuracy),
+                "best" if best else "",
+                f"{row.learning_rate:.2g}",
+                f"{row.images_per_s:,.0f}",
+                f"{row.train_s + row.validation_s:.1f} s",
+            ]
+            table.add_row(*cells[: len(shown_heads)], style="bold green" if best else "")
+        return Group(table, self.progress)
+
+
+def pick_screen(*, quiet: bool) -> Screen:
+    """Return the screen for this place: nothing if quiet, a live table in a terminal, else plain lines."""
+    if quiet:
+        return Screen()
+    return LiveScreen() if sys.stderr.isatty() else PlainScreen()
+
+
+def _loss(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.2f} %"

@@ -1,0 +1,164 @@
+"""From specs to objects, here and nowhere else."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from msgspec.structs import replace
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel
+
+from rungs import data
+from rungs.data.batches import spans
+from rungs.data.imageset import ImageSet
+from rungs.data.inspect import require_trainable
+from rungs.data.split import Parts, divide
+from rungs.data.stats import mean_std
+from rungs.errors import UserError
+from rungs.models import build_model
+from rungs.models.describe import describe
+from rungs.models.normalized import Normalized
+from rungs.optim import build_optimizer
+from rungs.optim.ema import average
+from rungs.records import DataRecord, Environment, ModelRecord
+from rungs.seeds import derive
+from rungs.specs import Plateau, Recipe, name_of
+from rungs.training.device import World, environment, pick_precision
+
+
+@dataclass
+class Material:
+    """The data of one run: its parts and what the record says of them."""
+
+    parts: Parts
+    record: DataRecord
+    doubts: int  # duplicate and doubtful files that are in it
+
+
+@dataclass
+class Kit:
+    """Everything that a run trains with.
+
+    `model` is the net behind its normalisation; `trained` is the same, wrapped for several ranks;
+    `judged` is what validation and test score: the moving average where there is one.
+    """
+
+    recipe: Recipe
+    world: World
+    parts: Parts
+    model: Normalized
+    trained: nn.Module
+    ema: AveragedModel | None
+    optimizer: torch.optim.Optimizer
+    autocast: Callable[[], AbstractContextManager[object]]
+    environment: Environment
+    description: ModelRecord
+    steps_per_epoch: int
+
+    @property
+    def judged(self) -> nn.Module:
+        """The net whose weights are scored and kept."""
+        return self.model if self.ema is None else self.ema.module
+
+
+def gather(recipe: Recipe, skip_unreadable: bool) -> tuple[Recipe, Material]:
+    """Load the recipe's data, divide it, and return the recipe with its image size resolved.
+
+    Raises:
+        UserError: The source is missing or damaged, or has unreadable files and they may not be skipped.
+    """
+    source = data.load(recipe.data.source, recipe.data.image_size)
+    skipped = require_trainable(source, skip_unreadable)
+    recipe = replace(recipe, data=replace(recipe.data, image_size=source.train.image_size))
+    parts = divide(source, recipe.data, recipe.seed)
+    _require_watchable(recipe, parts)
+    mean, std = mean_std(parts.train.blocks())
+    record = DataRecord(
+        source=source.name,
+        origin=source.origin,
+        hash=parts.hash,
+        canonical=source.canonical,
+        classes=parts.train.classes,
+        counts={name: part.counts() for name, part in parts.present().items()},
+        image_size=source.train.image_size,
+        mean=mean,
+        std=std,
+        skipped=skipped,
+    )
+    doubts = sum(problem.kind in ("duplicate", "doubtful") for problem in source.problems)
+    return recipe, Material(parts, record, doubts)
+
+
+def assemble(recipe: Recipe, material: Material, world: World) -> Kit:
+    """Build the net, its optimiser and its precision, and move the data to the device where it fits.
+
+    Returns:
+        The kit, its recipe resolved: every "auto" replaced by what was chosen.
+    """
+    precision, reason = pick_precision(recipe.training.precision, world.device)
+    recipe = replace(recipe, training=replace(recipe.training, precision=precision))
+    _require_two_a_rank(recipe, len(material.parts.train), world)
+    torch.manual_seed(derive(recipe.seed, "weights"))
+    size, classes = material.record.image_size, len(material.record.classes)
+    try:
+        net = build_model(recipe.model, image_size=size, classes=classes)
+    except (RuntimeError, MemoryError) as error:
+        if "alloc" not in str(error):
+            raise
+        raise UserError("this net needs more memory than there is", where="model", do="choose a smaller one") from error
+    model = Normalized(net, material.record.mean, material.record.std)
+    description = describe(model, name_of(recipe.model), size)
+    model = model.to(world.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    trained: nn.Module = model
+    if world.size > 1:  # BatchNorm statistics are shared before scoring, not before each step
+        trained = DistributedDataParallel(model, forward_sync_buffers=False)
+    return Kit(
+        recipe=recipe,
+        world=world,
+        parts=_resident(material.parts, world.device),
+        model=model,
+        trained=trained,
+        ema=average(model, recipe.training.ema_decay) if recipe.training.ema_decay else None,
+        optimizer=build_optimizer(recipe.optim, model),
+        autocast=partial(torch.autocast, world.device.type, torch.bfloat16) if precision == "bf16" else nullcontext,
+        environment=environment(world, precision, reason),
+        description=description,
+        steps_per_epoch=len(spans(len(material.parts.train), recipe.training.batch_size, world.size)),
+    )
+
+
+def _resident(parts: Parts, device: torch.device) -> Parts:
+    """Move the parts to a GPU, once, when their pixels take less than half of its free memory."""
+    sources = {
+        part.pixels.data_ptr(): part.pixels for part in parts.present().values()
+    }  # parts of one source share their pixels
+    if device.type != "cuda" or sum(p.nbytes for p in sources.values()) > torch.cuda.mem_get_info(device)[0] / 2:
+        return parts
+    moved = {pointer: tensor.to(device) for pointer, tensor in sources.items()}
+
+    def move(part: ImageSet) -> ImageSet:
+        rows = None if part.rows is None else part.rows.to(device)
+        pixels, labels = moved[part.pixels.data_ptr()], part.labels.to(device)
+        return dataclasses.replace(part, pixels=pixels, labels=labels, rows=rows)
+
+    validation, test = (None if part is None else move(part) for part in (parts.validation, parts.test))
+    return Parts(move(parts.train), validation, test)
+
+
+def _require_watchable(recipe: Recipe, parts: Parts) -> None:
+    if parts.validation is None and (isinstance(recipe.schedule, Plateau) or recipe.stopping.patience is not None):
+        do = "set data.validation above 0, or another schedule and no stopping.patience"
+        raise UserError("nothing to watch: there is no validation set", where=recipe.data.source, do=do)
+
+
+def _require_two_a_rank(recipe: Recipe, images: int, world: World) -> None:
+    smallest = min(images, recipe.training.batch_size)
+    if smallest < 2 * world.size:
+        what = f"a batch of {smallest} images for {world.size} ranks: each needs two"
+        raise UserError(what, where="training.batch_size", do="use larger batches, more images or fewer ranks")

@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from rungs.data.imageset import ImageSet, Source, content_hash
+from rungs.data.split import Parts, _turns, divide
+from rungs.errors import UserError
+from rungs.specs import DataSpec
+
+
+def numbered(counts: list[int], seed: int = 0) -> ImageSet:
+    """A set whose image i has the number i in its pixels, with `counts` images per class."""
+    labels = torch.from_numpy(np.random.default_rng(seed).permutation(np.repeat(np.arange(len(counts)), counts)))
+    images = torch.arange(len(labels), dtype=torch.int32).view(torch.uint8).view(-1, 1, 1, 4).repeat(1, 3, 1, 1)
+    classes = tuple(f"class {k}" for k in range(len(counts)))
+    return ImageSet(
+        images, labels, classes, content_hash(images, labels, classes), [str(i) for i in range(len(labels))]
+    )
+
+
+def numbers(part: ImageSet | None) -> set[int]:
+    return set() if part is None else {int(path) for path in part.paths or ()}
+
+
+def source(counts: list[int], validation: ImageSet | None = None, test: ImageSet | None = None) -> Source:
+    return Source("numbers", "nowhere", numbered(counts), validation, test)
+
+
+COUNTS = st.lists(st.integers(6, 60), min_size=1, max_size=8)
+SEEDS = st.integers(0, 2**32 - 1)
+
+
+@settings(max_examples=60, deadline=None)
+@given(COUNTS, SEEDS, st.integers(1, 8), st.integers(1, 8))
+def test_parts_are_disjoint_and_of_exact_size(counts: list[int], seed: int, validation: int, test: int) -> None:
+    given_source = source(counts)
+    n = sum(counts)
+    assume(validation + test + len(counts) < n // 2)
+    parts = divide(given_source, DataSpec(validation=validation, test=test), seed)
+    sets = [numbers(part) for part in (parts.train, parts.validation, parts.test)]
+    assert [len(s) for s in sets] == [n - validation - test, validation, test]
+    assert set.union(*sets) == set(range(n))
+    for part in (parts.train, parts.validation, parts.test):
+        assert part is not None and part.paths is not None
+        for i, path in enumerate(part.paths):  # the label and pixels stayed with the image
+            assert part.labels[i] == given_source.train.labels[int(path)]
+            assert torch.equal(part.images[i], given_source.train.images[int(path)])
+
+
+@settings(max_examples=60, deadline=None)
+@given(COUNTS, SEEDS, st.floats(0.05, 0.6), st.floats(0.3, 1.0))
+def test_every_class_has_its_share_to_less_than_one_image(
+    counts: list[int], seed: int, validation: float, train: float
+) -> None:
+    n = sum(counts)
+    rest = n - round(validation * n)
+    assume(round(train * rest) >= 3 * len(counts))
+    try:
+        parts = divide(source(counts), DataSpec(validation=validation, train=train, test=0), seed)
+    except UserError:
+        assume(False)
+    assert parts.validation is not None
+    assert len(parts.validation) == round(validation * n)
+    assert len(parts.train) == round(train * rest)
+    for count, got in zip(counts, parts.validation.counts(), strict=True):
+        assert abs(got - len(parts.validation) * count / n) < 1
+    for count, cut, got in zip(counts, parts.validation.counts(), parts.train.counts(), strict=True):
+        assert abs(got - len(parts.train) * (count - cut) / rest) < 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(0, 40), min_size=1, max_size=10).filter(any), st.integers(0, 500))
+def test_every_prefix_of_the_turns_is_fair(counts: list[int], large: int) -> None:
+    counts[0] += large
+    taken = np.cumsum(np.eye(len(counts), dtype=int)[_turns(counts)], axis=0)  # (N, K) after each turn
+    share = np.arange(1, sum(counts) + 1)[:, None] * np.array(counts) / sum(counts)
+    assert np.abs(taken - share).max() < 1
+    assert taken[-1].tolist() == counts
+
+
+@settings(max_examples=30, deadline=None)
+@given(SEEDS, st.integers(20, 150), st.integers(20, 150))
+def test_a_smaller_train_is_a_subset_and_validation_stays(seed: int, one: int, other: int) -> None:
+    small, large = sorted((one, other))
+    unequal = source([120, 50, 30, 20])
+    a = divide(unequal, DataSpec(train=small), seed)
+    b = divide(unequal, DataSpec(train=large), seed)
+    assert numbers(a.train) <= numbers(b.train)
+    assert numbers(a.validation) == numbers(b.validation)
+    assert numbers(a.test) == numbers(b.test)
+
+
+def content(parts: Parts) -> list[str]:
+    return [part.hash for part in (parts.train, parts.validation, parts.test) if part is not None]
+
+
+def test_the_seed_decides(digits: Source) -> None:
+    spec = DataSpec()
+    assert content(divide(digits, spec, 5)) == content(divide(digits, spec, 5))
+    assert content(divide(digits, spec, 5)) != content(divide(digits, spec, 6))
+    overlap = numbers(divide(source([500] * 4), spec, 5).validation) & numbers(
+        divide(source([500] * 4), spec, 6).validation
+    )
+    assert len(overlap) < 60  # of 200, by chance 20: another seed is another choice, not a shift of the same
+
+
+def test_a_split_does_not_follow_the_order_of_the_files() -> None:
+    parts = divide(source([1000]), DataSpec(validation=100, test=0), 0)
+    assert 350 < np.mean(sorted(numbers(parts.validation))) < 650
+    assert parts.train.paths == sorted(parts.train.paths or (), key=int)  # but each part keeps that order
+
+
+@pytest.mark.needs_cifar
+def test_cifar10_keeps_its_test_set(cifar10: Source) -> None:
+    parts = divide(cifar10, DataSpec(train=1000), 0)
+    assert parts.test is cifar10.test
+    assert parts.validation is not None
+    assert parts.validation.counts() == (500,) * 10
+    assert parts.train.counts() == (100,) * 10
+
+
+def test_a_source_keeps_its_own_parts() -> None:
+    own = source([9, 9], validation=numbered([2, 2]), test=numbered([3, 3]))
+    parts = divide(own, DataSpec(validation=0.5, test=0.5), 0)
+    assert parts.validation is own.validation and parts.test is own.test
+    assert parts.train is own.train  # nothing was cut, nothing is copied
+    assert divide(own, DataSpec(validation=0, test=0), 0).test is own.test
+
+
+def test_zero_means_none() -> None:
+    parts = divide(source([9, 9]), DataSpec(validation=0, test=0.0), 0)
+    assert parts.validation is None and parts.test is None
+    assert len(parts.train) == 18
+
+
+def test_validation_does_not_need_every_class_but_training_does() -> None:
+    parts = divide(source([50, 1]), DataSpec(validation=5, test=0), 0)
+    assert parts.train.counts()[1] == 1
+    with pytest.raises(UserError, match=r"of 4 training images none is left for 1 classes: class 1"):
+        divide(source([50, 1]), DataSpec(train=4, validation=0, test=0), 0)
+
+
+def test_a_class_without_images_in_the_source_is_no_error() -> None:
+    assert divide(source([5, 0, 5]), DataSpec(validation=2, test=0), 0).train.counts() == (4, 0, 4)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        (DataSpec(validation=30, test=0), "data.validation: validation = 30 means 30 images, and 20 are there"),
+        (DataSpec(validation=0.01, test=0), "validation = 0.01 means 0 images"),
+        (DataSpec(test=21), "data.test: test = 21 means 21 images"),
+        (DataSpec(train=17, validation=2, test=2), "train = 17 means 17 images, and 16 are there"),
+        (DataSpec(train=0, validation=2, test=2), "train = 0 means 0 images"),
+        (DataSpec(validation=20, test=0), "of 0 training images none is left for 2 classes"),
+    ],
+)
+def test_sizes_that_do_not_fit_are_named(spec: DataSpec, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        divide(source([10, 10]), spec, 0)
+
+
+@pytest.mark.parametrize(
+    ("spec", "do"),
+    [
+        (DataSpec(validation=30, test=0), "a smaller fraction or at most 20 images; for none: --set data.validation=0"),
+        (DataSpec(validation=0.9, test=0.5), "a smaller fraction or at most 10 images"),
+        (DataSpec(validation=0.01, test=0), "a larger fraction or 1 image"),
+        (
+            DataSpec(train=0, validation=2, test=2),
+            "a larger fraction or 1 image; for all the rest: --set data.train=none",
+        ),
+        (DataSpec(train=17, validation=2, test=2), "at most 16 images; for all the rest: --set data.train=none"),
+        (DataSpec(train=1, validation=10, test=10), "make the parts before it smaller"),
+    ],
+)
+def test_sizes_that_do_not_fit_are_advised_by_direction(spec: DataSpec, do: str) -> None:
+    with pytest.raises(UserError) as caught:
+        divide(source([10, 10]), spec, 0)
+    assert do in (caught.value.do or "") and "from 1 to 0" not in str(caught.value)

@@ -1,0 +1,220 @@
+from __future__ import annotations
+
+import re
+import shlex
+
+import pytest
+import samples
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from rungs import recipe as recipes
+from rungs.diagnose import examine
+from rungs.records import RunRecord
+from rungs.specs import SGD, AdamW, AnyOptimizer, ResNet18
+
+
+def seen(record: RunRecord) -> dict[str, str]:
+    return {finding.rule: finding.level for finding in examine(record)}
+
+
+def text_of(record: RunRecord, rule: str) -> str:
+    return next(finding.text for finding in examine(record) if finding.rule == rule)
+
+
+def with_losses(record: RunRecord, losses: list[float], rate: float | None = None) -> RunRecord:
+    rows = tuple(
+        replace(row, validation_loss=loss, learning_rate=rate or row.learning_rate)
+        for row, loss in zip(samples.history(len(losses)), losses, strict=True)
+    )
+    best = min(rows, key=lambda row: row.validation_loss or 0.0).epoch
+    return replace(record, history=rows, best_epoch=best)
+
+
+def test_a_healthy_run_gets_no_warning_and_is_called_good() -> None:
+    levels = seen(samples.healthy())
+    assert levels["sound"] == "good"
+    assert "warning" not in levels.values()
+
+
+def test_overfitting_is_seen_with_its_epoch_and_size() -> None:
+    record = samples.overfitting()
+    assert seen(record)["overfitting"] == "warning"
+    assert "sound" not in seen(record)
+    text = text_of(record, "overfitting")
+    assert f"From epoch {record.best_epoch} on" in text
+    rows = record.history
+    assert f"{rows[-1].validation_loss:.3f}" in text
+    assert examine(record)[0].level == "warning"  # warnings come first
+
+
+def test_a_gap_is_noted_only_where_overfitting_is_not() -> None:
+    record = replace(samples.healthy(), train=samples.result(10, 45000, 0.99))
+    assert seen(record)["gap"] == "note"
+    assert "gap" not in seen(replace(samples.overfitting(), train=samples.result(10, 45000, 0.99)))
+
+
+def test_divergence_and_interruption() -> None:
+    assert seen(samples.diverged())["diverged"] == "warning"
+    assert examine(samples.diverged())[0].cure == "--set optim.lr=0.001"
+    assert seen(samples.interrupted())["interrupted"] == "warning"
+    assert "7 of 20 epochs" in text_of(samples.interrupted(), "interrupted")
+    assert "sound" not in seen(samples.interrupted())
+
+
+def test_a_run_that_was_still_improving() -> None:
+    falling = with_losses(samples.healthy(), [2.0 * 0.9**i for i in range(10)], rate=0.1)
+    assert seen(falling)["unfinished"] == "warning"
+    assert next(f.cure for f in examine(falling) if f.rule == "unfinished") == "--set training.epochs=20"
+    level = with_losses(samples.healthy(), [1.0 - 0.0001 * i for i in range(10)], rate=0.1)
+    assert "unfinished" not in seen(level)
+    noisy = with_losses(
+        samples.healthy(), [*[0.5, 0.4] * 8, 0.45, 0.4, 0.5, 0.39], rate=0.1
+    )  # the last is the best by chance
+    assert "unfinished" not in seen(noisy)
+
+
+def test_a_loss_that_stays_at_guessing() -> None:
+    record = samples.healthy()
+    rows = tuple(replace(row, train_loss=2.3 - 0.0001 * row.epoch) for row in record.history)
+    assert seen(replace(record, history=rows))["stuck"] == "warning"
+    assert "2.303" in text_of(replace(record, history=rows), "stuck")
+
+
+def at_guessing(classes: int, accuracy: float, epochs: int) -> RunRecord:
+    record = samples.sized(classes, epochs)
+    right, per_class = round(accuracy * 100), 100
+    others = [(per_class - right) // (classes - 1)] * classes
+    table = [[*others] for _ in range(classes)]
+    for k in range(classes):
+        table[k][k] = per_class - sum(others) + others[k]
+    hits = sum(table[k][k] for k in range(classes)) / (per_class * classes)
+    n = per_class * classes
+    test = replace(
+        samples.result(classes, n, 0.5), n=n, accuracy=hits, accuracy_interval=samples.wilson(hits, n),
+        confusion=tuple(map(tuple, table)),
+    )  # fmt: skip
+    return replace(record, test=test)
+
+
+@pytest.mark.parametrize(("classes", "accuracy"), [(10, 0.10), (2, 0.5), (100, 0.01)])
+def test_a_net_that_learnt_nothing_is_not_called_good(classes: int, accuracy: float) -> None:
+    record = at_guessing(classes, accuracy, 1)
+    assert seen(record)["guessing"] == "warning"
+    assert "sound" not in seen(record)
+    assert next(f.cure for f in examine(record) if f.rule == "guessing") == "--set training.epochs=10"
+
+
+def test_better_than_guessing_is_not_guessing_and_the_largest_class_is_what_guessing_gets() -> None:
+    assert "guessing" not in seen(at_guessing(10, 0.4, 5))
+    record = at_guessing(2, 0.5, 5)
+    assert record.test is not None
+    lopsided = replace(record.test, n=1000, confusion=((900, 0), (100, 0)), accuracy=0.9)
+    lopsided = replace(lopsided, accuracy_interval=samples.wilson(0.9, 1000))
+    assert "right in 90.00 %" in text_of(replace(record, test=lopsided), "guessing")
+
+
+def test_validation_speaks_where_there_is_no_test_and_labels_are_suspected_where_training_went_well() -> None:
+    record = at_guessing(10, 0.1, 5)
+    alone = replace(record, validation=record.test, test=None)
+    assert "validation images are right" in text_of(alone, "guessing")
+    apart = replace(record, train=samples.result(10, 4000, 0.95))
+    assert "do the parts share their labels?" in text_of(apart, "guessing")
+
+
+def test_one_or_two_epochs_are_too_few_to_be_called_good() -> None:
+    assert seen(samples.sized(10, 2))["few-epochs"] == "note"
+    assert "sound" not in seen(samples.sized(10, 2))
+
+
+@pytest.mark.parametrize(
+    ("optim", "cure"),
+    [(SGD(lr=1e30), "0.01"), (AdamW(lr=50.0), "0.001"), (SGD(lr=0.5), "0.05"), (SGD(lr=1e-30), "0.01")],
+)
+def test_absurd_rates_are_answered_with_a_usual_one(optim: AnyOptimizer, cure: str) -> None:
+    record = samples.diverged()
+    found = examine(replace(record, recipe=replace(record.recipe, optim=optim)))
+    assert found[0].cure == f"--set optim.lr={cure}"
+
+
+def test_restless_epochs_need_two_jumps_that_recover() -> None:
+    two = with_losses(samples.healthy(), [2.0, 1.0, 1.6, 0.9, 1.5, 0.8, 0.7, 0.69])
+    one = with_losses(samples.healthy(), [2.0, 1.0, 1.6, 0.9, 0.85, 0.8, 0.7, 0.69])
+    assert seen(two)["unstable"] == "note"
+    assert "(3, 5)" in text_of(two, "unstable")
+    assert "unstable" not in seen(one)
+
+
+def test_validation_sets_that_are_missing_or_small() -> None:
+    assert seen(samples.without_validation())["no-validation"] == "note"
+    small = samples.claimed()
+    assert seen(small)["small-validation"] == "note"
+    cure = next(f.cure for f in examine(small) if f.rule == "small-validation")
+    assert cure == "--set data.validation=5500 --set data.train=44500"
+
+
+def test_classes() -> None:
+    found = examine(samples.imbalanced())
+    assert next(f for f in found if f.rule == "imbalance").level == "warning"
+    assert "'truck' has 450" in text_of(samples.imbalanced(), "imbalance")
+    record = samples.healthy()
+    assert record.test is not None
+    table = [list(row) for row in record.test.confusion]
+    table[3][5], table[5][3] = 150, 120
+    pair = replace(record, test=replace(record.test, confusion=tuple(map(tuple, table))))
+    assert "150 times 'cat' was called 'dog', and 120 times" in text_of(pair, "confused-pair")
+
+
+def test_calibration_says_which_way() -> None:
+    assert "89.2 % sure" in text_of(samples.overfitting(), "calibration")
+    record = samples.healthy()
+    modest = replace(record, test=samples.result(10, 10000, 0.8, sure=-0.09))
+    assert modest.test is not None
+    modest = replace(modest, test=replace(modest.test, calibration_error=0.09))
+    assert next(f.title for f in examine(modest) if f.rule == "calibration") == "Too modest"
+    assert "calibration" not in seen(record)
+
+
+def test_the_stem_for_large_images() -> None:
+    record = samples.healthy()
+    recipe = replace(record.recipe, model=ResNet18(stem="imagenet"))
+    assert seen(replace(record, recipe=recipe))["large-stem"] == "warning"
+    large = replace(record, recipe=recipe, data=replace(record.data, image_size=224))
+    assert "large-stem" not in seen(large)
+
+
+MANY = [
+    samples.healthy,
+    samples.claimed,
+    samples.overfitting,
+    samples.diverged,
+    samples.without_validation,
+    samples.interrupted,
+    samples.first_epoch,
+    samples.imbalanced,
+    samples.odd_names,
+    lambda: samples.sized(100, 1),
+]
+
+
+@pytest.mark.parametrize("make", MANY)
+def test_every_cure_is_a_command_that_the_recipe_accepts(make) -> None:  # type: ignore[no-untyped-def]
+    record = make()
+    for finding in examine(record):
+        assert finding.title
+        assert re.search(r"[.]$", finding.text.strip()), finding.text
+        if finding.cure and finding.cure.startswith("--set"):
+            words = shlex.split(finding.cure)
+            changed = recipes.parse(recipes.to_toml(record.recipe), "sample", words[1::2])
+            assert set(words[::2]) == {"--set"}
+            assert recipes.digest(changed) != recipes.digest(record.recipe)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.one_of(st.none(), st.floats(0.001, 50)), min_size=1, max_size=12))
+def test_no_history_breaks_a_rule(losses: list[float | None]) -> None:
+    rows = tuple(replace(r, validation_loss=v) for r, v in zip(samples.history(len(losses)), losses, strict=True))
+    found = examine(replace(samples.healthy(), history=rows, best_epoch=len(rows)))
+    assert found == examine(replace(samples.healthy(), history=rows, best_epoch=len(rows)))
+    assert found[0].level in (("note", "warning") if len(losses) < 3 else ("good", "warning"))

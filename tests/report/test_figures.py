@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import matplotlib
+import pytest
+import samples
+from matplotlib.figure import Figure
+from msgspec.structs import replace
+
+from rungs.report import drawing, figures
+
+
+def texts(figure: Figure, tmp_path: Path) -> str:
+    svg = figures.save(figure, tmp_path / "figure")
+    return " ".join("".join(node.itertext()) for node in ET.fromstring(svg).iter("{http://www.w3.org/2000/svg}text"))
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 20, 300])
+def test_curves_of_any_length_mark_the_best_epoch(epochs: int, tmp_path: Path) -> None:
+    found = texts(figures.learning_curves(samples.sized(10, epochs)), tmp_path)
+    assert f"best: epoch {epochs}" in found
+    assert "validation" in found
+
+
+def test_curves_without_validation_or_epochs(tmp_path: Path) -> None:
+    found = texts(figures.learning_curves(samples.without_validation()), tmp_path)
+    assert "validation" not in found
+    assert "last: epoch 20" in found
+    assert "no epoch was finished" in texts(figures.learning_curves(samples.first_epoch()), tmp_path)
+
+
+def test_curves_leave_gaps_where_validation_is_missing() -> None:
+    record = samples.healthy()
+    rows = tuple(replace(row, validation_loss=None) if row.epoch % 2 else row for row in record.history)
+    lines = figures.learning_curves(replace(record, history=rows)).axes[0].get_lines()
+    drawn = next(line for line in lines if line.get_label() == "validation").get_ydata()
+    assert [value != value for value in drawn] == [row.epoch % 2 == 1 for row in rows]
+
+
+def test_claims_are_drawn_and_named(tmp_path: Path) -> None:
+    found = texts(figures.learning_curves(samples.claimed()), tmp_path)
+    for part in ("train claimed", "95.12 %", "validation claimed", "83.30 %", "test claimed", "82.94 %"):
+        assert part in found
+
+
+def test_rate_axis_is_logarithmic_only_where_it_spans() -> None:
+    record = samples.healthy()
+    assert figures.learning_curves(record).axes[2].get_yscale() == "log"
+    rows = tuple(replace(row, learning_rate=0.01) for row in record.history)
+    assert figures.learning_curves(replace(record, history=rows)).axes[2].get_yscale() == "linear"
+
+
+def test_a_cell_that_is_not_empty_is_not_zero(tmp_path: Path) -> None:
+    result = replace(samples.result(2, 200, 0.9), confusion=((199, 1), (0, 200)))
+    figure = figures.confusion(result, ("a", "b"), normalised=True)
+    assert [text.get_text() for text in figure.axes[0].texts] == ["100", "1", "100"]
+
+
+def test_the_legend_speaks_of_hatching_only_where_there_is_some(tmp_path: Path) -> None:
+    assert "Hatched" not in texts(drawing.layers(samples.plain_model(), 32), tmp_path)
+    assert "Hatched" in texts(drawing.layers(samples.resnet_model(), 32), tmp_path)
+
+
+@pytest.mark.parametrize("classes", [2, 10, 20, 100])
+@pytest.mark.parametrize("normalised", [False, True])
+def test_confusion_has_numbers_where_they_fit(classes: int, normalised: bool) -> None:
+    record = samples.sized(classes, 1)
+    assert record.test is not None
+    axes = figures.confusion(record.test, record.data.classes, normalised).axes
+    table = record.test.confusion
+    if classes <= figures.NUMBERED_CLASSES:
+        numbers = {(int(t.get_position()[1]), int(t.get_position()[0])): t.get_text() for t in axes[0].texts}
+        share = 100 / sum(table[0]) if normalised else 1
+        assert numbers[(0, 0)] == f"{table[0][0] * share:.0f}"
+        assert len(axes) == 1
+    else:
+        assert not axes[0].texts
+        assert len(axes) == 2  # the colour bar
+
+
+def test_class_names_are_not_mathematics(tmp_path: Path) -> None:
+    record = samples.sized(2, 1, names=("$5$ note", "<b>\\alpha"))
+    assert record.test is not None
+    found = texts(figures.confusion(record.test, record.data.classes, False), tmp_path)
+    assert "$5$ note" in found
+    assert "<b>\\alpha" in found
+
+
+def test_layers_merge_followers_and_name_blocks(tmp_path: Path) -> None:
+    steps = drawing.steps(samples.plain_model())
+    assert [step.kind for step in steps] == ["conv", "conv", "pool"] * 3 + ["linear"] * 3
+    assert sum(step.parameters for step in steps) == samples.plain_model().parameters
+    residual = samples.resnet_model(100, 224)
+    assert len(residual.layers) > 40
+    assert len(drawing.steps(residual)) == 22
+    found = texts(drawing.layers(residual, 224), tmp_path)
+    for part in ("layer4.1", "shortcut 1x1 /2", "average pool", "512 × 28 × 28"):  # noqa: RUF001
+        assert part in found
+
+
+def test_saved_twice_gives_the_same_bytes_and_leaves_the_style_of_others_alone(tmp_path: Path) -> None:
+    before = dict(matplotlib.rcParams)
+    for name in ("a", "b"):
+        figures.save(figures.learning_curves(samples.claimed()), tmp_path / name)
+    for kind in ("svg", "png"):
+        assert (tmp_path / f"a.{kind}").read_bytes() == (tmp_path / f"b.{kind}").read_bytes()
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_the_reading_room_never_loads_torch() -> None:
+    loaded = "[name in sys.modules for name in ('torch', 'matplotlib.pyplot')]"
+    code = f"import sys, rungs.report.html, rungs.diagnose; print(*{loaded})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False"]

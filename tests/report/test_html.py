@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import samples
+from msgspec.structs import replace
+
+from rungs.diagnose import examine
+from rungs.records import RunRecord
+from rungs.report import html
+from rungs.rundir import RunDir
+
+CHROMIUM = os.environ.get("RUNGS_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+needs_browser = pytest.mark.skipif(CHROMIUM is None and "CI" not in os.environ, reason="there is no Chromium here")
+
+MAKERS: dict[str, Callable[[], RunRecord]] = {
+    "claimed": samples.claimed,
+    "odd": samples.odd_names,
+    "hundred": lambda: samples.sized(100, 1),
+    "first": samples.first_epoch,
+    "diverged": samples.diverged,
+    "unvalidated": samples.without_validation,
+}
+
+
+def write(make: Callable[[], RunRecord], folder: Path) -> RunDir:
+    record, run = make(), RunDir(folder)
+    run.write_record(record)
+    assert html.write(record, examine(record), run) == run.report
+    return run
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], RunDir]:
+    """Give the run folder of one of the `MAKERS`, each written once."""
+    return cache(lambda name: write(MAKERS[name], tmp_path_factory.mktemp(name)))
+
+
+def text(run: RunDir) -> str:
+    return run.report.read_text(encoding="utf-8")
+
+
+def test_the_record_alone_rebuilds_the_same_bytes(runs: Callable[[str], RunDir], tmp_path: Path) -> None:
+    folder = RunDir(tmp_path)
+    shutil.copy(runs("claimed").record, folder.record)
+    again = folder.read_record()
+    html.write(again, examine(again), folder)
+    assert text(folder) == text(runs("claimed"))
+    stems = ("learning-curves", "confusion-counts", "confusion-percent", "calibration", "layers")
+    assert {path.name for path in folder.figures.iterdir()} == {f"{s}.{kind}" for s in stems for kind in ("svg", "png")}
+
+
+def test_the_page_says_the_verdict_and_the_claims(runs: Callable[[str], RunDir]) -> None:
+    record, page = samples.claimed(), text(runs("claimed"))
+    assert record.test is not None
+    for part in (
+        f"{100 * record.test.accuracy:.2f} %",
+        "95 % interval",
+        "82.94 %",
+        "below the claim",
+        "the test set was opened once",
+        "Overfitting",
+        "dropout probability 0.5 (unstated)",
+        record.data.hash,
+        record.fingerprint,
+        "the published data set, to the byte",
+        "stages = [",
+        "[128, 128],",
+    ):
+        assert part in page
+    assert page.count('class="tiny"') == 24
+
+
+@pytest.mark.parametrize(
+    ("name", "part"), [("diverged", "The training diverged: "), ("first", "no epoch was finished")]
+)
+def test_runs_that_ended_badly_say_so(name: str, part: str, runs: Callable[[str], RunDir]) -> None:
+    page = text(runs(name))
+    assert part in page or part in (runs(name).figures / "learning-curves.svg").read_text(encoding="utf-8")
+    assert "The worst mistakes" not in page
+    assert "has not been opened" in page
+
+
+def test_the_header_says_which_images_whatever_the_recipe_speaks_of(runs: Callable[[str], RunDir]) -> None:
+    head = text(runs("odd")).split("</header>")[0]
+    assert "resnet18, trained on folder:photos: 1\u00a0200 images of 3 classes" in head
+    assert "Recipe: The best network of a student" in head
+    assert head.index("folder:photos") < head.index("Recipe: ")
+
+
+def test_only_what_falls_short_of_a_claim_is_marked_as_bad(tmp_path: Path) -> None:
+    page = text(write(lambda: replace(samples.claimed(), test=samples.result(10, 10000, 0.95)), tmp_path))
+    assert re.search(r'class="line verdict-cell ">above the claim', page)
+    assert re.search(r'class="line verdict-cell no">below the claim', page)
+
+
+def test_one_core_is_a_core(tmp_path: Path) -> None:
+    record = samples.first_epoch()
+    page = text(write(lambda: replace(record, environment=replace(record.environment, cores=1)), tmp_path))
+    assert ", 1 core, 1 rank<" in page
+
+
+def test_names_are_text(runs: Callable[[str], RunDir]) -> None:
+    page = text(runs("odd"))
+    assert "<script" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert "photos/a &lt;b&gt;/x.jpg" in page
+
+
+def test_the_page_refers_to_nothing_outside(runs: Callable[[str], RunDir]) -> None:
+    page = text(runs("claimed"))
+    assert not re.search(r"""(src|href)=["'](?!data:|#)""", page)
+    assert not re.search(r"url\(|@import", page)
+    assert "default-src 'none'; img-src data:; style-src 'unsafe-inline'" in page
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    assert CHROMIUM, "CI needs a Chromium: put it in the path or in RUNGS_CHROMIUM"
+    arguments = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        yield chromium
+        chromium.close()
+
+
+@needs_browser
+@pytest.mark.parametrize("name", MAKERS)
+def test_in_a_browser(name: str, browser: Any, runs: Callable[[str], RunDir]) -> None:
+    address = runs(name).report.as_uri()
+    page = browser.new_page(viewport={"width": 360, "height": 740})
+    asked: list[str] = []
+    wrong: list[str] = []
+
+    def gate(route: Any) -> None:
+        asked.append(route.request.url)
+        route.continue_() if route.request.url == address else route.abort()
+
+    page.route("**/*", gate)
+    page.on("console", lambda message: wrong.append(message.text))
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("dialog", lambda dialog: wrong.append("a dialog: a name was run as a script"))
+    page.goto(address)
+    page.eval_on_selector_all("details", "all => all.forEach(one => one.open = true)")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    images = page.eval_on_selector_all("img", "all => Promise.all(all.map(i => i.decode().then(() => i.naturalWidth)))")
+    assert len(images) >= 2
+    assert all(width > 0 for width in images)
+    assert all(page.eval_on_selector_all("img", "all => all.map(i => i.alt.length > 0)"))
+    if name == "odd":
+        assert "<script>alert(1)</script>" in page.inner_text("main")
+    assert page.pdf(format="A4").startswith(b"%PDF")
+    assert [url for url in asked if not url.startswith("data:")] == [address]
+    assert wrong == []
+    page.close()
+
+
+@needs_browser
+def test_a_phone_shows_the_verdict_of_a_claim(browser: Any, runs: Callable[[str], RunDir]) -> None:
+    page = browser.new_page(viewport={"width": 360, "height": 740})
+    page.goto(runs("claimed").report.as_uri())
+    for cell in page.query_selector_all(".verdict-cell"):
+        box = cell.bounding_box()
+        assert box["x"] + box["width"] <= 360
+    assert page.evaluate("document.querySelector('.claims').scrollWidth") <= 360
+    page.close()
+
+
+@needs_browser
+def test_print_opens_what_is_folded(browser: Any, runs: Callable[[str], RunDir]) -> None:
+    page = browser.new_page()
+    page.goto(runs("claimed").report.as_uri())
+    height = "document.querySelector('#model + details table').getBoundingClientRect().height"
+    folded = page.evaluate("document.querySelector('#model + details').getBoundingClientRect().height")
+    page.emulate_media(media="print")
+    unfolded = page.evaluate("document.querySelector('#model + details').getBoundingClientRect().height")
+    assert unfolded > folded + 200
+    assert page.evaluate(height) > 100
+    page.close()

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+
+import pytest
+import samples
+from msgspec.structs import replace
+from rich.console import Console
+from rich.table import Table
+
+from rungs.records import ModelRecord
+from rungs.report import tables
+
+
+def printed(table: Table, width: int = 140) -> str:
+    console = Console(file=io.StringIO(), width=width)
+    console.print(table)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue().replace("\u00a0", "")
+
+
+def test_claims_stand_beside_measurements_with_a_verdict() -> None:
+    train, validation, test = tables.comparisons(samples.claimed())
+    assert train.claimed == "95.12 %"
+    assert train.agrees is False
+    assert "below the claim (-1.12 points)" in train.verdict
+    assert validation.agrees is True
+    assert validation.verdict.startswith("agrees with the claim")
+    assert test.verdict.startswith("below the claim")
+
+
+def test_a_claim_below_the_interval_is_beaten_and_one_without_a_score_is_open() -> None:
+    record = samples.claimed()
+    better = replace(record, test=samples.result(10, 10000, 0.95))
+    assert tables.comparisons(better)[2].verdict.startswith("above the claim")
+    unscored = tables.comparisons(replace(record, test=None))[2]
+    assert (unscored.verdict, unscored.agrees) == ("not measured", None)
+
+
+def test_summary_names_what_matters() -> None:
+    record = samples.claimed()
+    text = printed(tables.summary(record))
+    assert record.test is not None
+    for part in (f"{100 * record.test.accuracy:.2f} %", "44 min 23 s", "2191146", "bf16", "82.94 %", "n = 10000"):
+        assert part in text
+
+
+def test_summary_and_verdict_say_when_a_run_did_not_end_well() -> None:
+    assert "stopped by SIGINT" in printed(tables.summary(samples.interrupted()))
+    assert tables.verdict(samples.interrupted()).startswith("The training was interrupted")
+    assert tables.verdict(samples.diverged()).startswith("The training diverged")
+    assert "has not been opened" in tables.verdict(samples.first_epoch())
+
+
+def test_layers_sum_up() -> None:
+    model = samples.plain_model()
+    text = printed(tables.layers(model))
+    assert str(model.parameters) in text
+    assert "features.conv1_2" in text
+    assert text.count("Conv2d") == 6
+
+
+@pytest.mark.parametrize("width", [100, 120])
+@pytest.mark.parametrize("make", [samples.plain_model, samples.resnet_model])
+def test_layers_are_named_in_full_on_a_usual_terminal(width: int, make: Callable[[], ModelRecord]) -> None:
+    model, text = make(), printed(tables.layers(make()), width)
+    assert all(f"{row.name} " in text and row.kind in text for row in model.layers)
+    assert "…" not in text
+    assert "stride 1" not in text
+
+
+def test_the_summary_is_whole_on_a_narrow_terminal() -> None:
+    text = printed(tables.summary(samples.claimed()), 60)
+    assert "…" not in text
+    for name in ("test accuracy", "validation accuracy", "FLOPs, an image", "2191146", "44 min 23 s", "n = 10000"):
+        assert name in text
+
+
+def test_class_names_are_text_and_not_markup() -> None:
+    record = samples.sized(2, 1, names=("[red]stop[/red]", "[/]"))
+    assert record.test is not None
+    text = printed(tables.per_class(record.test, record.data.classes))
+    assert "[red]stop[/red]" in text
+    assert "[/]" in text

@@ -1,0 +1,305 @@
+"""Using a trained net: its classes are checked, its score and its predictions belong to the right files."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from rungs.data.decode import decode
+from rungs.errors import UserError
+from rungs.models import build_model
+from rungs.models.normalized import Normalized
+from rungs.models.weights import Weights, pack
+from rungs.recipe import load
+from rungs.records import Mistake
+from rungs.ship.bundle import load_weights, require_classes
+from rungs.ship.evaluate import evaluate
+from rungs.ship.predict import Classifier, Prediction
+
+SIZE = 12
+CLASSES = ("cat", "dog", "owl")
+SAID = [
+    *("model.stages=[[8],[8]]", "model.hidden=[]", "model.dropout=[]", "training.precision='fp32'"),
+    *("evaluation.batch_size=4", "evaluation.mistakes=100"),
+]
+"""Changes to a shipped recipe: a small net, batches smaller than the sets, every mistake kept."""
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Weights:
+    """A net that nobody trained, with logits far apart, through its file."""
+    recipe = load("digits-quick", SAID)
+    torch.manual_seed(3)
+    net = Normalized(
+        build_model(recipe.model, image_size=SIZE, classes=len(CLASSES)), (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
+    )
+    with torch.no_grad():
+        list(net.parameters())[-2].mul_(4)  # (K, features)
+    path = tmp_path_factory.mktemp("weights") / "weights.safetensors"
+    path.write_bytes(
+        pack(net.state_dict(), recipe=recipe, classes=CLASSES, image_size=SIZE, data_hash="d" * 64),
+    )
+    return load_weights(path)
+
+
+def noise(seed: int, *shape: int) -> np.ndarray:
+    """Return uint8 `shape`, around a colour of its own."""
+    generator = np.random.default_rng(seed)
+    return (generator.integers(0, 156, shape[2:]) + generator.integers(0, 100, shape)).astype(np.uint8)
+
+
+def picture(path: Path, seed: int, width: int = 20, height: int = 16) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(noise(seed, height, width, 3)).save(path)
+    return path
+
+
+def by_hand(weights: Weights, pixels: np.ndarray) -> torch.Tensor:
+    """Return the probabilities (K,) of one image, uint8 (3, SIZE, SIZE)."""
+    with torch.inference_mode():
+        logits: torch.Tensor = weights.model(torch.from_numpy(pixels.astype(np.float32) / 255)[None])
+    return logits[0].softmax(0)
+
+
+def of_file(weights: Weights, path: Path) -> torch.Tensor:
+    return by_hand(weights, decode(path.read_bytes(), SIZE, str(path)))
+
+
+def agrees(prediction: Prediction, want: torch.Tensor) -> bool:
+    assert prediction.probabilities is not None
+    assert tuple(prediction.probabilities) == CLASSES
+    assert prediction.label == CLASSES[int(want.argmax())]
+    assert prediction.probability == max(prediction.probabilities.values())
+    return torch.allclose(torch.tensor(list(prediction.probabilities.values())), want, atol=1e-5)
+
+
+# --- classes
+
+
+def test_the_classes_of_the_weights_are_accepted(weights: Weights) -> None:
+    require_classes(weights, CLASSES, "folder:x")
+
+
+@pytest.mark.parametrize(
+    ("classes", "what"),
+    [
+        (("dog", "cat", "owl"), "the same classes as the weights', in another order"),
+        (("cat", "dog"), r"missing \['owl'\], unknown none"),
+        (("cat", "dog", "owl", "yak"), r"missing none, unknown \['yak'\]"),
+        (("cat", "dog", "yak"), r"missing \['owl'\], unknown \['yak'\]"),
+        (("Cat", "dog", "owl"), r"missing \['cat'\], unknown \['Cat'\]"),
+    ],
+)
+def test_other_classes_are_refused(weights: Weights, classes: tuple[str, ...], what: str) -> None:
+    with pytest.raises(UserError, match=f"^folder:x: .*{what}\n  -> the net knows: cat, dog, owl$"):
+        require_classes(weights, classes, "folder:x")
+
+
+def test_a_set_with_other_classes_is_not_scored(weights: Weights, tmp_path: Path) -> None:
+    for i, name in enumerate(("cat", "dog", "yak")):
+        picture(tmp_path / "photos" / name / "1.png", i)
+    with pytest.raises(UserError, match=r"missing \['owl'\], unknown \['yak'\]"):
+        evaluate(weights, f"folder:{tmp_path / 'photos'}")
+
+
+# --- evaluate
+
+
+PARTS = {"train": 5, "val": 3, "test": 4}
+"""The parts of the photos, and how many are in each class."""
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("sets") / "photos"
+    for p, (part, n) in enumerate(PARTS.items()):
+        for c, name in enumerate(CLASSES):
+            for i in range(n):
+                picture(root / part / name / f"{i}.png", 1000 * p + 100 * c + i, 16 + i, 18)
+    return root
+
+
+def is_of_its_file(mistake: Mistake, weights: Weights) -> bool:
+    """Check everything that a mistake says against the file that it names."""
+    assert mistake.path is not None
+    path = Path(mistake.path)
+    shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(mistake.picture)))).transpose(2, 0, 1)  # (3, H, W)
+    assert (shown == decode(path.read_bytes(), SIZE, str(path))).all()
+    want = of_file(weights, path)
+    assert CLASSES[mistake.truth] == path.parent.name
+    assert mistake.said == int(want.argmax()) != mistake.truth
+    assert mistake.loss == pytest.approx(-float(want[mistake.truth].log()), abs=1e-4)
+    return mistake.probability == pytest.approx(float(want.max()), abs=1e-5)
+
+
+def wrong(weights: Weights, files: Sequence[Path]) -> list[Path]:
+    return [path for path in files if CLASSES[int(of_file(weights, path).argmax())] != path.parent.name]
+
+
+def in_order(root: Path) -> list[Path]:
+    """Return all files in the order of the sets: train, validation, test."""
+    return [path for part in PARTS for path in sorted((root / part).rglob("*.png"))]
+
+
+def test_mistakes_in_all_sets_keep_their_picture_and_path(weights: Weights, photos: Path) -> None:
+    files = in_order(photos)
+    want = wrong(weights, files)
+    assert {path.parts[-3] for path in want} == set(PARTS)  # there is a mistake in each set
+    assert len({int(of_file(weights, path).argmax()) for path in files}) > 1  # and the net looks at the image
+    result = evaluate(weights, f"folder:{photos}", "all")
+    assert result.n == len(files) == 3 * sum(PARTS.values())
+    assert result.accuracy == pytest.approx(1 - len(want) / len(files))
+    assert [sum(row) for row in result.confusion] == [sum(PARTS.values())] * len(CLASSES)
+    assert {mistake.path for mistake in result.mistakes} == {str(path) for path in want}
+    assert all(is_of_its_file(mistake, weights) for mistake in result.mistakes)
+    assert all(str(files[mistake.index]) == mistake.path for mistake in result.mistakes)
+    losses = [mistake.loss for mistake in result.mistakes]
+    assert losses == sorted(losses, reverse=True)
+
+
+def test_files_left_out_shift_no_label(weights: Weights, tmp_path: Path) -> None:
+    root = tmp_path / "photos"
+    for p, part in enumerate(PARTS):
+        for c, name in enumerate(CLASSES):
+            for i in range(3):
+                picture(root / part / name / f"{i}.png", 7000 + 100 * p + 10 * c + i)
+    for lost in ("train/cat/1.png", "val/cat/0.png", "test/dog/0.png"):
+        (root / lost).write_bytes(b"")
+    with pytest.raises(UserError, match="3 files cannot be used"):
+        evaluate(weights, f"folder:{root}", "all")
+    result = evaluate(weights, f"folder:{root}", "all", skip_unreadable=True)
+    readable = [path for path in in_order(root) if path.stat().st_size]
+    assert result.n == len(readable) == 24
+    assert {mistake.path for mistake in result.mistakes} == {str(path) for path in wrong(weights, readable)} != set()
+    assert all(is_of_its_file(mistake, weights) for mistake in result.mistakes)
+
+
+def test_the_test_set_of_a_source_is_scored_alone(weights: Weights, photos: Path) -> None:
+    result = evaluate(weights, f"folder:{photos}")
+    files = sorted((photos / "test").rglob("*.png"))
+    want = wrong(weights, files)
+    assert result.n == len(files)
+    assert {mistake.path for mistake in result.mistakes} == {str(path) for path in want}
+    assert all(is_of_its_file(mistake, weights) for mistake in result.mistakes)
+
+
+# --- predict
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> dict[Path, str | None]:
+    """Files -> None where they can be read, else what is wrong with them."""
+    root = tmp_path_factory.mktemp("mixed")
+    good = [picture(root / f"{i}.png", 50 + i, 12 + i, 12 + 2 * i) for i in range(5)]
+    (root / "empty.png").write_bytes(b"")
+    (root / "text.jpg").write_text("a text")
+    (root / "half.png").write_bytes(good[0].read_bytes()[:300])
+    (root / "folder.png").mkdir()
+    return {
+        **dict.fromkeys(good),
+        root / "empty.png": "empty file",
+        root / "text.jpg": "not an image",
+        root / "half.png": "damaged",
+        root / "folder.png": "a folder",
+        root / "nowhere.png": "No such file or directory",
+        root / "a\0b.png": "null",
+    }
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data(), batch_size=st.integers(1, 7))
+def test_labels_stay_with_their_files(
+    weights: Weights, mixed: dict[Path, str | None], data: st.DataObject, batch_size: int
+) -> None:
+    files = data.draw(st.lists(st.sampled_from(list(mixed)), max_size=14))  # a file may come twice
+    found = Classifier(weights).predict(files, batch_size)
+    assert [prediction.path for prediction in found] == [str(path) for path in files]
+    for path, prediction in zip(files, found, strict=True):
+        reason = mixed[path]
+        if reason is None:
+            assert prediction.error is None
+            assert agrees(prediction, of_file(weights, path))
+        else:
+            assert prediction.error is not None
+            assert reason in prediction.error
+            assert (prediction.label, prediction.probability, prediction.probabilities) == (None, None, None)
+
+
+def test_the_readable_files_are_told_apart(weights: Weights, mixed: dict[Path, str | None]) -> None:
+    """Else the test above would pass with labels exchanged."""
+    rows = [of_file(weights, path) for path, reason in mixed.items() if reason is None]
+    assert len({int(row.argmax()) for row in rows}) > 1
+    assert min(float((a - b).abs().max()) for i, a in enumerate(rows) for b in rows[:i]) > 1e-3
+
+
+def test_no_files(weights: Weights) -> None:
+    assert Classifier(weights).predict([]) == []
+
+
+def test_a_name_may_be_text(weights: Weights, tmp_path: Path) -> None:
+    path = picture(tmp_path / "1.png", 1)
+    (prediction,) = Classifier(weights).predict(iter([str(path)]))
+    assert prediction.path == str(path)
+    assert agrees(prediction, of_file(weights, path))
+
+
+COLOUR = noise(5, SIZE, SIZE, 3)
+GREY = noise(6, SIZE, SIZE, 1)[..., 0]
+OPAQUE = np.random.default_rng(7).integers(0, 2, (SIZE, SIZE)).astype(np.uint8) * 255
+
+
+def grey(path: Path) -> np.ndarray:
+    Image.fromarray(GREY).save(path)
+    return np.stack([GREY] * 3)
+
+
+def grey_of_16_bits(path: Path) -> np.ndarray:
+    Image.fromarray(GREY.astype(np.uint16) * 256 + 77).save(path)
+    return np.stack([GREY] * 3)
+
+
+def alpha(path: Path) -> np.ndarray:
+    Image.fromarray(np.dstack([COLOUR, OPAQUE])).save(path)
+    return np.where(OPAQUE[..., None] == 255, COLOUR, 255).astype(np.uint8).transpose(2, 0, 1)
+
+
+def turned(path: Path) -> np.ndarray:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned clockwise by a quarter
+    Image.fromarray(COLOUR).save(path, exif=exif)
+    return np.rot90(COLOUR, -1).transpose(2, 0, 1)
+
+
+@pytest.mark.parametrize("make", [grey, grey_of_16_bits, alpha, turned])
+def test_the_net_sees_the_picture_as_people_do(weights: Weights, tmp_path: Path, make) -> None:  # type: ignore[no-untyped-def]
+    path = tmp_path / "one.png"
+    want = by_hand(weights, np.ascontiguousarray(make(path)))
+    (prediction,) = Classifier(weights).predict([path])
+    assert agrees(prediction, want)
+    as_stored = Image.open(path).convert("RGB")  # without alpha, 16 bits or the turn
+    naive = by_hand(weights, np.ascontiguousarray(np.asarray(as_stored).transpose(2, 0, 1)))
+    assert (make is grey) == torch.allclose(naive, want, atol=1e-3)
+
+
+def test_photos_of_other_sizes_are_decoded_as_in_training(weights: Weights, tmp_path: Path) -> None:
+    path = tmp_path / "large.jpg"
+    Image.fromarray(noise(9, 90, 200, 3)).save(path, quality=90)
+    (prediction,) = Classifier(weights).predict([path])
+    assert agrees(prediction, of_file(weights, path))
+
+
+def test_several_files_agree_with_one_by_one(weights: Weights, photos: Path) -> None:
+    files = in_order(photos)
+    together, alone = (Classifier(weights).predict(files, batch_size) for batch_size in (64, 1))
+    for a, b in zip(together, alone, strict=True):
+        assert a.probabilities == pytest.approx(b.probabilities, abs=1e-5)
+        assert (a.path, a.label, a.error) == (b.path, b.label, None)

@@ -1,0 +1,308 @@
+"""What a run leaves behind, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import torch
+from safetensors import safe_open
+from small import SMALL, run, small
+
+from rungs.api import choose
+from rungs.errors import UserError
+from rungs.recipe import digest, load, parse, shipped
+from rungs.records import EpochRow
+from rungs.rundir import RunDir
+from rungs.ship.bundle import load_weights
+from rungs.ship.evaluate import evaluate
+from rungs.training.device import World, pick_device, pick_precision
+from rungs.training.feed import scoring_batches
+from rungs.training.setup import assemble, gather
+
+
+def wait_for_rows(process: subprocess.Popen[Any], history: Path, count: int) -> None:
+    deadline = time.monotonic() + 60
+    while not history.exists() or len(history.read_bytes().splitlines()) < count:
+        assert process.poll() is None, "it ended before it could be stopped"
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_the_folder_holds_what_the_record_says(tmp_path: Path) -> None:
+    recipe = small()
+    record = run(recipe, tmp_path)
+    folder = RunDir(tmp_path)
+    assert folder.read_record() == record
+    assert record.status == "finished"
+    rows = [msgspec.json.decode(line, type=EpochRow) for line in folder.history.read_bytes().splitlines()]
+    assert tuple(rows) == record.history
+    resolved = parse(folder.recipe.read_text(), "folder")
+    assert resolved == record.recipe
+    assert resolved.training.precision in ("bf16", "fp32")
+    assert resolved.data.image_size == 8
+    with safe_open(folder.weights, framework="pt") as file:
+        header = file.metadata()
+    assert json.loads(header["classes"]) == list(record.data.classes) == [str(d) for d in range(10)]
+    assert tuple(json.loads(header["mean"])) == pytest.approx(record.data.mean)
+    assert parse(header["recipe"], "weights") == resolved
+    assert not [path for path in tmp_path.rglob("*") if path.name.startswith(".") and path.name != ".lock"]
+
+
+def test_the_best_epoch_by_validation_is_what_the_test_set_scores(tmp_path: Path) -> None:
+    recipe = small("training.ema_decay=none", "optim.lr=0.3", "schedule.name=constant", "training.epochs=6")
+    record = run(recipe, tmp_path)
+    losses = [row.validation_loss for row in record.history]
+    best = losses.index(min(losses))
+    assert record.best_epoch == best + 1
+    assert record.validation is not None
+    assert record.validation.loss == pytest.approx(losses[best], abs=1e-12)
+    assert record.validation.accuracy == record.history[best].validation_accuracy
+
+
+def test_the_test_set_is_scored_once_and_on_the_best_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import rungs.training.feed as feed
+
+    visited: list[str] = []
+    real = feed.batches
+
+    def watching(part, *rest, **options):  # type: ignore[no-untyped-def]
+        visited.append(part.hash)
+        return real(part, *rest, **options)
+
+    monkeypatch.setattr(feed, "batches", watching)
+    recipe = small("training.epochs=3")
+    _, material = gather(recipe, False)
+    record = run(recipe, tmp_path)
+    assert material.parts.test is not None
+    assert visited.count(material.parts.test.hash) == 1
+    assert visited[-1] == material.parts.test.hash  # and last of all
+    again = evaluate(load_weights(tmp_path))
+    assert record.test is not None
+    assert again.accuracy == record.test.accuracy
+    assert again.loss == pytest.approx(record.test.loss, abs=1e-6)
+
+
+def test_weights_that_are_not_finite_never_become_the_best(tmp_path: Path) -> None:
+    wild = ["optim.lr=1e30", "training.clip_norm=none", "schedule.warmup_epochs=0", "training.epochs=2"]
+    record = run(
+        small(*wild, "data.validation=0", "data.train=40", "augment.train=[]", "schedule.name=constant"), tmp_path
+    )
+    assert record.status == "diverged"
+    assert not (tmp_path / "weights.safetensors").exists()
+
+
+def test_nothing_to_watch_without_validation(tmp_path: Path) -> None:
+    for change in ("stopping.patience=3", "schedule.name=plateau"):
+        with pytest.raises(UserError, match="nothing to watch"):
+            run(small("data.validation=0", change), tmp_path / "run")
+    assert not (tmp_path / "run").exists()  # a start that failed leaves nothing
+
+
+def test_leftovers_of_a_killed_process_are_swept(tmp_path: Path) -> None:
+    run(small(), tmp_path, stop_after=1)
+    leftover = tmp_path / "checkpoints" / ".epoch-0002.ckpt.abc.rungs-tmp"
+    leftover.write_bytes(b"half")
+    run(small(), tmp_path, resume=True)
+    assert not leftover.exists()
+
+
+def test_the_same_seed_gives_the_same_run_and_another_seed_another(tmp_path: Path) -> None:
+    first, again, other = (
+        run(small("training.epochs=1", seed), tmp_path / name)
+        for name, seed in (("a", "seed=0"), ("b", "seed=0"), ("c", "seed=1"))
+    )
+    assert first.test == again.test
+    assert first.fingerprint == again.fingerprint
+    assert first.test != other.test
+    assert first.data.hash != other.data.hash  # another split
+
+
+def test_early_stopping_waits_its_patience(tmp_path: Path) -> None:
+    recipe = small("stopping.patience=2", "stopping.min_delta=100.0", "training.epochs=9")
+    record = run(recipe, tmp_path)
+    assert len(record.history) == 3  # the first beats infinity, then two without a gain of 100
+    assert "did not improve for 2 epochs" in record.ending
+    assert record.test is not None
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_best(tmp_path: Path) -> None:
+    recipe = small(
+        "optim.lr=1e30",
+        "training.clip_norm=none",
+        "schedule.name=step",
+        "schedule.milestones=[1]",
+        "schedule.gamma=1e-38",
+        "augment.train=[]",
+    )
+    flat = msgspec.structs.replace(recipe, schedule=msgspec.structs.replace(recipe.schedule, warmup_epochs=0.0))
+    record = run(flat, tmp_path / "first")
+    assert record.status == "diverged"
+    assert record.history == ()
+    assert record.test is None
+    assert "epoch 1" in record.ending
+
+    # lr 1e-3 for one epoch, then 1e33: the first epoch's weights are kept and scored
+    later = small(
+        "optim.lr=1e-3",
+        "training.clip_norm=none",
+        "schedule.name=step",
+        "schedule.milestones=[1]",
+        "schedule.gamma=1e36",
+    )
+    later = msgspec.structs.replace(later, schedule=msgspec.structs.replace(later.schedule, warmup_epochs=0.0))
+    record = run(later, tmp_path / "later")
+    assert record.status == "diverged"
+    assert [row.epoch for row in record.history] == [1]
+    assert record.best_epoch == 1
+    assert record.test is not None
+    assert record.test.accuracy > 0.05
+    assert RunDir(tmp_path / "later").weights.is_file()
+
+
+def test_without_validation_the_last_epoch_is_kept(tmp_path: Path) -> None:
+    record = run(small("data.validation=0", "training.epochs=2"), tmp_path)
+    assert record.validation is None
+    assert record.best_epoch == 2
+    assert record.history[0].validation_loss is None
+    assert record.test is not None
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_keeps_what_is_done_and_the_run_goes_on(tmp_path: Path, signum: signal.Signals) -> None:
+    recipe = tmp_path / "small.toml"
+    recipe.write_text(SMALL)
+    command = [sys.executable, "-m", "rungs", "train", str(recipe), "--out", str(tmp_path / "run")]
+    command += ["--set", "training.epochs=400"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    wait_for_rows(process, tmp_path / "run" / "history.jsonl", 3)
+    process.send_signal(signum)
+    _, screen = process.communicate(timeout=60)
+    assert process.returncode == 128 + signum, screen
+    assert "--resume" in screen
+    assert "Traceback" not in screen
+    record = RunDir(tmp_path / "run").read_record()
+    assert record.status == "interrupted"
+    assert len(record.history) >= 3
+    assert record.test is None
+    resumed = run(
+        parse(SMALL, "small", ["training.epochs=400"]),
+        tmp_path / "run",
+        resume=True,
+        stop_after=len(record.history) + 1,
+    )
+    assert resumed.history[: len(record.history)] == record.history
+
+
+def test_a_killed_process_leaves_a_folder_to_resume(tmp_path: Path) -> None:
+    recipe = tmp_path / "small.toml"
+    recipe.write_text(SMALL)
+    command = [sys.executable, "-m", "rungs", "train", str(recipe), "--out", str(tmp_path / "run"), "--quiet"]
+    process = subprocess.Popen([*command, "--set", "training.epochs=400"], env={**os.environ, "OMP_NUM_THREADS": "1"})
+    history = tmp_path / "run" / "history.jsonl"
+    wait_for_rows(process, history, 4)
+    process.kill()
+    process.wait()
+    done = len(history.read_bytes().splitlines())
+    resumed = run(parse(SMALL, "small", ["training.epochs=400"]), tmp_path / "run", resume=True, stop_after=done + 2)
+    assert len(resumed.history) >= done + 1
+    assert [row.epoch for row in resumed.history] == list(range(1, len(resumed.history) + 1))
+
+
+def test_a_folder_in_use_is_refused(tmp_path: Path) -> None:
+    folder = RunDir(tmp_path)
+    folder.prepare()
+    code = (
+        "import sys, time; from rungs.rundir import RunDir\n"
+        "with RunDir(sys.argv[1]).locked(): print('held', flush=True); time.sleep(60)"
+    )
+    holder = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert holder.stdout is not None
+    try:
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(UserError, match="another process is training here"):
+            run(small(), tmp_path)
+    finally:
+        holder.kill()
+        holder.communicate()
+    assert run(small("training.epochs=1"), tmp_path).status == "finished"  # the lock went with its process
+
+
+def test_a_folder_that_cannot_be_written_fails_before_training(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(UserError, match="cannot be written"):
+        run(small(), tmp_path / "file" / "run")
+
+
+def test_skipped_files_are_in_the_record_and_stop_the_run_otherwise(tmp_path: Path, photos: Path) -> None:
+    (photos / "circle" / "broken.jpg").write_text("no picture")
+    recipe = small(f"data.source='folder:{photos}'", "data.image_size=16", "data.train=20", "data.validation=6")
+    with pytest.raises(UserError, match=r"broken\.jpg"):
+        run(recipe, tmp_path / "stop")
+    record = run(recipe, tmp_path / "skip", skip_unreadable=True)
+    assert [Path(problem.path).name for problem in record.data.skipped] == ["broken.jpg"]
+    assert sum(sum(counts) for counts in record.data.counts.values()) <= 36
+
+
+def test_the_net_sees_the_same_batches_whatever_came_before(tmp_path: Path) -> None:
+    """Epoch 3 draws the same whether or not epochs 1 and 2 were drawn in this process."""
+    from rungs.training.feed import training_batches
+
+    recipe, material = gather(small(), False)
+    world = World(0, 1, pick_device())
+    fresh, used = assemble(recipe, material, world), assemble(recipe, material, world)
+    for epoch in (0, 1):
+        list(training_batches(used, epoch))
+    for (x, y, n), (u, v, m) in zip(training_batches(fresh, 2), training_batches(used, 2), strict=True):
+        assert n == m
+        assert torch.equal(x, u)
+        assert torch.equal(y, v)
+    assert sum(len(y) for _, y in scoring_batches(fresh, fresh.parts.train)) == 400
+
+
+def test_tensorboard_events(tmp_path: Path) -> None:
+    event_accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    record = run(small("training.epochs=2"), tmp_path, tensorboard=True)
+    events = event_accumulator.EventAccumulator(str(RunDir(tmp_path).events)).Reload()
+    assert {"loss/train", "loss/validation", "accuracy/validation", "learning_rate"} <= set(events.Tags()["scalars"])
+    logged = [event.value for event in events.Scalars("loss/train")]
+    assert logged == pytest.approx([row.train_loss for row in record.history])
+    assert events.Tags()["images"] == ["confusion/test"]
+
+
+def test_precision_auto_says_why() -> None:
+    precision, reason = pick_precision("auto", torch.device("cpu"))
+    has = torch.cpu.get_capabilities()
+    assert precision == ("bf16" if has.get("avx512_bf16") or has.get("amx_bf16") else "fp32")
+    assert "CPU has" in reason
+    assert pick_precision("fp32", torch.device("cpu"))[0] == "fp32"
+
+
+@pytest.mark.parametrize("name", sorted(shipped()))
+@pytest.mark.parametrize(("source", "size"), [("digits", 8), ("folder", 33), ("folder", 72)])
+def test_every_shipped_recipe_takes_any_source_and_size(
+    tmp_path: Path, photos: Path, name: str, source: str, size: int
+) -> None:
+    """Parts are cut as `--data` does; one epoch of one step."""
+    data = f"folder:{photos}" if source == "folder" else source
+    quick = [f"data.image_size={size}", "training.epochs=1", "training.batch_size=2000"]
+    quick += ["data.train=20"] if source == "folder" else []
+    record = run(choose(name, [*quick, "evaluation.score_train=false"], data=data), tmp_path / "run")
+    assert record.status == "finished"
+    assert record.data.image_size == size
+    assert record.history[0].step == 1
+    assert set(record.data.counts) == {"train", "validation", "test"}
+
+
+def test_the_digest_ignores_what_changes_nothing() -> None:
+    recipe = load("lab-003")
+    assert digest(recipe) == digest(msgspec.structs.replace(recipe, name="x", assumptions=(), claims=()))
+    assert digest(recipe) != digest(load("lab-003", ["optim.lr=0.02"]))

@@ -1,0 +1,55 @@
+"""What a person sees: in a real terminal, in a log, and when quiet."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from small import SMALL
+
+
+def train(folder: Path, *flags: str, terminal: bool) -> str:
+    """Train the small recipe; return what its standard error showed, without control codes."""
+    (folder / "small.toml").write_text(SMALL)
+    command = [sys.executable, "-m", "rungs", "train", "small.toml", "--out", "run", *flags]
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "TERM": "xterm", "COLUMNS": "150", "LINES": "50"}
+    if not terminal:
+        return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=True).stderr
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(command, cwd=folder, env=env, stdout=subprocess.DEVNULL, stderr=theirs)
+    os.close(theirs)
+    seen = b""
+    try:
+        while chunk := os.read(ours, 65536):
+            seen += chunk
+    except OSError:  # the terminal closed with the process
+        pass
+    os.close(ours)
+    assert process.wait(timeout=60) == 0, seen.decode()
+    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", seen.decode())
+
+
+def test_a_terminal_gets_a_live_table(tmp_path: Path) -> None:
+    screen = train(tmp_path, "--set", "training.epochs=60", terminal=True)
+    for words in ("epoch", "train loss", "valid. loss", "images/s", "best", "small on digits"):
+        assert words in screen
+    assert re.search(r"60 +\d\.\d{4} +[\d.]+ % +\d\.\d{4} +[\d.]+ %", screen)  # the last row
+    assert re.search(r"epoch \d+/60", screen)  # the progress bar
+
+
+def test_a_log_gets_a_line_an_epoch(tmp_path: Path) -> None:
+    lines = train(tmp_path, terminal=False).splitlines()
+    epochs = [line for line in lines if line.startswith("epoch ")]
+    assert [line.split()[1] for line in epochs] == ["1/4", "2/4", "3/4", "4/4"]
+    assert any(line.endswith("*best") for line in epochs)
+    assert not any("\x1b" in line for line in lines)
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_quiet_shows_nothing(tmp_path: Path, terminal: bool) -> None:
+    assert train(tmp_path, "--quiet", terminal=terminal).strip() == ""
