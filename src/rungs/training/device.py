@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import platform
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import torch
@@ -16,6 +18,9 @@ from torch import Tensor, nn
 
 from rungs import __version__
 from rungs.records import Environment
+
+PATIENCE = timedelta(days=1)
+"""How long a rank waits for the others: rank 0 scores alone at the end, and `torchrun` ends all when one dies."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,12 @@ def open_world() -> Iterator[World]:
         torch.backends.cudnn.deterministic = True  # a resumed run is the run that never stopped
         torch.backends.cudnn.allow_tf32 = False  # "fp32" means fp32; TF32 has 10 bits
     if size > 1:
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        # What is imported later takes the living group as a default argument and keeps it, and its threads, to the
+        # end of Python, where they abort the process now and then. An optimiser brings this module in.
+        importlib.import_module("torch.distributed.nn.functional")
+
+        backend = "nccl" if device.type == "cuda" else "gloo"
+        dist.init_process_group(backend, timeout=PATIENCE)
     try:
         yield World(rank, size, device)
     finally:
