@@ -90,7 +90,7 @@ def test_runs_that_ended_badly_say_so(name: str, part: str, runs: Callable[[str]
 
 def test_the_header_says_which_images_whatever_the_recipe_speaks_of(runs: Callable[[str], RunDir]) -> None:
     head = text(runs("odd")).split("</header>")[0]
-    assert "resnet18, trained on folder:photos: 1\u00a0200 images of 3 classes" in head
+    assert "resnet18, trained on folder:photos: 1,200 images of 3 classes" in head
     assert "Recipe: The best network of a student" in head
     assert head.index("folder:photos") < head.index("Recipe: ")
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-SEPARATOR = "\u00a0"
-"""Between thousands: no line breaks there, and it exists in every code page of a terminal."""
-
 NOTHING = "–"  # noqa: RUF001
 
 
@@ -24,8 +21,8 @@ def points(difference: float) -> str:
 
 
 def count(number: int) -> str:
-    """Return 1234567 as "1 234 567"."""
-    return f"{number:,}".replace(",", SEPARATOR)
+    """Return 1234567 as "1,234,567"."""
+    return f"{number:,}"
 
 
 def loss(value: float | None) -> str:
