@@ -12,23 +12,28 @@ from pathlib import Path
 from typing import Annotated, Literal, NoReturn
 
 import tyro
-from tyro.conf import Positional, UseAppendAction, arg
+from tyro.conf import DisallowNone, FlagCreatePairsOff, Positional, PositionalMetavarFromFieldName, UseAppendAction, arg
 
 from rungs.errors import UserError
 
-Override = Annotated[tuple[str, ...], arg(name="set", metavar="FIELD=VALUE")]
-Part = Literal["train", "validation", "test", "all"]
-Pixels = int | None
-Classes = int | None
+Override = Annotated[tuple[str, ...], arg(name="set", metavar="FIELD=VALUE", help_behavior_hint="")]
+Data = Annotated[str | None, arg(metavar="SOURCE", help_behavior_hint="")]
+Where = Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="")]
+Number = Annotated[int | None, arg(metavar="N", help_behavior_hint="")]
+Part = Annotated[
+    Literal["train", "validation", "test", "all"] | None,
+    arg(metavar="{train,validation,test,all}", help_behavior_hint=""),
+]
+Files = Positional[Annotated[tuple[Path, ...], arg(help_behavior_hint="")]]
 Family = Literal["all", "recipes", "models", "data", "augments"]
 
 
 def train(
     recipe: Positional[str],
     /,
-    data: str | None = None,
-    out: Path | None = None,
-    seed: int | None = None,
+    data: Data = None,
+    out: Where = None,
+    seed: Number = None,
     overrides: Override = (),
     resume: bool = False,
     skip_unreadable: bool = False,
@@ -67,8 +72,8 @@ def train(
 def evaluate(
     run: Positional[Path],
     /,
-    data: str | None = None,
-    part: Part | None = None,
+    data: Data = None,
+    part: Part = None,
     skip_unreadable: bool = False,
     json: bool = False,
 ) -> None:
@@ -89,9 +94,7 @@ def evaluate(
     commands.evaluation(result, net.classes, as_json=json)
 
 
-def predict(
-    run: Positional[Path], files: Positional[tuple[Path, ...]], /, json: bool = False, csv: bool = False
-) -> None:
+def predict(run: Positional[Path], files: Files, /, json: bool = False, csv: bool = False) -> None:
     """Print label and probability for image files.
 
     Args:
@@ -121,7 +124,7 @@ def report(run: Positional[Path], /) -> None:
     print(html.write(record, examine(record), RunDir(run)))
 
 
-def data(source: Positional[str], /, image_size: Pixels = None, sheet: Path | None = None) -> None:
+def data(source: Positional[str], /, image_size: Number = None, sheet: Where = None) -> None:
     """Say what is in a source of images, and which files are unreadable, empty, duplicate or doubtful.
 
     Args:
@@ -138,7 +141,7 @@ def list_(family: Positional[Family] = "all", /) -> None:
     """List recipes, models, data sources and augmentations.
 
     Args:
-        family: Only this family.
+        family: One of recipes, models, data, augments.
     """
     from rungs import commands
 
@@ -148,10 +151,10 @@ def list_(family: Positional[Family] = "all", /) -> None:
 def show_(
     recipe: Positional[str],
     /,
-    data: str | None = None,
+    data: Data = None,
     overrides: Override = (),
-    image_size: Pixels = None,
-    classes: Classes = None,
+    image_size: Number = None,
+    classes: Number = None,
     out: Path = Path("out"),
     augment: bool = False,
 ) -> None:
@@ -181,6 +184,7 @@ def doctor() -> None:
     commands.doctor()
 
 
+CONFIG = (UseAppendAction, FlagCreatePairsOff, PositionalMetavarFromFieldName, DisallowNone)
 COMMANDS: dict[str, Callable[..., None]] = {
     "train": train,
     "evaluate": evaluate,
@@ -199,7 +203,7 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal that knows only ASCII
     try:
-        tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="rungs", description=DESCRIPTION, config=(UseAppendAction,))
+        tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="rungs", description=DESCRIPTION, config=CONFIG)
     except UserError as error:
         _fail(str(error))
     except KeyboardInterrupt as interrupt:
