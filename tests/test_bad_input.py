@@ -139,6 +139,7 @@ def test_weights_of_another_model_and_of_other_classes(home: Path) -> None:
     refused(home, "evaluate", "two", saying=("not a whole safetensors file",))
     refused(home, "predict", "nowhere", "photos/cross/01.png", saying=("no such run",))
     refused(home, "report", "photos", saying=("no run.json",))
+    refused(home, "train", "small.toml", "--out", "twoo", "--resume", saying=("twoo", "no run to resume here"))
 
 
 @pytest.fixture
@@ -254,7 +255,7 @@ def test_damaged_parts_of_a_run_are_mended_or_named(home: Path) -> None:
     assert all(torch.equal(tensor, again[name]) for name, tensor in weights.items())
     rungs("report", "run", cwd=home)
     newest = max((home / "run" / "checkpoints").iterdir())
-    newest.write_bytes(newest.read_bytes().replace(b"rungs checkpoint 2", b"rungs checkpoint 1", 1))
+    newest.write_bytes(newest.read_bytes().replace(b"rungs checkpoint 3", b"rungs checkpoint 2", 1))
     done = rungs(*flags, "--resume", cwd=home, code=2)
     assert "another version" in done.stderr
 

@@ -12,6 +12,7 @@ from small import SMALL
 
 from rungs.errors import UserError
 from rungs.recipe import changes, code_version, digest, fingerprint, load, parse, shipped, to_toml
+from rungs.specs import SGD, Constant, Flip, Greyscale, Plain, StoppingSpec, TrainingSpec
 
 
 @pytest.mark.parametrize("name", sorted(shipped()))
@@ -25,10 +26,12 @@ def test_a_shipped_recipe_survives_writing_and_reading(name: str) -> None:
 def test_lab_003_is_what_the_seed_says() -> None:
     recipe = load("lab-003")
     assert (recipe.data.train, recipe.data.validation, recipe.data.image_size) == (49_000, 1_000, 32)
-    assert (recipe.optim.lr, recipe.optim.momentum) == (0.01, 0.9)  # type: ignore[union-attr]
-    assert (recipe.training.batch_size, recipe.training.epochs) == (64, 20)
-    assert recipe.augment.train == recipe.augment.validation
-    assert [type(a).__name__ for a in recipe.augment.train] == ["Flip", "Greyscale"]
+    assert recipe.model == Plain(stages=((32, 64), (128, 128), (256, 256)), hidden=(256, 64), dropout=(0.5,))
+    assert recipe.optim == SGD(lr=0.01, momentum=0.9)
+    assert recipe.schedule == Constant()
+    assert recipe.training == TrainingSpec(epochs=20, batch_size=64)
+    assert recipe.stopping == StoppingSpec(monitor="validation_loss")
+    assert recipe.augment.train == recipe.augment.validation == (Flip(p=0.5), Greyscale(p=0.1))
     assert {c.metric: c.value for c in recipe.claims} == {
         "train_accuracy": 0.9512,
         "validation_accuracy": 0.8330,

@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file
 from small import Told, run, small
 
+from rungs.diagnose import examine
 from rungs.errors import UserError
 from rungs.records import EpochRow
 from rungs.rundir import RunDir
@@ -100,7 +101,7 @@ def test_two_checkpoints_are_kept(tmp_path: Path) -> None:
 @pytest.mark.parametrize("change", ["optim.lr=0.06", "seed=1", "training.epochs=5"])
 def test_another_recipe_in_the_same_folder_is_refused(tmp_path: Path, change: str) -> None:
     run(small(), tmp_path, stop_after=1)
-    with pytest.raises(UserError, match="another recipe"):
+    with pytest.raises(UserError, match=f"another recipe: {change.partition('=')[0]} differ"):
         run(small(change), tmp_path, resume=True)
     shutil.rmtree(tmp_path / "checkpoints")  # recipe.toml still says whose folder this is
     with pytest.raises(UserError, match="another recipe"):
@@ -152,6 +153,17 @@ def test_a_folder_with_a_run_needs_resume(tmp_path: Path) -> None:
     told = Told()
     assert run(small(), tmp_path, resume=True, screen=told) == finished
     assert any("is finished" in line for line in told.said)
+
+
+def test_a_resume_under_other_code_is_said_and_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = run(small(), tmp_path, stop_after=2)
+    assert len(first.code) == 1
+    monkeypatch.setattr("rungs.training.run.code_version", lambda: "9.9.9+other")
+    told = Told()
+    record = run(small(), tmp_path, resume=True, screen=told)
+    assert any("the code changed since" in line for line in told.said)
+    assert record.code == (*first.code, f"rungs 9.9.9+other, torch {torch.__version__}")
+    assert any(finding.rule == "mixed-code" for finding in examine(record))
 
 
 def test_a_run_that_stopped_early_is_not_trained_further(tmp_path: Path) -> None:

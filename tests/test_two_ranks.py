@@ -16,6 +16,7 @@ from small import SMALL
 from rungs.rundir import RunDir
 
 EXACT = ["augment.train=[]", "model.batch_norm=false", "model.dropout=[]", "training.precision=fp32"]
+EXACT += ["data.train=389", "training.batch_size=51"]  # batches that two ranks cannot halve, and a smaller last one
 """Without what is drawn or averaged per rank, two ranks compute the same sums as one."""
 
 PROBE = """

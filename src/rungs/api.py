@@ -113,6 +113,16 @@ def load(run: str | Path) -> Classifier:
     return Classifier(load_weights(run, pick_device()))
 
 
+def require_run(folder: Path) -> None:
+    """Refuse to resume where there is nothing: a mistyped folder would start a whole training.
+
+    Raises:
+        UserError: The folder holds no run.
+    """
+    if not RunDir(folder).holds_run():
+        raise UserError("no run to resume here", where=folder, do="check --out, or leave --resume out to start")
+
+
 def default_folder(recipe: Recipe, *, resume: bool = False) -> Path:
     """Return `runs/NAME-DIGEST`; where that is taken the next number behind it, or with `resume` the last taken.
 

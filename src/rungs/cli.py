@@ -57,6 +57,8 @@ def train(
     from rungs.training.screen import pick_screen
 
     chosen = api.choose(recipe, overrides, data=data, seed=seed)
+    if resume and out is not None:
+        api.require_run(out)
     folder = out or api.default_folder(chosen, resume=resume)
     record = api.train(
         chosen,
@@ -87,10 +89,9 @@ def evaluate(
         json: Print the whole result as JSON.
     """
     from rungs import api, commands
-    from rungs.ship.evaluate import evaluate as score
 
     net = api.load(run)
-    result = score(net.weights, data, part, skip_unreadable=skip_unreadable)
+    result = net.evaluate(data, part, skip_unreadable=skip_unreadable)
     commands.evaluation(result, net.classes, as_json=json)
 
 
@@ -121,7 +122,7 @@ def report(run: Positional[Path], /) -> None:
     from rungs.rundir import RunDir
 
     record = RunDir(run).read_record()
-    print(html.write(record, examine(record), RunDir(run)))
+    print(f"report: {html.write(record, examine(record), RunDir(run))}")
 
 
 def data(source: Positional[str], /, image_size: Number = None, sheet: Where = None) -> None:
@@ -230,7 +231,7 @@ def _say(markup: str) -> None:
     """Print on standard error, of several ranks only the first."""
     from rich.console import Console
 
-    if os.environ.get("RANK", "0") == "0":
+    if os.environ.get("RANK", "0") == "0" or os.environ.get("WORLD_SIZE", "1") == "1":
         Console(stderr=True, soft_wrap=True, highlight=False, emoji=False).print(markup)
 
 

@@ -51,7 +51,7 @@ def finish(record: RunRecord, folder: Path, *, quiet: bool) -> None:
     """Print the verdict of a run and where its report lies; exit 1 when training diverged."""
     from rungs.report import tables
 
-    if not quiet and int(os.environ.get("RANK", 0)) == 0:
+    if not quiet and (os.environ.get("RANK", "0") == "0" or os.environ.get("WORLD_SIZE", "1") == "1"):
         out.print(tables.summary(record))
         out.print(f"report: {RunDir(folder).report}", soft_wrap=True)
     if record.status == "diverged":
@@ -66,7 +66,7 @@ def evaluation(result: EvalResult, classes: Sequence[str], *, as_json: bool) -> 
         sys.stdout.buffer.write(to_json(result))
     else:
         low, high = result.accuracy_interval
-        accuracy = f"accuracy {result.accuracy:.2%} (95 % interval {low:.2%} to {high:.2%})"
+        accuracy = f"accuracy {100 * result.accuracy:.2f} % (95 % interval {100 * low:.2f} to {100 * high:.2f} %)"
         out.print(f"{accuracy}, loss {result.loss:.4f}, n = {result.n:,}", soft_wrap=True)
         out.print(tables.per_class(result, classes))
 
@@ -95,7 +95,7 @@ def predictions(classifier: Classifier, files: Sequence[Path], form: str) -> Non
             if p.label is None or p.probability is None:
                 table.add_row(escape(p.path), "[red]unreadable[/]", "")
             else:
-                table.add_row(escape(p.path), escape(p.label), f"{p.probability:.1%}")
+                table.add_row(escape(p.path), escape(p.label), f"{100 * p.probability:.1f} %")
         out.print(table)
     bad = [f"{p.path}: {p.error}" for p in found if p.error]
     if bad:
@@ -180,7 +180,7 @@ def show_augmented(recipe: Recipe, folder: Path) -> None:
 
     from rungs.augment import Draw
     from rungs.data.inspect import contact_sheet
-    from rungs.training.feed import generator, prepare
+    from rungs.training.feed import generator, prepare, salt
     from rungs.training.setup import gather
 
     recipe, material = gather(recipe, skip_unreadable=True)
@@ -189,7 +189,13 @@ def show_augmented(recipe: Recipe, folder: Path) -> None:
     index = torch.tensor(rows)
     shown = [part.at(index)]
     for epoch in range(9):
-        draw = Draw(generator(index.device, recipe.seed, "augment", epoch, 0), epoch, index, len(part.classes))
+        draw = Draw(
+            generator(index.device, recipe.seed, "augment", epoch, 0),
+            epoch,
+            index,
+            len(part.classes),
+            salt(recipe.seed),
+        )
         x, _ = prepare(part.at(index), part.labels[index], recipe.augment.train, draw)
         shown.append((x * 255).round().clamp(0, 255).to(torch.uint8))
     labels = torch.arange(len(rows)).repeat_interleave(len(shown))

@@ -106,6 +106,13 @@ def changes(recipe: Recipe) -> tuple[str, ...]:
     return tuple(key for key in keys if key not in skipped and mine.get(key) != usual.get(key))
 
 
+def differences(one: Recipe, other: Recipe) -> tuple[str, ...]:
+    """Return the fields, dotted, in which the results of two recipes may differ."""
+    first, second = (flat(msgspec.to_builtins(recipe)) for recipe in (one, other))
+    keys = dict.fromkeys((*first, *second))
+    return tuple(k for k in keys if k.partition(".")[0] not in ABOUT_FIELDS and first.get(k) != second.get(k))
+
+
 def digest(recipe: Recipe) -> str:
     """Return the SHA-256 (hex) of all that influences the result: the recipe without its `ABOUT_FIELDS`."""
     table = {k: v for k, v in msgspec.to_builtins(recipe).items() if k not in ABOUT_FIELDS}

@@ -55,6 +55,7 @@ class DataRecord(Record, frozen=True, kw_only=True):
     mean: tuple[float, float, float]  # of the training part, pixels in [0, 1]
     std: tuple[float, float, float]
     skipped: tuple[Problem, ...] = ()  # left out at the user's word (--skip-unreadable)
+    leaks: dict[str, int] = {}  # part -> its images that equal one of a part before it, pixel for pixel
 
 
 class LayerRow(Record, frozen=True, kw_only=True):
@@ -138,6 +139,8 @@ class RunRecord(Record, frozen=True, kw_only=True):
     status: Literal["finished", "interrupted", "diverged"]
     ending: str  # one sentence: why training ended
     recipe: Recipe  # resolved: every "auto" and default replaced by what was used
+    changed: tuple[str, ...] = ()  # fields that differ from the shipped recipe of its name: its claims are of that one
+    code: tuple[str, ...] = ()  # versions of rungs and torch that trained it; more than one where it was resumed
     data: DataRecord
     model: ModelRecord
     environment: Environment

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -99,10 +100,10 @@ class RunDir:
         try:
             yield
         finally:
-            lock.release()
-            if [path.name for path in self.path.iterdir()] == [".lock"]:
+            if [path.name for path in self.path.iterdir()] == [".lock"]:  # while it is held: nobody else is here
                 (self.path / ".lock").unlink()
                 self.path.rmdir()
+            lock.release()
 
     def write_history(self, rows: tuple[EpochRow, ...]) -> None:
         """Write all rows, a line each."""
@@ -131,22 +132,20 @@ def write_whole(path: Path, *data: bytes | memoryview) -> None:
     Raises:
         UserError: The disk is full or the folder cannot be written; what was there before is still there.
     """
-    temporary = None
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{TEMPORARY}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=TEMPORARY)
-        with os.fdopen(descriptor, "wb") as file:
+        with temporary.open("xb") as file:  # not tempfile's, which only its owner may read
             for piece in data:
                 file.write(piece)
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
+        temporary.replace(path)
     except OSError as error:
         raise _cannot_write(path, error) from error
     finally:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def _cannot_write(path: Path, error: OSError) -> UserError:

@@ -227,7 +227,7 @@ class Plateau(Schedule, tag="plateau", frozen=True):
     """Multiply by `factor` after more than `patience` epochs without a gain, as torch's ReduceLROnPlateau counts."""
 
     factor: Annotated[float, Meta(gt=0, lt=1)] = 0.1
-    patience: Count = 3
+    patience: CountOrZero = 3
     min_delta: NonNegative = 0.0
 
 

@@ -9,7 +9,6 @@ import pickle
 import resource
 import tarfile
 import threading
-import time
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
@@ -104,10 +103,8 @@ def test_the_real_set(cifar10: Source) -> None:
 
 
 @pytest.mark.needs_cifar
-def test_the_real_set_is_found_through_the_variable_fast() -> None:
-    start = time.process_time()
+def test_the_real_set_is_found_through_the_variable() -> None:
     source = data.load("cifar10", 32)
-    assert time.process_time() - start < 4  # 0.6 s where nothing else runs
     assert source.name == "cifar10" and source.canonical is True
 
 

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from rungs.data import hub
+from rungs.data.inspect import require_trainable
 from rungs.errors import UserError
 
 datasets: Any = pytest.importorskip("datasets")
@@ -55,8 +56,11 @@ def test_a_set_in_the_hubs_layout(repository: Path, tmp_path: Path) -> None:
     assert got == want
 
 
-def test_images_that_are_named_by_path(tmp_path: Path, repository: Path) -> None:
+def test_images_that_are_named_by_path(tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = datasets.load_dataset("imagefolder", data_dir=str(tmp_path / "photos"))
+    with pytest.raises(UserError, match="outside the cache"):  # it could be any file of this machine
+        require_trainable(hub.read_splits("owner/photos", found, 8), False)
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path)
     source = hub.read_splits("owner/photos", found, 8)
     assert (len(source.train), source.train.image_size, source.problems) == (6, 8, ())
 

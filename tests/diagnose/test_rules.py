@@ -32,6 +32,19 @@ def with_losses(record: RunRecord, losses: list[float], rate: float | None = Non
     return replace(record, history=rows, best_epoch=best)
 
 
+def test_leaks_mixed_code_and_few_images_for_calibration() -> None:
+    record = samples.healthy()
+    assert not {"leak", "mixed-code"} & set(seen(record))
+    leaky = replace(record, data=replace(record.data, leaks={"test": 12}))
+    assert seen(leaky)["leak"] == "warning"
+    assert "12 of 10000 test images" in text_of(leaky, "leak")
+    assert seen(replace(record, code=("rungs 1", "rungs 2")))["mixed-code"] == "note"
+    off = replace(record, test=samples.result(10, 10000, 0.81, sure=0.09))
+    assert "calibration" in seen(off)
+    assert off.test is not None
+    assert "calibration" not in seen(replace(off, test=replace(off.test, n=499)))
+
+
 def test_a_healthy_run_gets_no_warning_and_is_called_good() -> None:
     levels = seen(samples.healthy())
     assert levels["sound"] == "good"

@@ -97,8 +97,8 @@ def test_the_header_says_which_images_whatever_the_recipe_speaks_of(runs: Callab
 
 def test_only_what_falls_short_of_a_claim_is_marked_as_bad(tmp_path: Path) -> None:
     page = text(write(lambda: replace(samples.claimed(), test=samples.result(10, 10000, 0.95)), tmp_path))
-    assert re.search(r'class="line verdict-cell ">above the claim', page)
-    assert re.search(r'class="line verdict-cell no">below the claim', page)
+    assert re.search(r'class="verdict-cell ">above the claim', page)
+    assert re.search(r'class="verdict-cell no">below the claim', page)
 
 
 def test_one_core_is_a_core(tmp_path: Path) -> None:
@@ -153,7 +153,7 @@ def test_in_a_browser(name: str, browser: Any, runs: Callable[[str], RunDir]) ->
     page.eval_on_selector_all("details", "all => all.forEach(one => one.open = true)")
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     images = page.eval_on_selector_all("img", "all => Promise.all(all.map(i => i.decode().then(() => i.naturalWidth)))")
-    assert len(images) >= 2
+    assert len(images) >= 1 + (name != "first")
     assert all(width > 0 for width in images)
     assert all(page.eval_on_selector_all("img", "all => all.map(i => i.alt.length > 0)"))
     if name == "odd":

@@ -30,6 +30,12 @@ def test_claims_stand_beside_measurements_with_a_verdict() -> None:
     assert test.verdict.startswith("below the claim")
 
 
+def test_a_claim_says_nothing_of_a_changed_recipe() -> None:
+    record = replace(samples.claimed(), changed=("optim.lr", "training.epochs"))
+    for row in tables.comparisons(record):
+        assert (row.verdict, row.agrees) == ("not comparable: optim.lr, training.epochs changed", None)
+
+
 def test_a_claim_below_the_interval_is_beaten_and_one_without_a_score_is_open() -> None:
     record = samples.claimed()
     better = replace(record, test=samples.result(10, 10000, 0.95))

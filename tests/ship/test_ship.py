@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import io
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +14,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from PIL import Image
+from small import run, small
 
 from rungs.data.decode import decode
 from rungs.errors import UserError
@@ -192,6 +196,34 @@ def test_the_test_set_of_a_source_is_scored_alone(weights: Weights, photos: Path
     assert all(is_of_its_file(mistake, weights) for mistake in result.mistakes)
 
 
+def test_a_runs_own_images_are_known_however_they_are_spelled(tmp_path: Path, photos: Path) -> None:
+    """Else the images that it was trained on would be scored with the rest."""
+    shutil.copytree(photos / "train", tmp_path / "mine")
+    sizes = ["data.train=none", "data.validation=0.2", "data.test=0.2", "data.image_size=16", "training.epochs=1"]
+    recipe = small(*sizes, "training.batch_size=4", "augment.train=[]", f"data.source='folder:{tmp_path / 'mine'}'")
+    record = run(recipe, tmp_path / "run")
+    trained = load_weights(tmp_path / "run")
+    spelled = [None, f"folder:{tmp_path / 'mine'}/", f"folder:{tmp_path / 'run' / '..' / 'mine'}"]
+    for source in spelled:
+        result = evaluate(trained, source)
+        assert record.test is not None
+        assert (result.n, result.accuracy) == (3, record.test.accuracy)
+        assert evaluate(trained, source, "all").n == 15
+    picture(tmp_path / "mine" / "owl" / "new.png", 77)
+    with pytest.raises(UserError, match="the data changed since training"):
+        evaluate(trained)
+
+
+def test_a_bf16_run_is_scored_in_bf16(tmp_path: Path) -> None:
+    record = run(small("training.precision=bf16", "training.epochs=1", "evaluation.batch_size=90"), tmp_path)
+    again = evaluate(load_weights(tmp_path))
+    assert record.test is not None
+    assert again.loss == record.test.loss
+    weights = load_weights(tmp_path)
+    fp32 = replace(weights.recipe, training=replace(weights.recipe.training, precision="fp32"))
+    assert evaluate(dataclasses.replace(weights, recipe=fp32)).loss != record.test.loss
+
+
 # --- predict
 
 
@@ -239,6 +271,13 @@ def test_the_readable_files_are_told_apart(weights: Weights, mixed: dict[Path, s
     rows = [of_file(weights, path) for path, reason in mixed.items() if reason is None]
     assert len({int(row.argmax()) for row in rows}) > 1
     assert min(float((a - b).abs().max()) for i, a in enumerate(rows) for b in rows[:i]) > 1e-3
+
+
+def test_one_file_needs_no_list(weights: Weights, photos: Path) -> None:
+    path = next(photos.rglob("*.png"))
+    classifier = Classifier(weights)
+    assert classifier.predict(str(path)) == classifier.predict(path) == classifier.predict([path])
+    assert classifier.evaluate(f"folder:{photos}") == evaluate(weights, f"folder:{photos}")
 
 
 def test_no_files(weights: Weights) -> None:

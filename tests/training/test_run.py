@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,10 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 import torch
+from msgspec.structs import replace
+from PIL import Image
 from safetensors import safe_open
-from small import SMALL, run, small
+from small import SMALL, Told, run, small
 
 from rungs.api import choose
 from rungs.errors import UserError
@@ -26,6 +30,8 @@ from rungs.ship.bundle import load_weights
 from rungs.ship.evaluate import evaluate
 from rungs.training.device import World, pick_device, pick_precision
 from rungs.training.feed import scoring_batches
+from rungs.training.interrupt import Interrupted
+from rungs.training.run import Session
 from rungs.training.setup import assemble, gather
 
 
@@ -57,8 +63,9 @@ def test_the_folder_holds_what_the_record_says(tmp_path: Path) -> None:
     assert not [path for path in tmp_path.rglob("*") if path.name.startswith(".") and path.name != ".lock"]
 
 
-def test_the_best_epoch_by_validation_is_what_the_test_set_scores(tmp_path: Path) -> None:
-    recipe = small("training.ema_decay=none", "optim.lr=0.3", "schedule.name=constant", "training.epochs=6")
+@pytest.mark.parametrize("decay", ["none", "0.9"])
+def test_the_best_epoch_by_validation_is_what_the_test_set_scores(tmp_path: Path, decay: str) -> None:
+    recipe = small(f"training.ema_decay={decay}", "optim.lr=0.3", "schedule.name=constant", "training.epochs=6")
     record = run(recipe, tmp_path)
     losses = [row.validation_loss for row in record.history]
     best = losses.index(min(losses))
@@ -98,6 +105,54 @@ def test_weights_that_are_not_finite_never_become_the_best(tmp_path: Path) -> No
     )
     assert record.status == "diverged"
     assert not (tmp_path / "weights.safetensors").exists()
+
+
+def test_a_net_that_says_no_numbers_of_the_test_set_has_diverged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import rungs.evaluate as evaluation
+
+    real = evaluation.score
+
+    def broken(model, batches, autocast):  # type: ignore[no-untyped-def]
+        logits, labels = real(model, batches, autocast)
+        logits[3, 2] = float("nan")
+        return logits, labels
+
+    monkeypatch.setattr(evaluation, "score", broken)
+    record = run(small("training.epochs=1"), tmp_path)
+    assert (record.status, record.test) == ("diverged", None)
+    assert "not finite for 1 of" in record.ending
+    assert RunDir(tmp_path).read_record() == record
+
+
+def test_a_signal_waits_until_the_epoch_is_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = Session.save
+
+    def interrupted(session: Session, is_best: bool) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        real(session, is_best)
+
+    monkeypatch.setattr(Session, "save", interrupted)
+    with pytest.raises(Interrupted):
+        run(small(), tmp_path)
+    assert (tmp_path / "checkpoints" / "epoch-0001.ckpt").exists()
+    assert len(RunDir(tmp_path).read_record().history) == 1
+
+
+def test_leaks_between_the_parts_are_in_the_record(tmp_path: Path, photos: Path) -> None:
+    for part in ("train", "test"):
+        shutil.copytree(photos, tmp_path / "both" / part)
+    extra = tmp_path / "both" / "test" / "circle" / "new.png"
+    Image.fromarray(np.random.default_rng(5).integers(0, 256, (20, 20, 3), dtype=np.uint8)).save(extra)
+    recipe = small(f"data.source='folder:{tmp_path / 'both'}'", "data.image_size=16", "data.train=24")
+    told = Told()
+    record = run(replace(recipe, data=replace(recipe.data, validation=0.2)), tmp_path / "run", screen=told)
+    n = len(record.data.counts["train"]) and sum(record.data.counts["train"]) + sum(record.data.counts["validation"])
+    assert record.data.leaks == {"test": n}
+    assert n < sum(record.data.counts["test"]) == 37
+    assert any(line.startswith(f"a leak: {n} of 37 test images") for line in told.said)
+    assert run(small("training.epochs=1"), tmp_path / "digits").data.leaks == {}
 
 
 def test_nothing_to_watch_without_validation(tmp_path: Path) -> None:

@@ -17,12 +17,14 @@ class Draw:
         epoch: The epoch in hand; its parity drives the alternating flip.
         index: int64 (B,), positions of the images in the training set, on the device of the images.
         classes: K.
+        salt: Of the run's seed; decides which half of the images the alternating flip mirrors first.
     """
 
     generator: torch.Generator
     epoch: int
     index: Tensor
     classes: int
+    salt: int = 0
 
     def uniform(self, like: Tensor, low: float = 0.0, high: float = 1.0) -> Tensor:
         """Return a number per image of `like`, uniform in [low, high): (B, 1, 1, 1), of its dtype and device."""

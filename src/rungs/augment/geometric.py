@@ -36,11 +36,11 @@ def crop(x: Tensor, y: Tensor, draw: Draw, *, padding: int, mode: Literal["zero"
 def flip(x: Tensor, y: Tensor, draw: Draw, *, p: float, alternating: bool) -> tuple[Tensor, Tensor]:
     """Mirror left-right with probability `p`.
 
-    With `alternating`, `p` is ignored: a fixed half of the images is mirrored in even epochs and the
+    With `alternating`, `p` is ignored: a half of the images, by seed, is mirrored in even epochs and the
     other half in odd ones, so that two epochs show each image both ways (K. Jordan 2024,
     arXiv:2404.00498).
     """
-    mirrored = (hashed(draw.index) + draw.epoch) % 2 == 1 if alternating else draw.uniform(x).view(-1) < p
+    mirrored = (hashed(draw.index ^ draw.salt) + draw.epoch) % 2 == 1 if alternating else draw.uniform(x).view(-1) < p
     return torch.where(mirrored.view(-1, 1, 1, 1), x.flip(3), x), y
 
 

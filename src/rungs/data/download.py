@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import http
 import http.client
+import os
 import sys
 import urllib.error
 import urllib.request
@@ -112,6 +113,8 @@ def _save(response: http.client.HTTPResponse, part: Path, have: int) -> str | No
             file.write(block)
             advance(len(block))
         end = file.tell()
+        file.flush()
+        os.fsync(file.fileno())
     return None if total in (None, end) else f"broke off after {end:,} of {total:,} bytes"
 
 

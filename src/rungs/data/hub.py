@@ -7,6 +7,7 @@ import logging
 import re
 from collections.abc import Iterator, Mapping
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rungs.data.imageset import Source
@@ -81,12 +82,14 @@ def read_splits(name: str, splits: Mapping[str, Any], image_size: int | None) ->
 
 def _shard(split: str, data: Any, name: str) -> Shard:
     import datasets
+    import huggingface_hub
 
     image = find_column(data.column_names, IMAGE_COLUMNS, "image", f"hub:{name} {split}")
     if isinstance(data.features[image], datasets.Image):
         data = data.cast_column(image, datasets.Image(decode=False))
     schema, stamp = data.features.arrow_schema, data._fingerprint
-    return Shard(split, part_of(split) or "train", schema, stamp, partial(_column, data), follow=True)
+    cache = (Path(datasets.config.HF_DATASETS_CACHE), Path(huggingface_hub.constants.HF_HUB_CACHE))
+    return Shard(split, part_of(split) or "train", schema, stamp, partial(_column, data), files_in=cache)
 
 
 def _column(data: Any, column: str) -> Iterator[pa.Array]:

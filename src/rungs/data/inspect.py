@@ -72,7 +72,7 @@ def require_trainable(source: Source, skip_unreadable: bool) -> tuple[Problem, .
     lost = tuple(problem for problem in source.problems if problem.kind in ("unreadable", "empty"))
     if lost and not skip_unreadable:
         lines = [f"  {problem.path}: {problem.reason}" for problem in lost[:LISTED]]
-        more = [f"  ... and {len(lost) - LISTED} more"] if len(lost) > LISTED else []
+        more = [f"  ... and {len(lost) - LISTED} more: rungs data {source.name}"] if len(lost) > LISTED else []
         what = "\n".join([f"{len(lost)} file{'s' * (len(lost) > 1)} cannot be used", *lines, *more])
         raise UserError(what, where=source.name, do="mend or remove them, or go on without them: --skip-unreadable")
     train = source.train

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rungs.data.decoded import read_listing
+from rungs.data.folder import read_image
 from rungs.data.imageset import Source
 from rungs.data.listing import PARTS, Listing, Part, Read, natural, part_of, stamp
 from rungs.data.paths import user_path
@@ -44,7 +45,7 @@ class Shard:
         schema: Its columns, with the Hub's metadata.
         stamp: Changes whenever the table may have changed.
         column: Yields the batches of one column, in order.
-        follow: Whether a row may name a file on this machine in place of its bytes; not for files from elsewhere.
+        files_in: Folders whose files a row may name in place of its bytes: what came from elsewhere names no others.
     """
 
     name: str
@@ -52,7 +53,7 @@ class Shard:
     schema: pa.Schema
     stamp: str
     column: Callable[[str], Iterable[pa.Array]]
-    follow: bool = False
+    files_in: tuple[Path, ...] = ()
 
 
 def load(argument: str | None, image_size: int | None) -> Source:
@@ -217,14 +218,17 @@ def _files(shards: Sequence[Shard], labels: dict[str, list[int | None]]) -> Iter
         values = (value for batch in shard.column(column) for value in batch)
         for value, label in zip(values, labels[shard.name], strict=True):
             if label is not None:
-                yield partial(_bytes, value.as_py(), shard.follow)
+                yield partial(_bytes, value.as_py(), shard.files_in)
 
 
-def _bytes(value: object, follow: bool) -> bytes:
+def _bytes(value: object, files_in: tuple[Path, ...]) -> bytes:
     """Return the bytes in a cell: binary, or a struct of bytes and path, as the Hub has it."""
     if isinstance(value, dict):
-        if follow and value.get("bytes") is None and value.get("path"):
-            return Path(value["path"]).read_bytes()
+        if files_in and value.get("bytes") is None and value.get("path"):
+            path = Path(value["path"]).resolve()
+            if not any(path.is_relative_to(folder.resolve()) for folder in files_in):
+                raise OSError("names a file outside the cache of the Hub's library")
+            return read_image(path)
         value = value.get("bytes")
     if value is None:
         return b""

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from rungs.records import Problem
+
+if TYPE_CHECKING:
+    from rungs.data.imageset import ImageSet
 
 
 class Place(NamedTuple):
@@ -39,3 +43,22 @@ class Twins:
         if place.part != twin.part:
             reason += f": a leak from {twin.part} to {place.part}"
         return Problem(path=place.name, kind="duplicate", reason=reason)
+
+
+def leaks(parts: Mapping[str, ImageSet]) -> dict[str, int]:
+    """Count the images of each part whose pixels equal those of an image in a part before it.
+
+    Args:
+        parts: "train", "validation", "test", in this order: those that are there.
+
+    Returns:
+        For each part but the first that has any, how many: a score on them says nothing of new images.
+    """
+    known: set[bytes] = set()
+    found = {}
+    for name, part in parts.items():
+        digests = [hashlib.sha256(image.data).digest() for block in part.blocks() for image in block.numpy()]
+        if many := sum(digest in known for digest in digests):
+            found[name] = many
+        known.update(digests)
+    return found

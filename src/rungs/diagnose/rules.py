@@ -31,6 +31,8 @@ PAIR_MISTAKES = 20
 """... and at least so many: fewer can be chance."""
 CALIBRATION = 0.05
 """Expected calibration error from which a stated probability misleads; Guo et al. 2017 saw 4 to 10 % in such nets."""
+CALIBRATION_IMAGES = 500
+"""On fewer images 15 bins hold too few each: the error is then mostly the noise of their accuracies."""
 IMBALANCE = 3.0
 """Ratio of the largest to the smallest class from which accuracy no longer speaks for all classes."""
 SMALL_PIXELS = 64
@@ -193,7 +195,7 @@ def confused_pair(record: RunRecord) -> Finding | None:
 def calibration(record: RunRecord) -> Finding | None:
     """Stated probabilities that are off (Guo et al. 2017, arXiv:1706.04599)."""
     result = record.test or record.validation
-    if result is None or result.calibration_error <= CALIBRATION:
+    if result is None or result.n < CALIBRATION_IMAGES or result.calibration_error <= CALIBRATION:
         return None
     error = result.calibration_error
     sure = sum(confidence * many for confidence, _, many in result.calibration) / max(1, result.n)
@@ -223,6 +225,27 @@ def large_stem(record: RunRecord) -> Finding | None:
     return warning("large-stem", "A stem for larger images", text, "--set model.stem=cifar")
 
 
+def leak(record: RunRecord) -> Finding | None:
+    """Images of the test or validation part that are in a part before it, too."""
+    leaks = record.data.leaks
+    if not leaks:
+        return None
+    many = [f"{n} of {sum(record.data.counts[part])} {part} images" for part, n in leaks.items()]
+    text = (
+        f"{' and '.join(many)} equal, pixel for pixel, images that the net was trained or chosen on: it may know "
+        "them by heart, and the accuracy on them says nothing of new images."
+    )
+    return warning("leak", "A leak between the parts", text, f"rungs data {record.data.source}")
+
+
+def mixed_code(record: RunRecord) -> Finding | None:
+    """A run that was resumed under other code."""
+    if len(record.code) < 2:
+        return None
+    text = f"It was begun with {record.code[0]} and ended with {record.code[-1]}: no single program repeats it."
+    return note("mixed-code", "Resumed under other code", text, None)
+
+
 def skipped(record: RunRecord) -> Finding | None:
     """Files that were left out at the user's word."""
     files = record.data.skipped
@@ -234,8 +257,8 @@ def skipped(record: RunRecord) -> Finding | None:
 
 
 RULES: tuple[Callable[[RunRecord], Finding | None], ...] = (
-    diverged, interrupted, stuck, guessing, overfitting, unfinished, large_stem, imbalance,
-    gap, unstable, no_validation, small_validation, confused_pair, calibration, skipped,
+    diverged, interrupted, leak, stuck, guessing, overfitting, unfinished, large_stem, imbalance,
+    gap, unstable, no_validation, small_validation, confused_pair, calibration, skipped, mixed_code,
 )  # fmt: skip
 
 

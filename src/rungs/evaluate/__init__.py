@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 
 from torch import Tensor, nn
 
+from rungs.errors import UserError
 from rungs.evaluate.metrics import evaluate
 from rungs.evaluate.mistakes import worst
 from rungs.evaluate.score import score
 from rungs.records import EvalResult
+
+
+class NotFinite(UserError):  # noqa: N818 (it says what the outputs are)
+    """A net says infinity, or nothing at all, of some image: its training diverged."""
 
 
 def assess(
@@ -31,6 +37,14 @@ def assess(
         images: Gives the set's images at positions int64 (M,) as uint8 (M, 3, H, W), for the pictures of mistakes.
         paths: Their files, where known.
         mistakes: How many of the worst to keep.
+
+    Raises:
+        NotFinite: The net's outputs, or their loss, are no finite numbers.
     """
     logits, labels = score(model, batches, autocast)
-    return evaluate(logits, labels, worst(logits, labels, images, mistakes, paths))
+    bad = int((~logits.isfinite()).any(1).sum())
+    result = None if bad else evaluate(logits, labels, worst(logits, labels, images, mistakes, paths))
+    if result is None or not math.isfinite(result.loss):
+        what = f"the net's outputs are not finite for {bad} of {len(logits)} images" if bad else "the loss is infinite"
+        raise NotFinite(what, do="the training diverged: train again with a smaller optim.lr")
+    return result

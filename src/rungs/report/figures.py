@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import math
+import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,9 @@ def save(figure: Figure, stem: Path) -> bytes:
     drawn = {}
     for kind, metadata in (("svg", {"Date": None, "Creator": None}), ("png", {"Software": None})):
         buffer = io.BytesIO()
-        figure.savefig(buffer, format=kind, dpi=160, metadata=metadata)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph .* missing")  # the SVG holds the text, whatever fonts are here
+            figure.savefig(buffer, format=kind, dpi=160, metadata=metadata)
         drawn[kind] = buffer.getvalue()
         write_whole(stem.with_name(f"{stem.name}.{kind}"), drawn[kind])
     return drawn["svg"]
@@ -82,14 +85,13 @@ def learning_curves(record: RunRecord) -> Figure:
         return _empty("no epoch was finished")
     for axes, what, title in ((loss, "loss", "Loss"), (accuracy, "accuracy", "Accuracy")):
         _curves(axes, rows, what)
-        _mark_best(axes, record, what)
-        axes.set_title(title)
+        axes.set_title(title + _mark_best(axes, record, what))
     accuracy.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{100 * y:g} %"))
     accuracy.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     _claims(accuracy, record, "accuracy")
     _claims(loss, record, "loss")
     _log_if_wide(loss, [v for row in rows for v in (row.train_loss, row.validation_loss) if v is not None])
-    loss.legend(loc="upper right", ncols=2, bbox_to_anchor=(1.0, 1.16), borderaxespad=0.0)
+    figure.legend(*loss.get_legend_handles_labels(), loc="outside upper left", ncols=2)
     epochs = [row.epoch for row in rows]
     rate.plot(epochs, [row.learning_rate for row in rows], color=INK, linewidth=1.4, **_markers(rows))
     rate.set_title("Learning rate")
@@ -116,34 +118,24 @@ def _markers(rows: Sequence[EpochRow]) -> dict[str, Any]:
     return {"marker": "o", "markersize": 3.2} if len(rows) <= 25 else {}
 
 
-def _mark_best(axes: Axes, record: RunRecord, what: str) -> None:
-    """A line through the best epoch, a dot on its validation value, and the value beside it."""
+def _mark_best(axes: Axes, record: RunRecord, what: str) -> str:
+    """Draw a line through the best epoch and a ring on its validation value; return the words for the title."""
     row = next((row for row in record.history if row.epoch == record.best_epoch), None)
     if row is None:
-        return
+        return ""
     axes.axvline(row.epoch, color=FAINT, zorder=0.5)
     value = getattr(row, f"validation_{what}")
     value = getattr(row, f"train_{what}") if value is None else value
     ring: dict[str, Any] = {"markersize": 8, "markeredgewidth": 1.8, "markeredgecolor": INK, "color": "white"}
     axes.plot(row.epoch, value, "o", **ring, clip_on=False, zorder=5)
-    late = row.epoch > record.history[0].epoch + 0.5 * (len(record.history) - 1)
     number = fmt.percent(value) if what == "accuracy" else fmt.loss(value)
-    axes.annotate(
-        f"{'best' if row.validation_loss is not None else 'last'}: epoch {row.epoch}, {number}",
-        (row.epoch, 0.07 if what == "accuracy" else 0.93),  # where curves that fall, or rise, leave room
-        xycoords=axes.get_xaxis_transform(),
-        xytext=(-8 if late else 8, 0),
-        textcoords="offset points",
-        ha="right" if late else "left",
-        va="center",
-        fontweight="bold",
-        bbox={"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.85},
-        zorder=6,
-    )
+    return f", {'best' if row.validation_loss is not None else 'last'}: epoch {row.epoch}, {number}"
 
 
 def _claims(axes: Axes, record: RunRecord, what: str) -> None:
-    """A dotted line for each claimed value, its name in the right margin."""
+    """A dotted line for each claimed value, its name in the right margin; none where the recipe was changed."""
+    if record.changed:
+        return
     claims = sorted((c for c in record.recipe.claims if c.metric.endswith(what)), key=lambda claim: claim.value)
     for claim in claims:
         axes.axhline(claim.value, linestyle=":", color=_part_colour(claim.metric), linewidth=1.5)

@@ -76,5 +76,6 @@ def shape(output: tuple[int, ...]) -> str:
 
 
 def short(text: str, width: int) -> str:
-    """Return `text` in at most `width` characters, the end replaced by an ellipsis."""
+    """Return `text` in at most `width` characters that can be drawn, the end replaced by an ellipsis."""
+    text = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
     return text if len(text) <= width else text[: width - 1].rstrip() + "…"

@@ -9,7 +9,6 @@ from rich.box import SIMPLE
 from rich.table import Table
 from rich.text import Text
 
-from rungs.recipe import changes
 from rungs.records import EvalResult, ModelRecord, RunRecord
 from rungs.report import format as fmt
 from rungs.specs import Claim
@@ -35,11 +34,10 @@ def comparisons(record: RunRecord) -> tuple[Comparison, ...]:
     knows the size of the scored set; it does not know how much another seed would change. Where fields of the
     recipe were changed, the claim is about something else, and nothing is said of it.
     """
-    changed = changes(record.recipe)
     rows = [_compare(claim, getattr(record, claim.metric.partition("_")[0])) for claim in record.recipe.claims]
-    if not changed:
+    if not record.changed:
         return tuple(rows)
-    what = f"not comparable: {', '.join(changed[:3])}{' and more' * (len(changed) > 3)} changed"
+    what = f"not comparable: {', '.join(record.changed[:3])}{' and more' * (len(record.changed) > 3)} changed"
     return tuple(replace(row, verdict=what, agrees=None) for row in rows)
 
 

@@ -14,7 +14,7 @@ from rungs import data
 from rungs.data.batches import batches, to_float
 from rungs.data.imageset import ImageSet, Source
 from rungs.data.inspect import require_trainable
-from rungs.data.split import divide
+from rungs.data.split import Parts, divide
 from rungs.errors import UserError
 from rungs.evaluate import assess
 from rungs.models.weights import Weights
@@ -33,8 +33,8 @@ def evaluate(
         weights: The net.
         source: Any source of images with the same classes; by default the recipe's own.
         part: Which part of it. "train", "validation" and "test" are cut as the recipe says; "all" is every
-            image of the source. By default "test" for the recipe's own source and for a source that has a
-            test set, else "all".
+            image of the source, those that the net was trained on included. By default "test" for the run's own
+            images, however their place is spelled, and for a source that has a test set, else "all".
         skip_unreadable: Leave unreadable files out instead of stopping.
 
     Raises:
@@ -45,9 +45,10 @@ def evaluate(
     found = data.load(name, weights.image_size)
     require_trainable(found, skip_unreadable)
     require_classes(weights, found.train.classes, name)
+    own = _own_parts(found, weights)
     if part is None:
-        part = "test" if source is None or source == recipe.data.source or found.test is not None else "all"
-    sets = _sets(found, weights, part, name)
+        part = "test" if name == recipe.data.source or own or found.test is not None else "all"
+    sets = _sets(found, own, weights, part, name)
     device = weights.model.mean.device
     precision = recipe.training.precision
 
@@ -71,16 +72,25 @@ def _inputs(sets: Sequence[ImageSet], batch_size: int, device: torch.device) -> 
             yield to_float(images.to(device)), labels.to(device)
 
 
-def _sets(source: Source, weights: Weights, part: Part, name: str) -> list[ImageSet]:
+def _own_parts(source: Source, weights: Weights) -> Parts | None:
+    """Return the parts that the net was trained, chosen and tested on, if the source holds those very images."""
+    try:
+        parts = divide(source, weights.recipe.data, weights.recipe.seed)
+    except UserError:  # other images, too few for the recipe's sizes
+        return None
+    return parts if parts.hash == weights.data_hash else None
+
+
+def _sets(source: Source, own: Parts | None, weights: Weights, part: Part, name: str) -> list[ImageSet]:
     if part == "all":
         return [s for s in (source.train, source.validation, source.test) if s is not None]
     if part == "test" and source.test is not None:
         return [source.test]
     recipe = weights.recipe
-    parts = divide(source, recipe.data, recipe.seed)
-    if name == recipe.data.source and parts.hash != weights.data_hash:
+    if own is None and name == recipe.data.source:
         what = f"the data changed since training: its {part} part may hold images that the net was trained on"
         raise UserError(what, where=name, do="score new images from a folder of their own, or all: --part all")
+    parts = own or divide(source, recipe.data, recipe.seed)
     return [_required(getattr(parts, part), name, part)]
 
 

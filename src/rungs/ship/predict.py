@@ -13,6 +13,8 @@ from rungs.data.batches import to_float
 from rungs.data.decode import Undecodable, decode
 from rungs.data.folder import read_image
 from rungs.models.weights import Weights
+from rungs.records import EvalResult
+from rungs.ship.evaluate import Part, evaluate
 
 
 class Prediction(msgspec.Struct, frozen=True):
@@ -41,13 +43,23 @@ class Classifier:
         """The K names, in the order of the probabilities."""
         return self.weights.classes
 
-    def predict(self, files: Iterable[str | Path], batch_size: int = 64) -> list[Prediction]:
-        """Classify image files, decoded as in training, in fp32; an unreadable one gets its reason, not a guess."""
-        paths = [Path(file) for file in files]
+    def predict(self, files: str | Path | Iterable[str | Path], batch_size: int = 64) -> list[Prediction]:
+        """Classify an image file, or several, decoded as in training, in fp32.
+
+        Returns:
+            One for each file; of a file that cannot be read it has the reason, `error`, and no label.
+        """
+        paths = [Path(file) for file in ([files] if isinstance(files, str | Path) else files)]
         found: list[Prediction] = []
         for start in range(0, len(paths), batch_size):
             found.extend(self._predict_batch(paths[start : start + batch_size]))
         return found
+
+    def evaluate(
+        self, source: str | None = None, part: Part | None = None, *, skip_unreadable: bool = False
+    ) -> EvalResult:
+        """Score the net on any source with its classes: see `rungs.ship.evaluate.evaluate`."""
+        return evaluate(self.weights, source, part, skip_unreadable=skip_unreadable)
 
     def probabilities(self, images: np.ndarray) -> torch.Tensor:
         """Return float32 (B, K) for uint8 (B, 3, H, W) images of the net's size."""

@@ -16,7 +16,7 @@ from rungs.errors import UserError
 from rungs.records import EpochRow
 from rungs.rundir import RunDir, write_whole
 
-MAGIC = b"rungs checkpoint 2\n"
+MAGIC = b"rungs checkpoint 3\n"
 KEPT = 2
 
 
@@ -26,6 +26,7 @@ class Checkpoint:
 
     identity: str  # digest of the recipe, a colon, hash of the data
     started: str  # UTC, ISO 8601, of the first session
+    code: tuple[str, ...]  # of `rungs.recipe.code_version` and torch, of all sessions
     rows: tuple[EpochRow, ...]
     elapsed_s: float
     model: dict[str, Any]

@@ -17,6 +17,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from rungs import __version__
+from rungs.errors import UserError
 from rungs.records import Environment
 
 PATIENCE = timedelta(days=1)
@@ -60,11 +61,11 @@ class World:
 def open_world() -> Iterator[World]:
     """Join the ranks that `torchrun` started (gloo on CPUs, NCCL on GPUs), or be alone."""
     rank, size, local = (int(os.environ.get(k, d)) for k, d in (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0)))
+    rank, local = (rank, local) if size > 1 else (0, 0)  # a lone RANK is somebody else's
     device = pick_device(local)
     if device.type == "cuda":
         torch.cuda.set_device(device)
-        torch.backends.cudnn.deterministic = True  # a resumed run is the run that never stopped
-        torch.backends.cudnn.allow_tf32 = False  # "fp32" means fp32; TF32 has 10 bits
+        torch.cuda.reset_peak_memory_stats(device)
     if size > 1:
         # What is imported later takes the living group as a default argument and keeps it, and its threads, to the
         # end of Python, where they abort the process now and then. An optimiser brings this module in.
@@ -80,9 +81,18 @@ def open_world() -> Iterator[World]:
 
 
 def pick_device(local_rank: int = 0) -> torch.device:
-    """Return this rank's NVIDIA or AMD GPU where there is one, else the CPU."""
+    """Return this rank's NVIDIA or AMD GPU where there is one, set to exact and repeatable convolutions, else the CPU.
+
+    Raises:
+        UserError: There are more ranks than GPUs.
+    """
     if torch.cuda.is_available():
-        return torch.device("cuda", local_rank % torch.cuda.device_count())
+        if local_rank >= torch.cuda.device_count():
+            what = f"rank {local_rank} finds {torch.cuda.device_count()} GPUs: each rank needs one of its own"
+            raise UserError(what, where="torchrun", do="start fewer ranks: --nproc-per-node")
+        torch.backends.cudnn.deterministic = True  # a resumed run is the run that never stopped
+        torch.backends.cudnn.allow_tf32 = False  # "fp32" means fp32; TF32 has 10 bits
+        return torch.device("cuda", local_rank)
     return torch.device("cpu")
 
 
@@ -108,6 +118,11 @@ def _fast_bf16(device: torch.device) -> tuple[bool, str]:
         if has.get(feature):
             return True, f"this CPU has {name}"
     return False, "this CPU has neither AMX nor AVX-512 bf16"
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether torch or Python found no memory; torch says so by type on a GPU, in words on a CPU."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "alloc" in str(error)
 
 
 def peak_memory_bytes(device: torch.device) -> int:

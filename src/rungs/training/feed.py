@@ -20,6 +20,11 @@ def generator(device: torch.device, seed: int, stream: Stream, *key: int) -> tor
     return torch.Generator(device).manual_seed(derive(seed, stream, *key))
 
 
+def salt(seed: int) -> int:
+    """Return the 31 bits of `rungs.augment.Draw.salt`, the same in every epoch and on every rank."""
+    return derive(seed, "augment") & 0x7FFFFFFF
+
+
 def training_batches(kit: Kit, epoch: int) -> Iterator[tuple[Tensor, Tensor, int]]:
     """Yield this rank's share of each batch of an epoch, counted from 0.
 
@@ -31,7 +36,7 @@ def training_batches(kit: Kit, epoch: int) -> Iterator[tuple[Tensor, Tensor, int
     index = order(len(part), recipe.seed, epoch).to(part.labels.device)
     size = recipe.training.batch_size
     for images, labels, chosen, whole in batches(part, index, size, rank=world.rank, ranks=world.size):
-        draw = augment.Draw(rng, epoch, chosen.to(world.device), len(part.classes))
+        draw = augment.Draw(rng, epoch, chosen.to(world.device), len(part.classes), salt(recipe.seed))
         yield *prepare(images, labels, recipe.augment.train, draw), whole
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from rungs.errors import UserError
-from rungs.recipe import digest, read
+from rungs.recipe import differences, digest, read
 from rungs.records import EpochRow, RunRecord
 from rungs.rundir import RunDir
 from rungs.training import checkpoint
@@ -23,6 +23,7 @@ class Progress:
     started: str  # UTC, ISO 8601, of the first session
     began: float  # time.perf_counter() of this one
     elapsed_s: float = 0.0  # of earlier ones, to their last checkpoints
+    code: tuple[str, ...] = ()  # versions of rungs and torch that trained it
     rows: list[EpochRow] = field(default_factory=list)
     best: dict[str, Tensor] | None = None
 
@@ -44,8 +45,11 @@ def require_same(kit: Kit, material: Material, folder: RunDir, screen: Screen) -
         UserError: It is another, or all checkpoints are damaged.
     """
     known: list[tuple[str | None, str | None]] = []
+    fields: tuple[str, ...] = ()
     if folder.recipe.exists():
-        known.append((digest(read(folder.recipe)), None))
+        before = read(folder.recipe)
+        known.append((digest(before), None))
+        fields = differences(kit.recipe, before)
     record = None
     if folder.record.exists():
         try:
@@ -60,7 +64,8 @@ def require_same(kit: Kit, material: Material, folder: RunDir, screen: Screen) -
     for position, what in enumerate(("recipe", "data")):
         if any(other[position] not in (None, mine[position]) for other in known):
             do = f"give the same {what} as before (see recipe.toml and run.json there), or another --out"
-            raise UserError(f"this folder holds a run with another {what}", where=folder.path, do=do)
+            which = f": {', '.join(fields)} differ" if fields and what == "recipe" else ""
+            raise UserError(f"this folder holds a run with another {what}{which}", where=folder.path, do=do)
     return record
 
 
@@ -82,4 +87,9 @@ def go_on(kit: Kit, folder: RunDir, progress: Progress, screen: Screen) -> None:
         kit.ema.load_state_dict(state.ema)
     progress.started, progress.elapsed_s = state.started, state.elapsed_s
     progress.rows, progress.best = list(state.rows), state.best
+    if progress.code[0] not in state.code[-1:]:
+        screen.say(f"the code changed since: {state.code[-1]} then, {progress.code[0]} now; the record will say so")
+        progress.code = (*state.code, *progress.code)
+    else:
+        progress.code = state.code
     screen.say(f"going on after epoch {len(state.rows)}")

@@ -9,16 +9,19 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+import torch
+
 from rungs.data.imageset import ImageSet
-from rungs.evaluate import assess
+from rungs.errors import UserError
+from rungs.evaluate import NotFinite, assess
 from rungs.models.weights import pack
-from rungs.recipe import code_version, fingerprint, to_toml
+from rungs.recipe import changes, code_version, fingerprint, to_toml
 from rungs.records import EpochRow, EvalResult, RunRecord
 from rungs.rundir import RunDir, write_whole
 from rungs.specs import SGD, Recipe
 from rungs.training import checkpoint
 from rungs.training.checkpoint import Checkpoint
-from rungs.training.device import World, peak_memory_bytes
+from rungs.training.device import World, is_out_of_memory, peak_memory_bytes
 from rungs.training.feed import scoring_batches
 from rungs.training.interrupt import Interrupted, Interrupts
 from rungs.training.loop import Diverged, train_epochs
@@ -29,7 +32,7 @@ from rungs.training.stopping import best_epoch, should_stop
 from rungs.training.track import TensorBoard, Tracker
 
 Status = Literal["finished", "interrupted", "diverged"]
-OTHER_FILES_BYTES = 20_000_000
+OTHER_FILES_BYTES = 5_000_000
 """About what the record, the report and its figures take beside the weights."""
 
 
@@ -60,7 +63,8 @@ def run_recipe(
         UserError: Bad data, a folder that is in use, holds another run or cannot be written.
         Interrupted: SIGINT or SIGTERM; all finished epochs are kept, and the run can be resumed.
     """
-    progress = Progress(datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter())
+    code = f"rungs {code_version()}, torch {torch.__version__}"
+    progress = Progress(datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter(), code=(code,))
     screen = screen or Screen()
     if world.is_main:
         folder.prepare()
@@ -68,8 +72,7 @@ def run_recipe(
         if world.is_main and not resume:
             folder.require_free()
         recipe, material = gather(recipe, skip_unreadable)
-        if material.doubts:
-            screen.say(f"{material.doubts} files are duplicate or doubtful: look at rungs data {recipe.data.source}")
+        _warn(screen, material)
         kit = assemble(recipe, material, world)
         if resume:
             record = require_same(kit, material, folder, screen)
@@ -109,6 +112,13 @@ class Session:
                 self.write_best()  # a session that was killed may have left older ones
                 status, ending = self.train(interrupts)
                 results = {} if status == "interrupted" else self.score_best()
+            except NotFinite as error:
+                status, ending, results = "diverged", error.what, {}
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                do = "use smaller batches, smaller images or a smaller net; finished epochs are kept: --resume"
+                raise UserError("there is not enough memory", where="training.batch_size", do=do) from error
             except Interrupted as interrupt:
                 with interrupts.shield():
                     self.write(self.record("interrupted", str(interrupt), {}))
@@ -150,6 +160,7 @@ class Session:
         state = Checkpoint(
             identity=identity(kit, self.material),
             started=progress.started,
+            code=progress.code,
             rows=tuple(progress.rows),
             elapsed_s=progress.wall_s,
             model=kit.model.state_dict(),
@@ -202,6 +213,8 @@ class Session:
             status=status,
             ending=ending,
             recipe=kit.recipe,
+            changed=changes(kit.recipe),
+            code=self.progress.code,
             data=self.material.record,
             model=kit.description,
             environment=kit.environment,
@@ -234,6 +247,17 @@ def _require_room(kit: Kit, folder: RunDir) -> None:
     copies = 2 + slots + (kit.ema is not None)  # the net, its best, ...
     there = sum(path.stat().st_size for path in folder.checkpoints.glob("*.ckpt"))
     folder.require_space(3 * copies * net - there + net + OTHER_FILES_BYTES)
+
+
+def _warn(screen: Screen, material: Material) -> None:
+    """Say what is odd about the data, before anybody waits for a result from it."""
+    data = material.record
+    if data.canonical is False:
+        screen.say(f"{data.origin} is NOT the canonical {data.source}: its content differs from what was published")
+    if material.doubts:
+        screen.say(f"{material.doubts} files are duplicate or doubtful: look at rungs data {data.source}")
+    for part, many in data.leaks.items():
+        screen.say(f"a leak: {many:,} of {sum(data.counts[part]):,} {part} images are in a part before it, too")
 
 
 def _title(kit: Kit, folder: RunDir) -> str:

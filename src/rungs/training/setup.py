@@ -20,6 +20,7 @@ from rungs.data.imageset import ImageSet
 from rungs.data.inspect import require_trainable
 from rungs.data.split import Parts, divide
 from rungs.data.stats import mean_std
+from rungs.data.twins import leaks
 from rungs.errors import UserError
 from rungs.models import build_model
 from rungs.models.describe import describe
@@ -29,7 +30,7 @@ from rungs.optim.ema import average
 from rungs.records import DataRecord, Environment, ModelRecord
 from rungs.seeds import derive
 from rungs.specs import Plateau, Recipe, name_of
-from rungs.training.device import World, environment, pick_precision
+from rungs.training.device import World, environment, is_out_of_memory, pick_precision
 
 
 @dataclass
@@ -90,6 +91,7 @@ def gather(recipe: Recipe, skip_unreadable: bool) -> tuple[Recipe, Material]:
         mean=mean,
         std=std,
         skipped=skipped,
+        leaks=leaks(parts.present()),
     )
     doubts = sum(problem.kind in ("duplicate", "doubtful") for problem in source.problems)
     return recipe, Material(parts, record, doubts)
@@ -109,7 +111,7 @@ def assemble(recipe: Recipe, material: Material, world: World) -> Kit:
     try:
         net = build_model(recipe.model, image_size=size, classes=classes)
     except (RuntimeError, MemoryError) as error:
-        if "alloc" not in str(error):
+        if not is_out_of_memory(error):
             raise
         raise UserError("this net needs more memory than there is", where="model", do="choose a smaller one") from error
     model = Normalized(net, material.record.mean, material.record.std)

@@ -1,0 +1,148 @@
+"""What one step, one epoch and one assembled kit are, checked by hand."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+import pytest
+import torch
+from small import small
+from torch.nn import functional as F
+
+from rungs.data.stats import mean_std
+from rungs.training import loop
+from rungs.training.device import World
+from rungs.training.feed import training_batches
+from rungs.training.loop import Diverged, train_epochs, validate
+from rungs.training.screen import Screen
+from rungs.training.setup import Kit, assemble, gather
+
+T = TypeVar("T")
+
+BARE = (
+    "augment.train=[]", "model.batch_norm=false", "model.dropout=[]", "training.precision=fp32", "training.epochs=1",
+    "training.ema_decay=none", "training.clip_norm=none", "training.label_smoothing=0", "schedule.name=constant",
+    "schedule.warmup_epochs=0", "optim.momentum=0", "optim.nesterov=false", "optim.weight_decay=0",
+)  # fmt: skip
+"""A recipe whose steps can be repeated in three lines."""
+
+
+def kit_of(*overrides: str) -> Kit:
+    recipe, material = gather(small(*overrides), False)
+    return assemble(recipe, material, World(0, 1, torch.device("cpu")))
+
+
+def weights(kit: Kit) -> torch.Tensor:
+    return torch.cat([parameter.detach().flatten() for parameter in kit.model.parameters()])
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+def test_a_step_follows_the_mean_gradient_of_its_batch(smoothing: float) -> None:
+    kit = kit_of(*BARE, "data.train=77", "training.batch_size=77", f"training.label_smoothing={smoothing}")
+    part, by_hand = kit.parts.train, copy.deepcopy(kit.model)
+    loss = F.cross_entropy(by_hand(part.images.float() / 255), part.labels, label_smoothing=smoothing)
+    loss.backward()  # type: ignore[no-untyped-call]
+    (row,) = train_epochs(kit, [], Screen())
+    assert row.train_loss == pytest.approx(loss.item(), rel=1e-5)
+    for ours, theirs in zip(kit.model.parameters(), by_hand.parameters(), strict=True):
+        assert theirs.grad is not None
+        assert torch.allclose(ours, theirs - 0.05 * theirs.grad, atol=1e-6)
+
+
+def test_a_gradient_is_clipped_to_its_norm() -> None:
+    kit = kit_of(*BARE, "data.train=50", "training.batch_size=50", "training.clip_norm=0.01")
+    before = weights(kit)
+    list(train_epochs(kit, [], Screen()))
+    assert float((weights(kit) - before).norm()) == pytest.approx(0.05 * 0.01, rel=1e-3)
+
+
+def test_mean_and_std_are_of_the_training_part_alone() -> None:
+    _, material = gather(small("data.train=60"), False)
+    assert (material.record.mean, material.record.std) == mean_std(material.parts.train.blocks())
+    assert material.parts.validation is not None
+    assert material.record.mean != mean_std(material.parts.validation.blocks())[0]
+
+
+def test_initial_weights_come_from_the_seed_and_nothing_else() -> None:
+    first = weights(kit_of())
+    torch.manual_seed(99)
+    assert torch.equal(weights(kit_of()), first)
+    assert not torch.equal(weights(kit_of("seed=1")), first)
+
+
+def test_a_kit_is_channels_last_and_in_the_precision_asked_for() -> None:
+    for precision, dtype in (("bf16", torch.bfloat16), ("fp32", torch.float32)):
+        kit = kit_of(f"training.precision={precision}")
+        kernels = [p for p in kit.model.parameters() if p.ndim == 4]
+        assert len(kernels) == 2
+        assert all(kernel.is_contiguous(memory_format=torch.channels_last) for kernel in kernels)
+        x, _, _ = next(training_batches(kit, 0))
+        with kit.autocast():
+            assert kit.model(x).dtype == dtype
+
+
+def test_validation_is_augmented_where_the_recipe_says_so() -> None:
+    plain, turned = kit_of(), kit_of("augment.validation=[{name='rotate', degrees=180}]")
+    assert torch.equal(weights(plain), weights(turned))
+    assert validate(plain, 0) == validate(plain, 1)
+    assert validate(turned, 0) == validate(turned, 0)
+    assert len({validate(plain, 0), validate(turned, 0), validate(turned, 1)}) == 3
+
+
+def test_each_rank_draws_its_own_augmentation() -> None:
+    kit = kit_of("augment.train=[{name='cutout', size=3}]")
+    part = kit.parts.train
+    alike = dataclasses.replace(part, pixels=part.pixels[:1].expand_as(part.pixels), rows=None)
+    alike = dataclasses.replace(alike, labels=torch.zeros(len(alike.pixels), dtype=torch.int64))
+    kit.parts = dataclasses.replace(kit.parts, train=alike)
+    seen = []
+    for rank in (0, 1):
+        kit.world = World(rank, 2, torch.device("cpu"))
+        x, _, whole = next(training_batches(kit, 0))
+        assert (len(x), whole) == (25, 50)
+        seen.append(x)
+    assert not torch.equal(*seen)
+
+
+class Unasked(World):
+    """A rank whose partners are not there."""
+
+    def sum(self, value: torch.Tensor) -> torch.Tensor:
+        return value
+
+
+def test_each_epoch_and_rank_has_its_own_dropout(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[object, ...]] = []
+    derive = loop.derive
+
+    def watching(*key: object) -> int:
+        asked.append(key)
+        return derive(*key)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(loop, "derive", watching)
+    kit = kit_of("training.epochs=2")
+    kit.world = Unasked(1, 2, torch.device("cpu"))
+    list(train_epochs(kit, [], Screen()))
+    assert asked == [(0, "dropout", 0, 1), (0, "dropout", 1, 1)]
+
+
+class Counting(Screen):
+    """Counts the batches that were trained."""
+
+    batches = 0
+
+    def watch(self, batches: Iterable[T], epoch: int, steps: int) -> Iterator[T]:
+        for batch in batches:
+            self.batches += 1
+            yield batch
+
+
+def test_a_loss_that_is_no_number_is_noticed_within_the_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "CHECK_EVERY", 3)
+    kit, screen = kit_of(*BARE, "optim.lr=1e30", "training.batch_size=20"), Counting()
+    with pytest.raises(Diverged, match="in epoch 1, by step"):
+        list(train_epochs(kit, [], screen))
+    assert screen.batches <= 6 < kit.steps_per_epoch
