@@ -15,6 +15,7 @@ from PIL import Image
 from rungs.data import decoded
 from rungs.data.folder import load
 from rungs.data.imageset import content_hash
+from rungs.data.inspect import require_trainable
 from rungs.data.listing import natural
 from rungs.errors import UserError
 
@@ -364,7 +365,6 @@ def half_a_zip(root: Path) -> Path:
         (flat, "no class folders.*\n.*PATH/cat/1.jpg"),
         (flat_parts, "no class folders here.*\n.*PATH/train/cat/1.jpg"),
         (one_class, r"one class only \(cat\)"),
-        (empty_class, "cow: an empty class folder"),
         (two_trains, "both name the train part"),
         (new_class_in_test, "no training images of cow"),
         (no_train, "no training part, only validation, test"),
@@ -376,6 +376,18 @@ def test_what_is_no_source_is_an_error(tmp_path: Path, make: Bad, what: str) -> 
     with pytest.raises(UserError, match=what) as caught:
         load(str(make(tmp_path / "photos")), None)
     assert caught.value.do
+
+
+def test_an_empty_class_folder_is_listed_and_stops_training(tmp_path: Path) -> None:
+    root = empty_class(tmp_path / "photos")
+    (root / "cow" / "notes.txt").write_text("no picture")
+    source = load(str(root), None)
+    assert source.train.classes == ("cat", "dog")
+    listed = {(problem.path, problem.kind) for problem in source.problems}
+    assert listed == {(f"{root}/cow", "empty"), (f"{root}/cow/notes.txt", "doubtful")}
+    with pytest.raises(UserError, match="cow: an empty class folder"):
+        require_trainable(source, skip_unreadable=False)
+    assert [problem.path for problem in require_trainable(source, skip_unreadable=True)] == [f"{root}/cow"]
 
 
 def test_names_that_are_not_utf8(tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ def load(argument: str | None, image_size: int | None) -> Source:
         image_size: Pixels; None takes the size that all pictures share if they are square, else 64.
 
     Raises:
-        UserError: No such path, a damaged zip, no class folders, an empty one, one class only.
+        UserError: No such path, a damaged zip, no class folders, one class only.
     """
     if not argument:
         raise UserError("no path", where="folder", do="give one: folder:PATH")
@@ -210,12 +210,16 @@ def _arrange(tree: _Tree, argument: str, root: str) -> Listing:
     """Find parts and classes in a tree."""
     bases, problems = _bases(tree, root)
     groups = {part: tree.by_class(base) for part, base in bases.items()}
+    for group in groups.values():
+        for folder in [folder for folder, files in group.items() if not any(map(_is_image, files))]:
+            problems.append(_empty(folder))
+            problems += [_unused(file.name, "no image by its ending") for file in group.pop(folder)]
     folders = {_class(folder): _printable("/".join(folder)) for group in groups.values() for folder in group}
     classes = tuple(sorted(folders, key=natural))
     label = {name: i for i, name in enumerate(classes)}
     parts = {}
     for part, group in groups.items():
-        files = [(label[_class(folder)], file) for folder in group for file in _images(folder, group[folder], root)]
+        files = [(label[_class(folder)], file) for folder in group for file in filter(_is_image, group[folder])]
         names, labels = [file.name for _, file in files], [number for number, _ in files]
         parts[part] = Part(names, labels, partial(iter, [file.read for _, file in files]))
         others = [file for found in group.values() for file in found if not _is_image(file)]
@@ -257,15 +261,9 @@ def _bases(tree: _Tree, root: str) -> tuple[dict[str, Steps], list[Problem]]:
     return {part: bases[part] for part in PARTS if part in bases}, loose + names
 
 
-def _images(folder: Steps, files: list[_File], root: str) -> list[_File]:
-    """Return the images of a class; there must be one."""
-    images = list(filter(_is_image, files))
-    if not images:
-        where = f"{root}/{_printable('/'.join(folder))}"
-        raise UserError(
-            "an empty class folder", where=where, do=f"put images ({' '.join(ENDINGS)}) into it, or remove it"
-        )
-    return images
+def _empty(folder: Steps) -> Problem:
+    reason = f"an empty class folder: put images ({' '.join(ENDINGS)}) into it, or remove it"
+    return Problem(path=_printable("/".join(folder)), kind="empty", reason=reason)
 
 
 def _unused(name: str, reason: str) -> Problem:
