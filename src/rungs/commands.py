@@ -129,7 +129,8 @@ def contents(name: str, image_size: int | None, sheet: Path | None) -> None:
         out.print(f"hash of {part}: {contained.hash}", soft_wrap=True)
     for problem in found.problems:
         out.print(f"[yellow]{problem.kind}[/] {escape(problem.path)}: {escape(problem.reason)}", soft_wrap=True)
-    out.print(f"{len(found.problems) or 'no'} unreadable, empty, duplicate or doubtful files")
+    files = len({problem.path for problem in found.problems})
+    out.print(f"{files or 'no'} unreadable, empty, duplicate or doubtful files")
     kind, _, place = found.name.partition(":")
     path = sheet or Path("out") / f"contact-{Path(place).stem or kind}.png"
     train = source.train
@@ -157,6 +158,9 @@ def show(recipe: Recipe, image_size: int | None, classes: int | None, folder: Pa
     )
     model = describe(build_model(recipe.model, image_size=size, classes=classes), name_of(recipe.model), size)
     out.print(recipes.to_toml(recipe), markup=False, soft_wrap=True)
+    unset = [field for field, value in recipes.flat(msgspec.to_builtins(recipe)).items() if value is None]
+    if unset:
+        out.print(f"# not set: {', '.join(unset)}\n", markup=False, soft_wrap=True)
     out.print(f"for images of {size} x {size} pixels and {classes} classes:")
     out.print(tables.layers(model))
     stem = folder / f"{recipe.name}-layers"

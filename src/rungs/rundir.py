@@ -150,4 +150,8 @@ def write_whole(path: Path, *data: bytes | memoryview) -> None:
 
 def _cannot_write(path: Path, error: OSError) -> UserError:
     reason = error.strerror or str(error)
-    return UserError(f"cannot be written: {reason}", where=path, do="make room or rights, or choose another folder")
+    return UserError(
+        f"cannot be written: {reason}",
+        where=path,
+        do="make room or rights, then --resume a run that had begun; or choose another folder",
+    )

@@ -19,6 +19,7 @@ from rungs.records import Problem
 if TYPE_CHECKING:
     import pyarrow as pa
 
+EXTRA = "install the extra, in the folder of rungs: pip install -e '.[hub]'"
 WAYS_OUT = (
     "check the name and the network (HF_HUB_OFFLINE=1 takes at once what was fetched before); "
     "or fetch the set elsewhere and give it as parquet:PATH or folder:PATH; "
@@ -43,7 +44,7 @@ def load(argument: str | None, image_size: int | None) -> Source:
     try:
         import datasets
     except ImportError as error:
-        raise UserError("needs the library datasets", where="hub:", do="pip install 'rungs[hub]'") from error
+        raise UserError("needs the library datasets", where="hub", do=EXTRA) from error
     try:
         with _quiet():
             found = datasets.load_dataset(argument)

@@ -80,10 +80,10 @@ def guessing(record: RunRecord) -> Finding | None:
         text += (
             f" {100 * record.train.accuracy:.1f} % of the training images are right: do the parts share their labels?"
         )
-        return warning("guessing", "No better than guessing", text, None)
+        return warning("guessing", "Cannot be told from guessing", text, None)
     absurd = record.recipe.optim.lr > cures.LARGEST_RATE
     longer = f"--set training.epochs={max(10, 2 * record.recipe.training.epochs)}"
-    return warning("guessing", "No better than guessing", text, cures.rate(record, 0.1) if absurd else longer)
+    return warning("guessing", "Cannot be told from guessing", text, cures.rate(record, 0.1) if absurd else longer)
 
 
 def _sentence(text: str) -> str:

@@ -42,7 +42,8 @@ SMALL_PIXELS = 64
 def examine(record: RunRecord) -> tuple[Finding, ...]:
     """Return what all rules see: warnings first, then notes; before them a "good" one where all is well."""
     found = [finding for rule in RULES if (finding := rule(record)) is not None]
-    if record.status == "finished" and not any(finding.level == "warning" for finding in found):
+    doubts = any(finding.level == "warning" or finding.rule in ("no-validation", "unstable") for finding in found)
+    if record.status == "finished" and not doubts:
         found.append(_sound(record))
     return tuple(sorted(found, key=lambda finding: ("good", "warning", "note").index(finding.level)))
 
@@ -149,8 +150,8 @@ def small_validation(record: RunRecord) -> Finding | None:
     if (high - low) / 2 <= VALIDATION_HALF_WIDTH:
         return None
     text = (
-        f"{result.n} validation images tell an accuracy of {100 * result.accuracy:.1f} % only to within "
-        f"{50 * (high - low):.1f} points: smaller differences between epochs or recipes may be chance."
+        f"{result.n} validation images show an accuracy of {100 * result.accuracy:.1f} %, but anything from "
+        f"{100 * low:.1f} to {100 * high:.1f} % fits them: small differences between epochs or recipes may be chance."
     )
     return note(
         "small-validation", "A small validation set", text, cures.larger_validation(record, VALIDATION_HALF_WIDTH / 2)
@@ -164,12 +165,13 @@ def imbalance(record: RunRecord) -> Finding | None:
         return None
     rare = counts.index(min(counts))
     result = record.test or record.validation
-    recall = f", of which {100 * result.recall[rare]:.0f} % are found" if result else ""
+    judged = sum(result.confusion[rare]) if result else 0
+    recall = f"; of {judged} held-out ones {100 * result.recall[rare]:.0f} % are found" if result and judged else ""
     text = (
         f"{record.data.classes[rare]!r} has {counts[rare]} training images{recall}; the largest class has "
         f"{max(counts)}. Read precision and recall per class: accuracy is mostly about the large ones."
     )
-    make = warning if result and result.recall[rare] == 0 else note
+    make = warning if result and judged and result.recall[rare] == 0 else note
     return make("imbalance", "Unequal classes", text, None)
 
 

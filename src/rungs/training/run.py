@@ -82,8 +82,9 @@ def run_recipe(
             go_on(kit, folder, progress, screen)
         if world.is_main:
             _require_room(kit, folder)
-            write_whole(folder.recipe, to_toml(kit.recipe).encode())
         tracker = TensorBoard(folder, len(progress.rows)) if tensorboard and world.is_main else Tracker()
+        if world.is_main:
+            write_whole(folder.recipe, to_toml(kit.recipe).encode())
         try:
             screen.open(_title(kit, folder), kit.recipe.training.epochs, kit.recipe.training.batch_size)
             return Session(kit, material, folder, progress, screen, tracker, keep_going).run()

@@ -35,7 +35,7 @@ class TensorBoard(Tracker):
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
-            do = "install it: pip install 'rungs[track]'"
+            do = "install the extra, in the folder of rungs: pip install -e '.[track]'"
             raise UserError("tensorboard is not installed", where="--tensorboard", do=do) from error
         self.writer = SummaryWriter(str(folder.events), purge_step=done_epochs + 1 if done_epochs else None)
 
