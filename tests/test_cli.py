@@ -90,7 +90,7 @@ def test_evaluating_again_gives_the_record(trained: Path) -> None:
 def test_the_report_is_rebuilt_from_the_record_alone(trained: Path, tmp_path: Path) -> None:
     (tmp_path / "run.json").write_bytes((trained / "run" / "run.json").read_bytes())
     done = rungs("report", tmp_path)
-    assert done.stdout.strip() == str(tmp_path / "report.html")
+    assert done.stdout.strip() == f"report: {tmp_path / 'report.html'}"
     assert (tmp_path / "report.html").read_bytes() == (trained / "run" / "report.html").read_bytes()
     assert {p.suffix for p in (tmp_path / "figures").iterdir()} == {".svg", ".png"}
 
@@ -127,6 +127,7 @@ def test_list_show_and_doctor(tmp_path: Path) -> None:
     shown = rungs("show", "lab-003", "--set", "optim.lr=0.5", "--out", tmp_path).stdout
     assert "lr = 0.5" in shown
     assert "2,192,010" in shown
+    assert "# not set: training.clip_norm, training.ema_decay, stopping.patience" in shown
     assert (tmp_path / "lab-003-layers.svg").exists()
     assert (tmp_path / "lab-003-layers.png").read_bytes().startswith(b"\x89PNG")
     rungs("show", "digits-quick", "--augment", "--out", tmp_path)

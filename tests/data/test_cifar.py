@@ -310,6 +310,7 @@ PIXELS, LABELS = batch(20, 0)
     [
         ({b"data": PIXELS, b"labels": [*LABELS[:-1], 3]}, "labels from 0 to 3, but there are 3 classes"),
         ({b"data": PIXELS, b"labels": [*LABELS[:-1], -1]}, "labels from -1 to 2"),
+        ({b"data": PIXELS, b"labels": [*LABELS[:-1], 2**70]}, "not a CIFAR batch"),
         ({b"data": PIXELS[:, :-1], b"labels": LABELS}, "not a CIFAR batch"),
         ({b"data": PIXELS[:-1], b"labels": LABELS}, "not a CIFAR batch"),
         ({b"data": PIXELS.astype(np.int16), b"labels": LABELS}, "numbers of type 'i2', not bytes"),

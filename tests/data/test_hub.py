@@ -106,7 +106,7 @@ def test_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(UserError, match=r"pip install 'rungs\[hub\]'"):
+    with pytest.raises(UserError, match=r"pip install -e '\.\[hub\]'"):
         hub.load("owner/name", None)
     with pytest.raises(UserError, match="hub:OWNER/NAME"):
         hub.load(None, None)

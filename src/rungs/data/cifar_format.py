@@ -53,7 +53,7 @@ class Pickled:
             or not isinstance(labels, list)
             or not labels
             or array.pixels.shape != (len(labels), BYTES)
-            or not all(type(label) is int and 0 <= label < 256 for label in labels)
+            or not all(type(label) is int and abs(label) < 2**31 for label in labels)
         ):
             what = f"not a CIFAR batch: it needs data, uint8 (n, {BYTES}), and a list of n {self.labels_key.decode()}"
             raise UserError(what, where=where, do=again(where))
