@@ -203,6 +203,9 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal that knows only ASCII
+    if sys.argv[1:] in (["-h"], ["--help"]):
+        print(overview())
+        return
     try:
         tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="rungs", description=DESCRIPTION, config=CONFIG)
     except UserError as error:
@@ -218,6 +221,13 @@ def main() -> None:
         if error.errno != errno.ENOSPC and error.filename is None:
             raise
         _fail(f"{error.filename or 'output'}: {error.strerror}\n  -> make room or rights, or choose another place")
+
+
+def overview() -> str:
+    """Return what `rungs --help` says; tyro would take twice as long to find it out."""
+    commands = [f"  {name:<10}{(do.__doc__ or '').partition(chr(10))[0]}" for name, do in COMMANDS.items()]
+    usage = f"usage: rungs [-h] {{{','.join(COMMANDS)}}} ..."
+    return "\n".join([usage, "", DESCRIPTION, "", *commands, "", "More of each: rungs COMMAND --help"])
 
 
 def _fail(message: str) -> NoReturn:
