@@ -10,7 +10,7 @@ from rungs.recipe import parse
 from rungs.records import EpochRow, RunRecord
 from rungs.rundir import RunDir
 from rungs.specs import Recipe
-from rungs.training.device import World, pick_device
+from rungs.training.device import World, open_device
 from rungs.training.run import run_recipe
 from rungs.training.screen import Screen
 
@@ -66,5 +66,5 @@ def run(
 ) -> RunRecord:
     """Train alone in this process, as if the caller stopped it after some epochs."""
     going: Callable[[EpochRow], bool] = lambda row: row.epoch != stop_after  # noqa: E731
-    world = World(0, 1, pick_device())
+    world = World(0, 1, open_device())
     return run_recipe(recipe, RunDir(folder), world, screen=screen, keep_going=going, **options)

@@ -22,7 +22,7 @@ from rungs.rundir import RunDir
 from rungs.ship.bundle import load_weights
 from rungs.ship.predict import Classifier
 from rungs.specs import DataSpec, Recipe
-from rungs.training.device import open_world, pick_device
+from rungs.training.device import open_device, open_world
 from rungs.training.run import run_recipe
 from rungs.training.screen import Screen
 
@@ -110,7 +110,7 @@ def load(run: str | Path) -> Classifier:
     Raises:
         UserError: There is none, or it is damaged.
     """
-    return Classifier(load_weights(run, pick_device()))
+    return Classifier(load_weights(run, open_device()))
 
 
 def require_run(folder: Path) -> None:

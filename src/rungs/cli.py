@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import io
-import os
 import signal
 import sys
 from collections.abc import Callable
@@ -241,7 +240,9 @@ def _say(markup: str) -> None:
     """Print on standard error, of several ranks only the first."""
     from rich.console import Console
 
-    if os.environ.get("RANK", "0") == "0" or os.environ.get("WORLD_SIZE", "1") == "1":
+    from rungs.commands import is_first_rank
+
+    if is_first_rank():
         Console(stderr=True, soft_wrap=True, highlight=False, emoji=False).print(markup)
 
 

@@ -47,11 +47,16 @@ KNOWN = {"cifar10": (32, 10), "cifar100": (32, 100), "digits": (8, 10)}
 EXTRAS = {"hub": "datasets", "track": "tensorboard"}
 
 
+def is_first_rank() -> bool:
+    """Tell whether this process is alone or the first of `torchrun`'s ranks: the one that talks."""
+    return os.environ.get("WORLD_SIZE", "1") == "1" or os.environ.get("RANK", "0") == "0"
+
+
 def finish(record: RunRecord, folder: Path, *, quiet: bool) -> None:
     """Print the verdict of a run and where its report lies; exit 1 when training diverged."""
     from rungs.report import tables
 
-    if not quiet and (os.environ.get("RANK", "0") == "0" or os.environ.get("WORLD_SIZE", "1") == "1"):
+    if not quiet and is_first_rank():
         out.print(tables.summary(record))
         out.print(f"report: {RunDir(folder).report}", soft_wrap=True)
     if record.status == "diverged":
@@ -143,14 +148,14 @@ def show(recipe: Recipe, image_size: int | None, classes: int | None, folder: Pa
     from rungs.models import build_model
     from rungs.models.describe import describe
     from rungs.report import drawing, figures, tables
-    from rungs.training.device import pick_device, pick_precision
+    from rungs.training.device import open_device, pick_precision
 
     known_size, known_classes = KNOWN.get(recipe.data.source.partition(":")[0], (64, 10))
     size = next(pixels for pixels in (image_size, recipe.data.image_size, known_size) if pixels is not None)
     classes = known_classes if classes is None else classes
     require_between(size, 8, 1024, "--image-size")
     require_between(classes, 2, 100_000, "--classes")
-    precision, _ = pick_precision(recipe.training.precision, pick_device())
+    precision, _ = pick_precision(recipe.training.precision, open_device())
     recipe = replace(
         recipe,
         data=replace(recipe.data, image_size=size),
@@ -214,9 +219,9 @@ def doctor() -> None:
     """Print what this machine offers and where data is found."""
     from rungs.data import cifar10
     from rungs.data.cache import cache_dir
-    from rungs.training.device import World, environment, pick_device, pick_precision
+    from rungs.training.device import World, environment, open_device, pick_precision
 
-    device = pick_device()
+    device = open_device()
     precision, reason = pick_precision("auto", device)
     found = environment(World(0, 1, device), precision, reason)
     table = Table(box=None, show_header=False)

@@ -28,7 +28,7 @@ from rungs.records import EpochRow
 from rungs.rundir import RunDir
 from rungs.ship.bundle import load_weights
 from rungs.ship.evaluate import evaluate
-from rungs.training.device import World, pick_device, pick_precision
+from rungs.training.device import World, open_device, pick_precision
 from rungs.training.feed import scoring_batches
 from rungs.training.interrupt import Interrupted
 from rungs.training.run import Session
@@ -148,7 +148,7 @@ def test_leaks_between_the_parts_are_in_the_record(tmp_path: Path, photos: Path)
     recipe = small(f"data.source='folder:{tmp_path / 'both'}'", "data.image_size=16", "data.train=24")
     told = Told()
     record = run(replace(recipe, data=replace(recipe.data, validation=0.2)), tmp_path / "run", screen=told)
-    n = len(record.data.counts["train"]) and sum(record.data.counts["train"]) + sum(record.data.counts["validation"])
+    n = sum(record.data.counts["train"]) + sum(record.data.counts["validation"])
     assert record.data.leaks == {"test": n}
     assert n < sum(record.data.counts["test"]) == 37
     assert any(line.startswith(f"a leak: {n} of 37 test images") for line in told.said)
@@ -312,7 +312,7 @@ def test_the_net_sees_the_same_batches_whatever_came_before(tmp_path: Path) -> N
     from rungs.training.feed import training_batches
 
     recipe, material = gather(small(), False)
-    world = World(0, 1, pick_device())
+    world = World(0, 1, open_device())
     fresh, used = assemble(recipe, material, world), assemble(recipe, material, world)
     for epoch in (0, 1):
         list(training_batches(used, epoch))

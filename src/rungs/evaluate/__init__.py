@@ -43,8 +43,10 @@ def assess(
     """
     logits, labels = score(model, batches, autocast)
     bad = int((~logits.isfinite()).any(1).sum())
-    result = None if bad else evaluate(logits, labels, worst(logits, labels, images, mistakes, paths))
-    if result is None or not math.isfinite(result.loss):
-        what = f"the net's outputs are not finite for {bad} of {len(logits)} images" if bad else "the loss is infinite"
-        raise NotFinite(what, do="the training diverged: train again with a smaller optim.lr")
+    do = "the training diverged: train again with a smaller optim.lr"
+    if bad:
+        raise NotFinite(f"the net's outputs are not finite for {bad} of {len(logits)} images", do=do)
+    result = evaluate(logits, labels, worst(logits, labels, images, mistakes, paths))
+    if not math.isfinite(result.loss):
+        raise NotFinite("the loss is infinite", do=do)
     return result

@@ -62,7 +62,7 @@ def open_world() -> Iterator[World]:
     """Join the ranks that `torchrun` started (gloo on CPUs, NCCL on GPUs), or be alone."""
     rank, size, local = (int(os.environ.get(k, d)) for k, d in (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0)))
     rank, local = (rank, local) if size > 1 else (0, 0)  # a lone RANK is somebody else's
-    device = pick_device(local)
+    device = open_device(local)
     if device.type == "cuda":
         torch.cuda.set_device(device)
         torch.cuda.reset_peak_memory_stats(device)
@@ -80,7 +80,7 @@ def open_world() -> Iterator[World]:
             dist.destroy_process_group()
 
 
-def pick_device(local_rank: int = 0) -> torch.device:
+def open_device(local_rank: int = 0) -> torch.device:
     """Return this rank's NVIDIA or AMD GPU where there is one, set to exact and repeatable convolutions, else the CPU.
 
     Raises:

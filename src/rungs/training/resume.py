@@ -87,9 +87,9 @@ def go_on(kit: Kit, folder: RunDir, progress: Progress, screen: Screen) -> None:
         kit.ema.load_state_dict(state.ema)
     progress.started, progress.elapsed_s = state.started, state.elapsed_s
     progress.rows, progress.best = list(state.rows), state.best
-    if progress.code[0] not in state.code[-1:]:
+    if state.code[-1:] == progress.code:
+        progress.code = state.code
+    else:
         screen.say(f"the code changed since: {state.code[-1]} then, {progress.code[0]} now; the record will say so")
         progress.code = (*state.code, *progress.code)
-    else:
-        progress.code = state.code
     screen.say(f"going on after epoch {len(state.rows)}")

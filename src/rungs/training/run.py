@@ -118,7 +118,7 @@ class Session:
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
-                do = "use smaller batches, smaller images or a smaller net; finished epochs are kept: --resume"
+                do = "use smaller batches, smaller images or a smaller net; or free memory, and --resume"
                 raise UserError("there is not enough memory", where="training.batch_size", do=do) from error
             except Interrupted as interrupt:
                 with interrupts.shield():
