@@ -32,7 +32,7 @@ PAIR_MISTAKES = 20
 CALIBRATION = 0.05
 """Expected calibration error from which a stated probability misleads; Guo et al. 2017 saw 4 to 10 % in such nets."""
 CALIBRATION_IMAGES = 500
-"""On fewer images 15 bins hold too few each: the error is then mostly the noise of their accuracies."""
+"""500 / 15 bins = 33 images each, whose accuracy is known to 1.96 sqrt(0.25 / 33) = 17 points: with fewer, noise."""
 IMBALANCE = 3.0
 """Ratio of the largest to the smallest class from which accuracy no longer speaks for all classes."""
 SMALL_PIXELS = 64
