@@ -72,7 +72,7 @@ def from_table(table: Mapping[str, Any], where: str) -> Recipe:
     try:
         recipe = msgspec.convert(table, Recipe)
     except msgspec.ValidationError as error:
-        _explain(str(error), table, where)
+        explain(str(error), table, where)
     _check(recipe, where)
     return recipe
 
@@ -188,17 +188,24 @@ def _rename(place: dict[str, Any], path: tuple[str, ...], name: Any) -> None:
 # --- errors that name the field -----------------------------------------------------------------------
 
 
-def _explain(message: str, table: Mapping[str, Any], where: str) -> NoReturn:
-    """Raise the UserError for a msgspec message such as "Expected `float`, got `str` - at `$.optim.lr`"."""
+def explain(message: str, table: Mapping[str, Any], where: str, root: type[Spec] = Recipe) -> NoReturn:
+    """Raise the UserError for a msgspec message such as "Expected `float`, got `str` - at `$.optim.lr`".
+
+    Args:
+        message: Of the `msgspec.ValidationError`.
+        table: What was converted.
+        where: Names it.
+        root: The struct that it was converted to.
+    """
     what, _, at = message.partition(" - at ")
     path = tuple(re.findall(r"[^.\[\]$`]+", at))
     if unknown := re.search(r"unknown field `(.+)`", what):
         field = unknown[1]
-        allowed = _fields(_struct_of(table, path))
+        allowed = _fields(_struct_of(table, path, root))
         raise UserError("no such field", where=_dotted(where, (*path, field)), do=did_you_mean(field, allowed))
     if missing := re.search(r"missing required field `(.+)`", what):
         raise UserError("this field is missing", where=_dotted(where, (*path, missing[1])), do="add it")
-    allowed = _allowed(path)
+    allowed = _allowed(path, root)
     given = _dig(table, path)
     if allowed:
         raise UserError(f"{given!r} is not allowed", where=_dotted(where, path), do=did_you_mean(str(given), allowed))
@@ -235,9 +242,9 @@ def _dig(table: Any, path: tuple[str, ...]) -> Any:
     return table
 
 
-def _types_at(path: tuple[str, ...]) -> list[Any]:
-    """Return the alternatives (types) that a recipe allows at a path of field names and list positions."""
-    found: list[Any] = [Recipe]
+def _types_at(path: tuple[str, ...], root: type[Spec] = Recipe) -> list[Any]:
+    """Return the alternatives (types) that `root` allows at a path of field names and list positions."""
+    found: list[Any] = [root]
     for step in path:
         inner: list[Any] = []
         for kind in found:
@@ -258,19 +265,19 @@ def _options(kind: Any) -> list[Any]:
     )
 
 
-def _structs_at(path: tuple[str, ...]) -> list[type[Spec]]:
-    return [kind for kind in _types_at(path) if isinstance(kind, type) and issubclass(kind, Spec)]
+def _structs_at(path: tuple[str, ...], root: type[Spec] = Recipe) -> list[type[Spec]]:
+    return [kind for kind in _types_at(path, root) if isinstance(kind, type) and issubclass(kind, Spec)]
 
 
-def _struct_of(table: Mapping[str, Any], path: tuple[str, ...]) -> type[Spec]:
+def _struct_of(table: Mapping[str, Any], path: tuple[str, ...], root: type[Spec] = Recipe) -> type[Spec]:
     """Return the struct that `table` chose at `path`."""
-    structs = _structs_at(path)
+    structs = _structs_at(path, root)
     name = (_dig(table, path) or {}).get("name")
     return next((kind for kind in structs if name_of(kind) == name), structs[0])
 
 
-def _allowed(path: tuple[str, ...]) -> list[str]:
-    return [str(value) for kind in _types_at(path) if get_origin(kind) is Literal for value in get_args(kind)]
+def _allowed(path: tuple[str, ...], root: type[Spec] = Recipe) -> list[str]:
+    return [str(value) for kind in _types_at(path, root) if get_origin(kind) is Literal for value in get_args(kind)]
 
 
 def _fields(kind: type[Spec]) -> list[str]:

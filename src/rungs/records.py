@@ -32,6 +32,8 @@ class EpochRow(Record, frozen=True, kw_only=True):
     train_s: float
     validation_s: float
     images_per_s: float  # training images, all ranks together
+    test_loss: float | None = None  # None: the test set is not watched, as it should be
+    test_accuracy: float | None = None
 
 
 class Problem(Record, frozen=True, kw_only=True):
@@ -153,6 +155,110 @@ class RunRecord(Record, frozen=True, kw_only=True):
     finished: str
     wall_s: float  # from start to record, of all sessions together
     peak_memory_bytes: int  # of the process on a CPU, of the allocator on a GPU
+
+
+class CellRecord(Record, frozen=True, kw_only=True):
+    """One cell of a ladder, a rung with one seed: what its run came to, without pictures and weights."""
+
+    seed: int
+    folder: str  # of the run, inside the climb's
+    status: Literal["finished", "interrupted", "diverged", "failed"]
+    ending: str  # why training ended, or what failed
+    values: dict[str, float] = {}  # each of `CELL_VALUES` that was measured
+    best_epoch: int | None = None
+    curves: dict[str, tuple[float, ...]] = {}  # each of `CURVES` that was measured, a value an epoch
+    findings: tuple[Finding, ...] = ()  # of the run's diagnosis
+    interpretation: str = ""  # of its curves, in sentences
+    code: tuple[str, ...] = ()  # versions of rungs and torch
+    data_hash: str = ""
+
+
+CELL_VALUES = (
+    "train_accuracy", "train_loss", "validation_accuracy", "validation_loss", "test_accuracy", "test_loss",
+    "highest_train_accuracy",  # over the epochs, as it trained
+    "highest_test_accuracy",  # over the epochs, of a watched test set
+    "steps", "convergence_steps", "epochs", "step_s", "train_s", "wall_s", "peak_memory_bytes",
+)  # fmt: skip
+CURVES = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "test_accuracy", "learning_rate")
+
+
+class Estimate(Record, frozen=True, kw_only=True):
+    """A quantity over seeds."""
+
+    n: int  # seeds
+    mean: float
+    sd: float | None  # over seeds, n - 1 in the denominator; None for one seed
+    low: float | None  # 95 % interval of the mean (Student's t); for one seed, of an accuracy, Wilson's over images
+    high: float | None
+
+
+class Difference(Record, frozen=True, kw_only=True):
+    """A rung against the one that it builds on, in pairs of equal seeds."""
+
+    against: str
+    metric: str  # "validation_accuracy" where there is a validation set
+    n: int  # pairs
+    mean: float
+    low: float | None  # 95 % interval of the mean difference (Student's t); None for one pair
+    high: float | None
+    p: float | None  # two-sided, paired t test
+    p_holm: float | None  # corrected for all differences of the ladder
+    verdict: Literal["real gain", "real loss", "no difference", "undecided"]
+    more_seeds: int | None = None  # where undecided: about so many more would decide it
+    words: str  # the verdict in a sentence
+
+
+class Answer(Record, frozen=True, kw_only=True):
+    """A claim beside the measurement."""
+
+    metric: str
+    claimed: float
+    tolerance: float
+    measured: float | None
+    low: float | None  # where one more run would lie, with 95 % (prediction interval)
+    high: float | None
+    verdict: Literal["reproduced", "better", "worse", "not comparable"]
+    why: str
+    source: str
+
+
+class RungRecord(Record, frozen=True, kw_only=True):
+    """One rung over all seeds."""
+
+    name: str
+    about: str
+    on: str | None  # the rung that it builds on; None for the first
+    changes: tuple[str, ...]  # what it sets, field=value
+    assumptions: tuple[str, ...]
+    parameters: int
+    flops: int  # forward, one image
+    layers: tuple[LayerRow, ...]
+    cells: tuple[CellRecord, ...]
+    estimates: dict[str, Estimate]  # of `CELL_VALUES`, over the finished cells
+    difference: Difference | None
+    answers: tuple[Answer, ...]
+    confusion: tuple[tuple[int, ...], ...]  # (K, K), of the test (else validation) sets of all seeds together
+
+
+class LadderRecord(Record, frozen=True, kw_only=True):
+    """A ladder, climbed."""
+
+    schema: int = 1
+    name: str
+    about: str
+    headline: str
+    source: str
+    builds_on: Literal["previous", "base"]
+    command: str  # that makes this record
+    reduced: tuple[str, ...]  # what makes it smaller than, or another than, the ladder file's
+    seeds: tuple[int, ...]
+    recipe: Recipe  # of the first rung and seed, resolved
+    data: DataRecord  # of the first seed
+    environment: Environment
+    rungs: tuple[RungRecord, ...]
+    started: str  # UTC, ISO 8601: of the first cell
+    finished: str
+    train_s: float  # of all cells together
 
 
 T = TypeVar("T", bound=Record)

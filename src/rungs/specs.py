@@ -122,7 +122,8 @@ class Plain(Spec, tag="plain", tag_field="name", frozen=True):
     """Stages of [conv, (BatchNorm,) ReLU] x n then a 2x2 max pool; then fully connected layers.
 
     `stages`: output channels of each convolution, a list per stage; `hidden`: sizes of the hidden fully connected
-    layers; `dropout`: probability after each of these.
+    layers; `dropout`: probability after each of these, `feature_dropout` before the first. `downsample` "stride"
+    puts a stride of 2 into the last convolution of a stage in place of its pool.
     """
 
     stages: Annotated[tuple[Annotated[tuple[Count, ...], Meta(min_length=1)], ...], Meta(min_length=1)]
@@ -130,6 +131,68 @@ class Plain(Spec, tag="plain", tag_field="name", frozen=True):
     dropout: tuple[Below1, ...] = ()
     kernel_size: Count = 3
     batch_norm: bool = False
+    padding: Literal["same", "none"] = "same"
+    dilation: Count = 1
+    downsample: Literal["pool", "stride"] = "pool"
+    feature_dropout: Below1 = 0.0
+
+
+Activation: TypeAlias = Literal["none", "relu", "sigmoid"]
+NormPlace: TypeAlias = Literal["none", "before", "after"]
+
+
+class ConvLayer(Spec, frozen=True):
+    """A convolution and what follows it; `norm` says on which side of the activation a BatchNorm stands.
+
+    `pool` is 2x2, stride 2. The order is conv, (norm), activation, pool, (norm).
+    """
+
+    channels: Count
+    kernel_size: Count = 3
+    stride: Count = 1
+    padding: CountOrZero = 0
+    pool: Literal["none", "max", "average"] = "none"
+    activation: Activation = "relu"
+    norm: NormPlace = "none"
+    affine: bool = True  # whether the BatchNorm learns a scale and an offset
+
+
+class LinearLayer(Spec, frozen=True):
+    """A hidden fully connected layer and what follows it: linear, (norm), activation, (norm), dropout."""
+
+    features: Count
+    activation: Activation = "relu"
+    norm: NormPlace = "none"
+    affine: bool = True
+    dropout: Below1 = 0.0
+
+
+class Layered(Spec, tag="layered", tag_field="name", frozen=True):
+    """Convolutions, then fully connected layers, each written out with what follows it."""
+
+    convs: Annotated[tuple[ConvLayer, ...], Meta(min_length=1)]
+    linears: tuple[LinearLayer, ...] = ()
+
+
+class MixConv(Spec, tag="mixconv", tag_field="name", frozen=True):
+    """Blocks of convolutions that all see the block's input, added up with weights that depend on the image.
+
+    `channels`: of each block; `convs`: convolutions in each block; `combine`: "mix" adds them with the weights that a
+    linear layer gives to the input's channel means, "mix-softmax" makes these sum to 1, "sequence" puts the
+    convolutions one after the other; `dropout` after each block; `pool`: a 2x2 max pool after each block; `head`:
+    what becomes of the last map; `hidden`: sizes of the hidden fully connected layers.
+    """
+
+    channels: Annotated[tuple[Count, ...], Meta(min_length=1)]
+    convs: Annotated[tuple[Count, ...], Meta(min_length=1)]
+    combine: Literal["mix", "mix-softmax", "sequence"] = "mix"
+    kernel_size: Count = 3
+    batch_norm: bool = False
+    activation: Activation = "relu"
+    dropout: Below1 = 0.0
+    pool: bool = False
+    head: Literal["average", "flatten"] = "average"
+    hidden: tuple[Count, ...] = ()
 
 
 class ResNet18(Spec, tag="resnet18", tag_field="name", frozen=True):
@@ -139,7 +202,7 @@ class ResNet18(Spec, tag="resnet18", tag_field="name", frozen=True):
     width: Count = 64
 
 
-AnyModel: TypeAlias = Plain | ResNet18
+AnyModel: TypeAlias = Plain | Layered | MixConv | ResNet18
 
 # --- optimisers -------------------------------------------------------------------------------------
 
@@ -237,10 +300,15 @@ AnySchedule: TypeAlias = Constant | Step | Cosine | Linear | OneCycle | Plateau
 
 
 class TrainingSpec(Spec, frozen=True):
-    """How long, in what batches (of all ranks together), and how each step is taken."""
+    """How long, in what batches (of all ranks together), and how each step is taken.
+
+    `loss`: "cross-entropy" of the logits; "nll", the same written as log-softmax and negative log likelihood;
+    "softmax-cross-entropy", a softmax too many: it cannot fall below ln(1 + (K - 1) / e), 1.461 for 10 classes.
+    """
 
     epochs: Count
     batch_size: Annotated[int, Meta(ge=2)]
+    loss: Literal["cross-entropy", "nll", "softmax-cross-entropy"] = "cross-entropy"
     label_smoothing: Below1 = 0.0
     clip_norm: Positive | None = None
     ema_decay: Annotated[float, Meta(gt=0, lt=1)] | None = None
@@ -256,19 +324,35 @@ class StoppingSpec(Spec, frozen=True):
 
 
 class EvaluationSpec(Spec, frozen=True):
-    """How the finished net is scored."""
+    """How the finished net is scored.
+
+    `watch_test` also scores the test set after every epoch, to show what a maximum over epochs flatters; nothing is
+    ever chosen by it.
+    """
 
     batch_size: Count = 250
     mistakes: CountOrZero = 24
     score_train: bool = True
+    watch_test: bool = False
+
+
+Metric: TypeAlias = Literal[
+    "train_accuracy", "validation_accuracy", "test_accuracy", "validation_loss",
+    "highest_train_accuracy", "highest_test_accuracy", "parameters",
+]  # fmt: skip
 
 
 class Claim(Spec, frozen=True):
-    """A number that somebody else published for this recipe; accuracies as fractions of 1."""
+    """A number that somebody else published for this recipe; accuracies as fractions of 1.
 
-    metric: Literal["train_accuracy", "validation_accuracy", "test_accuracy", "validation_loss"]
+    "highest" is the maximum over the epochs, of training as it ran or of a watched test set. `tolerance` is how far
+    an "about" reaches to either side.
+    """
+
+    metric: Metric
     value: float
     source: str
+    tolerance: NonNegative = 0.0
 
 
 class Recipe(Spec, kw_only=True, frozen=True):

@@ -7,12 +7,16 @@ from collections.abc import Callable
 import msgspec
 from torch import nn
 
+from rungs.models.layered import LayeredNet
+from rungs.models.mixconv import MixConvNet
 from rungs.models.plain import PlainNet
 from rungs.models.resnet import resnet18
 from rungs.specs import AnyModel, name_of
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
     "plain": PlainNet,
+    "layered": LayeredNet,
+    "mixconv": MixConvNet,
     "resnet18": resnet18,
 }
 

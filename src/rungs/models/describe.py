@@ -50,11 +50,12 @@ def describe(model: nn.Module, name: str, image_size: int) -> ModelRecord:
 def _detail(module: nn.Module) -> str:
     if isinstance(module, nn.Conv2d):
         (h, w), stride, pad = module.kernel_size, module.stride[0], module.padding[0]
-        return f"{module.in_channels}->{module.out_channels}, {h}x{w}, stride {stride}, pad {pad}"
+        dilation = f", dilation {module.dilation[0]}" if module.dilation[0] > 1 else ""
+        return f"{module.in_channels}->{module.out_channels}, {h}x{w}, stride {stride}, pad {pad}{dilation}"
     if isinstance(module, nn.Linear):
         return f"{module.in_features}->{module.out_features}"
     if isinstance(module, nn.Dropout):
         return f"p {module.p:g}"
-    if isinstance(module, nn.MaxPool2d):
+    if isinstance(module, nn.MaxPool2d | nn.AvgPool2d):
         return f"{module.kernel_size}x{module.kernel_size}, stride {module.stride}"
     return ""

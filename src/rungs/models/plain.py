@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Literal
 
 from torch import Tensor, nn
 
@@ -21,13 +22,17 @@ class PlainNet(nn.Module):
         stages: Output channels of each convolution, a sequence per stage.
         hidden: Sizes of the hidden linear layers.
         dropout: Probability after each hidden layer, from the first; layers beyond the list have none.
-        kernel_size: Of every convolution, odd; padded so that the map keeps its size.
+        kernel_size: Of every convolution, odd.
         batch_norm: Whether a BatchNorm stands between each convolution and its ReLU.
+        padding: "same" keeps the size of the map; with "none" each convolution takes its border away.
+        dilation: Distance of the kernel's taps, in pixels; 1 is a usual convolution.
+        downsample: "pool", or "stride": the last convolution of each stage has stride 2, and there is no pool.
+        feature_dropout: Probability before the first linear layer.
         image_size: Height and width of the images in pixels.
         classes: Number of logits.
 
     Raises:
-        UserError: A pool would leave nothing of the map, or the kernel size is even.
+        UserError: A layer would leave nothing of the map, or the kernel size is even.
     """
 
     def __init__(
@@ -38,40 +43,51 @@ class PlainNet(nn.Module):
         dropout: Sequence[float],
         kernel_size: int,
         batch_norm: bool,
+        padding: Literal["same", "none"],
+        dilation: int,
+        downsample: Literal["pool", "stride"],
+        feature_dropout: float,
         image_size: int,
         classes: int,
     ) -> None:
         super().__init__()
-        side = image_size >> len(stages)
-        if side < 1:
-            what = f"{len(stages)} max pools leave nothing of an image of {image_size} pixels"
-            raise UserError(what, where="model.stages", do="use fewer stages or a larger data.image_size")
         if kernel_size % 2 == 0:
-            raise UserError(
-                f"{kernel_size} is even: the map would not keep its size",
-                where="model.kernel_size",
-                do="use an odd one",
-            )
-        self.features = _stages(stages, kernel_size, batch_norm)  # (B, 3, H, W) -> (B, C, H / 2^stages, W / 2^stages)
+            what = f"{kernel_size} is even: the map would not keep its size"
+            raise UserError(what, where="model.kernel_size", do="use an odd one")
+        lost = 0 if padding == "same" else dilation * (kernel_size - 1)  # pixels of the map, by each convolution
+        side = image_size
+        for stage in stages:
+            side = (side - lost * len(stage) + (downsample == "stride")) // 2  # a stride rounds up, a pool down
+        if side < 1:
+            what = f"{len(stages)} stages leave nothing of an image of {image_size} pixels"
+            raise UserError(what, where="model.stages", do="use fewer stages or a larger data.image_size")
+        self.features = _stages(stages, kernel_size, batch_norm, padding, dilation, downsample)
+        self.drop = nn.Dropout(feature_dropout) if feature_dropout else nn.Identity()
         self.head = _head([stages[-1][-1] * side * side, *hidden], dropout, classes)  # (B, C * side * side) -> (B, K)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map float (B, 3, H, W) to logits (B, K)."""
-        return self.head(self.features(x).flatten(1))  # type: ignore[no-any-return]
+        return self.head(self.drop(self.features(x).flatten(1)))  # type: ignore[no-any-return]
 
 
-def _stages(stages: Sequence[Sequence[int]], kernel_size: int, batch_norm: bool) -> nn.Sequential:
+def _stages(
+    stages: Sequence[Sequence[int]], kernel_size: int, batch_norm: bool, padding: str, dilation: int, downsample: str
+) -> nn.Sequential:
+    """Return the convolutional part: (B, 3, H, W) -> (B, C, side, side)."""
     layers: dict[str, nn.Module] = {}
     channels = 3
+    pad = dilation * (kernel_size // 2) if padding == "same" else 0
     for s, stage in enumerate(stages, 1):
         for i, width in enumerate(stage, 1):
+            stride = 2 if downsample == "stride" and i == len(stage) else 1
             bias = not batch_norm  # a BatchNorm takes the mean away, and a bias with it
-            layers[f"conv{s}_{i}"] = nn.Conv2d(channels, width, kernel_size, padding=kernel_size // 2, bias=bias)
+            layers[f"conv{s}_{i}"] = nn.Conv2d(channels, width, kernel_size, stride, pad, dilation, bias=bias)
             if batch_norm:
                 layers[f"norm{s}_{i}"] = nn.BatchNorm2d(width)
             layers[f"relu{s}_{i}"] = nn.ReLU(inplace=True)
             channels = width
-        layers[f"pool{s}"] = nn.MaxPool2d(2)
+        if downsample == "pool":
+            layers[f"pool{s}"] = nn.MaxPool2d(2)
     return nn.Sequential(OrderedDict(layers))
 
 

@@ -82,7 +82,7 @@ def learning_curves(record: RunRecord) -> Figure:
     loss, accuracy, rate = figure.subplots(3, 1, sharex=True, height_ratios=(4, 4, 1.5))
     rows = record.history
     if not rows:
-        return _empty("no epoch was finished")
+        return empty("no epoch was finished")
     for axes, what, title in ((loss, "loss", "Loss"), (accuracy, "accuracy", "Accuracy")):
         _curves(axes, rows, what)
         axes.set_title(title + _mark_best(axes, record, what))
@@ -90,12 +90,12 @@ def learning_curves(record: RunRecord) -> Figure:
     accuracy.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     _claims(accuracy, record, "accuracy")
     _claims(loss, record, "loss")
-    _log_if_wide(loss, [v for row in rows for v in (row.train_loss, row.validation_loss) if v is not None])
+    log_if_wide(loss, [v for row in rows for v in (row.train_loss, row.validation_loss) if v is not None])
     figure.legend(*loss.get_legend_handles_labels(), loc="outside upper left", ncols=2)
     epochs = [row.epoch for row in rows]
     rate.plot(epochs, [row.learning_rate for row in rows], color=INK, linewidth=1.4, **_markers(rows))
     rate.set_title("Learning rate")
-    _log_if_wide(rate, [row.learning_rate for row in rows])
+    log_if_wide(rate, [row.learning_rate for row in rows])
     if record.best_epoch is not None:
         rate.axvline(record.best_epoch, color=FAINT, zorder=0.5)
     rate.set_xlabel("epoch")
@@ -171,7 +171,8 @@ def _spread(places: Sequence[float], gap: float) -> list[float]:
     return spread
 
 
-def _log_if_wide(axes: Axes, values: Iterable[float]) -> None:
+def log_if_wide(axes: Axes, values: Iterable[float]) -> None:
+    """Make the vertical axis logarithmic where its values span more than `LOG_SPAN`."""
     positive = [value for value in values if value > 0]
     if positive and max(positive) > LOG_SPAN * min(positive):
         axes.set_yscale("log")
@@ -179,7 +180,8 @@ def _log_if_wide(axes: Axes, values: Iterable[float]) -> None:
         axes.yaxis.set_minor_locator(NullLocator())
 
 
-def _empty(text: str) -> Figure:
+def empty(text: str) -> Figure:
+    """Return a figure that says why there is nothing to draw."""
     figure = Figure(figsize=(5.6, 1.2))
     figure.text(0.5, 0.5, text, ha="center", va="center", color="#57606a")
     return figure
@@ -206,7 +208,7 @@ def confusion(result: EvalResult, classes: Sequence[str], normalised: bool) -> F
     axes.grid(False)
     for spine in axes.spines.values():
         spine.set_visible(False)
-    _class_ticks(axes, classes, side)
+    class_ticks(axes, classes, side)
     if k <= NUMBERED_CLASSES:
         _cell_numbers(axes, table, norm)
     else:
@@ -215,7 +217,8 @@ def confusion(result: EvalResult, classes: Sequence[str], normalised: bool) -> F
     return figure
 
 
-def _class_ticks(axes: Axes, classes: Sequence[str], side_inches: float) -> None:
+def class_ticks(axes: Axes, classes: Sequence[str], side_inches: float) -> None:
+    """Name the classes along both axes, as many of them as fit."""
     every = math.ceil(len(classes) * 12 / (72 * side_inches))  # a label needs 12 points
     shown = range(0, len(classes), every)
     names = [fmt.short(classes[i], 16).replace("$", r"\$") for i in shown]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 import torch
@@ -11,7 +12,6 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.utils import clip_grad_norm_
 
-from rungs.evaluate.metrics import sums
 from rungs.evaluate.score import score
 from rungs.optim.schedule import factor, plateau_factor
 from rungs.records import EpochRow
@@ -49,7 +49,7 @@ def train_epochs(kit: Kit, rows: Sequence[EpochRow], screen: Screen) -> Iterator
                 group["lr"] = rate
             with kit.autocast():
                 logits = kit.trained(x)  # (b, K)
-            loss = F.cross_entropy(logits.float(), y, label_smoothing=training.label_smoothing, reduction="sum")
+            loss = summed_loss(training.loss, logits.float(), y, training.label_smoothing)
             kit.optimizer.zero_grad(set_to_none=True)
             torch.autograd.backward(
                 loss * (kit.world.size / whole)
@@ -67,6 +67,7 @@ def train_epochs(kit: Kit, rows: Sequence[EpochRow], screen: Screen) -> Iterator
         train_loss, train_right, images = kit.world.sum(total).tolist()
         train_s = time.perf_counter() - began
         validation_loss, validation_accuracy = validate(kit, epoch)
+        test_loss, test_accuracy = watch_test(kit)
         row = EpochRow(
             epoch=epoch + 1,
             step=step,
@@ -78,6 +79,8 @@ def train_epochs(kit: Kit, rows: Sequence[EpochRow], screen: Screen) -> Iterator
             train_s=train_s,
             validation_s=time.perf_counter() - began - train_s,
             images_per_s=images / train_s,
+            test_loss=test_loss,
+            test_accuracy=test_accuracy,
         )
         rows.append(row)
         yield row
@@ -90,6 +93,22 @@ def learning_rate(kit: Kit, step: int, rows: Sequence[EpochRow]) -> float:
     if isinstance(recipe.schedule, Plateau):
         rate *= plateau_factor(recipe.schedule, rows, recipe.stopping.monitor)
     return rate
+
+
+def summed_loss(name: str, outputs: Tensor, y: Tensor, smoothing: float = 0.0) -> Tensor:
+    """Return the loss summed over a batch.
+
+    Args:
+        name: Of the loss, as a recipe says it.
+        outputs: The net's, float32 (b, K).
+        y: int64 (b,) classes, or float (b, K) probabilities.
+        smoothing: Share of each label that is spread over all classes.
+    """
+    if name == "softmax-cross-entropy":  # the cross-entropy takes what are probabilities already for logits
+        outputs = outputs.softmax(1)
+    if name == "nll" and y.ndim == 1 and smoothing == 0:
+        return F.nll_loss(outputs.log_softmax(1), y, reduction="sum")
+    return F.cross_entropy(outputs, y, label_smoothing=smoothing, reduction="sum")
 
 
 def tally(loss: Tensor, logits: Tensor, y: Tensor) -> Tensor:
@@ -122,8 +141,23 @@ def validate(kit: Kit, epoch: int) -> tuple[float | None, float | None]:
         return None, None
     augments = kit.recipe.augment.validation
     batches = scoring_batches(kit, part, augments, epoch, shared=not augments)  # augmented: all ranks draw the same
-    logits, labels = score(kit.judged, batches, kit.autocast)
-    loss, right, n = kit.world.sum(sums(logits, labels).to(kit.world.device)).tolist()
-    if not torch.isfinite(torch.tensor(loss)):
+    loss, accuracy = mean_score(kit, batches)
+    if not math.isfinite(loss):
         raise Diverged(f"the validation loss was not finite after epoch {epoch + 1}")
-    return loss / n, right / n
+    return loss, accuracy
+
+
+def watch_test(kit: Kit) -> tuple[float | None, float | None]:
+    """Return loss and accuracy on the test set where the recipe wants to watch it, else None; nothing is chosen by it."""
+    if kit.parts.test is None or not kit.recipe.evaluation.watch_test:
+        return None, None
+    return mean_score(kit, scoring_batches(kit, kit.parts.test, shared=True))
+
+
+def mean_score(kit: Kit, batches: Iterable[tuple[Tensor, Tensor]]) -> tuple[float, float]:
+    """Return the mean of the recipe's loss, not smoothed, and the accuracy; over all ranks' shares."""
+    logits, labels = score(kit.judged, batches, kit.autocast)
+    loss = summed_loss(kit.recipe.training.loss, logits, labels)
+    total = kit.world.sum(tally(loss, logits, labels).to(kit.world.device))
+    mean, accuracy = (total[:2] / total[2]).tolist()
+    return mean, accuracy

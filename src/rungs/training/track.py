@@ -45,6 +45,8 @@ class TensorBoard(Tracker):
             "loss/validation": row.validation_loss,
             "accuracy/train": row.train_accuracy,
             "accuracy/validation": row.validation_accuracy,
+            "loss/test": row.test_loss,
+            "accuracy/test": row.test_accuracy,
             "learning_rate": row.learning_rate,
             "images_per_s": row.images_per_s,
         }

@@ -1,0 +1,208 @@
+"""Ladders: TOML into frozen structs, and from these to the recipe of every cell.
+
+A ladder is a base recipe and its rungs, each a named change, times seeds. It is data: no conditions, no expressions.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+from msgspec.structs import replace
+
+from rungs import recipe as recipes
+from rungs.errors import UserError, did_you_mean
+from rungs.specs import Claim, Count, Name, Recipe, Spec, Step
+
+RungName = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9.-]*$", max_length=40)]
+
+
+class Rung(Spec, kw_only=True, frozen=True):
+    """A named change.
+
+    `set` holds assignments as after `--set`. They come on top of those of the rung that this one builds on: `on`,
+    else what the ladder's `builds_on` says.
+    """
+
+    name: RungName
+    about: str  # what changed, and why
+    set: tuple[str, ...] = ()
+    on: str | None = None
+    claims: tuple[Claim, ...] = ()
+    assumptions: tuple[str, ...] = ()
+
+
+class Ladder(Spec, kw_only=True, frozen=True):
+    """A base recipe and its rungs. The first rung is the base as it is measured.
+
+    `builds_on`: whether each further rung builds on the one "previous" to it (a diary) or on the "base", that is the
+    first (single factors, a sweep). `seeds`: how many, counted from 0.
+    """
+
+    name: Name
+    about: str
+    headline: str = ""  # what it claims, in a few words
+    source: str = ""
+    base: str  # a shipped recipe, or the path of one, from the ladder's file
+    builds_on: Literal["previous", "base"]
+    seeds: Count = 3
+    rungs: Annotated[tuple[Rung, ...], Meta(min_length=1)]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One rung with one seed: an ordinary recipe."""
+
+    rung: str
+    seed: int
+    recipe: Recipe
+
+    @property
+    def folder(self) -> str:
+        """Name of its run folder: it changes with everything that changes the result."""
+        return f"{self.rung}-seed{self.seed}-{recipes.digest(self.recipe)[:8]}"
+
+
+def shipped() -> dict[str, Path]:
+    """Return the ladders that come with the package, name -> file."""
+    folder = Path(str(resources.files("rungs") / "ladders"))
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+
+
+def load(name: str | Path) -> tuple[Ladder, Recipe]:
+    """Read a shipped ladder by its name, or any by its path; return it with its base recipe.
+
+    Raises:
+        UserError: No such ladder, bad TOML, a wrong field or value, two rungs of one name, a rung whose changes no
+            recipe has.
+    """
+    path = shipped().get(str(name), Path(name))
+    if not path.is_file():
+        do = f"{did_you_mean(str(name), list(shipped()))}; or give the path of a .toml file"
+        raise UserError(f"no ladder {str(name)!r}", do=do)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"not a text file: {error}", where=path, do="give a ladder, a TOML file in UTF-8") from error
+    ladder = parse(text, str(path))
+    beside = path.parent / ladder.base
+    base = recipes.load(beside if beside.is_file() else ladder.base)
+    cells(ladder, base, seeds=1)  # so that a wrong override is found before anything runs
+    return ladder, base
+
+
+def parse(text: str, where: str) -> Ladder:
+    """Turn TOML text into a `Ladder`; `where` names it in errors."""
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"not valid TOML: {error}", where=where, do="mend that line") from error
+    try:
+        ladder = msgspec.convert(table, Ladder)
+    except msgspec.ValidationError as error:
+        recipes.explain(str(error), table, where, Ladder)
+    names: list[str] = []
+    for position, rung in enumerate(ladder.rungs):
+        if rung.name in names:
+            do = "give each rung a name of its own"
+            raise UserError(f"two rungs are called {rung.name!r}", where=f"{where}, rungs.{position}.name", do=do)
+        if rung.on is not None and rung.on not in names:
+            what = f"{rung.on!r} is no rung before {rung.name!r}"
+            do = did_you_mean(rung.on, names) if names else "the first rung builds on the base recipe: leave it out"
+            raise UserError(what, where=f"{where}, rungs.{position}.on", do=do)
+        names.append(rung.name)
+    return ladder
+
+
+def parent(ladder: Ladder, rung: Rung) -> str | None:
+    """Return the name of the rung that a rung builds on and is compared with; None for the first."""
+    if rung.on is not None:
+        return rung.on
+    position = ladder.rungs.index(rung)
+    if position == 0:
+        return None
+    return ladder.rungs[position - 1 if ladder.builds_on == "previous" else 0].name
+
+
+def assignments(ladder: Ladder, rung: Rung) -> tuple[str, ...]:
+    """Return all that makes the rung's recipe from the base recipe, in order."""
+    below = parent(ladder, rung)
+    if below is None:
+        return rung.set
+    return (*assignments(ladder, next(other for other in ladder.rungs if other.name == below)), *rung.set)
+
+
+def cells(
+    ladder: Ladder,
+    base: Recipe,
+    *,
+    seeds: int | None = None,
+    only: Sequence[str] = (),
+    epochs: int | None = None,
+    images: float | None = None,
+) -> list[Cell]:
+    """Return every cell, seed by seed, so that a climb that is stopped has compared all rungs.
+
+    Args:
+        ladder: The ladder.
+        base: Its base recipe, perhaps with fields changed.
+        seeds: How many, instead of the ladder's own.
+        only: Names of rungs; all without any.
+        epochs: Of the base recipe; every rung is shortened or lengthened in proportion, its schedule with it.
+        images: Share of the training images that every rung would have, above 0 and at most 1.
+
+    Raises:
+        UserError: A name that no rung has, or changes that do not fit the recipe.
+    """
+    names = [rung.name for rung in ladder.rungs]
+    for name in only:
+        if name not in names:
+            raise UserError(f"no rung {name!r} in {ladder.name}", where="--only", do=did_you_mean(name, names))
+    chosen = [rung for rung in ladder.rungs if not only or rung.name in only]
+    factor = 1.0 if epochs is None else epochs / base.training.epochs
+    made = {rung.name: _thinned(_stretched(_recipe(ladder, rung, base), factor), images) for rung in chosen}
+    return [
+        Cell(rung.name, seed, replace(made[rung.name], seed=seed))
+        for seed in range(ladder.seeds if seeds is None else seeds)
+        for rung in chosen
+    ]
+
+
+def _recipe(ladder: Ladder, rung: Rung, base: Recipe) -> Recipe:
+    try:
+        made = recipes.parse(recipes.to_toml(base), ladder.base, assignments(ladder, rung))
+    except UserError as error:
+        where = f"ladder {ladder.name}, rung {rung.name}, {error.where}"
+        raise UserError(error.what, where=where, do=error.do) from error
+    return replace(
+        made,
+        name=f"{ladder.name}-{rung.name}",
+        about=rung.about,
+        source=ladder.source,
+        assumptions=(*base.assumptions, *rung.assumptions),
+        claims=rung.claims,
+    )
+
+
+def _stretched(recipe: Recipe, factor: float) -> Recipe:
+    """Make training longer or shorter, with its warm-up and its milestones."""
+    schedule = replace(recipe.schedule, warmup_epochs=recipe.schedule.warmup_epochs * factor)
+    if isinstance(schedule, Step):
+        schedule = replace(schedule, milestones=tuple(epoch * factor for epoch in schedule.milestones))
+    training = replace(recipe.training, epochs=max(1, round(recipe.training.epochs * factor)))
+    return replace(recipe, schedule=schedule, training=training)
+
+
+def _thinned(recipe: Recipe, share: float | None) -> Recipe:
+    """Train on a share of the images that the recipe would train on."""
+    train = recipe.data.train
+    if share is None:
+        return recipe
+    thinner = max(1, round(train * share)) if isinstance(train, int) else (1.0 if train is None else train) * share
+    return replace(recipe, data=replace(recipe.data, train=thinner))

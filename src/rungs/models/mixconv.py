@@ -1,0 +1,144 @@
+"""Nets of mixed convolutions, after seed 004: parallel convolutions added up with weights that depend on the image.
+
+The seed does not know it, but such a layer is a dynamic convolution (Chen et al. 2019, arXiv:1912.03458) whose
+attention is a single linear layer, and whose kernels are mixed after the convolution instead of before.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+from torch import Tensor, nn
+
+from rungs.errors import UserError
+from rungs.models.layered import ACTIVATIONS
+
+
+class Mix(nn.Module):
+    """Several convolutions that see the same input; the output is their sum, weighted image by image.
+
+    The weights are a linear layer of the input's channel means: `w = W mean(x) + b`, one for each branch.
+    Convolutions of the same input are one convolution with more outputs, which is how they are computed.
+
+    Args:
+        branches: From (B, inputs, H, W) to (B, many * C, H, W): all convolutions, with what follows each.
+        inputs: Channels of the input.
+        many: Number of convolutions.
+        normalised: Whether a softmax makes the weights positive and their sum 1.
+    """
+
+    def __init__(self, branches: nn.Module, inputs: int, many: int, *, normalised: bool) -> None:
+        super().__init__()
+        self.branches = branches
+        self.weights = nn.Linear(inputs, many)
+        self.normalised = normalised
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map float (B, inputs, H, W) to (B, C, H, W)."""
+        weights = self.weights(x.mean((2, 3)))  # (B, many)
+        if self.normalised:
+            weights = weights.softmax(1)
+        outputs = self.branches(x).chunk(weights.shape[1], 1)  # many of (B, C, H, W)
+        first, *others = (w.view(-1, 1, 1, 1) * y for w, y in zip(weights.unbind(1), outputs, strict=True))
+        return sum(others, first)
+
+
+class MixConvNet(nn.Module):
+    """Blocks of mixed or consecutive convolutions, then a head.
+
+    Args:
+        channels: Of each block.
+        convs: Convolutions in each block.
+        combine: "mix", "mix-softmax" or "sequence".
+        kernel_size: Of every convolution, odd; padded so that the map keeps its size.
+        batch_norm: Whether a BatchNorm stands behind each convolution.
+        activation: Behind each convolution, or its BatchNorm.
+        dropout: Probability after each block.
+        pool: Whether a 2x2 max pool ends each block.
+        head: "average" over each map, or "flatten" the map.
+        hidden: Sizes of the hidden linear layers, a ReLU after each.
+        image_size: Height and width of the images in pixels.
+        classes: Number of logits.
+
+    Raises:
+        UserError: Lists of different length, an even kernel, or pools that leave nothing of the map.
+    """
+
+    def __init__(
+        self,
+        *,
+        channels: Sequence[int],
+        convs: Sequence[int],
+        combine: Literal["mix", "mix-softmax", "sequence"],
+        kernel_size: int,
+        batch_norm: bool,
+        activation: str,
+        dropout: float,
+        pool: bool,
+        head: Literal["average", "flatten"],
+        hidden: Sequence[int],
+        image_size: int,
+        classes: int,
+    ) -> None:
+        super().__init__()
+        side = image_size >> len(channels) if pool else image_size
+        _check(channels, convs, kernel_size, side, image_size)
+        blocks: dict[str, nn.Module] = {}
+        inputs = 3
+        for i, (width, many) in enumerate(zip(channels, convs, strict=True), 1):
+            make = _sequence if combine == "sequence" else _mixed
+            blocks[f"block{i}"] = make(inputs, width, many, kernel_size, batch_norm, activation, combine)
+            if pool:
+                blocks[f"pool{i}"] = nn.MaxPool2d(2)
+            if dropout > 0:
+                blocks[f"dropout{i}"] = nn.Dropout(dropout)
+            inputs = width
+        self.blocks = nn.Sequential(OrderedDict(blocks))  # (B, 3, H, W) -> (B, C, side, side)
+        self.reduce = nn.AdaptiveAvgPool2d(1) if head == "average" else nn.Identity()
+        sizes = [inputs if head == "average" else inputs * side * side, *hidden]
+        layers: list[nn.Module] = []
+        for size, features in zip(sizes, hidden, strict=False):
+            layers += [nn.Linear(size, features), nn.ReLU()]
+        self.head = nn.Sequential(*layers, nn.Linear(sizes[-1], classes))  # (B, ...) -> (B, K)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map float (B, 3, H, W) to logits (B, K)."""
+        return self.head(self.reduce(self.blocks(x)).flatten(1))  # type: ignore[no-any-return]
+
+
+def _check(channels: Sequence[int], convs: Sequence[int], kernel_size: int, side: int, image_size: int) -> None:
+    if len(channels) != len(convs):
+        what = f"{len(channels)} blocks in channels, {len(convs)} in convs"
+        raise UserError(what, where="model.convs", do="give one number for each block in both")
+    if kernel_size % 2 == 0:
+        what = f"{kernel_size} is even: the map would not keep its size"
+        raise UserError(what, where="model.kernel_size", do="use an odd one")
+    if side < 1:
+        what = f"{len(channels)} max pools leave nothing of an image of {image_size} pixels"
+        raise UserError(what, where="model.channels", do="use fewer blocks or a larger data.image_size")
+
+
+def _unit(inputs: int, width: int, kernel_size: int, batch_norm: bool, activation: str) -> Iterable[nn.Module]:
+    """Yield a convolution and what follows it."""
+    yield nn.Conv2d(inputs, width, kernel_size, padding=kernel_size // 2, bias=not batch_norm)
+    if batch_norm:
+        yield nn.BatchNorm2d(width)
+    if activation != "none":
+        yield ACTIVATIONS[activation]()
+
+
+def _mixed(
+    inputs: int, width: int, many: int, kernel_size: int, batch_norm: bool, activation: str, combine: str
+) -> nn.Module:
+    branches = nn.Sequential(*_unit(inputs, many * width, kernel_size, batch_norm, activation))
+    return Mix(branches, inputs, many, normalised=combine == "mix-softmax")
+
+
+def _sequence(
+    inputs: int, width: int, many: int, kernel_size: int, batch_norm: bool, activation: str, combine: str
+) -> nn.Module:
+    sizes = [inputs, *[width] * many]
+    units = (_unit(a, b, kernel_size, batch_norm, activation) for a, b in zip(sizes, sizes[1:], strict=False))
+    return nn.Sequential(*(module for unit in units for module in unit))

@@ -1,0 +1,203 @@
+"""What a ladder record says, in numbers and sentences that figures, tables and the page share."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from rungs.records import Answer, CellRecord, Difference, Estimate, Finding, LadderRecord, RungRecord
+from rungs.report import format as fmt
+
+SIGNS = {"real gain": "▲", "real loss": "▼", "no difference": "=", "undecided": "?"}
+"""A mark for each verdict of a difference."""
+
+ANSWERS = ("reproduced", "better", "worse", "not comparable")
+"""Verdicts of claims, in the order in which they are counted."""
+
+METRICS = {"highest_test_accuracy": "test accuracy, maximum over epochs",
+           "highest_train_accuracy": "train accuracy, maximum over epochs"}  # fmt: skip
+
+
+def metric_words(metric: str) -> str:
+    """Return "validation_accuracy" as "validation accuracy"."""
+    return METRICS.get(metric, metric.replace("_", " "))
+
+
+def value(metric: str, number: float | None) -> str:
+    """Return a value of a metric as it is written: accuracies in %, losses with four digits, counts whole."""
+    if number is None:
+        return fmt.NOTHING
+    if metric.endswith("accuracy"):
+        return fmt.percent(number)
+    return fmt.loss(number) if metric.endswith("loss") else fmt.count(round(number))
+
+
+def bounds(metric: str, low: float | None, high: float | None) -> str:
+    """Return an interval of a metric as it is written; "" where there is none."""
+    if low is None or high is None:
+        return ""
+    if metric.endswith("accuracy"):
+        return fmt.interval((low, high))
+    return f"{value(metric, low)} {fmt.NOTHING} {value(metric, high)}"
+
+
+def has(record: LadderRecord, metric: str) -> bool:
+    """Tell whether any rung has an estimate of a metric."""
+    return any(metric in rung.estimates for rung in record.rungs)
+
+
+def judged_by(record: LadderRecord) -> str:
+    """Return the metric that compares rungs: validation accuracy, else test accuracy."""
+    return "test_accuracy" if not has(record, "validation_accuracy") else "validation_accuracy"
+
+
+def mean(rung: RungRecord, metric: str) -> float | None:
+    """Return the mean of a metric over the finished cells of a rung."""
+    return rung.estimates[metric].mean if metric in rung.estimates else None
+
+
+def half(estimate: Estimate) -> float | None:
+    """Return half of the width of an estimate's interval."""
+    return None if estimate.low is None or estimate.high is None else (estimate.high - estimate.low) / 2
+
+
+def best(record: LadderRecord) -> RungRecord | None:
+    """Return the rung with the highest mean of what rungs are judged by; the earlier of two equal ones."""
+    metric = judged_by(record)
+    measured = [rung for rung in record.rungs if metric in rung.estimates]
+    return max(measured, key=lambda rung: rung.estimates[metric].mean, default=None)
+
+
+def usual_parent(record: LadderRecord, position: int) -> str | None:
+    """Return the name of the rung on which the ladder's `builds_on` puts the rung at a position."""
+    if position == 0:
+        return None
+    return record.rungs[position - 1 if record.builds_on == "previous" else 0].name
+
+
+def finished(rung: RungRecord) -> tuple[CellRecord, ...]:
+    """Return the cells of a rung that ended well."""
+    return tuple(cell for cell in rung.cells if cell.status == "finished")
+
+
+def unfinished(record: LadderRecord) -> tuple[tuple[RungRecord, CellRecord], ...]:
+    """Return every cell that did not end well, with its rung."""
+    return tuple((rung, cell) for rung in record.rungs for cell in rung.cells if cell.status != "finished")
+
+
+def how_ended(rung: RungRecord) -> str:
+    """Return what became of the cells that did not finish: "1 diverged, 1 failed"; "" where all did."""
+    ended = Counter(cell.status for cell in rung.cells if cell.status != "finished")
+    if len(ended) == 1 and not finished(rung):
+        (status, n), *_ = ended.items()
+        return f"{status} in {'its only seed' if n == 1 else f'all {n} seeds'}"
+    return ", ".join(f"{n} {status}" for status, n in sorted(ended.items()))
+
+
+def seeds_note(record: LadderRecord, parts: Iterable[str] = ("validation_accuracy", "test_accuracy")) -> str:
+    """Say over how many seeds, and what the bars are."""
+    counts = {rung.estimates[part].n for rung in record.rungs for part in parts if part in rung.estimates}
+    if not counts:
+        return "no cell has finished"
+    if counts == {1}:
+        return "n = 1 seed; bars: 95 % interval over the scored images (Wilson), not over seeds"
+    low, high = min(counts), max(counts)
+    n = f"n = {high} seeds" if low == high else f"n = {low} to {high} seeds"
+    wilson = ", where n = 1 over images (Wilson)" if low == 1 else ""
+    return f"{n}; bars: 95 % interval of the mean over seeds (Student's t){wilson}"
+
+
+def found(rung: RungRecord) -> tuple[tuple[Finding, int], ...]:
+    """Return the first finding of each rule and in how many cells it was found: warnings first."""
+    first: dict[str, Finding] = {}
+    many: Counter[str] = Counter()
+    for cell in rung.cells:
+        many.update({finding.rule for finding in cell.findings})
+        for finding in cell.findings:
+            first.setdefault(finding.rule, finding)
+    order = ("warning", "note", "good")
+    ranked = sorted(first.values(), key=lambda finding: (order.index(finding.level), -many[finding.rule]))
+    return tuple((finding, many[finding.rule]) for finding in ranked)
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """A claim of a rung beside its measurement, ready to print."""
+
+    rung: str
+    metric: str  # "test accuracy"
+    claimed: str
+    measured: str
+    interval: str  # in which one more run would lie
+    verdict: str
+    why: str
+    source: str
+
+
+def claims(record: LadderRecord) -> tuple[Claimed, ...]:
+    """Return every claim of every rung."""
+    return tuple(_claimed(rung.name, answer) for rung in record.rungs for answer in rung.answers)
+
+
+def _claimed(rung: str, answer: Answer) -> Claimed:
+    return Claimed(
+        rung,
+        metric_words(answer.metric),
+        claim_words(answer),
+        value(answer.metric, answer.measured),
+        bounds(answer.metric, answer.low, answer.high) or fmt.NOTHING,
+        answer.verdict,
+        answer.why,
+        answer.source,
+    )
+
+
+def claim_words(answer: Answer) -> str:
+    """Return the claimed value, with its tolerance where it has one."""
+    told = value(answer.metric, answer.claimed)
+    if not answer.tolerance:
+        return told
+    if answer.metric.endswith("accuracy"):
+        return f"{told.removesuffix(' %')} ± {100 * answer.tolerance:g} %"
+    return f"{told} ± {answer.tolerance:g}"
+
+
+def headline(record: LadderRecord) -> str:
+    """Return what the climb came to: the best rung, the differences that are real, the claims that hold."""
+    differences = [rung.difference for rung in record.rungs if rung.difference is not None]
+    answers = [answer for rung in record.rungs for answer in rung.answers]
+    return " ".join(filter(None, (_best_words(record), _difference_words(differences), _claim_count(answers))))
+
+
+def _best_words(record: LadderRecord) -> str:
+    top, metric = best(record), judged_by(record)
+    if top is None:
+        return "No cell of this ladder has finished."
+    part = metric.partition("_")[0]
+    estimate, first = top.estimates[metric], record.rungs[0]
+    sentence = f"Best on {part}: {top.name}, {fmt.percent(estimate.mean)} ({fmt.many(estimate.n, 'seed')})"
+    base = mean(first, metric)
+    if top is first:
+        return sentence + (", the first rung: no other is above it." if len(record.rungs) > 1 else ".")
+    if base is None:
+        return f"{sentence}; the first rung, {first.name}, has no result."
+    return f"{sentence}, {fmt.points(estimate.mean - base)} against the first rung, {first.name}."
+
+
+def _difference_words(differences: list[Difference]) -> str:
+    if not differences:
+        return ""
+    tally = Counter(difference.verdict for difference in differences)
+    gains, losses = fmt.many(tally["real gain"], "real gain"), tally["real loss"]
+    loss_words = f"{losses} real {'loss' if losses == 1 else 'losses'}"
+    rest = f"{tally['no difference']} without a difference, {tally['undecided']} undecided"
+    return f"Differences: {gains}, {loss_words}, {rest}."
+
+
+def _claim_count(answers: list[Answer]) -> str:
+    if not answers:
+        return ""
+    tally = Counter(answer.verdict for answer in answers)
+    told = ", ".join(f"{tally[verdict]} {verdict}" for verdict in ANSWERS)
+    return f"Claims: {told}."

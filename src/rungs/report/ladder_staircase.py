@@ -1,0 +1,208 @@
+"""The staircase of a ladder: a row for each rung, its accuracy with an interval, and what it bought."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from rungs.records import Difference, LadderRecord, RungRecord
+from rungs.report import format as fmt
+from rungs.report import ladder_facts as facts
+from rungs.report.figures import BLUE, FAINT, GREEN, INK, STYLE, VERMILLION, empty
+
+QUIET, PURPLE = "#57606a", "#a8326d"
+
+PARTS = {"validation_accuracy": ("o", VERMILLION, -0.19), "test_accuracy": ("D", GREEN, 0.19)}
+"""Mark, colour, and how far from the middle of its row."""
+
+CLAIMS = {**PARTS, "highest_test_accuracy": ("^", GREEN, 0.19)}
+
+VERDICT_COLOURS = {"real gain": BLUE, "real loss": PURPLE, "no difference": QUIET, "undecided": QUIET}
+
+FENCE = 3.0
+"""What lies further outside than so many times the distance of the quartiles (Tukey's far out) is cut, with an arrow."""
+FENCE_POINTS = 0.05
+"""... and at least so far: five points."""
+
+
+@matplotlib.rc_context(STYLE)
+def staircase(record: LadderRecord) -> Figure:
+    """Accuracy of every rung, top to bottom: mean, interval, single seeds, claims, and the difference it made."""
+    n = len(record.rungs)
+    row_height = 0.46 if n <= 15 else 0.34
+    figure = Figure(figsize=(9.2, 1.75 + row_height * n), layout="constrained")
+    if not n:
+        return empty("this ladder has no rungs")
+    axes = figure.add_subplot()
+    limits = _limits(record)
+    axes.set(xlim=limits, ylim=(n - 0.5, -0.5))
+    for i in range(0, n, 2):
+        axes.axhspan(i - 0.5, i + 0.5, color="#f6f8fa", linewidth=0, zorder=0)
+    _joined(axes, record)
+    for i, rung in enumerate(record.rungs):
+        _row(axes, rung, i, limits)
+        if rung.difference is not None:
+            _difference(axes, rung.difference, i)
+    _labels(axes, record)
+    figure.legend(handles=_legend(record), loc="outside upper left", ncols=3, handletextpad=0.5, columnspacing=1.4)
+    return figure
+
+
+def _limits(record: LadderRecord) -> tuple[float, float]:
+    """Fit the axis to all but what is far out, so that one rung at chance does not squeeze the others."""
+    means = [estimate.mean for rung in record.rungs for key, estimate in rung.estimates.items() if key in PARTS]
+    if not means:
+        return 0.0, 1.0
+    points = [*means]
+    bars = []
+    for rung in record.rungs:
+        points += [cell.values[key] for cell in facts.finished(rung) for key in PARTS if key in cell.values]
+        points += [answer.claimed for answer in rung.answers if answer.metric in CLAIMS]
+        shown = [estimate for key, estimate in rung.estimates.items() if key in PARTS]
+        bars += [bound for one in shown for bound in (one.low, one.high) if bound is not None]
+    low, high = (float(q) for q in np.percentile(means, [25, 75]))
+    reach = max(FENCE * (high - low), FENCE_POINTS)
+    kept = [point for point in points if low - reach <= point <= high + reach]
+    left, right = min(kept), max(kept)
+    room = max(0.3 * (right - left), 0.01)  # an interval may reach so far beyond all marks, and is cut there
+    left = max([left - room, min([*bars, left])])
+    right = min([right + room, max([*bars, right])])
+    margin = max(0.05 * (right - left), 0.002)
+    return max(-0.01, left - margin), min(1.012, right + margin)
+
+
+def _joined(axes: Axes, record: LadderRecord) -> None:
+    """Steps between neighbours that build on each other, or a line through the base."""
+    metric = facts.judged_by(record)
+    style: dict[str, Any] = {"color": "#8b949e", "linewidth": 1.1, "zorder": 1.5}
+    if record.builds_on == "base":
+        base = facts.mean(record.rungs[0], metric)
+        if base is not None:
+            axes.axvline(base, **style, linestyle=(0, (4, 3)))
+        return
+    shift = PARTS[metric][2]
+    for i in range(1, len(record.rungs)):
+        above, rung = record.rungs[i - 1], record.rungs[i]
+        start, end = facts.mean(above, metric), facts.mean(rung, metric)
+        if rung.on == above.name and start is not None and end is not None:
+            axes.plot([start, start, end], [i - 1 + shift, i + shift, i + shift], **style)
+
+
+def _row(axes: Axes, rung: RungRecord, i: int, limits: tuple[float, float]) -> None:
+    outside: list[tuple[float, str]] = []
+    for metric, (mark, colour, shift) in PARTS.items():
+        estimate, y = rung.estimates.get(metric), i + shift
+        if estimate is None:
+            continue
+        if not limits[0] <= estimate.mean <= limits[1]:
+            outside.append((estimate.mean, metric.partition("_")[0]))
+            continue
+        if estimate.low is not None and estimate.high is not None:
+            _bar(axes, estimate.low, estimate.high, y, colour, limits)
+        seeds = [cell.values[metric] for cell in facts.finished(rung) if metric in cell.values]
+        if len(seeds) > 1:
+            axes.plot(seeds, [y] * len(seeds), "o", color=colour, markersize=4, alpha=0.35, markeredgewidth=0)
+        axes.plot(estimate.mean, y, mark, color=colour, markersize=6, zorder=4, gid="mean")
+    for answer in rung.answers:
+        if answer.metric in CLAIMS:
+            mark, colour, shift = CLAIMS[answer.metric]
+            if limits[0] <= answer.claimed <= limits[1]:
+                hollow: dict[str, Any] = {"markerfacecolor": "none", "markeredgewidth": 1.4, "markersize": 9}
+                axes.plot(answer.claimed, i + shift, mark, color=colour, **hollow, zorder=5, gid="claim")
+            else:
+                outside.append((answer.claimed, f"{answer.metric.replace('_accuracy', '').replace('_', ' ')} claimed"))
+    _arrows(axes, outside, i, limits)
+    if not rung.estimates:
+        axes.text(0.012, i, facts.how_ended(rung) or "not run", transform=axes.get_yaxis_transform(),
+                  va="center", color=PURPLE, fontstyle="italic")  # fmt: skip
+
+
+def _bar(axes: Axes, low: float, high: float, y: float, colour: str, limits: tuple[float, float]) -> None:
+    axes.plot([max(low, limits[0]), min(high, limits[1])], [y, y], color=colour, linewidth=1.6, zorder=3)
+    for end, cut, arrow in ((low, low < limits[0], 4), (high, high > limits[1], 5)):  # carets to the left and right
+        place = min(max(end, limits[0]), limits[1])
+        mark: Any = arrow if cut else "|"
+        axes.plot(place, y, marker=mark, color=colour, markersize=6, markeredgewidth=1.4, zorder=3, clip_on=False)
+
+
+def _arrows(axes: Axes, outside: Sequence[tuple[float, str]], i: int, limits: tuple[float, float]) -> None:
+    """Say in words what lies beyond the axis, at the side where it is."""
+    for left in (True, False):
+        beyond = [f"{what} {fmt.percent(x)}" for x, what in outside if (x < limits[0]) == left]
+        if beyond:
+            text = f"◀ {', '.join(beyond)}" if left else f"{', '.join(beyond)} ▶"
+            axes.text(0.012 if left else 0.988, i, text, transform=axes.get_yaxis_transform(), va="center",
+                      ha="left" if left else "right", color=QUIET, fontsize=9, zorder=6)  # fmt: skip
+
+
+def _difference(axes: Axes, difference: Difference, i: int) -> None:
+    sign, colour = facts.SIGNS[difference.verdict], VERDICT_COLOURS[difference.verdict]
+    weight = "bold" if difference.verdict.startswith("real") else "normal"
+    place: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "va": "center", "color": colour}
+    axes.text(1.035, i, sign, **place, ha="center", fontweight=weight)
+    axes.text(1.125, i, f"{100 * difference.mean:+.2f}", **place, ha="right", fontweight=weight)
+    axes.text(1.14, i, difference.verdict, **place)
+
+
+def _labels(axes: Axes, record: LadderRecord) -> None:
+    names = [_name(record, i) for i in range(len(record.rungs))]
+    axes.set_yticks(range(len(names)), names, linespacing=1.05)
+    axes.tick_params(axis="y", length=0, labelcolor=INK)
+    axes.grid(False, axis="y")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{100 * x:g}"))
+    axes.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10]))
+    axes.set_xlabel(f"accuracy, %\n{facts.seeds_note(record, PARTS)}", linespacing=1.5)
+    axes.set_title(f"{plain(record.name, 36)}: the accuracy of each rung")
+    if any(rung.difference for rung in record.rungs):
+        part = facts.judged_by(record).partition("_")[0]
+        below = "rung before" if record.builds_on == "previous" else "first rung"
+        text = f"against the {below},\n{part}, points"
+        axes.text(1.02, -0.62, text, transform=axes.get_yaxis_transform(), va="bottom", fontsize=9, color=QUIET)
+
+
+def _name(record: LadderRecord, i: int) -> str:
+    """Return the name of a rung; below it what is unusual: another parent, seeds that did not finish."""
+    rung, notes = record.rungs[i], []
+    if rung.on is not None and rung.on != facts.usual_parent(record, i):
+        notes.append(f"on {plain(rung.on, 30)}")
+    done = len(facts.finished(rung))
+    if 0 < done < len(rung.cells):
+        notes.append(f"{done} of {len(rung.cells)} seeds")
+    return "\n".join(filter(None, (plain(rung.name, 40), f"({'; '.join(notes)})" if notes else "")))
+
+
+def plain(text: str, width: int) -> str:
+    """Return a text cut to `width`, with nothing in it that matplotlib takes for mathematics."""
+    return fmt.short(text, width).replace("$", r"\$")
+
+
+def _legend(record: LadderRecord) -> list[Line2D]:
+    """A handle for each kind of mark that is drawn."""
+    handles = []
+    many = any(len(facts.finished(rung)) > 1 for rung in record.rungs)
+    for metric, (mark, colour, _) in PARTS.items():
+        if facts.has(record, metric):
+            part = metric.partition("_")[0]
+            what = "mean of the seeds, 95 % interval" if many else "the seed, 95 % interval"
+            handles.append(Line2D([], [], marker=mark, color=colour, markersize=6, label=f"{part}: {what}"))
+    if many:
+        handles.append(Line2D([], [], marker="o", linestyle="", color=QUIET, alpha=0.5, markersize=4, label="one seed"))
+    claimed = {answer.metric for rung in record.rungs for answer in rung.answers}
+    for metric, (mark, colour, _) in CLAIMS.items():
+        if metric in claimed:
+            what = "highest test over the epochs" if metric.startswith("highest") else metric.partition("_")[0]
+            hollow = {"markerfacecolor": "none", "markeredgewidth": 1.4, "markersize": 9}
+            handles.append(Line2D([], [], marker=mark, linestyle="", color=colour, **hollow, label=f"{what}: claimed"))
+    if record.builds_on == "base":
+        line = Line2D([], [], color="#8b949e", linewidth=1.1, linestyle=(0, (4, 3)), label="mean of the first rung")
+        return [*handles, line]
+    if any(rung.on for rung in record.rungs):
+        handles.append(Line2D([], [], color=FAINT, linewidth=1.6, label="step from the rung it builds on"))
+    return handles

@@ -1,0 +1,1 @@
+"""Studies: ladders of runs, and what their numbers can bear."""

@@ -1,0 +1,183 @@
+"""Climbing a ladder: its cells trained side by side in processes, each an ordinary run in a folder of its own."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+
+from rungs.errors import UserError
+from rungs.ladder import Cell
+from rungs.records import RunRecord, from_json
+from rungs.rundir import RunDir
+
+CONTEXT = multiprocessing.get_context("spawn")  # a forked torch hangs
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a cell. Without a record it failed, and `ending` says how."""
+
+    cell: Cell
+    folder: Path
+    record: RunRecord | None
+    ending: str
+    kept: bool = False  # it was there before
+
+
+def finished(cell: Cell, root: Path) -> RunRecord | None:
+    """Return the record of a cell that has been trained to an end in `root`, else None.
+
+    The name of its folder holds the digest of its recipe; that its data is the same is checked when it is summed up.
+    A training that diverged has come to an end, too: it would do so again.
+    """
+    path = RunDir(root / cell.folder).record
+    if not path.is_file():
+        return None
+    with suppress(UserError):  # a damaged record is written again
+        record = from_json(path.read_bytes(), RunRecord, path)
+        return record if record.status != "interrupted" else None
+    return None
+
+
+def climb(
+    cells: Sequence[Cell], root: Path, *, jobs: int, skip_unreadable: bool, tell: Callable[[Outcome, int, int], None]
+) -> list[Outcome]:
+    """Train every cell that is not finished; return what became of each, in their order.
+
+    Args:
+        cells: Rungs x seeds.
+        root: Where the run folders go.
+        jobs: How many run at once; they share the cores out.
+        skip_unreadable: Leave unreadable files of a data source out instead of failing.
+        tell: Called with each outcome as it comes, the number of cells done, and of all.
+
+    Raises:
+        KeyboardInterrupt: SIGINT or SIGTERM; the cells that were training have been told to end and can be resumed.
+    """
+    outcomes: dict[Cell, Outcome] = {}
+    todo: list[Cell] = []
+    for cell in cells:
+        if (record := finished(cell, root)) is not None:
+            outcomes[cell] = Outcome(cell, root / cell.folder, record, record.ending, kept=True)
+            tell(outcomes[cell], len(outcomes), len(cells))
+        else:
+            todo.append(cell)
+    for outcome in train_all(todo, root, jobs, skip_unreadable):
+        outcomes[outcome.cell] = outcome
+        tell(outcome, len(outcomes), len(cells))
+    return [outcomes[cell] for cell in cells]
+
+
+def train_all(cells: Iterable[Cell], root: Path, jobs: int, skip_unreadable: bool) -> Iterator[Outcome]:
+    """Give the cells to `jobs` workers one by one; yield each outcome as it comes. A worker that dies is replaced."""
+    waiting = list(cells)
+    threads = max(
+        1, (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1) // jobs
+    )
+    workers = [Worker(threads, skip_unreadable) for _ in range(min(jobs, len(waiting)))]
+    try:
+        for worker in workers:
+            worker.give(waiting.pop(0), root)
+        while busy := [worker for worker in workers if worker.cell is not None]:
+            for ready in wait([worker.pipe for worker in busy]):
+                worker = next(one for one in busy if one.pipe is ready)
+                outcome = worker.take(root)
+                if not worker.process.is_alive() and waiting:
+                    workers[workers.index(worker)] = worker = Worker(threads, skip_unreadable)
+                if waiting and worker.process.is_alive():
+                    worker.give(waiting.pop(0), root)
+                yield outcome
+    finally:
+        for worker in workers:
+            worker.end()
+
+
+@dataclass
+class Worker:
+    """A process that trains cells, and this process's end of the pipe to it."""
+
+    threads: int
+    skip_unreadable: bool
+    cell: Cell | None = None  # in its hands
+    pipe: Connection = field(init=False)
+    process: SpawnProcess = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.pipe, theirs = CONTEXT.Pipe()
+        self.process = CONTEXT.Process(target=serve, args=(theirs, self.threads, self.skip_unreadable))
+        self.process.start()
+        theirs.close()  # so that the pipe ends when the process does
+
+    def give(self, cell: Cell, root: Path) -> None:
+        """Hand it a cell."""
+        self.cell = cell
+        with suppress(BrokenPipeError):  # it died: `take` will find out
+            self.pipe.send((cell, root / cell.folder))
+
+    def take(self, root: Path) -> Outcome:
+        """Return the outcome of its cell; a process that died, for lack of memory perhaps, has failed it."""
+        cell, self.cell = self.cell, None
+        assert cell is not None
+        folder = root / cell.folder
+        try:
+            failure = self.pipe.recv()
+        except (EOFError, OSError):
+            self.process.join()
+            return Outcome(cell, folder, None, f"its process ended with code {self.process.exitcode}")
+        if failure is not None:
+            return Outcome(cell, folder, None, failure)
+        record = RunDir(folder).read_record()
+        return Outcome(cell, folder, record, record.ending)
+
+    def end(self) -> None:
+        """Let it go: an idle one at once, one that trains after what it has is kept."""
+        if self.cell is not None and self.process.is_alive():
+            self.process.terminate()
+        self.pipe.close()
+        self.process.join()
+
+
+def serve(pipe: Connection, threads: int, skip_unreadable: bool) -> None:
+    """Be a worker: train what comes through the pipe until it closes, or until the parent is gone."""
+    import torch
+
+    torch.set_num_threads(threads)
+    threading.Thread(target=follow_parent, daemon=True).start()
+    with suppress(EOFError, KeyboardInterrupt):  # the parent closed the pipe, or a signal: what is done is kept
+        while True:
+            cell, folder = pipe.recv()
+            pipe.send(train(cell, folder, skip_unreadable))
+
+
+def follow_parent() -> None:
+    """End this process when its parent is gone, so that nobody trains for nobody."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(60)  # for a step that is under way
+        os._exit(1)
+
+
+def train(cell: Cell, folder: Path, skip_unreadable: bool) -> str | None:
+    """Train a cell, from its last checkpoint if it has one; return None, or what failed."""
+    from rungs.training.device import open_world
+    from rungs.training.run import run_recipe
+
+    try:
+        with open_world() as world:
+            run_recipe(cell.recipe, RunDir(folder), world, resume=True, skip_unreadable=skip_unreadable)
+    except UserError as error:
+        return str(error)
+    except Exception as error:  # a cell that fails must not stop the others
+        return f"{type(error).__name__}: {error}"
+    return None

@@ -1,0 +1,242 @@
+"""What a few seeds can bear: intervals over runs, differences in pairs of equal seeds, claims beside measurements.
+
+A metric is an accuracy (a fraction of 1, more is better) or, where its name ends with "loss", a loss (less is better).
+Runs that differ in the seed alone are taken as draws from a normal distribution.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from statistics import mean, stdev
+from typing import Literal, TypeAlias
+
+from scipy.special import stdtr, stdtrit
+
+from rungs.records import Answer, Difference, Estimate
+from rungs.specs import Claim
+
+LEVEL = 0.05  # of all tests of a ladder together; intervals are of 1 - LEVEL
+MOST_MORE_SEEDS = 20  # what would need more seeds than these is called no difference
+SEEDS_BESIDE_ONE_PAIR = 2  # one pair shows no spread; three are the fewest that give a usable one
+ROUNDING = 1e-9  # 0.3 - 0.1 < 0.2, though on paper they are equal
+
+Interval: TypeAlias = tuple[float, float]
+Change: TypeAlias = tuple[str, str, Mapping[int, float], Mapping[int, float]]  # rung, against, seed -> value of both
+Verdict: TypeAlias = Literal["real gain", "real loss", "no difference", "undecided"]
+AnswerVerdict: TypeAlias = Literal["reproduced", "better", "worse", "not comparable"]
+
+
+def estimate(values: Sequence[float], interval_of_one: Interval | None = None) -> Estimate:
+    """Return mean, sd and the 95 % interval of the mean over seeds (Student 1908, doi:10.1093/biomet/6.1.1).
+
+    Args:
+        values: One a seed, at least one.
+        interval_of_one: For a single seed, which has no spread: Wilson's interval over its images.
+    """
+    n, centre = len(values), float(mean(values))
+    if n == 1:
+        low, high = interval_of_one or (None, None)
+        return Estimate(n=1, mean=centre, sd=None, low=low, high=high)
+    sd = float(stdev(values))
+    half = _quantile(n) * sd / math.sqrt(n)
+    return Estimate(n=n, mean=centre, sd=sd, low=centre - half, high=centre + half)
+
+
+def prediction(values: Sequence[float], interval_of_one: Interval | None = None) -> Interval | None:
+    """Return where one more run would lie, with 95 %: mean ± t sd sqrt(1 + 1/n), t with n - 1 degrees of freedom.
+
+    It is what to hold a claim against, which is somebody's single run. (Hahn & Meeker, Statistical Intervals, 1991,
+    section 4.7.) For a single value it is `interval_of_one`.
+    """
+    n = len(values)
+    if n < 2:
+        return interval_of_one
+    centre, half = float(mean(values)), _quantile(n) * float(stdev(values)) * math.sqrt(1 + 1 / n)
+    return centre - half, centre + half
+
+
+def paired(rung: Mapping[int, float], base: Mapping[int, float]) -> tuple[float, ...]:
+    """Return rung - base of the seeds that both have, in order of seed."""
+    return tuple(rung[seed] - base[seed] for seed in sorted(rung.keys() & base.keys()))
+
+
+def p_value(differences: Sequence[float]) -> float | None:
+    """Return p of the two-sided paired t test; None for fewer than two differences."""
+    n = len(differences)
+    return None if n < 2 else _p(float(mean(differences)), float(stdev(differences)), n)
+
+
+def holm(ps: Sequence[float | None]) -> tuple[float | None, ...]:
+    """Return p values corrected for all of these tests (Holm 1979, Scand. J. Statist. 6, 65-70); None does not count.
+
+    The i-th smallest of m (from 0) is multiplied by m - i, and is never below a smaller one's.
+    """
+    corrected: list[float | None] = [None] * len(ps)
+    highest = 0.0
+    ranked = sorted((p, place) for place, p in enumerate(ps) if p is not None)
+    for rank, (p, place) in enumerate(ranked):
+        highest = max(highest, min(1.0, (len(ranked) - rank) * p))
+        corrected[place] = highest
+    return tuple(corrected)
+
+
+def more_seeds(differences: Sequence[Sequence[float]]) -> tuple[int | None, ...]:
+    """Return, for each comparison of a ladder, the fewest more seeds that would decide it, if they change nothing.
+
+    All comparisons get as many more, and keep their mean and sd; decided is what Holm then finds below `LEVEL`. Since
+    the next seeds do change something, it is about as likely as not that they suffice. None: not even
+    `MOST_MORE_SEEDS` would, or there are fewer than two differences.
+    """
+    seen = [(float(mean(d)), float(stdev(d)), len(d)) if len(d) > 1 else None for d in differences]
+    fewest: list[int | None] = [None] * len(seen)
+    for more in range(1, MOST_MORE_SEEDS + 1):
+        ps = holm([s and _p(s[0], s[1], s[2] + more) for s in seen])
+        fewest = [more if f is None and p is not None and p < LEVEL else f for f, p in zip(fewest, ps, strict=True)]
+    return tuple(fewest)
+
+
+def compare(metric: str, changes: Sequence[Change]) -> dict[str, Difference]:
+    """Compare each rung with the one that it builds on, all of a ladder at once, because Holm counts them.
+
+    Args:
+        metric: What the values are; its name says whether more is better.
+        changes: Rung, what it builds on, and the values of both by seed. Without a common seed it is left out.
+    """
+    pairs = [(rung, against, paired(values, base)) for rung, against, values, base in changes]
+    pairs = [row for row in pairs if row[2]]
+    ps = [p_value(differences) for _, _, differences in pairs]
+    corrected, more = holm(ps), more_seeds([differences for _, _, differences in pairs])
+    return {
+        rung: _difference(metric, against, estimate(differences), p, p_holm, extra)
+        for (rung, against, differences), p, p_holm, extra in zip(pairs, ps, corrected, more, strict=True)
+    }
+
+
+def answer(claim: Claim, values: Sequence[float], interval_of_one: Interval | None, not_comparable: str = "") -> Answer:
+    """Hold a claim, give or take its tolerance, against the measurement.
+
+    Args:
+        claim: What somebody published.
+        values: What was measured, one a seed.
+        interval_of_one: Wilson's interval over the images, for a single seed of an accuracy.
+        not_comparable: Why the two are not of the same thing, where they are not.
+    """
+    bounds = None if claim.metric == "parameters" else prediction(values, interval_of_one)
+    if bounds and not _is_loss(claim.metric):
+        bounds = max(0.0, bounds[0]), min(1.0, bounds[1])
+    low, high = bounds or (None, None)
+    verdict, why = _judge(claim, values, bounds)
+    if not_comparable:
+        verdict, why = "not comparable", not_comparable
+    return Answer(
+        metric=claim.metric,
+        claimed=claim.value,
+        tolerance=claim.tolerance,
+        measured=float(mean(values)) if values else None,
+        low=low,
+        high=high,
+        verdict=verdict,
+        why=why,
+        source=claim.source,
+    )
+
+
+def _quantile(n: int) -> float:
+    """Return how many standard errors of n values hold 95 % to both sides."""
+    return float(stdtrit(n - 1, 1 - LEVEL / 2))
+
+
+def _p(centre: float, sd: float, n: int) -> float:
+    if sd == 0:
+        return 1.0 if centre == 0 else 0.0
+    return float(2 * stdtr(n - 1, -abs(centre) / (sd / math.sqrt(n))))
+
+
+def _difference(
+    metric: str, against: str, found: Estimate, p: float | None, p_holm: float | None, more: int | None
+) -> Difference:
+    verdict = _verdict(found.mean if not _is_loss(metric) else -found.mean, p_holm, more)
+    if found.n == 1:
+        more = SEEDS_BESIDE_ONE_PAIR
+    return Difference(
+        against=against,
+        metric=metric,
+        n=found.n,
+        mean=found.mean,
+        low=found.low,
+        high=found.high,
+        p=p,
+        p_holm=p_holm,
+        verdict=verdict,
+        more_seeds=more if verdict == "undecided" else None,
+        words=_words(metric, found, verdict, p_holm, more),
+    )
+
+
+def _verdict(gain: float, p_holm: float | None, more: int | None) -> Verdict:
+    if p_holm is None:
+        return "undecided"
+    if p_holm < LEVEL:
+        return "real gain" if gain > 0 else "real loss"
+    return "no difference" if more is None else "undecided"
+
+
+def _words(metric: str, found: Estimate, verdict: Verdict, p_holm: float | None, more: int | None) -> str:
+    low, high = found.low, found.high
+    size = _signed(metric, found.mean) + ("" if _is_loss(metric) else " points")
+    if low is None or high is None or p_holm is None:
+        return f"undecided: {size} in one pair; run {more} more seeds"
+    p = "p < 0.001" if p_holm < 0.001 else f"p = {p_holm:.3g}"
+    if verdict in ("real gain", "real loss"):
+        sign = 1 if found.mean > 0 else -1
+        bare = size.lstrip("+-")
+        ends = " to ".join(_signed(metric, sign * end).lstrip("+") for end in sorted((low, high), key=abs))
+        return f"{_verb(metric, found.mean)} {bare} (95 % interval {ends}; {p} after Holm)"
+    ends = f"{_signed(metric, low)} to {_signed(metric, high)}"
+    if low > 0 or high < 0:  # alone it would be a difference
+        ends += f", but {p} after Holm"
+    if verdict == "no difference":
+        return f"no difference that {found.n} seeds can show: {size} ({ends})"
+    return f"undecided: {size} ({ends}); about {more} more seed{'' if more == 1 else 's'} would decide it"
+
+
+def _judge(claim: Claim, values: Sequence[float], bounds: Interval | None) -> tuple[AnswerVerdict, str]:
+    if not values:
+        return "not comparable", "not measured"
+    reach = claim.tolerance + ROUNDING
+    if claim.metric == "parameters":
+        ours = mean(values)
+        return "reproduced" if abs(ours - claim.value) <= reach else "worse", f"ours has {ours:,.0f}"
+    if bounds is None:
+        return "not comparable", "one seed gives no interval"
+    low, high = bounds
+    where = f"{_range(claim.metric, bounds)}, " + (
+        "where one more run would lie" if len(values) > 1 else "the interval of our one seed over its images"
+    )
+    if low - ROUNDING <= claim.value <= high + ROUNDING:
+        return "reproduced", f"inside {where}"
+    if low - reach <= claim.value <= high + reach:
+        return "reproduced", f"within its tolerance of {where}"
+    above = low > claim.value
+    verdict: AnswerVerdict = "better" if above != _is_loss(claim.metric) else "worse"
+    return verdict, f"the claim is {'below' if above else 'above'} {where}"
+
+
+def _is_loss(metric: str) -> bool:
+    return metric.endswith("loss")
+
+
+def _verb(metric: str, change: float) -> str:
+    if _is_loss(metric):
+        return "raises the loss by" if change > 0 else "lowers the loss by"
+    return "gains" if change > 0 else "loses"
+
+
+def _signed(metric: str, change: float) -> str:
+    return f"{change:+z.4f}" if _is_loss(metric) else f"{100 * change:+z.2f}"
+
+
+def _range(metric: str, bounds: Interval) -> str:
+    low, high = bounds
+    return f"{low:.4f} to {high:.4f}" if _is_loss(metric) else f"{100 * low:.2f} to {100 * high:.2f} %"

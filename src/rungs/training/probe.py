@@ -1,0 +1,62 @@
+"""How long a recipe will take here: two short epochs of its own loop, timed."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from dataclasses import dataclass
+
+import torch
+from msgspec.structs import replace
+
+from rungs.data.split import Parts
+from rungs.specs import Recipe
+from rungs.training.device import World
+from rungs.training.loop import train_epochs
+from rungs.training.screen import Screen
+from rungs.training.setup import assemble, gather
+
+SCORED = 500
+"""Validation images that are scored to learn the speed of scoring."""
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What was measured, in seconds."""
+
+    start_s: float  # to load the data and build the net
+    train_image_s: float  # a training image, all that a step does included
+    score_image_s: float
+
+    def estimate_s(self, recipe: Recipe, images: dict[str, int]) -> float:
+        """Return the time that a run takes if nothing stops it early.
+
+        Args:
+            recipe: Another length or other data than the probed one is fine, another net is not.
+            images: How many "train", "validation" and "test" images there are.
+        """
+        train, validation, test = (images.get(part, 0) for part in ("train", "validation", "test"))
+        watched = validation + test * recipe.evaluation.watch_test
+        epoch_s = train * self.train_image_s + watched * self.score_image_s
+        scored = train * recipe.evaluation.score_train + validation + test
+        return self.start_s + recipe.training.epochs * epoch_s + scored * self.score_image_s
+
+
+def probe(recipe: Recipe, world: World) -> tuple[Speed, dict[str, int]]:
+    """Train two epochs of a single batch, time the second, and return it with the number of images in each part.
+
+    Raises:
+        UserError: Bad data, or a net that does not fit it.
+    """
+    began = time.perf_counter()
+    recipe, material = gather(recipe, skip_unreadable=True)
+    training = replace(recipe.training, epochs=2)
+    kit = assemble(replace(recipe, training=training), material, world)
+    start_s = time.perf_counter() - began
+    images = {name: len(part) for name, part in kit.parts.present().items()}
+    train = kit.parts.train.take(torch.arange(min(training.batch_size, images["train"])))
+    judged = kit.parts.train if kit.parts.validation is None else kit.parts.validation
+    judged = judged.take(torch.arange(min(SCORED, len(judged))))
+    kit = dataclasses.replace(kit, parts=Parts(train, judged, None), steps_per_epoch=1)
+    _, row = train_epochs(kit, [], Screen())
+    return Speed(start_s, 1 / row.images_per_s, row.validation_s / len(judged)), images
