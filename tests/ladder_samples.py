@@ -242,7 +242,9 @@ def diary(seeds: int = 3, *, validated: bool = True) -> LadderRecord:
         rungs[4] = replace(rungs[4], answers=(*both, answer("parameters", 2_191_146, 2_191_146)))
     high = rungs[7].estimates["highest_test_accuracy"].mean
     rungs[7] = replace(
-        rungs[7], answers=(answer("highest_test_accuracy", 0.871, high),), assumptions=("the final rate is 0 (unstated)",)
+        rungs[7],
+        answers=(answer("highest_test_accuracy", 0.871, high),),
+        assumptions=("the final rate is 0 (unstated)",),
     )
     return ladder("diary", rungs, "previous", seeds)
 
@@ -274,7 +276,9 @@ def broken() -> LadderRecord:
     rungs = list(record.rungs)
     spoilt = "the training loss was not finite in epoch 4 (step 2412)"
     diverged = [bad_cell(seed, "wider", "diverged", spoilt) for seed in range(3)]
-    rungs[2] = replace(rung("wider", diverged, on="batch-norm"), answers=(answer("test_accuracy", 0.801, None),))
+    rungs[2] = replace(
+        rung("wider", diverged, on="batch-norm"), answers=(answer("test_accuracy", 0.801, None, "not comparable"),)
+    )
     failed = [bad_cell(0, "dropout", "failed", "out of memory"), *(diverged[1:])]
     rungs[3] = rung("dropout", failed, on="wider")
     lost = (*rungs[5].cells[:2], bad_cell(2, "third-block", "interrupted", "stopped by SIGINT after epoch 7"))

@@ -1,6 +1,6 @@
 """rungs: climb from a baseline to an image classifier that you can trust, one measured change at a time.
 
-Importing this package costs nothing: `train` and `load` bring in torch when they are first used.
+Importing this package costs nothing: `train`, `load` and `climb` bring in torch when they are first used.
 
     from rungs import train, load
     record = train("digits-quick", folder="runs/first")
@@ -10,12 +10,12 @@ Importing this package costs nothing: `train` and `load` bring in torch when the
 from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "load", "train"]
+__all__ = ["__version__", "climb", "load", "train"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import the two doors of the Python API on first use."""
-    if name in ("train", "load"):
+    """Import the doors of the Python API on first use."""
+    if name in ("train", "load", "climb"):
         from rungs import api
 
         return getattr(api, name)

@@ -1,58 +1,34 @@
 """The Python API: the same power as the command line.
 
-from rungs import train, load
+from rungs import climb, load, train
 record = train("lab-003", ["optim.lr=0.005"], data="folder:photos", folder="runs/mine")
 print(load("runs/mine").predict(["cat.jpg"]))
+ladder = climb("first-cnn", data="digits", seeds=3)
 """
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import chain, count, takewhile
 from pathlib import Path
 
-import tomli_w
-
+from rungs import ladder as ladders
 from rungs import recipe as recipes
 from rungs.diagnose import examine
 from rungs.errors import UserError
-from rungs.records import EpochRow, RunRecord
-from rungs.report import html
-from rungs.rundir import RunDir
+from rungs.records import EpochRow, LadderRecord, RunRecord, to_json
+from rungs.report import html, ladder_html
+from rungs.rundir import LadderDir, RunDir, write_whole
 from rungs.ship.bundle import load_weights
 from rungs.ship.predict import Classifier
-from rungs.specs import DataSpec, Recipe
+from rungs.specs import Recipe
+from rungs.study import climb as study
+from rungs.study.summary import summarise
 from rungs.training.device import open_device, open_world
 from rungs.training.run import run_recipe
 from rungs.training.screen import Screen
-
-
-def choose(
-    recipe: str | Path | Recipe, overrides: Sequence[str] = (), *, data: str | None = None, seed: int | None = None
-) -> Recipe:
-    """Return a recipe with fields changed.
-
-    With another kind of source, sizes of parts that the recipe gives as numbers of images, which fit its own
-    source, are the usual ones again (see `rungs.specs.DataSpec`), unless `overrides` say otherwise.
-
-    Args:
-        recipe: A shipped recipe's name, the path of a TOML file, or a recipe.
-        overrides: Assignments `dotted.field=value`, as after `--set`.
-        data: Another source than the recipe's: "cifar10", "folder:PATH", …
-        seed: Another seed than the recipe's.
-
-    Raises:
-        UserError: No such recipe, or a wrong field, type or value.
-    """
-    shortcuts = [f"data.{tomli_w.dumps({'source': data})}"] if data is not None else []
-    shortcuts += [f"seed={seed}"] if seed is not None else []
-    if not isinstance(recipe, Recipe):
-        recipe = recipes.load(recipe)
-    if data is not None and data.partition(":")[0] != recipe.data.source.partition(":")[0]:
-        usual = DataSpec()
-        counted = (part for part in ("train", "validation", "test") if isinstance(getattr(recipe.data, part), int))
-        shortcuts += [f"data.{part}={getattr(usual, part)}" for part in counted]
-    return recipes.parse(recipes.to_toml(recipe), recipe.name, [*shortcuts, *overrides])
 
 
 def train(
@@ -71,7 +47,7 @@ def train(
     """Train a recipe, write its run folder and its report, and return its record.
 
     Args:
-        recipe: See `choose`, as for `overrides`, `data` and `seed`.
+        recipe: See `rungs.recipe.choose`, as for `overrides`, `data` and `seed`.
         overrides: Changed fields.
         data: Another source.
         seed: Another seed.
@@ -86,7 +62,7 @@ def train(
         UserError: Anything that the caller can mend.
         rungs.training.interrupt.Interrupted: A signal; the run can be resumed.
     """
-    chosen = choose(recipe, overrides, data=data, seed=seed)
+    chosen = recipes.choose(recipe, overrides, data=data, seed=seed)
     place = RunDir(folder or default_folder(chosen, resume=resume))
     with open_world() as world:
         record = run_recipe(
@@ -101,6 +77,106 @@ def train(
         )
         if world.is_main:
             html.write(record, examine(record), place)
+    return record
+
+
+@dataclass(frozen=True)
+class Climb:
+    """A ladder as it will be climbed: its cells, where they go, and how it differs from the ladder's file."""
+
+    ladder: ladders.Ladder
+    cells: tuple[ladders.Cell, ...]  # to train
+    others: tuple[ladders.Cell, ...]  # of rungs left out: reported where they were trained before
+    folder: LadderDir
+    command: str
+    reduced: tuple[str, ...]
+
+
+def prepare_climb(
+    ladder: str | Path,
+    overrides: Sequence[str] = (),
+    *,
+    data: str | None = None,
+    seeds: int | None = None,
+    only: Sequence[str] = (),
+    epochs: int | None = None,
+    images: float | None = None,
+    folder: str | Path | None = None,
+) -> Climb:
+    """Read a ladder and decide what is trained and where; nothing is written. Arguments as of `climb`.
+
+    Raises:
+        UserError: No such ladder or rung, a wrong field or value, no seeds, no epochs, no images.
+    """
+    chosen, usual = ladders.load(ladder)
+    for flag, number in (("--seeds", seeds), ("--epochs", epochs)):
+        if number is not None and number < 1:
+            raise UserError(f"{number} leaves nothing to train", where=flag, do="give 1 or more")
+    if images is not None and not 0 < images <= 1:
+        raise UserError(
+            f"{images:g} is no share of the images", where="--images", do="give a number above 0, at most 1"
+        )
+    base = recipes.choose(usual, overrides, data=data)
+    every = ladders.cells(chosen, base, seeds=seeds, epochs=epochs, images=images)
+    cells = ladders.cells(chosen, base, seeds=seeds, only=only, epochs=epochs, images=images)
+    reduced = ladders.reductions(usual, base, overrides, epochs=epochs, images=images)
+    options: list[tuple[str, object]] = [("--data", data), *(("--set", one) for one in overrides), ("--seeds", seeds)]
+    options += [*(("--only", one) for one in only), ("--epochs", epochs), ("--images", images)]
+    words = ["rungs", "climb", str(ladder)] + [w for flag, v in options if v is not None for w in (flag, str(v))]
+    default = Path("climbs") / (f"{chosen.name}-{ladders.digest(every)}" if reduced else chosen.name)
+    return Climb(
+        ladder=chosen,
+        cells=tuple(cells),
+        others=tuple(cell for cell in every if cell not in cells),
+        folder=LadderDir(folder or default),
+        command=shlex.join(words),
+        reduced=reduced,
+    )
+
+
+def climb(
+    ladder: str | Path,
+    overrides: Sequence[str] = (),
+    *,
+    data: str | None = None,
+    seeds: int | None = None,
+    only: Sequence[str] = (),
+    epochs: int | None = None,
+    images: float | None = None,
+    jobs: int | None = None,
+    folder: str | Path | None = None,
+    skip_unreadable: bool = False,
+    tell: study.Tell = lambda outcome, done, of: None,
+) -> LadderRecord:
+    """Train every cell of a ladder that is not trained yet, write its record and its report, and return the record.
+
+    Args:
+        ladder: A shipped ladder's name or the path of a TOML file.
+        overrides: Changed fields of the base recipe, below all rungs.
+        data: Another source.
+        seeds: How many, from 0; by default the ladder's own number.
+        only: Names of rungs; all by default.
+        epochs: Of the base recipe; other rungs and all schedules change in proportion.
+        images: Share of the training images of every rung, above 0, at most 1.
+        jobs: Cells at once; by default one on a GPU, else as many as there are cores, at most 4.
+        folder: Where; by default `climbs/NAME`, with a digest behind it where the study is not the ladder file's.
+        skip_unreadable: Leave unreadable files out.
+        tell: Called with each outcome.
+
+    Raises:
+        UserError: Anything that the caller can mend.
+        KeyboardInterrupt: A signal; the same call goes on.
+    """
+    options = {"data": data, "seeds": seeds, "only": only, "epochs": epochs, "images": images, "folder": folder}
+    plan = prepare_climb(ladder, overrides, **options)  # type: ignore[arg-type]
+    plan.folder.prepare()
+    with plan.folder.locked():
+        jobs = study.default_jobs() if jobs is None else jobs
+        outcomes = study.climb(plan.cells, plan.folder.path, jobs=jobs, skip_unreadable=skip_unreadable, tell=tell)
+        outcomes += study.trained_before(plan.others, plan.folder.path)
+        record = summarise(plan.ladder, outcomes, command=plan.command, reduced=plan.reduced)
+        write_whole(plan.folder.record, to_json(record))
+        ladder_html.write(record, plan.folder.path)
     return record
 
 

@@ -19,12 +19,14 @@ Override = Annotated[tuple[str, ...], arg(name="set", metavar="FIELD=VALUE", hel
 Data = Annotated[str | None, arg(metavar="SOURCE", help_behavior_hint="")]
 Where = Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="")]
 Number = Annotated[int | None, arg(metavar="N", help_behavior_hint="")]
+Share = Annotated[float | None, arg(metavar="SHARE", help_behavior_hint="")]
+Rungs = Annotated[tuple[str, ...], arg(metavar="RUNG", help_behavior_hint="")]
 Part = Annotated[
     Literal["train", "validation", "test", "all"] | None,
     arg(metavar="{train,validation,test,all}", help_behavior_hint=""),
 ]
 Files = Positional[Annotated[tuple[Path, ...], arg(help_behavior_hint="")]]
-Family = Literal["all", "recipes", "models", "data", "augments"]
+Family = Literal["all", "recipes", "ladders", "models", "data", "augments"]
 
 
 def train(
@@ -53,9 +55,10 @@ def train(
         quiet: Show errors and nothing else.
     """
     from rungs import api, commands
+    from rungs import recipe as recipes
     from rungs.training.screen import pick_screen
 
-    chosen = api.choose(recipe, overrides, data=data, seed=seed)
+    chosen = recipes.choose(recipe, overrides, data=data, seed=seed)
     if resume and out is not None:
         api.require_run(out)
     folder = out or api.default_folder(chosen, resume=resume)
@@ -68,6 +71,48 @@ def train(
         screen=pick_screen(quiet=quiet),
     )
     commands.finish(record, folder, quiet=quiet)
+
+
+def climb(
+    ladder: Positional[str],
+    /,
+    data: Data = None,
+    out: Where = None,
+    seeds: Number = None,
+    only: Rungs = (),
+    epochs: Number = None,
+    images: Share = None,
+    overrides: Override = (),
+    jobs: Number = None,
+    dry_run: bool = False,
+    skip_unreadable: bool = False,
+    quiet: bool = False,
+) -> None:
+    """Climb a ladder: train every rung with several seeds and say what each change bought.
+
+    The same command goes on where a climb was stopped; what is trained is not trained again.
+
+    Args:
+        ladder: Name (see rungs list ladders) or path of a TOML file.
+        data: Another source of images than the base recipe's.
+        out: Folder (default: climbs/NAME; with a digest where the study is not the ladder file's).
+        seeds: Seeds per rung, from 0 (default: the ladder's own number).
+        only: Climb this rung only (repeatable); rungs that were trained before stay in the report.
+        epochs: Of the base recipe; other rungs and all schedules change in proportion.
+        images: Share of the training images that each rung uses, above 0 and at most 1.
+        overrides: Change a field of the base recipe, below all rungs (repeatable).
+        jobs: Cells trained at once (default: 1 on a GPU, else as many as there are cores, at most 4).
+        dry_run: List all cells and estimate the time from a short probe of each; train nothing.
+        skip_unreadable: Leave unreadable files out instead of stopping.
+        quiet: Show errors and nothing else.
+    """
+    from rungs import climb_commands
+
+    options = {"data": data, "seeds": seeds, "only": only, "epochs": epochs, "images": images, "folder": out}
+    if dry_run:
+        climb_commands.plan(ladder, overrides, options, jobs)
+    else:
+        climb_commands.climb(ladder, overrides, options, jobs, skip_unreadable=skip_unreadable, quiet=quiet)
 
 
 def evaluate(
@@ -111,17 +156,14 @@ def predict(run: Positional[Path], files: Files, /, json: bool = False, csv: boo
 
 
 def report(run: Positional[Path], /) -> None:
-    """Rebuild report.html and the figures of a run from its record alone.
+    """Rebuild report.html and the figures of a run or a climb from its record alone.
 
     Args:
-        run: Run folder.
+        run: Folder of a run or of a climb.
     """
-    from rungs.diagnose import examine
-    from rungs.report import html
-    from rungs.rundir import RunDir
+    from rungs import commands
 
-    record = RunDir(run).read_record()
-    print(f"report: {html.write(record, examine(record), RunDir(run))}")
+    commands.report(run)
 
 
 def data(source: Positional[str], /, image_size: Number = None, sheet: Where = None) -> None:
@@ -138,10 +180,10 @@ def data(source: Positional[str], /, image_size: Number = None, sheet: Where = N
 
 
 def list_(family: Positional[Family] = "all", /) -> None:
-    """List recipes, models, data sources and augmentations.
+    """List recipes, ladders, models, data sources and augmentations.
 
     Args:
-        family: One of recipes, models, data, augments.
+        family: One of recipes, ladders, models, data, augments.
     """
     from rungs import commands
 
@@ -169,9 +211,10 @@ def show_(
         out: Folder for the pictures.
         augment: Also write a contact sheet of augmented images (loads the data).
     """
-    from rungs import api, commands
+    from rungs import commands
+    from rungs import recipe as recipes
 
-    chosen = api.choose(recipe, overrides, data=data)
+    chosen = recipes.choose(recipe, overrides, data=data)
     commands.show(chosen, image_size, classes, out)
     if augment:
         commands.show_augmented(chosen, out)
@@ -187,6 +230,7 @@ def doctor() -> None:
 CONFIG = (UseAppendAction, FlagCreatePairsOff, PositionalMetavarFromFieldName, DisallowNone)
 COMMANDS: dict[str, Callable[..., None]] = {
     "train": train,
+    "climb": climb,
     "evaluate": evaluate,
     "predict": predict,
     "report": report,
@@ -211,7 +255,8 @@ def main() -> None:
         _fail(str(error))
     except KeyboardInterrupt as interrupt:
         signum = getattr(interrupt, "signum", None)
-        kept = "; what is done is kept: go on with the same command and --resume" if signum else ""
+        resume = "" if "climb" in sys.argv[1:2] else " and --resume"
+        kept = f"; what is done is kept: go on with the same command{resume}" if signum else ""
         _say(f"{str(interrupt) or 'interrupted'}{kept}")
         sys.exit(128 + (signum or signal.SIGINT))
     except OSError as error:

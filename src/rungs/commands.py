@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from rungs import ladder as ladders
 from rungs import recipe as recipes
 from rungs.errors import UserError
 from rungs.records import EvalResult, RunRecord, to_json
@@ -61,6 +62,21 @@ def finish(record: RunRecord, folder: Path, *, quiet: bool) -> None:
         out.print(f"report: {RunDir(folder).report}", soft_wrap=True)
     if record.status == "diverged":
         sys.exit(1)
+
+
+def report(folder: Path) -> None:
+    """Rebuild the report of a run or of a climb from its record."""
+    from rungs.diagnose import examine
+    from rungs.report import html, ladder_html
+    from rungs.rundir import LadderDir
+
+    climbed = LadderDir(folder)
+    if climbed.record.is_file():
+        path = ladder_html.write(climbed.read_record(), folder)
+    else:
+        record = RunDir(folder).read_record()
+        path = html.write(record, examine(record), RunDir(folder))
+    out.print(f"report: {path}", soft_wrap=True)
 
 
 def evaluation(result: EvalResult, classes: Sequence[str], *, as_json: bool) -> None:
@@ -248,9 +264,10 @@ def _installed(module: str) -> str:
 
 
 def families(family: str) -> None:
-    """Print the names of recipes, models, data sources and augmentations, each with a sentence."""
+    """Print the names of recipes, ladders, models, data sources and augmentations, each with a sentence."""
     tables: dict[str, Callable[[], Sequence[Sequence[str]]]] = {
         "recipes": _recipe_rows,
+        "ladders": _ladder_rows,
         "models": _model_rows,
         "data": _data_rows,
         "augments": _augment_rows,
@@ -266,6 +283,11 @@ def families(family: str) -> None:
 
 def _recipe_rows() -> list[tuple[str, str]]:
     return [(name, recipes.load(name).about) for name in recipes.shipped()]
+
+
+def _ladder_rows() -> list[tuple[str, str, str, str]]:
+    found = [ladders.load(name)[0] for name in ladders.shipped()]
+    return [(one.name, f"{len(one.rungs)} rungs", one.source, one.headline or one.about) for one in found]
 
 
 def _model_rows() -> list[tuple[str, str]]:

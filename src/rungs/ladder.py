@@ -5,6 +5,7 @@ A ladder is a base recipe and its rungs, each a named change, times seeds. It is
 
 from __future__ import annotations
 
+import hashlib
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from msgspec.structs import replace
 
 from rungs import recipe as recipes
 from rungs.errors import UserError, did_you_mean
+from rungs.explain import explain
 from rungs.specs import Claim, Count, Name, Recipe, Spec, Step
 
 RungName = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9.-]*$", max_length=40)]
@@ -106,7 +108,7 @@ def parse(text: str, where: str) -> Ladder:
     try:
         ladder = msgspec.convert(table, Ladder)
     except msgspec.ValidationError as error:
-        recipes.explain(str(error), table, where, Ladder)
+        explain(str(error), table, where, Ladder)
     names: list[str] = []
     for position, rung in enumerate(ladder.rungs):
         if rung.name in names:
@@ -206,3 +208,23 @@ def _thinned(recipe: Recipe, share: float | None) -> Recipe:
         return recipe
     thinner = max(1, round(train * share)) if isinstance(train, int) else (1.0 if train is None else train) * share
     return replace(recipe, data=replace(recipe.data, train=thinner))
+
+
+def reductions(
+    usual: Recipe, base: Recipe, overrides: Sequence[str], *, epochs: int | None, images: float | None
+) -> tuple[str, ...]:
+    """Return what makes a climb another than its ladder file's, a phrase each; () where it is the same."""
+    found = []
+    if base.data.source.partition(":")[0] != usual.data.source.partition(":")[0]:
+        found.append(f"{base.data.source} instead of {usual.data.source}")
+    if epochs is not None and epochs != base.training.epochs:
+        found.append(f"{epochs} epochs for {base.training.epochs}, and so in proportion")
+    if images is not None and images < 1:
+        found.append(f"{100 * images:g} % of the training images")
+    changed = {field for field in recipes.differences(usual, base) if not field.startswith("data.")}
+    return (*found, *(f"with {one}" for one in overrides if changed or one.startswith("data.")))
+
+
+def digest(cells: Sequence[Cell]) -> str:
+    """Return six hex digits that change with any of the recipes."""
+    return hashlib.sha256("".join(sorted(cell.folder for cell in cells if cell.seed == 0)).encode()).hexdigest()[:6]

@@ -4,23 +4,51 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, NoReturn, get_args, get_origin, get_type_hints
+from typing import Any
 
 import msgspec
 import tomli_w
 
 from rungs import __version__
 from rungs.errors import UserError, did_you_mean
-from rungs.specs import CutMix, Mixup, Plain, Recipe, Spec, name_of
+from rungs.explain import dotted, explain, fields_of, structs_at
+from rungs.specs import CutMix, DataSpec, Mixup, Plain, Recipe, name_of
 
 ABOUT_FIELDS = ("name", "about", "source", "assumptions", "claims")
 """The fields of a recipe that change nothing in its result, so that they stay out of the fingerprint."""
 FLOORS_THAT_COMPUTE = ("data", "augment", "models", "optim", "evaluate", "training")
+
+
+def choose(
+    recipe: str | Path | Recipe, overrides: Sequence[str] = (), *, data: str | None = None, seed: int | None = None
+) -> Recipe:
+    """Return a recipe with fields changed.
+
+    With another kind of source, sizes of parts that the recipe gives as numbers of images, which fit its own
+    source, are the usual ones again (see `rungs.specs.DataSpec`), unless `overrides` say otherwise.
+
+    Args:
+        recipe: A shipped recipe's name, the path of a TOML file, or a recipe.
+        overrides: Assignments `dotted.field=value`, as after `--set`.
+        data: Another source than the recipe's: "cifar10", "folder:PATH", …
+        seed: Another seed than the recipe's.
+
+    Raises:
+        UserError: No such recipe, or a wrong field, type or value.
+    """
+    shortcuts = [f"data.{tomli_w.dumps({'source': data})}"] if data is not None else []
+    shortcuts += [f"seed={seed}"] if seed is not None else []
+    if not isinstance(recipe, Recipe):
+        recipe = load(recipe)
+    if data is not None and data.partition(":")[0] != recipe.data.source.partition(":")[0]:
+        usual = DataSpec()
+        counted = (part for part in ("train", "validation", "test") if isinstance(getattr(recipe.data, part), int))
+        shortcuts += [f"data.{part}={getattr(usual, part)}" for part in counted]
+    return parse(to_toml(recipe), recipe.name, [*shortcuts, *overrides])
 
 
 def shipped() -> dict[str, Path]:
@@ -178,110 +206,22 @@ def _value(text: str) -> Any:
 
 def _rename(place: dict[str, Any], path: tuple[str, ...], name: Any) -> None:
     """Choose another alternative of a family: fields that it does not have are dropped."""
-    alternatives = {name_of(kind): kind for kind in _structs_at(path)}
+    alternatives = {name_of(kind): kind for kind in structs_at(path)}
     place["name"] = name
     if isinstance(name, str) and name in alternatives:
-        for field in set(place) - set(_fields(alternatives[name])):
+        for field in set(place) - set(fields_of(alternatives[name])):
             del place[field]
-
-
-# --- errors that name the field -----------------------------------------------------------------------
-
-
-def explain(message: str, table: Mapping[str, Any], where: str, root: type[Spec] = Recipe) -> NoReturn:
-    """Raise the UserError for a msgspec message such as "Expected `float`, got `str` - at `$.optim.lr`".
-
-    Args:
-        message: Of the `msgspec.ValidationError`.
-        table: What was converted.
-        where: Names it.
-        root: The struct that it was converted to.
-    """
-    what, _, at = message.partition(" - at ")
-    path = tuple(re.findall(r"[^.\[\]$`]+", at))
-    if unknown := re.search(r"unknown field `(.+)`", what):
-        field = unknown[1]
-        allowed = _fields(_struct_of(table, path, root))
-        raise UserError("no such field", where=_dotted(where, (*path, field)), do=did_you_mean(field, allowed))
-    if missing := re.search(r"missing required field `(.+)`", what):
-        raise UserError("this field is missing", where=_dotted(where, (*path, missing[1])), do="add it")
-    allowed = _allowed(path, root)
-    given = _dig(table, path)
-    if allowed:
-        raise UserError(f"{given!r} is not allowed", where=_dotted(where, path), do=did_you_mean(str(given), allowed))
-    raise UserError(
-        f"{what.replace('`', '')} ({given!r})",
-        where=_dotted(where, path),
-        do="see rungs show RECIPE for its present value",
-    )
 
 
 def _check(recipe: Recipe, where: str) -> None:
     """Check what concerns two fields at once."""
     if any(isinstance(augment, Mixup | CutMix) for augment in recipe.augment.validation):
         do = "take mixup and cutmix out: scoring needs one label an image"
-        raise UserError("validation images cannot be mixed", where=_dotted(where, ("augment", "validation")), do=do)
+        raise UserError("validation images cannot be mixed", where=dotted(where, ("augment", "validation")), do=do)
     model = recipe.model
     if isinstance(model, Plain) and len(model.dropout) > len(model.hidden):
         what = f"{len(model.dropout)} dropouts for {len(model.hidden)} hidden layers"
-        raise UserError(what, where=_dotted(where, ("model", "dropout")), do="give at most one for each hidden layer")
-
-
-def _dotted(where: str, path: tuple[str, ...]) -> str:
-    return f"{where}, {'.'.join(path)}" if path else where
-
-
-def _dig(table: Any, path: tuple[str, ...]) -> Any:
-    for step in path:
-        if isinstance(table, Mapping):
-            table = table.get(step)
-        elif isinstance(table, list | tuple) and step.isdecimal() and int(step) < len(table):
-            table = table[int(step)]
-        else:
-            return table
-    return table
-
-
-def _types_at(path: tuple[str, ...], root: type[Spec] = Recipe) -> list[Any]:
-    """Return the alternatives (types) that `root` allows at a path of field names and list positions."""
-    found: list[Any] = [root]
-    for step in path:
-        inner: list[Any] = []
-        for kind in found:
-            if isinstance(kind, type) and issubclass(kind, Spec):
-                if step == "name" and name_of(kind):
-                    inner.append(Literal[name_of(kind)])
-                elif step in kind.__struct_fields__:
-                    inner.append(get_type_hints(kind)[step])
-            elif get_origin(kind) is tuple:
-                inner.extend(get_args(kind)[:1])
-        found = [option for kind in inner for option in _options(kind)]
-    return found
-
-
-def _options(kind: Any) -> list[Any]:
-    return (
-        [kind] if get_origin(kind) in (None, tuple, Literal) else [o for arg in get_args(kind) for o in _options(arg)]
-    )
-
-
-def _structs_at(path: tuple[str, ...], root: type[Spec] = Recipe) -> list[type[Spec]]:
-    return [kind for kind in _types_at(path, root) if isinstance(kind, type) and issubclass(kind, Spec)]
-
-
-def _struct_of(table: Mapping[str, Any], path: tuple[str, ...], root: type[Spec] = Recipe) -> type[Spec]:
-    """Return the struct that `table` chose at `path`."""
-    structs = _structs_at(path, root)
-    name = (_dig(table, path) or {}).get("name")
-    return next((kind for kind in structs if name_of(kind) == name), structs[0])
-
-
-def _allowed(path: tuple[str, ...], root: type[Spec] = Recipe) -> list[str]:
-    return [str(value) for kind in _types_at(path, root) if get_origin(kind) is Literal for value in get_args(kind)]
-
-
-def _fields(kind: type[Spec]) -> list[str]:
-    return [*(["name"] if name_of(kind) else []), *kind.__struct_fields__]
+        raise UserError(what, where=dotted(where, ("model", "dropout")), do="give at most one for each hidden layer")
 
 
 def _without_none(value: Any) -> Any:

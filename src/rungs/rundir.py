@@ -1,4 +1,4 @@
-"""The run folder: every file name in it, and the rule that files appear whole or not at all."""
+"""The folders of runs and climbs: every file name in them, and the rule that files appear whole or not at all."""
 
 from __future__ import annotations
 
@@ -11,35 +11,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rungs.errors import UserError
-from rungs.records import EpochRow, RunRecord, from_json, to_json
+from rungs.records import EpochRow, LadderRecord, RunRecord, from_json, to_json
 
 TEMPORARY = ".rungs-tmp"
 """Ending of a file that is being written."""
 
 
-class RunDir:
-    """Names the files of one run.
-
-    recipe.toml         the resolved recipe
-    history.jsonl       one `EpochRow` a line, a line an epoch
-    weights.safetensors the best weights, with classes, mean, std and the recipe inside
-    run.json            the `RunRecord`
-    report.html         the report, with its pictures inside
-    figures/            the same pictures as SVG and PNG
-    checkpoints/        the last two, to resume from
-    events/             for TensorBoard
-    """
+class Folder:
+    """A folder in which one process at a time writes."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self.recipe = self.path / "recipe.toml"
-        self.history = self.path / "history.jsonl"
-        self.weights = self.path / "weights.safetensors"
-        self.record = self.path / "run.json"
-        self.report = self.path / "report.html"
-        self.figures = self.path / "figures"
-        self.checkpoints = self.path / "checkpoints"
-        self.events = self.path / "events"
 
     def prepare(self) -> None:
         """Make the folder and prove that it can be written.
@@ -53,31 +35,6 @@ class RunDir:
                 probe.write(b"rungs")
         except OSError as error:
             raise _cannot_write(self.path, error) from error
-
-    def holds_run(self) -> bool:
-        """Tell whether anything of a run is here."""
-        return self.recipe.exists() or self.record.exists() or any(self.checkpoints.glob("*.ckpt"))
-
-    def require_free(self) -> None:
-        """Refuse to start in a folder that holds a run.
-
-        Raises:
-            UserError: It does.
-        """
-        if self.holds_run():
-            raise UserError("this folder holds a run already", where=self.path, do="--resume it, or give another --out")
-        ours = (self.history, self.weights, self.report, self.figures, self.checkpoints, self.events)
-        taken = [path.name for path in ours if path.is_file() or (path.is_dir() and any(path.iterdir()))]
-        if taken:
-            what = f"a run would write over what is here: {', '.join(taken)}"
-            raise UserError(what, where=self.path, do="give another --out")
-
-    def require_space(self, needed_bytes: int) -> None:
-        """Fail before training where the disk cannot hold what training will write."""
-        free = shutil.disk_usage(self.path).free
-        if free < needed_bytes:
-            what = f"the disk has {free / 1e6:.1f} MB free, this run writes about {needed_bytes / 1e6:.1f} MB"
-            raise UserError(what, where=self.path, do="make room, or choose another folder with --out")
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -104,6 +61,80 @@ class RunDir:
                 (self.path / ".lock").unlink()
                 self.path.rmdir()
             lock.release()
+
+
+class LadderDir(Folder):
+    """Names the files of one climb, which holds the folder of each cell, too.
+
+    ladder.json   the `LadderRecord`
+    report.html   the report, with its pictures inside
+    figures/      the same pictures as SVG and PNG
+    RUNG-seedN-…  a run folder for each cell
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        super().__init__(path)
+        self.record = self.path / "ladder.json"
+
+    def read_record(self) -> LadderRecord:
+        """Read `ladder.json`.
+
+        Raises:
+            UserError: There is none, or it is damaged.
+        """
+        if not self.record.is_file():
+            raise UserError("no ladder.json here", where=self.path, do="give the folder of a climb")
+        return from_json(self.record.read_bytes(), LadderRecord, self.record)
+
+
+class RunDir(Folder):
+    """Names the files of one run.
+
+    recipe.toml         the resolved recipe
+    history.jsonl       one `EpochRow` a line, a line an epoch
+    weights.safetensors the best weights, with classes, mean, std and the recipe inside
+    run.json            the `RunRecord`
+    report.html         the report, with its pictures inside
+    figures/            the same pictures as SVG and PNG
+    checkpoints/        the last two, to resume from
+    events/             for TensorBoard
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        super().__init__(path)
+        self.recipe = self.path / "recipe.toml"
+        self.history = self.path / "history.jsonl"
+        self.weights = self.path / "weights.safetensors"
+        self.record = self.path / "run.json"
+        self.report = self.path / "report.html"
+        self.figures = self.path / "figures"
+        self.checkpoints = self.path / "checkpoints"
+        self.events = self.path / "events"
+
+    def holds_run(self) -> bool:
+        """Tell whether anything of a run is here."""
+        return self.recipe.exists() or self.record.exists() or any(self.checkpoints.glob("*.ckpt"))
+
+    def require_free(self) -> None:
+        """Refuse to start in a folder that holds a run.
+
+        Raises:
+            UserError: It does.
+        """
+        if self.holds_run():
+            raise UserError("this folder holds a run already", where=self.path, do="--resume it, or give another --out")
+        ours = (self.history, self.weights, self.report, self.figures, self.checkpoints, self.events)
+        taken = [path.name for path in ours if path.is_file() or (path.is_dir() and any(path.iterdir()))]
+        if taken:
+            what = f"a run would write over what is here: {', '.join(taken)}"
+            raise UserError(what, where=self.path, do="give another --out")
+
+    def require_space(self, needed_bytes: int) -> None:
+        """Fail before training where the disk cannot hold what training will write."""
+        free = shutil.disk_usage(self.path).free
+        if free < needed_bytes:
+            what = f"the disk has {free / 1e6:.1f} MB free, this run writes about {needed_bytes / 1e6:.1f} MB"
+            raise UserError(what, where=self.path, do="make room, or choose another folder with --out")
 
     def write_history(self, rows: tuple[EpochRow, ...]) -> None:
         """Write all rows, a line each."""

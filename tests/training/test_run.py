@@ -21,9 +21,8 @@ from PIL import Image
 from safetensors import safe_open
 from small import SMALL, Told, run, small
 
-from rungs.api import choose
 from rungs.errors import UserError
-from rungs.recipe import digest, load, parse, shipped
+from rungs.recipe import choose, digest, load, parse, shipped
 from rungs.records import EpochRow
 from rungs.rundir import RunDir
 from rungs.ship.bundle import load_weights

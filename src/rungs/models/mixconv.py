@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Literal
 
 from torch import Tensor, nn
@@ -42,7 +43,8 @@ class Mix(nn.Module):
             weights = weights.softmax(1)
         outputs = self.branches(x).chunk(weights.shape[1], 1)  # many of (B, C, H, W)
         first, *others = (w.view(-1, 1, 1, 1) * y for w, y in zip(weights.unbind(1), outputs, strict=True))
-        return sum(others, first)
+        total: Tensor = sum(others, first)
+        return total
 
 
 class MixConvNet(nn.Module):
@@ -140,5 +142,5 @@ def _sequence(
     inputs: int, width: int, many: int, kernel_size: int, batch_norm: bool, activation: str, combine: str
 ) -> nn.Module:
     sizes = [inputs, *[width] * many]
-    units = (_unit(a, b, kernel_size, batch_norm, activation) for a, b in zip(sizes, sizes[1:], strict=False))
+    units = (_unit(a, b, kernel_size, batch_norm, activation) for a, b in pairwise(sizes))
     return nn.Sequential(*(module for unit in units for module in unit))

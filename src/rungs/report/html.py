@@ -44,12 +44,31 @@ def write(record: RunRecord, findings: Sequence[Finding], folder: RunDir) -> Pat
     """
     pictures = {}
     for name, alt, figure in _drawn(record):
-        svg = figures.save(figure, folder.figures / name)
-        address = f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}"
-        width, height = (round(96 * inches) for inches in figure.get_size_inches())
-        pictures[name] = Picture(address, alt, width, height)
+        pictures[name] = picture(figure, alt, folder.figures / name)
     write_whole(folder.report, _page(record, findings, pictures).encode())
     return folder.report
+
+
+def picture(figure: Figure, alt: str, stem: Path) -> Picture:
+    """Write `stem`.svg and `stem`.png, and return the figure as a page embeds it."""
+    svg = figures.save(figure, stem)
+    width, height = (round(96 * inches) for inches in figure.get_size_inches())
+    return Picture(f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}", alt, width, height)
+
+
+def render(template: str, facts: dict[str, Any]) -> str:
+    """Fill in one of the templates beside this file; whatever is filled in is text."""
+    folder = resources.files("rungs.report")
+    environment = jinja2.Environment(
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+        loader=jinja2.FunctionLoader(lambda name: (folder / name).read_text(encoding="utf-8")),
+    )
+    filters = ("percent", "interval", "points", "count", "loss", "seconds", "flops", "size", "shape", "sure", "many")
+    environment.filters.update({name: getattr(fmt, name) for name in filters})
+    return environment.get_template(template).render(facts)
 
 
 def scored(record: RunRecord) -> tuple[str, EvalResult] | None:
@@ -78,12 +97,6 @@ def _drawn(record: RunRecord) -> Iterator[tuple[str, str, Figure]]:
 
 
 def _page(record: RunRecord, findings: Sequence[Finding], pictures: dict[str, Picture]) -> str:
-    environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
-    )
-    filters = ("percent", "interval", "points", "count", "loss", "seconds", "flops", "size", "shape", "sure", "many")
-    environment.filters.update({name: getattr(fmt, name) for name in filters})
-    text = (resources.files("rungs.report") / "template.html").read_text(encoding="utf-8")
     part, result = scored(record) or ("", None)
     facts: dict[str, Any] = {
         "record": record,
@@ -93,11 +106,11 @@ def _page(record: RunRecord, findings: Sequence[Finding], pictures: dict[str, Pi
         "comparisons": tables.comparisons(record),
         "part": part,
         "result": result,
-        "toml": _compact(recipes.to_toml(record.recipe)),
+        "toml": compact(recipes.to_toml(record.recipe)),
         "monitor": _monitor(record),
         "trained_on": _trained_on(record),
     }
-    return environment.from_string(text).render(facts)
+    return render("template.html", facts)
 
 
 def _trained_on(record: RunRecord) -> str:
@@ -119,7 +132,7 @@ def _monitor(record: RunRecord) -> str:
     return f"{chosen}; the test set was opened once, after that." if record.test else f"{chosen}."
 
 
-def _compact(toml: str) -> str:
+def compact(toml: str) -> str:
     """Put each list of numbers on one line; no string is touched, for none contains a line break."""
     lists = re.compile(r"\[\n\s*((?:[-+.\deE]+,\s*\n\s*)+)\]")
     return lists.sub(lambda found: f"[{', '.join(found[1].replace(',', ' ').split())}]", toml)

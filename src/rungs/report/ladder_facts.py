@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 from rungs.records import Answer, CellRecord, Difference, Estimate, Finding, LadderRecord, RungRecord
 from rungs.report import format as fmt
@@ -12,7 +13,12 @@ from rungs.report import format as fmt
 SIGNS = {"real gain": "▲", "real loss": "▼", "no difference": "=", "undecided": "?"}
 """A mark for each verdict of a difference."""
 
-ANSWERS = ("reproduced", "better", "worse", "not comparable")
+ANSWERS: tuple[Literal["reproduced", "better", "worse", "not comparable"], ...] = (
+    "reproduced",
+    "better",
+    "worse",
+    "not comparable",
+)
 """Verdicts of claims, in the order in which they are counted."""
 
 METRICS = {"highest_test_accuracy": "test accuracy, maximum over epochs",
@@ -91,7 +97,7 @@ def how_ended(rung: RungRecord) -> str:
     ended = Counter(cell.status for cell in rung.cells if cell.status != "finished")
     if len(ended) == 1 and not finished(rung):
         (status, n), *_ = ended.items()
-        return f"{status} in {'its only seed' if n == 1 else f'all {n} seeds'}"
+        return f"{status} in {('its only seed', 'both seeds')[n - 1] if n <= 2 else f'all {n} seeds'}"
     return ", ".join(f"{n} {status}" for status, n in sorted(ended.items()))
 
 

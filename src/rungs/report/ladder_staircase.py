@@ -15,7 +15,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from rungs.records import Difference, LadderRecord, RungRecord
 from rungs.report import format as fmt
 from rungs.report import ladder_facts as facts
-from rungs.report.figures import BLUE, FAINT, GREEN, INK, STYLE, VERMILLION, empty
+from rungs.report.figures import BLUE, GREEN, INK, STYLE, VERMILLION, empty
 
 QUIET, PURPLE = "#57606a", "#a8326d"
 
@@ -27,7 +27,7 @@ CLAIMS = {**PARTS, "highest_test_accuracy": ("^", GREEN, 0.19)}
 VERDICT_COLOURS = {"real gain": BLUE, "real loss": PURPLE, "no difference": QUIET, "undecided": QUIET}
 
 FENCE = 3.0
-"""What lies further outside than so many times the distance of the quartiles (Tukey's far out) is cut, with an arrow."""
+"""What is so many times the distance of the quartiles outside of them (Tukey's far out) is cut, with an arrow."""
 FENCE_POINTS = 0.05
 """... and at least so far: five points."""
 
@@ -67,15 +67,21 @@ def _limits(record: LadderRecord) -> tuple[float, float]:
         points += [answer.claimed for answer in rung.answers if answer.metric in CLAIMS]
         shown = [estimate for key, estimate in rung.estimates.items() if key in PARTS]
         bars += [bound for one in shown for bound in (one.low, one.high) if bound is not None]
-    low, high = (float(q) for q in np.percentile(means, [25, 75]))
-    reach = max(FENCE * (high - low), FENCE_POINTS)
-    kept = [point for point in points if low - reach <= point <= high + reach]
+    low, high = fences(means)
+    kept = [point for point in points if low <= point <= high]
     left, right = min(kept), max(kept)
     room = max(0.3 * (right - left), 0.01)  # an interval may reach so far beyond all marks, and is cut there
     left = max([left - room, min([*bars, left])])
     right = min([right + room, max([*bars, right])])
     margin = max(0.05 * (right - left), 0.002)
     return max(-0.01, left - margin), min(1.012, right + margin)
+
+
+def fences(means: Sequence[float]) -> tuple[float, float]:
+    """Return the bounds outside of which an accuracy is far out."""
+    low, high = (float(quartile) for quartile in np.percentile(means, [25, 75]))
+    reach = max(FENCE * (high - low), FENCE_POINTS)
+    return low - reach, high + reach
 
 
 def _joined(axes: Axes, record: LadderRecord) -> None:
@@ -146,9 +152,9 @@ def _difference(axes: Axes, difference: Difference, i: int) -> None:
     sign, colour = facts.SIGNS[difference.verdict], VERDICT_COLOURS[difference.verdict]
     weight = "bold" if difference.verdict.startswith("real") else "normal"
     place: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "va": "center", "color": colour}
-    axes.text(1.035, i, sign, **place, ha="center", fontweight=weight)
-    axes.text(1.125, i, f"{100 * difference.mean:+.2f}", **place, ha="right", fontweight=weight)
-    axes.text(1.14, i, difference.verdict, **place)
+    axes.text(1.028, i, sign, **place, ha="center", fontweight=weight)
+    axes.text(1.132, i, f"{100 * difference.mean:+.2f}", **place, ha="right", fontweight=weight)
+    axes.text(1.147, i, difference.verdict, **place)
 
 
 def _labels(axes: Axes, record: LadderRecord) -> None:
@@ -198,11 +204,11 @@ def _legend(record: LadderRecord) -> list[Line2D]:
     for metric, (mark, colour, _) in CLAIMS.items():
         if metric in claimed:
             what = "highest test over the epochs" if metric.startswith("highest") else metric.partition("_")[0]
-            hollow = {"markerfacecolor": "none", "markeredgewidth": 1.4, "markersize": 9}
+            hollow: dict[str, Any] = {"markerfacecolor": "none", "markeredgewidth": 1.4, "markersize": 9}
             handles.append(Line2D([], [], marker=mark, linestyle="", color=colour, **hollow, label=f"{what}: claimed"))
-    if record.builds_on == "base":
+    if record.builds_on == "base" and record.rungs[0].estimates:
         line = Line2D([], [], color="#8b949e", linewidth=1.1, linestyle=(0, (4, 3)), label="mean of the first rung")
         return [*handles, line]
-    if any(rung.on for rung in record.rungs):
-        handles.append(Line2D([], [], color=FAINT, linewidth=1.6, label="step from the rung it builds on"))
+    if record.builds_on == "previous" and any(rung.on for rung in record.rungs):
+        handles.append(Line2D([], [], color="#8b949e", linewidth=1.1, label="step from the rung it builds on"))
     return handles

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
+from typing import TypeAlias
 
 from rungs.errors import UserError
 from rungs.ladder import Cell
@@ -33,6 +34,12 @@ class Outcome:
     kept: bool = False  # it was there before
 
 
+Tell: TypeAlias = Callable[[Outcome, int, int], None]
+"""Called with an outcome, the number of cells done, and of all."""
+MOST_JOBS = 4
+"""Each job holds its own copy of the data."""
+
+
 def finished(cell: Cell, root: Path) -> RunRecord | None:
     """Return the record of a cell that has been trained to an end in `root`, else None.
 
@@ -48,9 +55,7 @@ def finished(cell: Cell, root: Path) -> RunRecord | None:
     return None
 
 
-def climb(
-    cells: Sequence[Cell], root: Path, *, jobs: int, skip_unreadable: bool, tell: Callable[[Outcome, int, int], None]
-) -> list[Outcome]:
+def climb(cells: Sequence[Cell], root: Path, *, jobs: int, skip_unreadable: bool, tell: Tell) -> list[Outcome]:
     """Train every cell that is not finished; return what became of each, in their order.
 
     Args:
@@ -58,31 +63,32 @@ def climb(
         root: Where the run folders go.
         jobs: How many run at once; they share the cores out.
         skip_unreadable: Leave unreadable files of a data source out instead of failing.
-        tell: Called with each outcome as it comes, the number of cells done, and of all.
+        tell: Called with each outcome as it comes.
 
     Raises:
         KeyboardInterrupt: SIGINT or SIGTERM; the cells that were training have been told to end and can be resumed.
     """
-    outcomes: dict[Cell, Outcome] = {}
-    todo: list[Cell] = []
-    for cell in cells:
-        if (record := finished(cell, root)) is not None:
-            outcomes[cell] = Outcome(cell, root / cell.folder, record, record.ending, kept=True)
-            tell(outcomes[cell], len(outcomes), len(cells))
-        else:
-            todo.append(cell)
+    kept = trained_before(cells, root)
+    for done, outcome in enumerate(kept, 1):
+        tell(outcome, done, len(cells))
+    outcomes = {outcome.cell: outcome for outcome in kept}
+    todo = [cell for cell in cells if cell not in outcomes]
     for outcome in train_all(todo, root, jobs, skip_unreadable):
         outcomes[outcome.cell] = outcome
         tell(outcome, len(outcomes), len(cells))
     return [outcomes[cell] for cell in cells]
 
 
+def trained_before(cells: Iterable[Cell], root: Path) -> list[Outcome]:
+    """Return the outcomes of those cells that have come to an end."""
+    found = ((cell, finished(cell, root)) for cell in cells)
+    return [Outcome(c, root / c.folder, record, record.ending, kept=True) for c, record in found if record is not None]
+
+
 def train_all(cells: Iterable[Cell], root: Path, jobs: int, skip_unreadable: bool) -> Iterator[Outcome]:
     """Give the cells to `jobs` workers one by one; yield each outcome as it comes. A worker that dies is replaced."""
     waiting = list(cells)
-    threads = max(
-        1, (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1) // jobs
-    )
+    threads = threads_for(jobs)
     workers = [Worker(threads, skip_unreadable) for _ in range(min(jobs, len(waiting)))]
     try:
         for worker in workers:
@@ -99,6 +105,23 @@ def train_all(cells: Iterable[Cell], root: Path, jobs: int, skip_unreadable: boo
     finally:
         for worker in workers:
             worker.end()
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def default_jobs() -> int:
+    """Return how many cells to train at once: small nets leave cores idle that a cell beside them can use."""
+    import torch
+
+    return 1 if torch.cuda.is_available() else min(cores(), MOST_JOBS)
+
+
+def threads_for(jobs: int) -> int:
+    """Return how many threads each of several jobs gets."""
+    return max(1, cores() // jobs)
 
 
 @dataclass
@@ -148,11 +171,11 @@ class Worker:
 
 def serve(pipe: Connection, threads: int, skip_unreadable: bool) -> None:
     """Be a worker: train what comes through the pipe until it closes, or until the parent is gone."""
-    import torch
-
-    torch.set_num_threads(threads)
     threading.Thread(target=follow_parent, daemon=True).start()
     with suppress(EOFError, KeyboardInterrupt):  # the parent closed the pipe, or a signal: what is done is kept
+        import torch
+
+        torch.set_num_threads(threads)
         while True:
             cell, folder = pipe.recv()
             pipe.send(train(cell, folder, skip_unreadable))

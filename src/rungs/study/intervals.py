@@ -22,7 +22,8 @@ SEEDS_BESIDE_ONE_PAIR = 2  # one pair shows no spread; three are the fewest that
 ROUNDING = 1e-9  # 0.3 - 0.1 < 0.2, though on paper they are equal
 
 Interval: TypeAlias = tuple[float, float]
-Change: TypeAlias = tuple[str, str, Mapping[int, float], Mapping[int, float]]  # rung, against, seed -> value of both
+Change: TypeAlias = tuple[str, str, str, Mapping[int, float], Mapping[int, float]]
+"""A rung, what it builds on, the metric, and the values of both by seed."""
 Verdict: TypeAlias = Literal["real gain", "real loss", "no difference", "undecided"]
 AnswerVerdict: TypeAlias = Literal["reproduced", "better", "worse", "not comparable"]
 
@@ -46,8 +47,8 @@ def estimate(values: Sequence[float], interval_of_one: Interval | None = None) -
 def prediction(values: Sequence[float], interval_of_one: Interval | None = None) -> Interval | None:
     """Return where one more run would lie, with 95 %: mean ± t sd sqrt(1 + 1/n), t with n - 1 degrees of freedom.
 
-    It is what to hold a claim against, which is somebody's single run. (Hahn & Meeker, Statistical Intervals, 1991,
-    section 4.7.) For a single value it is `interval_of_one`.
+    It is what to hold a claim against, which is somebody's single run (Hahn & Meeker, Statistical Intervals, 1991).
+    For a single value it is `interval_of_one`.
     """
     n = len(values)
     if n < 2:
@@ -96,20 +97,19 @@ def more_seeds(differences: Sequence[Sequence[float]]) -> tuple[int | None, ...]
     return tuple(fewest)
 
 
-def compare(metric: str, changes: Sequence[Change]) -> dict[str, Difference]:
+def compare(changes: Sequence[Change]) -> dict[str, Difference]:
     """Compare each rung with the one that it builds on, all of a ladder at once, because Holm counts them.
 
     Args:
-        metric: What the values are; its name says whether more is better.
-        changes: Rung, what it builds on, and the values of both by seed. Without a common seed it is left out.
+        changes: All of them; without a common seed one is left out.
     """
-    pairs = [(rung, against, paired(values, base)) for rung, against, values, base in changes]
-    pairs = [row for row in pairs if row[2]]
-    ps = [p_value(differences) for _, _, differences in pairs]
-    corrected, more = holm(ps), more_seeds([differences for _, _, differences in pairs])
+    pairs = [(rung, against, metric, paired(values, base)) for rung, against, metric, values, base in changes]
+    pairs = [row for row in pairs if row[3]]
+    ps = [p_value(differences) for *_, differences in pairs]
+    corrected, more = holm(ps), more_seeds([differences for *_, differences in pairs])
     return {
         rung: _difference(metric, against, estimate(differences), p, p_holm, extra)
-        for (rung, against, differences), p, p_holm, extra in zip(pairs, ps, corrected, more, strict=True)
+        for (rung, against, metric, differences), p, p_holm, extra in zip(pairs, ps, corrected, more, strict=True)
     }
 
 
@@ -150,7 +150,7 @@ def _quantile(n: int) -> float:
 def _p(centre: float, sd: float, n: int) -> float:
     if sd == 0:
         return 1.0 if centre == 0 else 0.0
-    return float(2 * stdtr(n - 1, -abs(centre) / (sd / math.sqrt(n))))
+    return float(2 * stdtr(n - 1, -abs(centre) * math.sqrt(n) / sd))
 
 
 def _difference(

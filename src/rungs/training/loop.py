@@ -148,7 +148,7 @@ def validate(kit: Kit, epoch: int) -> tuple[float | None, float | None]:
 
 
 def watch_test(kit: Kit) -> tuple[float | None, float | None]:
-    """Return loss and accuracy on the test set where the recipe wants to watch it, else None; nothing is chosen by it."""
+    """Return loss and accuracy on the test set where the recipe watches it, else None; nothing is chosen by it."""
     if kit.parts.test is None or not kit.recipe.evaluation.watch_test:
         return None, None
     return mean_score(kit, scoring_batches(kit, kit.parts.test, shared=True))

@@ -1,0 +1,86 @@
+"""What `rungs climb` prints: a line a cell, then the table; or the plan alone."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from rungs.commands import out, require_between
+from rungs.errors import UserError
+
+if TYPE_CHECKING:
+    from rungs.study.climb import Outcome
+
+
+def climb(
+    ladder: str,
+    overrides: Sequence[str],
+    options: dict[str, Any],
+    jobs: int | None,
+    *,
+    skip_unreadable: bool,
+    quiet: bool,
+) -> None:
+    """Climb a ladder, telling of each cell; print its table, and exit 1 where a cell failed."""
+    from rungs import api
+    from rungs.report import ladder_tables
+
+    if jobs is not None:
+        require_between(jobs, 1, 64, "--jobs")
+    began = time.monotonic()
+
+    def tell(outcome: Outcome, done: int, of: int) -> None:
+        if not quiet:
+            out.print(_cell_line(outcome, done, of, time.monotonic() - began), markup=False, soft_wrap=True)
+
+    record = api.climb(ladder, overrides, **options, jobs=jobs, skip_unreadable=skip_unreadable, tell=tell)
+    failed = [(rung.name, cell) for rung in record.rungs for cell in rung.cells if cell.status == "failed"]
+    if not quiet:
+        out.print(ladder_tables.summary(record))
+        folder = api.prepare_climb(ladder, overrides, **options).folder
+        out.print(f"record: {folder.record}\nreport: {folder.path / 'report.html'}", soft_wrap=True)
+    if failed:
+        lines = "".join(f"\n  {name}, seed {cell.seed}: {cell.ending}" for name, cell in failed)
+        do = "mend the cause and give the same command again: the cells that are done are kept"
+        raise UserError(f"{len(failed)} cells failed{lines}", where=ladder, do=do)
+
+
+def _cell_line(outcome: Outcome, done: int, of: int, elapsed_s: float) -> str:
+    """Return what is said of a cell that came to an end."""
+    name, record = f"[{done}/{of}] {outcome.cell.rung}, seed {outcome.cell.seed}", outcome.record
+    if record is None:
+        return f"{name}: FAILED, {outcome.ending}"
+    score = record.validation or record.test
+    result = f"{100 * score.accuracy:.2f} %" if score and record.status == "finished" else record.status
+    if outcome.kept:
+        return f"{name}: {result} (trained before)"
+    return f"{name}: {result}, {record.wall_s:.1f} s; {elapsed_s:.0f} s in all"
+
+
+def plan(ladder: str, overrides: Sequence[str], options: dict[str, Any], jobs: int | None) -> None:
+    """Print every cell, what there is of it, and how long it would take."""
+    from rungs import api
+    from rungs.report import format as fmt
+    from rungs.study import plan as plans
+    from rungs.study.climb import default_jobs
+
+    if jobs is not None:
+        require_between(jobs, 1, 64, "--jobs")
+    jobs = default_jobs() if jobs is None else jobs
+    chosen = api.prepare_climb(ladder, overrides, **options)
+    steps = plans.plan(chosen.cells, chosen.folder.path, jobs)
+    table = Table("cell", "rung", "seed", "epochs", "state", "estimate", box=None)
+    for i, step in enumerate(steps, 1):
+        estimate = fmt.seconds(step.estimate_s) if step.estimate_s else ""
+        epochs = str(step.cell.recipe.training.epochs)
+        table.add_row(str(i), step.cell.rung, str(step.cell.seed), epochs, escape(step.state), estimate)
+    out.print(table)
+    left = [step for step in steps if step.state in ("to do", "begun")]
+    at_once = f"{jobs} at once" if jobs > 1 else "one after the other"
+    total = fmt.seconds(sum(step.estimate_s for step in left) / min(jobs, max(1, len(left))))
+    out.print(f"{len(steps)} cells, {len(left)} to train, {at_once}: about {total}, less where training stops early")
+    out.print(f"folder: {chosen.folder.path}", soft_wrap=True)

@@ -1,0 +1,212 @@
+"""A ladder as tables: for the terminal, and as Markdown for a pull request or a notebook."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from rich.box import SIMPLE
+from rich.table import Table
+from rich.text import Text
+
+from rungs.records import Answer, Estimate, LadderRecord, RungRecord
+from rungs.report import format as fmt
+from rungs.report import ladder_facts as facts
+
+SHORT = {
+    "validation_accuracy": "val.",
+    "test_accuracy": "test",
+    "train_accuracy": "train",
+    "highest_test_accuracy": "max test",
+    "highest_train_accuracy": "max train",
+    "validation_loss": "val. loss",
+    "parameters": "params",
+}
+"""Metrics of claims, where there is little room."""
+
+CLAIM_SIGNS = {"reproduced": "✓", "better": "↑", "worse": "↓", "not comparable": "·"}
+
+FOLDED = 18
+"""Characters into which the name of a rung is folded before more than times is left out."""
+
+GAP = 2
+"""Spaces between two columns."""
+
+Column = dict[str, list[str]]
+
+
+def summary(record: LadderRecord, width: int = 100) -> Table:
+    """What a person reads after a climb: a row for each rung, in no more than `width` characters where that can be.
+
+    A narrow terminal gets signs in place of the verdicts' words, then fewer columns; the caption says so.
+    """
+    columns, signs = _columns(record, words=True), False
+    if _needs(columns) > width:
+        columns, signs = _columns(record, words=False), True
+    dropped = []
+    for name, folded in (("s/step", False), ("steps", False), ("test, %", True)):
+        if _needs(columns, folded) > width and len(columns) > 2 and name in columns:
+            del columns[name]
+            dropped.append(name.removesuffix(", %"))
+    table = Table(
+        title=Text(f"{record.name}: {record.headline or 'climbed'}"),
+        caption=_caption(record, signs, dropped),
+        title_justify="left",
+        caption_justify="left",
+        box=SIMPLE,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+        min_width=min(width, 78),
+    )
+    for name in columns:
+        left = name in ("rung", "claimed", "ended") or name.startswith("against")
+        table.add_column(name, justify="left" if left else "right", no_wrap=name != "rung", overflow="fold")
+    for row in zip(*columns.values(), strict=True):
+        table.add_row(*map(Text, row))
+    return table
+
+
+def _columns(record: LadderRecord, *, words: bool) -> Column:
+    """Return the cells of every column that has any, by its head."""
+    heads: dict[str, Callable[[RungRecord], str]] = {"rung": lambda rung: rung.name}
+    for part in ("validation", "test"):
+        heads[f"{part}, %"] = lambda rung, part=part: _mean(rung.estimates.get(f"{part}_accuracy"))  # type: ignore[misc]
+    heads["against"] = lambda rung: _difference(rung, words=words)
+    heads["claimed"] = lambda rung: "\n".join(_short_claim(answer, words=words) for answer in rung.answers)
+    heads["steps"] = lambda rung: _steps(rung)
+    heads["s/step"] = lambda rung: _number(facts.mean(rung, "step_s"))
+    columns = {head: [make(rung) for rung in record.rungs] for head, make in heads.items()}
+    columns = {head: cells for head, cells in columns.items() if any(cells)}
+    if not any(facts.finished(rung) for rung in record.rungs):
+        columns["ended"] = [facts.how_ended(rung) for rung in record.rungs]
+        return columns
+    measured = next(head for head in ("validation, %", "test, %", "rung") if head in columns)
+    cells = zip(columns[measured], record.rungs, strict=True)
+    columns[measured] = [cell or _short_ending(rung) for cell, rung in cells]
+    if "against" in columns:
+        below = "against the rung before" if record.builds_on == "previous" else "against the first rung"
+        name = below if words else "gain"
+        columns = {name if head == "against" else head: column for head, column in columns.items()}
+    return columns
+
+
+def _short_ending(rung: RungRecord) -> str:
+    statuses = {cell.status for cell in rung.cells}
+    return statuses.pop() if len(statuses) == 1 else "not finished"
+
+
+def _needs(columns: Column, folded: bool = False) -> int:
+    """Return how many characters a table of these columns takes, perhaps with folded names."""
+    texts = {head: "\n".join((head, *cells)) for head, cells in columns.items()}
+    widths = {head: max(map(len, text.split("\n"))) for head, text in texts.items()}
+    if folded:
+        widths["rung"] = min(FOLDED, widths["rung"])
+    return sum(widths.values()) + GAP * len(widths)
+
+
+def _caption(record: LadderRecord, signs: bool, dropped: list[str]) -> Text:
+    said = [facts.seeds_note(record).replace("bars:", "±: half of the")]
+    if record.reduced:
+        said.append(f"Smaller than the ladder file: {'; '.join(record.reduced)}. Claims are not comparable.")
+    if signs and any(rung.difference for rung in record.rungs):
+        below = "the rung before" if record.builds_on == "previous" else "the first rung"
+        meaning = ", ".join(f"{sign} {verdict}" for verdict, sign in facts.SIGNS.items())
+        said.append(f"gain: points against {below}; {meaning}")
+    claimed = {answer.verdict for rung in record.rungs for answer in rung.answers}
+    if signs and claimed:
+        said.append("claimed: " + ", ".join(f"{CLAIM_SIGNS[one]} {one}" for one in facts.ANSWERS if one in claimed))
+    if dropped:
+        said.append(f"no room here for {', '.join(dropped)}")
+    return Text("\n".join(said))
+
+
+def _mean(estimate: Estimate | None) -> str:
+    """Return "82.94 ± 0.31"; "" without an estimate."""
+    if estimate is None:
+        return ""
+    half = facts.half(estimate)
+    return f"{100 * estimate.mean:.2f}" + ("" if half is None else f" ± {100 * half:.2f}")
+
+
+def _difference(rung: RungRecord, *, words: bool) -> str:
+    difference = rung.difference
+    if difference is None:
+        return ""
+    told = f"{100 * difference.mean:+.2f}"
+    return f"{told:>6} {difference.verdict}" if words else f"{facts.SIGNS[difference.verdict]} {told:>6}"
+
+
+def _short_claim(answer: Answer, *, words: bool) -> str:
+    value = facts.value(answer.metric, answer.claimed).removesuffix(" %")
+    verdict = answer.verdict if words else CLAIM_SIGNS[answer.verdict]
+    return f"{SHORT.get(answer.metric, answer.metric)} {value} {verdict}"
+
+
+def _steps(rung: RungRecord) -> str:
+    steps = facts.mean(rung, "convergence_steps")
+    return "" if steps is None else fmt.count(round(steps))
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.3g}"
+
+
+# --- Markdown -----------------------------------------------------------------------------------------
+
+
+def markdown(record: LadderRecord) -> str:
+    """Return a GitHub table: claimed, measured and verdicts of each rung; a claim has a line of its own in a cell."""
+    below = "to the rung before" if record.builds_on == "previous" else "to the first rung"
+    heads = ("rung", "claimed", "measured: mean, 95 % interval, n", "claim", f"difference {below}", "verdict")
+    lines = [f"| {' | '.join(heads)} |", "|" + " --- |" * len(heads)]
+    for i, rung in enumerate(record.rungs):
+        cells = (_plain(rung.name), *_lines(record, rung), *_difference_cells(record, rung, i))
+        lines.append(f"| {' | '.join(cells)} |")
+    lines += ["", f"{_plain(facts.seeds_note(record).replace('bars: ', ''))}."]
+    if record.reduced:
+        lines.append(
+            f"Smaller than the ladder file, so that claims are not comparable: {_plain('; '.join(record.reduced))}."
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _lines(record: LadderRecord, rung: RungRecord) -> tuple[str, str, str]:
+    """Return the cells claimed, measured and verdict, a line for each claim and each unclaimed accuracy."""
+    claimed = {answer.metric for answer in rung.answers}
+    rows = [
+        (fmt.NOTHING, _measured(metric, rung, None), fmt.NOTHING)
+        for metric in ("validation_accuracy", "test_accuracy")
+        if metric in rung.estimates and metric not in claimed
+    ]
+    for answer in rung.answers:
+        claim = f"{facts.metric_words(answer.metric)} {facts.claim_words(answer)}"
+        rows.append((claim, _measured(answer.metric, rung, answer), answer.verdict))
+    if not rung.estimates:
+        rows.append((fmt.NOTHING, facts.how_ended(rung) or "not run", fmt.NOTHING))
+    first, second, third = zip(*rows, strict=True)
+    return "<br>".join(first), "<br>".join(second), "<br>".join(third)
+
+
+def _measured(metric: str, rung: RungRecord, answer: Answer | None) -> str:
+    estimate, words = rung.estimates.get(metric), facts.metric_words(metric)
+    if estimate is None:
+        return f"{words} {facts.value(metric, answer.measured if answer else None)}"
+    interval = facts.bounds(metric, estimate.low, estimate.high)
+    told = f"{words} {facts.value(metric, estimate.mean)}"
+    return f"{told}{f' ({interval})' if interval else ''}, n = {estimate.n}"
+
+
+def _difference_cells(record: LadderRecord, rung: RungRecord, i: int) -> tuple[str, str]:
+    difference = rung.difference
+    if difference is None:
+        return fmt.NOTHING, fmt.NOTHING
+    to = "" if difference.against == facts.usual_parent(record, i) else f" to {_plain(difference.against)}"
+    low, high = difference.low, difference.high
+    interval = "" if low is None or high is None else f" ({100 * low:+.2f} to {100 * high:+.2f})"
+    return f"{fmt.points(difference.mean)}{interval}{to}", difference.verdict
+
+
+def _plain(text: str) -> str:
+    """Escape what Markdown or HTML would take for more than text; a line break would end the table."""
+    text = re.sub(r"([\\`*_\[\]|~$])", r"\\\1", " ".join(text.split()))
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -1,0 +1,212 @@
+"""From the records of a ladder's cells to the record of the ladder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from msgspec.structs import replace
+
+from rungs.diagnose import examine
+from rungs.diagnose.interpretation import interpretation
+from rungs.errors import UserError
+from rungs.ladder import Ladder, Rung, parent
+from rungs.records import CELL_VALUES, CURVES, CellRecord, EvalResult, LadderRecord, RungRecord, RunRecord
+from rungs.study import intervals
+from rungs.study.climb import Outcome
+
+CONVERGED = 1.02
+"""Training has converged in the first epoch whose validation loss is within 2 % of the smallest."""
+
+
+def summarise(ladder: Ladder, outcomes: Sequence[Outcome], *, command: str, reduced: tuple[str, ...]) -> LadderRecord:
+    """Return the record of a ladder.
+
+    Args:
+        ladder: The ladder.
+        outcomes: Of its cells; rungs without any are left out.
+        command: That made them.
+        reduced: What makes the study another than the ladder file's, a phrase each; with any, claims are not compared.
+
+    Raises:
+        UserError: No cell came to its end, or cells of the same seed and settings saw different data.
+    """
+    records = [outcome.record for outcome in outcomes if outcome.record is not None]
+    whole = [record for record in records if record.status == "finished"]
+    if not whole:
+        endings = sorted({f"{outcome.cell.rung}: {outcome.ending}" for outcome in outcomes})
+        what = "no cell came to its end" + "".join(f"\n  {ending}" for ending in endings[:5])
+        raise UserError(what, where=ladder.name, do="mend what is said above, and climb again")
+    _require_same_data(outcomes)
+    rungs = []
+    for rung in ladder.rungs:
+        mine = [outcome for outcome in outcomes if outcome.cell.rung == rung.name]
+        if mine:
+            rungs.append(_rung(ladder, rung, mine, reduced))
+    differences = intervals.compare(_changes(rungs, outcomes))
+    return LadderRecord(
+        name=ladder.name,
+        about=ladder.about,
+        headline=ladder.headline,
+        source=ladder.source,
+        builds_on=ladder.builds_on,
+        command=command,
+        reduced=reduced,
+        seeds=tuple(sorted({outcome.cell.seed for outcome in outcomes})),
+        recipe=whole[0].recipe,
+        data=whole[0].data,
+        environment=whole[0].environment,
+        rungs=tuple(replace(rung, difference=differences.get(rung.name)) for rung in rungs),
+        started=min(record.started for record in records),
+        finished=max(record.finished for record in records),
+        train_s=sum(row.train_s for record in records for row in record.history),
+    )
+
+
+def _require_same_data(outcomes: Sequence[Outcome]) -> None:
+    """Refuse cells that were trained before and after their data changed."""
+    seen: dict[object, tuple[str, str]] = {}
+    for outcome in outcomes:
+        if outcome.record is None:
+            continue
+        data = outcome.record.data
+        before, other = seen.setdefault(
+            (outcome.record.recipe.data, outcome.cell.seed), (data.hash, outcome.cell.folder)
+        )
+        if data.hash != before:
+            what = f"not trained on the same images as {other}, though both say {data.source}"
+            raise UserError(what, where=outcome.folder, do="delete the older of the two, or climb with another --out")
+
+
+def _rung(ladder: Ladder, rung: Rung, outcomes: Sequence[Outcome], reduced: tuple[str, ...]) -> RungRecord:
+    cells = tuple(_cell(outcome) for outcome in outcomes)
+    whole = [o.record for o in outcomes if o.record is not None and o.record.status == "finished"]
+    some = next((o.record for o in outcomes if o.record is not None), None)
+    values = {
+        name: [c.values[name] for c in cells if c.status == "finished" and name in c.values] for name in CELL_VALUES
+    }
+    values = {name: found for name, found in values.items() if found}
+    built = {"parameters": [float(some.model.parameters)]} if some else {}
+    comparable = _not_comparable(reduced, len(whole), len(cells))
+    return RungRecord(
+        name=rung.name,
+        about=rung.about,
+        on=parent(ladder, rung),
+        changes=rung.set,
+        assumptions=rung.assumptions,
+        parameters=some.model.parameters if some else 0,
+        flops=some.model.flops if some else 0,
+        layers=some.model.layers if some and _changes_net(ladder, rung) else (),
+        cells=cells,
+        estimates={name: intervals.estimate(found, _of_one(whole, name)) for name, found in values.items()},
+        difference=None,
+        answers=tuple(
+            intervals.answer(
+                claim,
+                (values | built).get(claim.metric, []),
+                _of_one(whole, claim.metric),
+                comparable if claim.metric != "parameters" else "",
+            )
+            for claim in rung.claims
+        ),
+        confusion=_confusion([result for record in whole if (result := record.test or record.validation)]),
+    )
+
+
+def _not_comparable(reduced: tuple[str, ...], finished: int, cells: int) -> str:
+    """Return why the claims of a rung cannot be compared; "" where they can."""
+    if reduced:
+        return ", ".join(reduced)
+    return f"only {finished} of {cells} seeds came to their end" if 0 < finished < cells else ""
+
+
+def _changes_net(ladder: Ladder, rung: Rung) -> bool:
+    return parent(ladder, rung) is None or any(change.startswith("model") for change in rung.set)
+
+
+def _cell(outcome: Outcome) -> CellRecord:
+    record, seed, folder = outcome.record, outcome.cell.seed, outcome.cell.folder
+    if record is None:
+        return CellRecord(seed=seed, folder=folder, status="failed", ending=outcome.ending)
+    curves = {name: [getattr(row, name) for row in record.history] for name in CURVES}
+    return CellRecord(
+        seed=seed,
+        folder=folder,
+        status=record.status,
+        ending=record.ending,
+        values=_values(record),
+        best_epoch=record.best_epoch,
+        curves={name: tuple(map(_short, found)) for name, found in curves.items() if found and None not in found},
+        findings=examine(record),
+        interpretation=interpretation(record),
+        code=record.code,
+        data_hash=record.data.hash,
+    )
+
+
+def _values(record: RunRecord) -> dict[str, float]:
+    """Return each of `CELL_VALUES` that was measured."""
+    rows = record.history
+    values: dict[str, float] = {"wall_s": record.wall_s, "peak_memory_bytes": record.peak_memory_bytes}
+    for part in ("train", "validation", "test"):
+        result: EvalResult | None = getattr(record, part)
+        if result is not None:
+            values |= {f"{part}_accuracy": result.accuracy, f"{part}_loss": result.loss}
+    if rows:
+        train_s = sum(row.train_s for row in rows)
+        losses = [row.train_loss if row.validation_loss is None else row.validation_loss for row in rows]
+        arrived = next(row for row, loss in zip(rows, losses, strict=True) if loss <= CONVERGED * min(losses))
+        values |= {"epochs": len(rows), "steps": rows[-1].step, "convergence_steps": arrived.step}
+        values |= {"train_s": train_s, "step_s": train_s / rows[-1].step}
+        values["highest_train_accuracy"] = max(row.train_accuracy for row in rows)
+        watched = [row.test_accuracy for row in rows if row.test_accuracy is not None]
+        values |= {"highest_test_accuracy": max(watched)} if watched else {}
+    return values
+
+
+def _short(value: float) -> float:
+    """Round to five digits, which no curve shows."""
+    return float(f"{value:.5g}")
+
+
+def _of_one(whole: Sequence[RunRecord], metric: str) -> tuple[float, float] | None:
+    """Return Wilson's interval over the images where there is one run and the metric is its accuracy on a part."""
+    part, _, what = metric.rpartition("_")
+    if len(whole) != 1 or what != "accuracy" or part not in ("train", "validation", "test"):
+        return None
+    result: EvalResult | None = getattr(whole[0], part)
+    return None if result is None else result.accuracy_interval
+
+
+def _confusion(results: Sequence[EvalResult]) -> tuple[tuple[int, ...], ...]:
+    if not results:
+        return ()
+    total = np.sum([result.confusion for result in results], axis=0)
+    return tuple(tuple(row) for row in total.tolist())
+
+
+def _changes(rungs: Sequence[RungRecord], outcomes: Sequence[Outcome]) -> list[intervals.Change]:
+    """Return each rung beside the one that it builds on, judged on validation where both have the same images there.
+
+    Rungs with other validation images, or none, are judged on the test set, which they share.
+    """
+    by_name = {rung.name: rung for rung in rungs}
+    judged = {o.cell.rung: _judged_on(o.record) for o in outcomes if o.record is not None}
+    changes: list[intervals.Change] = []
+    for rung in rungs:
+        base = by_name.get(rung.on or "")
+        if base is not None:
+            same = judged.get(rung.name) == judged.get(base.name) is not None
+            metric = "validation_accuracy" if same else "test_accuracy"
+            changes.append((rung.name, base.name, metric, _by_seed(rung, metric), _by_seed(base, metric)))
+    return changes
+
+
+def _judged_on(record: RunRecord) -> object:
+    """Return what decides which images validation scores, and how; None without any."""
+    recipe = record.recipe
+    return (recipe.data.validation, recipe.augment.validation) if record.validation else None
+
+
+def _by_seed(rung: RungRecord, metric: str) -> dict[int, float]:
+    return {c.seed: c.values[metric] for c in rung.cells if c.status == "finished" and metric in c.values}
