@@ -39,6 +39,7 @@ def explain(message: str, table: Mapping[str, Any], where: str, root: type[Spec]
 
 
 def dotted(where: str, path: tuple[str, ...]) -> str:
+    """Return a place in a table behind the name of its file."""
     return f"{where}, {'.'.join(path)}" if path else where
 
 
@@ -77,6 +78,7 @@ def _options(kind: Any) -> list[Any]:
 
 
 def structs_at(path: tuple[str, ...], root: type[Spec] = Recipe) -> list[type[Spec]]:
+    """Return the structs that `root` allows at a path."""
     return [kind for kind in _types_at(path, root) if isinstance(kind, type) and issubclass(kind, Spec)]
 
 
@@ -92,4 +94,5 @@ def _allowed(path: tuple[str, ...], root: type[Spec] = Recipe) -> list[str]:
 
 
 def fields_of(kind: type[Spec]) -> list[str]:
+    """Return the names of a struct's fields, as a recipe writes them."""
     return [*(["name"] if name_of(kind) else []), *kind.__struct_fields__]

@@ -1,0 +1,163 @@
+"""The report of a ladder: one HTML file that asks nothing of any network, and its figures as SVG and PNG."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from rungs import recipe as recipes
+from rungs.records import Estimate, Finding, LadderRecord, LayerRow, RungRecord
+from rungs.report import format as fmt
+from rungs.report import ladder_facts as facts
+from rungs.report import ladder_figures as figures
+from rungs.report.html import compact, picture, render
+from rungs.rundir import write_whole
+
+REPORT, FIGURES = "report.html", "figures"
+
+
+def write(record: LadderRecord, folder: Path) -> Path:
+    """Write `report.html` and `figures/` of a ladder from its record; the same record gives the same bytes.
+
+    Args:
+        record: The ladder, climbed.
+        folder: Where the climb lives.
+
+    Returns:
+        The path of the report.
+
+    Raises:
+        UserError: The folder cannot be written.
+    """
+    pictures = {name: picture(figure, alt, folder / FIGURES / name) for name, alt, figure in _drawn(record)}
+    report = folder / REPORT
+    write_whole(report, render("ladder.html", {"pictures": pictures, **_facts(record)}).encode())
+    return report
+
+
+def _drawn(record: LadderRecord) -> Iterator[tuple[str, str, Figure]]:
+    """Yield the file name, the text for those who cannot see it, and the figure."""
+    n = fmt.many(len(record.rungs), "rung")
+    yield "staircase", f"Accuracy of {n}, with intervals; the table of rungs has the numbers", figures.staircase(record)
+    if not any(facts.finished(rung) for rung in record.rungs):
+        return
+    yield "cost", f"Accuracy of {n} against work for an image and against training time", figures.cost(record)
+    if any(cell.curves for rung in record.rungs for cell in rung.cells):
+        yield "learning-curves", f"Accuracy and losses of {n} over the epochs", figures.curves(record)
+    if shown := figures.confused(record):
+        alt = f"Confusion matrices of {fmt.many(len(shown), 'rung')}, {len(record.data.classes)} classes"
+        yield "confusions", alt, figures.confusions(record)
+
+
+def _facts(record: LadderRecord) -> dict[str, Any]:
+    """Return all that the template fills in."""
+    return {
+        "record": record,
+        "facts": facts,
+        "seeds_note": facts.seeds_note(record),
+        "claims": facts.claims(record),
+        "against": "the rung before" if record.builds_on == "previous" else "the first rung",
+        "spread": spread,
+        "within": within,
+        "curves_words": figures.curves_words(record),
+        "confusions_words": figures.confusions_words(record),
+        "told": _told(record),
+        "unfinished": facts.unfinished(record),
+        "assumptions": _assumptions(record),
+        "flattering": [
+            rung for rung in record.rungs if {"highest_test_accuracy", "test_accuracy"} <= set(rung.estimates)
+        ],
+        "method": _method(record),
+        "nets": _nets(record),
+        "code": _code(record),
+        "hashes": _hashes(record),
+        "cells": sum(len(rung.cells) for rung in record.rungs),
+        "toml": compact(recipes.to_toml(record.recipe)),
+    }
+
+
+def spread(metric: str, estimate: Estimate) -> str:
+    """Return how much seeds differ: "sd 0.31"; points for accuracies."""
+    if estimate.sd is None:
+        return "one seed"
+    return f"± {100 * estimate.sd:.2f} sd" if metric.endswith("accuracy") else f"± {estimate.sd:.4f} sd"
+
+
+def within(metric: str, estimate: Estimate) -> str:
+    """Return the 95 % interval of an estimate as it is written."""
+    return facts.bounds(metric, estimate.low, estimate.high)
+
+
+def _told(record: LadderRecord) -> list[tuple[RungRecord, str, tuple[tuple[Finding, int], ...], int]]:
+    """Return what the curves of each rung say, with the number of its kinds of warnings; those with some first."""
+    told = []
+    for rung in record.rungs:
+        found = facts.found(rung)
+        words = next((cell.interpretation for cell in rung.cells if cell.interpretation), "")
+        if words or found:
+            told.append((rung, words, found, sum(finding.level == "warning" for finding, _ in found)))
+    return sorted(told, key=lambda one: one[3] == 0)
+
+
+def _assumptions(record: LadderRecord) -> list[tuple[str, list[str]]]:
+    """Return every assumption with the rungs that rest on it, in the order in which they are first met."""
+    by_words: dict[str, list[str]] = {}
+    for rung in record.rungs:
+        for words in rung.assumptions:
+            by_words.setdefault(words, []).append(rung.name)
+    return list(by_words.items())
+
+
+def _method(record: LadderRecord) -> list[str]:
+    """Say how the numbers were made, only as far as this record has them."""
+    seeds = fmt.many(len(record.seeds), "seed")
+    said = [f"Every rung was trained with {seeds} ({', '.join(map(str, record.seeds))})."]
+    if len(record.seeds) > 1:
+        said += [
+            "The interval of a mean is Student's t over the seeds, 95 %.",
+            "A difference is taken between runs of equal seeds, so that what they share cancels; its p value is "
+            "that of a paired t test, corrected after Holm for all differences of the ladder.",
+            "A claim is set beside the interval in which one more run would lie with 95 % (prediction interval): "
+            "it is a single run, not a mean.",
+        ]
+    else:
+        said.append(
+            "With one seed an interval knows only how many images were scored; it cannot tell a gain from luck."
+        )
+    if facts.has(record, "validation_accuracy"):
+        said.append(
+            "Validation chose the epoch of each run and judges the rungs; the choice among rungs flatters it a little."
+        )
+    else:
+        said.append(
+            "There is no validation set: weights are those of the last epoch, and the test set judges the rungs."
+        )
+    if facts.has(record, "test_accuracy"):
+        watched = facts.has(record, "highest_test_accuracy")
+        once = "The test set was looked at once per run, after its epoch was chosen"
+        more = "; it was also watched over the epochs, only to show what a maximum flatters" if watched else ""
+        said.append(f"{once}{more}.")
+    return said
+
+
+def _nets(record: LadderRecord) -> list[tuple[list[str], RungRecord]]:
+    """Return every net with the names of the rungs that train it."""
+    by_layers: dict[tuple[LayerRow, ...], tuple[list[str], RungRecord]] = {}
+    for rung in record.rungs:
+        if rung.layers:
+            by_layers.setdefault(rung.layers, ([], rung))[0].append(rung.name)
+    return list(by_layers.values())
+
+
+def _code(record: LadderRecord) -> list[str]:
+    """Return every set of versions that trained a cell."""
+    return sorted({", ".join(cell.code) for rung in record.rungs for cell in rung.cells if cell.code})
+
+
+def _hashes(record: LadderRecord) -> list[str]:
+    """Return every hash of data: seeds divide the images differently, so that each may have its own."""
+    found = dict.fromkeys(cell.data_hash for rung in record.rungs for cell in rung.cells if cell.data_hash)
+    return list(dict.fromkeys([record.data.hash, *found]))
