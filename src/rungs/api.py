@@ -17,6 +17,7 @@ from pathlib import Path
 from rungs import ladder as ladders
 from rungs import recipe as recipes
 from rungs.diagnose import examine
+from rungs.diagnose.interpretation import interpretation
 from rungs.errors import UserError
 from rungs.records import EpochRow, LadderRecord, RunRecord, to_json
 from rungs.report import html, ladder_html
@@ -76,7 +77,7 @@ def train(
             keep_going=keep_going,
         )
         if world.is_main:
-            html.write(record, examine(record), place)
+            html.write(record, examine(record), place, interpretation(record))
     return record
 
 

@@ -40,7 +40,7 @@ def climb(
     record = api.climb(ladder, overrides, **options, jobs=jobs, skip_unreadable=skip_unreadable, tell=tell)
     failed = [(rung.name, cell) for rung in record.rungs for cell in rung.cells if cell.status == "failed"]
     if not quiet:
-        out.print(ladder_tables.summary(record))
+        out.print(ladder_tables.summary(record, out.width))
         folder = api.prepare_climb(ladder, overrides, **options).folder
         out.print(f"record: {folder.record}\nreport: {folder.path / 'report.html'}", soft_wrap=True)
     if failed:

@@ -67,6 +67,7 @@ def finish(record: RunRecord, folder: Path, *, quiet: bool) -> None:
 def report(folder: Path) -> None:
     """Rebuild the report of a run or of a climb from its record."""
     from rungs.diagnose import examine
+    from rungs.diagnose.interpretation import interpretation
     from rungs.report import html, ladder_html
     from rungs.rundir import LadderDir
 
@@ -75,7 +76,7 @@ def report(folder: Path) -> None:
         path = ladder_html.write(climbed.read_record(), folder)
     else:
         record = RunDir(folder).read_record()
-        path = html.write(record, examine(record), RunDir(folder))
+        path = html.write(record, examine(record), RunDir(folder), interpretation(record))
     out.print(f"report: {path}", soft_wrap=True)
 
 

@@ -20,7 +20,7 @@ from msgspec.structs import replace
 from rungs import recipe as recipes
 from rungs.errors import UserError, did_you_mean
 from rungs.explain import explain
-from rungs.specs import Claim, Count, Name, Recipe, Spec, Step
+from rungs.specs import Claim, Count, Name, Plateau, Recipe, Spec, Step
 
 RungName = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9.-]*$", max_length=40)]
 
@@ -93,10 +93,18 @@ def load(name: str | Path) -> tuple[Ladder, Recipe]:
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"not a text file: {error}", where=path, do="give a ladder, a TOML file in UTF-8") from error
     ladder = parse(text, str(path))
-    beside = path.parent / ladder.base
-    base = recipes.load(beside if beside.is_file() else ladder.base)
+    base = _base(ladder, path)
     cells(ladder, base, seeds=1)  # so that a wrong override is found before anything runs
     return ladder, base
+
+
+def _base(ladder: Ladder, path: Path) -> Recipe:
+    """Load the base recipe of the ladder in a file: a file from there, or a shipped recipe."""
+    beside = path.parent / ladder.base
+    try:
+        return recipes.load(beside if beside.is_file() else ladder.base)
+    except UserError as error:
+        raise UserError(error.what, where=error.where or f"{path}, base", do=error.do) from error
 
 
 def parse(text: str, where: str) -> Ladder:
@@ -193,10 +201,12 @@ def _recipe(ladder: Ladder, rung: Rung, base: Recipe) -> Recipe:
 
 
 def _stretched(recipe: Recipe, factor: float) -> Recipe:
-    """Make training longer or shorter, with its warm-up and its milestones."""
+    """Make training longer or shorter, and with it the warm-up, milestones and patience of its schedule."""
     schedule = replace(recipe.schedule, warmup_epochs=recipe.schedule.warmup_epochs * factor)
     if isinstance(schedule, Step):
         schedule = replace(schedule, milestones=tuple(epoch * factor for epoch in schedule.milestones))
+    if isinstance(schedule, Plateau):
+        schedule = replace(schedule, patience=round(schedule.patience * factor))
     training = replace(recipe.training, epochs=max(1, round(recipe.training.epochs * factor)))
     return replace(recipe, schedule=schedule, training=training)
 
@@ -204,7 +214,7 @@ def _stretched(recipe: Recipe, factor: float) -> Recipe:
 def _thinned(recipe: Recipe, share: float | None) -> Recipe:
     """Train on a share of the images that the recipe would train on."""
     train = recipe.data.train
-    if share is None:
+    if share is None or share == 1:
         return recipe
     thinner = max(1, round(train * share)) if isinstance(train, int) else (1.0 if train is None else train) * share
     return replace(recipe, data=replace(recipe.data, train=thinner))
@@ -215,14 +225,26 @@ def reductions(
 ) -> tuple[str, ...]:
     """Return what makes a climb another than its ladder file's, a phrase each; () where it is the same."""
     found = []
-    if base.data.source.partition(":")[0] != usual.data.source.partition(":")[0]:
+    if _place_free(base.data.source) != _place_free(usual.data.source):
         found.append(f"{base.data.source} instead of {usual.data.source}")
     if epochs is not None and epochs != base.training.epochs:
-        found.append(f"{epochs} epochs for {base.training.epochs}, and so in proportion")
+        found.append(f"{epochs} epoch{'s' * (epochs > 1)} for {base.training.epochs}, and so in proportion")
     if images is not None and images < 1:
         found.append(f"{100 * images:g} % of the training images")
-    changed = {field for field in recipes.differences(usual, base) if not field.startswith("data.")}
-    return (*found, *(f"with {one}" for one in overrides if changed or one.startswith("data.")))
+    changed = [field for field in recipes.differences(usual, base) if field not in ("seed", "data.source")]
+    return (*found, *(f"with {one}" for one in overrides if any(_reaches(one, field) for field in changed)))
+
+
+def _place_free(source: str) -> str:
+    """Return a source without the place where it lies, where that changes nothing: the CIFAR sets are always the same."""
+    name, _, argument = source.partition(":")
+    return name if name in ("cifar10", "cifar100") else f"{name}:{argument}"
+
+
+def _reaches(assignment: str, field: str) -> bool:
+    """Tell whether an assignment is to a field (dotted), to a part of it, or to what it is a part of."""
+    place = f"{assignment.partition('=')[0].strip()}."
+    return f"{field}.".startswith(place) or place.startswith(f"{field}.")
 
 
 def digest(cells: Sequence[Cell]) -> str:

@@ -23,9 +23,7 @@ def by_seed(*values: float) -> dict[int, float]:
     return dict(enumerate(values))
 
 
-def compare(
-    metric: str, changes: list[tuple[str, str, dict[int, float], dict[int, float]]]
-) -> dict[str, Difference]:
+def compare(metric: str, changes: list[tuple[str, str, dict[int, float], dict[int, float]]]) -> dict[str, Difference]:
     """Compare all rungs by one metric."""
     return intervals.compare([(rung, against, metric, values, base) for rung, against, values, base in changes])
 
@@ -213,9 +211,9 @@ def test_no_difference() -> None:
 
 
 def test_equal_runs_are_no_difference() -> None:
-    found = one("test_accuracy", 0.0, 0.0)
+    found = one("test_accuracy", 0.0, 0.0, 0.0)
     assert (found.p, found.p_holm, found.verdict, found.more_seeds) == (1.0, 1.0, "no difference", None)
-    assert found.words == "no difference that 2 seeds can show: +0.00 points (+0.00 to +0.00)"
+    assert found.words == "no difference that 3 seeds can show: +0.00 points (+0.00 to +0.00)"
     assert one("test_accuracy", -0.01, 0.01).verdict == "no difference"  # mean zero, whatever the spread
     assert "-0.00" not in one("test_accuracy", -1e-6, 0.0, 0.0).words.split("(")[0]
 
@@ -235,6 +233,13 @@ def test_one_pair_is_undecided() -> None:
     assert (found.verdict, found.more_seeds) == ("undecided", 2)
     assert found.words == "undecided: +0.80 points in one pair; run 2 more seeds"
     assert one("test_loss", -0.008).words == "undecided: -0.0080 in one pair; run 2 more seeds"
+
+
+def test_two_pairs_that_agree_prove_nothing() -> None:
+    """On a small test set two seeds often gain the same image; p would be 0."""
+    found = one("test_accuracy", 0.005, 0.005)
+    assert (found.verdict, found.more_seeds, found.p_holm) == ("undecided", 1, None)
+    assert found.words == "undecided: +0.50 points in 2 pairs; run 1 more seed"
 
 
 def test_without_a_common_seed_there_is_no_comparison() -> None:

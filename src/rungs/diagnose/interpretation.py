@@ -8,11 +8,16 @@ from collections.abc import Sequence
 
 from rungs.diagnose.rules import overfitting, unfinished
 from rungs.records import EpochRow, RunRecord
+from rungs.specs import Plateau, Step
 
 LEVEL = 0.02
-"""A loss within 2 % of its minimum has arrived."""
-RATE_FALL = 3.0
-"""A learning rate that falls by this factor from one epoch to the next was cut, not annealed."""
+"""A loss within 2 % of its minimum has arrived; a change of 2 % of what it fell in all shows on a plot."""
+CUT = 1.5
+"""A learning rate that falls by this factor between two epochs was cut; smaller falls do not show in the curves."""
+GAP = 2.0
+"""Points of accuracy: a smaller gap between training and other images is none."""
+CUTS_TOLD = 3
+"""A plateau schedule can cut ten times; the first few change something."""
 
 
 def interpretation(record: RunRecord) -> str:
@@ -20,7 +25,7 @@ def interpretation(record: RunRecord) -> str:
     rows = record.history
     if not rows:
         return ""
-    sentences = [_training(rows), _validation(record), *_cuts(rows), _gap(record)]
+    sentences = [_training(rows), _validation(record), *_cuts(record), _ending(record), _gap(record)]
     return " ".join(sentence for sentence in sentences if sentence)
 
 
@@ -30,60 +35,75 @@ def _training(rows: Sequence[EpochRow]) -> str:
         return f"After its only epoch the training loss is {first.train_loss:.3f}."
     low = min(rows, key=lambda row: row.train_loss)
     path = f"from {first.train_loss:.3f} to {last.train_loss:.3f} in {len(rows)} epochs"
-    if last.train_loss >= first.train_loss:
-        return f"The training loss does not fall ({path}): the learning rate is too large, or far too small."
-    if last.train_loss > (1 + LEVEL) * low.train_loss and low.epoch < last.epoch - 1:
+    if not _falls(rows):
+        verb = "hardly falls" if last.train_loss < first.train_loss else "does not fall"
+        return f"The training loss {verb} ({path}): the learning rate is too large, or far too small."
+    back = last.train_loss - low.train_loss
+    if back > LEVEL * (first.train_loss - low.train_loss) and low.epoch < last.epoch - 1:
         return (
             f"The training loss goes {path}, but it was {low.train_loss:.3f} in epoch {low.epoch}: the steps are large."
         )
     return f"The training loss falls {path}."
 
 
+def _falls(rows: Sequence[EpochRow]) -> bool:
+    """Tell whether the training loss falls so far that a plot shows it."""
+    return rows[-1].train_loss < (1 - LEVEL / 2) * rows[0].train_loss
+
+
 def _validation(record: RunRecord) -> str:
     rows = [row for row in record.history if row.validation_loss is not None]
     if len(rows) < 2:
         return ""
-    low = min(rows, key=_loss)
+    low, last = min(rows, key=_loss), rows[-1]
+    falls = "The validation loss falls with it" if _falls(record.history) else "The validation loss falls"
     if overfitting(record) is not None:
-        return (
-            f"The validation loss falls with it until epoch {low.epoch} ({_loss(low):.3f}) and then rises, to "
-            f"{_loss(rows[-1]):.3f}: from there on the net overfits, what it learns no longer holds for other images."
-        )
+        overfits = "from there on the net overfits, what it learns no longer holds for other images."
+        if low is rows[0]:
+            first = f"The validation loss is smallest after epoch {low.epoch} ({_loss(low):.3f})"
+            return f"{first} and rises from then, to {_loss(last):.3f}: {overfits}"
+        return f"{falls} until epoch {low.epoch} ({_loss(low):.3f}) and then rises, to {_loss(last):.3f}: {overfits}"
     if unfinished(record) is not None:
-        return (
-            f"The validation loss falls with it to {_loss(low):.3f} and is still falling at the end: more epochs would "
-            "help."
-        )
+        return f"{falls} to {_loss(last):.3f} and is still falling at the end: more epochs would help."
     arrived = next(row for row in rows if _loss(row) <= (1 + LEVEL) * _loss(low))
-    if arrived.epoch == rows[-1].epoch:
-        return f"The validation loss falls with it, to {_loss(low):.3f} in the last epoch."
-    return (
-        f"The validation loss reaches its smallest value, {_loss(low):.3f}, in epoch {low.epoch}; from epoch "
-        f"{arrived.epoch} on there is little gain."
-    )
+    if arrived is last:
+        return f"{falls}, to {_loss(last):.3f} in the last epoch."
+    smallest = f"The validation loss reaches its smallest value, {_loss(low):.3f}, in epoch {low.epoch}"
+    if _loss(last) > (1 + LEVEL) * _loss(low):
+        return f"{smallest}; at the end it is {_loss(last):.3f}."
+    if arrived is low:
+        return f"{smallest}; after it there is no gain."
+    return f"{smallest}; from epoch {arrived.epoch} on there is little gain."
 
 
-def _cuts(rows: Sequence[EpochRow]) -> list[str]:
-    """Return what each cut of the learning rate did to the validation loss."""
-    said = []
-    for before, after in itertools.pairwise(rows):
-        if after.learning_rate <= 0 or before.learning_rate < RATE_FALL * after.learning_rate:
-            continue
-        if before.validation_loss is None or (after.epoch == rows[-1].epoch and len(rows) > 3 and _annealed(rows)):
-            continue
-        change = _loss(after) - _loss(before)
-        how = f"falls at once by {-change:.3f}" if change < 0 else "does not fall"
-        said.append(
-            f"When the learning rate is cut from {before.learning_rate:.2g} to {after.learning_rate:.2g}, in epoch "
-            f"{after.epoch}, the validation loss {how}."
-        )
+def _cuts(record: RunRecord) -> list[str]:
+    """Return what each cut of the learning rate did to the validation loss; a smooth schedule makes none."""
+    if not isinstance(record.recipe.schedule, Step | Plateau):
+        return []
+    pairs = itertools.pairwise(record.history)
+    cuts = [(before, after) for before, after in pairs if before.learning_rate > CUT * after.learning_rate]
+    said = [
+        f"When the learning rate is cut from {before.learning_rate:.2g} to {after.learning_rate:.2g}, in epoch "
+        f"{after.epoch}, the validation loss {_response(_loss(before), _loss(after))}."
+        for before, after in cuts[:CUTS_TOLD]
+        if before.validation_loss is not None and after.validation_loss is not None
+    ]
+    if said and (more := len(cuts) - CUTS_TOLD) > 0:
+        times = "once more" if more == 1 else f"{more} times more"
+        said.append(f"It is cut {times}, to {cuts[-1][1].learning_rate:.2g} in epoch {cuts[-1][1].epoch}.")
     return said
 
 
-def _annealed(rows: Sequence[EpochRow]) -> bool:
-    """Tell whether the rate fell in every one of the last epochs: a smooth schedule that ends near 0."""
-    rates = [row.learning_rate for row in rows[-4:]]
-    return all(later < earlier for earlier, later in itertools.pairwise(rates))
+def _response(before: float, after: float) -> str:
+    """Return what a loss did from one epoch to the next."""
+    change = after - before
+    if abs(change) < LEVEL * before:
+        return f"hardly moves ({before:.3f} to {after:.3f})"
+    return f"{'falls' if change < 0 else 'rises'} at once by {abs(change):.3f}"
+
+
+def _ending(record: RunRecord) -> str:
+    return f"Then training broke down: {record.ending}." if record.status == "diverged" else ""
 
 
 def _gap(record: RunRecord) -> str:
@@ -92,11 +112,17 @@ def _gap(record: RunRecord) -> str:
         return ""
     part = "validation" if record.validation else "test"
     points = 100 * (record.train.accuracy - held_out.accuracy)
+    by_accuracy = record.validation and record.recipe.stopping.monitor == "validation_accuracy"
+    kept = f"epoch {record.best_epoch}{', the most accurate on validation,' if by_accuracy else ','}"
     said = (
-        f"The kept weights, of epoch {record.best_epoch}, are right on {100 * record.train.accuracy:.1f} % of the "
+        f"The kept weights, of {kept} are right on {100 * record.train.accuracy:.1f} % of the "
         f"training images and {100 * held_out.accuracy:.1f} % of the {part} images"
     )
-    if abs(points) < 2:
+    if points <= -GAP:
+        return f"{said}: these are easier, or too few to tell."
+    if points < GAP and 100 * (1 - record.train.accuracy) < GAP:
+        return f"{said}: there is hardly a gap, and little is left to gain."
+    if points < GAP:
         return f"{said}: there is hardly a gap, a larger net or a longer training may pay."
     return f"{said}, a gap of {points:.1f} points."
 

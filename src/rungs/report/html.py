@@ -28,13 +28,14 @@ class Picture(NamedTuple):
     height: int
 
 
-def write(record: RunRecord, findings: Sequence[Finding], folder: RunDir) -> Path:
+def write(record: RunRecord, findings: Sequence[Finding], folder: RunDir, interpretation: str = "") -> Path:
     """Write `report.html` and `figures/` of a run from its record; the same record gives the same bytes.
 
     Args:
         record: The result of the run.
         findings: What `rungs.diagnose.examine` saw in it.
         folder: Where the run lives.
+        interpretation: What `rungs.diagnose.interpretation` says of its curves.
 
     Returns:
         The path of the report.
@@ -45,7 +46,7 @@ def write(record: RunRecord, findings: Sequence[Finding], folder: RunDir) -> Pat
     pictures = {}
     for name, alt, figure in _drawn(record):
         pictures[name] = picture(figure, alt, folder.figures / name)
-    write_whole(folder.report, _page(record, findings, pictures).encode())
+    write_whole(folder.report, _page(record, findings, pictures, interpretation).encode())
     return folder.report
 
 
@@ -96,7 +97,7 @@ def _drawn(record: RunRecord) -> Iterator[tuple[str, str, Figure]]:
     yield "layers", alt, drawing.layers(record.model, record.data.image_size)
 
 
-def _page(record: RunRecord, findings: Sequence[Finding], pictures: dict[str, Picture]) -> str:
+def _page(record: RunRecord, findings: Sequence[Finding], pictures: dict[str, Picture], interpretation: str) -> str:
     part, result = scored(record) or ("", None)
     facts: dict[str, Any] = {
         "record": record,
@@ -109,6 +110,7 @@ def _page(record: RunRecord, findings: Sequence[Finding], pictures: dict[str, Pi
         "toml": compact(recipes.to_toml(record.recipe)),
         "monitor": _monitor(record),
         "trained_on": _trained_on(record),
+        "interpretation": interpretation,
     }
     return render("template.html", facts)
 
@@ -129,7 +131,11 @@ def _monitor(record: RunRecord) -> str:
         return f"There is no validation set: the weights are those of the last epoch, {record.best_epoch}."
     by = {"validation_loss": "the smallest validation loss", "validation_accuracy": "the highest validation accuracy"}
     chosen = f"The weights are those of epoch {record.best_epoch}, chosen by {by[record.recipe.stopping.monitor]}"
-    return f"{chosen}; the test set was opened once, after that." if record.test else f"{chosen}."
+    if not record.test:
+        return f"{chosen}."
+    if record.recipe.evaluation.watch_test:
+        return f"{chosen}. The recipe has the test set watched after every epoch; nothing was chosen by it."
+    return f"{chosen}; the test set was opened once, after that."
 
 
 def compact(toml: str) -> str:

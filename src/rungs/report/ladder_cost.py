@@ -30,6 +30,9 @@ PLACES = [
     for side in (-1, 1)
 ]
 """Where a name can stand, in typographic points from its mark."""
+NAME_WIDTHS = (26, 16, 9)
+"""Characters of a name; fewer where there is no room for it."""
+
 CROSSING = 30
 """A name that crosses the line of the front is as bad as one so many points further off."""
 
@@ -152,10 +155,15 @@ def _name(axes: Axes, points: Sequence[Point]) -> None:
     taken += [_box(text, scale) for text in axes.texts]
     for point in named:
         strong = point in best
-        text = axes.annotate(plain(point.name, 26), (point.cost, point.accuracy), (8, 0), textcoords="offset points",
+        text = axes.annotate("", (point.cost, point.accuracy), (8, 0), textcoords="offset points",
                              va="center", fontsize=8.5, color=INK if strong else QUIET, gid="name")  # fmt: skip
         text.set_in_layout(False)
-        place = _free(text, taken, lines)
+        place = None
+        for width in NAME_WIDTHS:
+            text.set_text(plain(point.name, width))
+            place = _free(text, taken, lines)
+            if place is not None:
+                break
         if place is None:
             text.remove()
             continue

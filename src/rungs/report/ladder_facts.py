@@ -195,15 +195,19 @@ def _difference_words(differences: list[Difference]) -> str:
     if not differences:
         return ""
     tally = Counter(difference.verdict for difference in differences)
-    gains, losses = fmt.many(tally["real gain"], "real gain"), tally["real loss"]
-    loss_words = f"{losses} real {'loss' if losses == 1 else 'losses'}"
-    rest = f"{tally['no difference']} without a difference, {tally['undecided']} undecided"
-    return f"Differences: {gains}, {loss_words}, {rest}."
+    losses = tally["real loss"]
+    counts = {
+        fmt.many(tally["real gain"], "real gain"): tally["real gain"],
+        f"{losses} real {'loss' if losses == 1 else 'losses'}": losses,
+        f"{tally['no difference']} without a difference": tally["no difference"],
+        f"{tally['undecided']} undecided": tally["undecided"],
+    }
+    return f"Differences: {', '.join(words for words, number in counts.items() if number)}."
 
 
 def _claim_count(answers: list[Answer]) -> str:
     if not answers:
         return ""
     tally = Counter(answer.verdict for answer in answers)
-    told = ", ".join(f"{tally[verdict]} {verdict}" for verdict in ANSWERS)
+    told = ", ".join(f"{tally[verdict]} {verdict}" for verdict in ANSWERS if tally[verdict])
     return f"Claims: {told}."

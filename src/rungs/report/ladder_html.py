@@ -9,7 +9,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from rungs import recipe as recipes
-from rungs.records import Estimate, Finding, LadderRecord, LayerRow, RungRecord
+from rungs.records import CellRecord, Estimate, Finding, LadderRecord, LayerRow, RungRecord
 from rungs.report import format as fmt
 from rungs.report import ladder_facts as facts
 from rungs.report import ladder_figures as figures
@@ -91,14 +91,14 @@ def within(metric: str, estimate: Estimate) -> str:
     return facts.bounds(metric, estimate.low, estimate.high)
 
 
-def _told(record: LadderRecord) -> list[tuple[RungRecord, str, tuple[tuple[Finding, int], ...], int]]:
+def _told(record: LadderRecord) -> list[tuple[RungRecord, CellRecord | None, tuple[tuple[Finding, int], ...], int]]:
     """Return what the curves of each rung say, with the number of its kinds of warnings; those with some first."""
     told = []
     for rung in record.rungs:
         found = facts.found(rung)
-        words = next((cell.interpretation for cell in rung.cells if cell.interpretation), "")
-        if words or found:
-            told.append((rung, words, found, sum(finding.level == "warning" for finding, _ in found)))
+        first = next((cell for cell in rung.cells if cell.interpretation), None)
+        if first or found:
+            told.append((rung, first, found, sum(finding.level == "warning" for finding, _ in found)))
     return sorted(told, key=lambda one: one[3] == 0)
 
 

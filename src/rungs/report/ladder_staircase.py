@@ -36,10 +36,11 @@ FENCE_POINTS = 0.05
 def staircase(record: LadderRecord) -> Figure:
     """Accuracy of every rung, top to bottom: mean, interval, single seeds, claims, and the difference it made."""
     n = len(record.rungs)
-    row_height = 0.46 if n <= 15 else 0.34
-    figure = Figure(figsize=(9.2, 1.75 + row_height * n), layout="constrained")
     if not n:
         return empty("this ladder has no rungs")
+    row_height = 0.46 if n <= 15 else 0.34
+    long = max(0, min(40, max(len(rung.name) for rung in record.rungs)) - 28)  # characters that need more room
+    figure = Figure(figsize=(9.2 + 0.1 * long, 1.75 + row_height * n), layout="constrained")
     axes = figure.add_subplot()
     limits = _limits(record)
     axes.set(xlim=limits, ylim=(n - 0.5, -0.5))
@@ -151,10 +152,19 @@ def _arrows(axes: Axes, outside: Sequence[tuple[float, str]], i: int, limits: tu
 def _difference(axes: Axes, difference: Difference, i: int) -> None:
     sign, colour = facts.SIGNS[difference.verdict], VERDICT_COLOURS[difference.verdict]
     weight = "bold" if difference.verdict.startswith("real") else "normal"
-    place: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "va": "center", "color": colour}
-    axes.text(1.028, i, sign, **place, ha="center", fontweight=weight)
-    axes.text(1.132, i, f"{100 * difference.mean:+.2f}", **place, ha="right", fontweight=weight)
-    axes.text(1.147, i, difference.verdict, **place)
+    words = ((16, "center", sign, weight), (64, "right", f"{100 * difference.mean:+.2f}", weight))
+    for right, side, text, thickness in (*words, (71, "left", difference.verdict, "normal")):
+        axes.annotate(
+            text,
+            (1, i),
+            (right, 0),
+            xycoords=axes.get_yaxis_transform(),
+            textcoords="offset points",
+            ha=side,
+            va="center",
+            color=colour,
+            fontweight=thickness,
+        )
 
 
 def _labels(axes: Axes, record: LadderRecord) -> None:

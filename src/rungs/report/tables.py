@@ -34,14 +34,17 @@ def comparisons(record: RunRecord) -> tuple[Comparison, ...]:
     knows the size of the scored set; it does not know how much another seed would change. Where fields of the
     recipe were changed, the claim is about something else, and nothing is said of it.
     """
-    rows = [_compare(claim, getattr(record, claim.metric.partition("_")[0])) for claim in record.recipe.claims]
+    rows = [_compare(claim, record) for claim in record.recipe.claims]
     if not record.changed:
         return tuple(rows)
     what = f"not comparable: {', '.join(record.changed[:3])}{' and more' * (len(record.changed) > 3)} changed"
     return tuple(replace(row, verdict=what, agrees=None) for row in rows)
 
 
-def _compare(claim: Claim, result: EvalResult | None) -> Comparison:
+def _compare(claim: Claim, record: RunRecord) -> Comparison:
+    if claim.metric in ("parameters", "highest_train_accuracy", "highest_test_accuracy"):
+        return _compare_number(claim, record)
+    result: EvalResult | None = getattr(record, claim.metric.partition("_")[0])
     metric = claim.metric.replace("_", " ")
     is_loss = metric.endswith("loss")
     show = fmt.loss if is_loss else fmt.percent
@@ -53,11 +56,31 @@ def _compare(claim: Claim, result: EvalResult | None) -> Comparison:
         return Comparison(metric, show(claim.value), show(result.loss), fmt.NOTHING, verdict, agrees, claim.source)
     low, high = result.accuracy_interval
     difference = fmt.points(result.accuracy - claim.value)
-    agrees = low <= claim.value <= high
+    agrees = low <= claim.value + claim.tolerance and claim.value - claim.tolerance <= high
     where = "agrees with the claim" if agrees else "above the claim" if claim.value < low else "below the claim"
     interval = fmt.interval(result.accuracy_interval)
     shown = (show(claim.value), show(result.accuracy), interval, f"{where} ({difference})")
     return Comparison(metric, *shown, agrees, claim.source)
+
+
+def _compare_number(claim: Claim, record: RunRecord) -> Comparison:
+    """Compare a count, or a maximum over the epochs, which has no interval."""
+    metric = claim.metric.replace("_", " ")
+    if claim.metric == "parameters":
+        same = record.model.parameters == claim.value
+        verdict = "agrees with the claim" if same else "another number"
+        shown = (fmt.count(round(claim.value)), fmt.count(record.model.parameters), fmt.NOTHING)
+        return Comparison(metric, *shown, verdict, same, claim.source)
+    part = claim.metric.split("_")[1]
+    values = [value for row in record.history if (value := getattr(row, f"{part}_accuracy")) is not None]
+    if not values:
+        return Comparison(
+            metric, fmt.percent(claim.value), fmt.NOTHING, fmt.NOTHING, "not measured", None, claim.source
+        )
+    difference = f"{fmt.points(max(values) - claim.value)}, a maximum over {len(values)} epochs"
+    return Comparison(
+        metric, fmt.percent(claim.value), fmt.percent(max(values)), fmt.NOTHING, difference, None, claim.source
+    )
 
 
 def verdict(record: RunRecord) -> str:

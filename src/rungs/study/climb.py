@@ -88,8 +88,7 @@ def trained_before(cells: Iterable[Cell], root: Path) -> list[Outcome]:
 def train_all(cells: Iterable[Cell], root: Path, jobs: int, skip_unreadable: bool) -> Iterator[Outcome]:
     """Give the cells to `jobs` workers one by one; yield each outcome as it comes. A worker that dies is replaced."""
     waiting = list(cells)
-    threads = threads_for(jobs)
-    workers = [Worker(threads, skip_unreadable) for _ in range(min(jobs, len(waiting)))]
+    workers = [Worker(jobs, skip_unreadable) for _ in range(min(jobs, len(waiting)))]
     try:
         for worker in workers:
             worker.give(waiting.pop(0), root)
@@ -98,7 +97,7 @@ def train_all(cells: Iterable[Cell], root: Path, jobs: int, skip_unreadable: boo
                 worker = next(one for one in busy if one.pipe is ready)
                 outcome = worker.take(root)
                 if not worker.process.is_alive() and waiting:
-                    workers[workers.index(worker)] = worker = Worker(threads, skip_unreadable)
+                    workers[workers.index(worker)] = worker = Worker(jobs, skip_unreadable)
                 if waiting and worker.process.is_alive():
                     worker.give(waiting.pop(0), root)
                 yield outcome
@@ -107,28 +106,25 @@ def train_all(cells: Iterable[Cell], root: Path, jobs: int, skip_unreadable: boo
             worker.end()
 
 
-def cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def default_jobs() -> int:
     """Return how many cells to train at once: small nets leave cores idle that a cell beside them can use."""
     import torch
 
-    return 1 if torch.cuda.is_available() else min(cores(), MOST_JOBS)
+    return 1 if torch.cuda.is_available() else min(torch.get_num_threads(), MOST_JOBS)
 
 
-def threads_for(jobs: int) -> int:
-    """Return how many threads each of several jobs gets."""
-    return max(1, cores() // jobs)
+def share_threads(jobs: int) -> None:
+    """Let this process use its share of the threads that it would use alone."""
+    import torch
+
+    torch.set_num_threads(max(1, torch.get_num_threads() // jobs))
 
 
 @dataclass
 class Worker:
     """A process that trains cells, and this process's end of the pipe to it."""
 
-    threads: int
+    jobs: int  # that share the cores out
     skip_unreadable: bool
     cell: Cell | None = None  # in its hands
     pipe: Connection = field(init=False)
@@ -136,7 +132,7 @@ class Worker:
 
     def __post_init__(self) -> None:
         self.pipe, theirs = CONTEXT.Pipe()
-        self.process = CONTEXT.Process(target=serve, args=(theirs, self.threads, self.skip_unreadable))
+        self.process = CONTEXT.Process(target=serve, args=(theirs, self.jobs, self.skip_unreadable))
         self.process.start()
         theirs.close()  # so that the pipe ends when the process does
 
@@ -169,13 +165,11 @@ class Worker:
         self.process.join()
 
 
-def serve(pipe: Connection, threads: int, skip_unreadable: bool) -> None:
+def serve(pipe: Connection, jobs: int, skip_unreadable: bool) -> None:
     """Be a worker: train what comes through the pipe until it closes, or until the parent is gone."""
     threading.Thread(target=follow_parent, daemon=True).start()
     with suppress(EOFError, KeyboardInterrupt):  # the parent closed the pipe, or a signal: what is done is kept
-        import torch
-
-        torch.set_num_threads(threads)
+        share_threads(jobs)
         while True:
             cell, folder = pipe.recv()
             pipe.send(train(cell, folder, skip_unreadable))

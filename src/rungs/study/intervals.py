@@ -18,7 +18,7 @@ from rungs.specs import Claim
 
 LEVEL = 0.05  # of all tests of a ladder together; intervals are of 1 - LEVEL
 MOST_MORE_SEEDS = 20  # what would need more seeds than these is called no difference
-SEEDS_BESIDE_ONE_PAIR = 2  # one pair shows no spread; three are the fewest that give a usable one
+FEWEST_PAIRS = 3  # one shows no spread, and two may agree by chance where a test set is small
 ROUNDING = 1e-9  # 0.3 - 0.1 < 0.2, though on paper they are equal
 
 Interval: TypeAlias = tuple[float, float]
@@ -105,7 +105,7 @@ def compare(changes: Sequence[Change]) -> dict[str, Difference]:
     """
     pairs = [(rung, against, metric, paired(values, base)) for rung, against, metric, values, base in changes]
     pairs = [row for row in pairs if row[3]]
-    ps = [p_value(differences) for *_, differences in pairs]
+    ps = [p_value(differences) if len(differences) >= FEWEST_PAIRS else None for *_, differences in pairs]
     corrected, more = holm(ps), more_seeds([differences for *_, differences in pairs])
     return {
         rung: _difference(metric, against, estimate(differences), p, p_holm, extra)
@@ -157,8 +157,8 @@ def _difference(
     metric: str, against: str, found: Estimate, p: float | None, p_holm: float | None, more: int | None
 ) -> Difference:
     verdict = _verdict(found.mean if not _is_loss(metric) else -found.mean, p_holm, more)
-    if found.n == 1:
-        more = SEEDS_BESIDE_ONE_PAIR
+    if found.n < FEWEST_PAIRS:
+        more = FEWEST_PAIRS - found.n
     return Difference(
         against=against,
         metric=metric,
@@ -186,7 +186,8 @@ def _words(metric: str, found: Estimate, verdict: Verdict, p_holm: float | None,
     low, high = found.low, found.high
     size = _signed(metric, found.mean) + ("" if _is_loss(metric) else " points")
     if low is None or high is None or p_holm is None:
-        return f"undecided: {size} in one pair; run {more} more seeds"
+        pairs = "one pair" if found.n == 1 else f"{found.n} pairs"
+        return f"undecided: {size} in {pairs}; run {more} more seed{'' if more == 1 else 's'}"
     p = "p < 0.001" if p_holm < 0.001 else f"p = {p_holm:.3g}"
     if verdict in ("real gain", "real loss"):
         sign = 1 if found.mean > 0 else -1

@@ -10,7 +10,7 @@ from rungs.errors import UserError
 from rungs.ladder import Cell
 from rungs.rundir import RunDir
 from rungs.specs import Recipe
-from rungs.study.climb import finished, threads_for
+from rungs.study.climb import finished, share_threads
 from rungs.training.device import open_world
 from rungs.training.probe import Speed, probe
 
@@ -26,9 +26,7 @@ class Step:
 
 def plan(cells: Sequence[Cell], root: Path, jobs: int) -> list[Step]:
     """Return a step for every cell; those that are not finished are probed, each net with each batch once."""
-    import torch
-
-    torch.set_num_threads(threads_for(jobs))
+    share_threads(jobs)
     speeds: dict[object, tuple[Speed, dict[str, int]] | UserError] = {}
     steps = []
     for cell in cells:

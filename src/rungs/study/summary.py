@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from msgspec.structs import replace
@@ -54,13 +55,20 @@ def summarise(ladder: Ladder, outcomes: Sequence[Outcome], *, command: str, redu
         reduced=reduced,
         seeds=tuple(sorted({outcome.cell.seed for outcome in outcomes})),
         recipe=whole[0].recipe,
-        data=whole[0].data,
-        environment=whole[0].environment,
+        data=replace(whole[0].data, origin=Path(whole[0].data.origin).name),
+        environment=replace(whole[0].environment, platform=_system(whole[0].environment.platform)),
         rungs=tuple(replace(rung, difference=differences.get(rung.name)) for rung in rungs),
         started=min(record.started for record in records),
         finished=max(record.finished for record in records),
         train_s=sum(row.train_s for record in records for row in record.history),
     )
+
+
+def _system(platform: str) -> str:
+    """Shorten "Linux-6.1.0-x86_64-with-glibc2.36": like paths, the name of a kernel build is nobody else's business."""
+    system, _, rest = platform.partition("-")
+    machine = next((part for part in ("x86_64", "arm64", "aarch64", "AMD64") if part in rest), "")
+    return f"{system} {machine}".strip()
 
 
 def _require_same_data(outcomes: Sequence[Outcome]) -> None:
@@ -93,7 +101,7 @@ def _rung(ladder: Ladder, rung: Rung, outcomes: Sequence[Outcome], reduced: tupl
         about=rung.about,
         on=parent(ladder, rung),
         changes=rung.set,
-        assumptions=rung.assumptions,
+        assumptions=some.recipe.assumptions if some and parent(ladder, rung) is None else rung.assumptions,
         parameters=some.model.parameters if some else 0,
         flops=some.model.flops if some else 0,
         layers=some.model.layers if some and _changes_net(ladder, rung) else (),

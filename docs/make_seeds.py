@@ -1,0 +1,165 @@
+"""Write docs/seeds.md and its pictures from the records in results/, by `python docs/make_seeds.py`.
+
+What stands in docs/seeds.toml is the story of each seed and the questions to put to the record; every number, verdict
+and sentence about a measurement comes from the record.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+from rungs.records import LadderRecord, RungRecord, from_json
+from rungs.report import format as fmt
+from rungs.report import ladder_facts as facts
+from rungs.report.figures import save
+from rungs.report.ladder_staircase import staircase
+from rungs.report.ladder_tables import markdown
+
+ROOT = Path(__file__).parents[1]
+PICTURES = ROOT / "docs" / "seeds"
+
+
+def main() -> None:
+    """Write the page and its pictures."""
+    PICTURES.mkdir(exist_ok=True)
+    for path in sorted((ROOT / "results").glob("*.json")):
+        save(staircase(read(path.stem)), PICTURES / path.stem)
+        (PICTURES / f"{path.stem}.svg").unlink()  # a page on the web shows the PNG
+    (ROOT / "docs" / "seeds.md").write_text(page(), encoding="utf-8")
+
+
+def read(name: str) -> LadderRecord:
+    """Return a record of results/."""
+    path = ROOT / "results" / f"{name}.json"
+    return from_json(path.read_bytes(), LadderRecord, path)
+
+
+def page() -> str:
+    """Return the whole page."""
+    told = tomllib.loads((ROOT / "docs" / "seeds.toml").read_text(encoding="utf-8"))
+    return told["intro"].strip() + "\n" + "".join(chapter(one) for one in told["seeds"])
+
+
+def chapter(seed: dict[str, object]) -> str:
+    """Return the chapter of one seed: its story, then each record with its picture, table and questions."""
+    lines = [f"\n## {seed['title']}\n", f"{str(seed['story']).strip()}\n"]
+    for part in seed["records"]:  # type: ignore[attr-defined]
+        record = read(part["record"])
+        lines += [f"\n### {part['title']}\n", f"{provenance(record)}\n"]
+        if "before" in part:
+            lines.append(f"{part['before'].strip()}\n")
+        lines += [f"![Accuracy of each rung, with claims](seeds/{part['record']}.png)\n", markdown(record)]
+        answers = [answer(record, question) for question in part.get("questions", ())]
+        if answers:
+            lines += ["**What was true, and what was not**\n", "\n".join(answers) + "\n"]
+        if "after" in part:
+            lines.append(f"{part['after'].strip()}\n")
+    return "\n".join(lines)
+
+
+def provenance(record: LadderRecord) -> str:
+    """Say how the record was made."""
+    machine = record.environment
+    n = fmt.many(len(record.seeds), "seed")
+    made = f"`{record.command}`, {n} a rung, {fmt.seconds(record.train_s)} of training in all"
+    where = f"{machine.device} ({machine.cores} cores, {machine.precision}), torch {machine.torch}"
+    return f"{made}, on an {where}, {record.started[:10]} to {record.finished[:10]}. {facts.headline(record)}"
+
+
+def answer(record: LadderRecord, question: dict[str, str]) -> str:
+    """Return a bullet: the author's words, and what the record says about them."""
+    return f"- *{question['says']}* {ASK[question['ask']](record, *question.get('rungs', ()))}"
+
+
+def by_name(record: LadderRecord, name: str) -> RungRecord:
+    """Return a rung."""
+    return next(rung for rung in record.rungs if rung.name == name)
+
+
+def compared(record: LadderRecord, *names: str) -> str:
+    """Say how each rung compares with the one that it builds on."""
+    said = []
+    for name in names:
+        difference = by_name(record, name).difference
+        if difference is not None:
+            judged = "" if difference.metric == "validation_accuracy" else " on test"
+            said.append(f"`{name}` against `{difference.against}`{judged}: {difference.words}")
+    return "; ".join(said) + "." if said else "Not measured."
+
+
+def ranked(record: LadderRecord, *names: str) -> str:
+    """Rank rungs by their mean validation accuracy, with test accuracy and epochs beside it."""
+    rungs = [by_name(record, name) for name in names]
+    rungs.sort(key=lambda rung: -(facts.mean(rung, "validation_accuracy") or 0))
+    cells = []
+    for rung in rungs:
+        value, test = (rung.estimates.get(f"{part}_accuracy") for part in ("validation", "test"))
+        if value is None or test is None:
+            cells.append(f"`{rung.name}` {facts.how_ended(rung)}")
+        else:
+            cells.append(f"`{rung.name}` {100 * value.mean:.1f} (test {100 * test.mean:.1f})")
+    return f"From best to worst on validation, in %: {', '.join(cells)}."
+
+
+def steps(record: LadderRecord, *names: str) -> str:
+    """Say how many steps each rung needs to converge, and what a step costs."""
+    rungs = [by_name(record, name) for name in names]
+    numbers = [facts.mean(rung, "convergence_steps") or 0 for rung in rungs]
+    costs = [facts.mean(rung, "step_s") or 0 for rung in rungs]
+    cells = [
+        f"`{rung.name}` {number:,.0f} steps of {1000 * cost:.0f} ms"
+        for rung, number, cost in zip(rungs, numbers, costs, strict=True)
+    ]
+    ratio = (
+        f"steps differ by a factor of {max(numbers) / min(numbers):.1f}, their cost by {max(costs) / min(costs):.1f}"
+    )
+    return f"{', '.join(cells)}: {ratio}."
+
+
+def findings(record: LadderRecord, *names: str) -> str:
+    """Return what the report says of the curves of each rung, with the warnings it raised."""
+    said = []
+    for name in names:
+        rung = by_name(record, name)
+        kinds = [finding.title.lower() for finding, _ in facts.found(rung) if finding.level == "warning"]
+        named = f" The report warns of: {', '.join(kinds)}." if kinds else ""
+        said.append(f"`{name}`: {rung.cells[0].interpretation}{named}")
+    return " ".join(said)
+
+
+def maxima(record: LadderRecord, *names: str) -> str:
+    """Set the maximum over the epochs on the test set beside the epoch that validation chose."""
+    said = []
+    for name in names:
+        rung = by_name(record, name)
+        highest, chosen = facts.mean(rung, "highest_test_accuracy"), facts.mean(rung, "test_accuracy")
+        if highest is not None and chosen is not None:
+            flatters = f"flatters by {100 * (highest - chosen):.2f} points"
+            said.append(
+                f"`{name}`: {fmt.percent(highest)} is the maximum over epochs on test, {fmt.percent(chosen)} is what "
+                f"validation chose, so the maximum {flatters}"
+            )
+    return "; ".join(said) + "."
+
+
+def floor(record: LadderRecord, *names: str) -> str:
+    """Return the smallest training loss of each rung beside the floor of a softmax taken twice."""
+    lowest = {name: min(min(c.curves["train_loss"]) for c in facts.finished(by_name(record, name))) for name in names}
+    cells = ", ".join(f"`{name}` {value:.3f}" for name, value in lowest.items())
+    return f"The smallest training loss: {cells}; the floor of a softmax taken twice is ln(1 + 9/e) = 1.461."
+
+
+ASK = {
+    "compared": compared,
+    "ranked": ranked,
+    "steps": steps,
+    "findings": findings,
+    "maxima": maxima,
+    "floor": floor,
+}
+"""The questions that seeds.toml may put to a record."""
+
+
+if __name__ == "__main__":
+    main()

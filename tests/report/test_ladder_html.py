@@ -1,0 +1,218 @@
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import ladder_samples
+import pytest
+from msgspec.structs import replace
+
+from rungs.records import LadderRecord, from_json, to_json
+from rungs.report import ladder_html
+
+CHROMIUM = os.environ.get("RUNGS_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+needs_browser = pytest.mark.skipif(CHROMIUM is None and "CI" not in os.environ, reason="there is no Chromium here")
+
+MAKERS: dict[str, Callable[[], LadderRecord]] = {
+    "diary": ladder_samples.diary,
+    "sweep": ladder_samples.sweep,
+    "single": lambda: ladder_samples.diary(seeds=1),
+    "broken": ladder_samples.broken,
+    "unvalidated": lambda: ladder_samples.diary(validated=False),
+    "three": ladder_samples.three,
+    "hostile": ladder_samples.hostile,
+    "nothing": ladder_samples.nothing,
+}
+
+
+@pytest.fixture(scope="module")
+def reports(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Give the report of one of the `MAKERS`, each written once."""
+    return cache(lambda name: ladder_html.write(MAKERS[name](), tmp_path_factory.mktemp(name)))
+
+
+def text(report: Path) -> str:
+    return report.read_text(encoding="utf-8")
+
+
+def test_the_record_alone_rebuilds_the_same_bytes(reports: Callable[[str], Path], tmp_path: Path) -> None:
+    again = from_json(to_json(ladder_samples.broken()), LadderRecord, "ladder.json")
+    report = ladder_html.write(again, tmp_path)
+    assert report == tmp_path / "report.html"
+    assert text(report) == text(reports("broken"))
+    stems = ("staircase", "cost", "learning-curves", "confusions")
+    drawn = {path.name for path in (tmp_path / "figures").iterdir()}
+    assert drawn == {f"{stem}.{kind}" for stem in stems for kind in ("svg", "png")}
+    for name in drawn:
+        assert (tmp_path / "figures" / name).read_bytes() == (reports("broken").parent / "figures" / name).read_bytes()
+
+
+def test_the_sections_stand_in_their_order(reports: Callable[[str], Path]) -> None:
+    found = re.findall(r'<h2 id="([a-z]+)"', text(reports("broken")))
+    assert found == ["staircase", "claims", "rungs", "cost", "curves", "told", "classes", "unfinished", "assumptions",
+                     "method", "nets", "machine", "recipe"]  # fmt: skip
+
+
+def test_the_page_says_what_was_measured(reports: Callable[[str], Path]) -> None:
+    record, page = ladder_samples.diary(), text(reports("diary"))
+    for part in (
+        "Best on validation: cosine, 86.33 % (3 seeds), +15.12 points",
+        record.about,
+        record.command,
+        record.data.hash,
+        "README, table 2",
+        "one more run would lie between these",
+        "<code>model.step=3</code>",
+        "± 0.48 sd",
+        "82.05 – 84.43 %",  # noqa: RUF001
+        "▲ +5.09 points: real gain",
+        "▼ -4.45 points: real loss",
+        "? +0.55 points: undecided",
+        "undecided: +0.55 points (95 % interval; p = 0.041 after Holm)",
+        "3 pairs",
+        "2,191,146",
+        "150 MFLOP",
+        "11,875",
+        "the final rate is 0 (unstated)",
+        "<small>against <b>third-block</b></small>",
+        "prediction interval",
+        "corrected after Holm",
+        "maximum over epochs",
+        "11 h 23 min, 24 cells together",
+        "stages = [",
+        "features.conv1_1",
+    ):
+        assert part in page, part
+    assert "This is not the whole ladder" not in page
+    assert 'id="unfinished"' not in page
+
+
+def test_verdicts_are_marked(reports: Callable[[str], Path]) -> None:
+    page = text(reports("diary"))
+    verdicts = re.findall(r'class="verdict-cell (\w*)">([a-z ]+)<', page)
+    assert sorted(set(verdicts)) == [("no", "worse"), ("yes", "better"), ("yes", "reproduced")]
+
+
+def test_a_reduced_ladder_warns_before_anything_is_shown(reports: Callable[[str], Path]) -> None:
+    page = text(reports("three"))
+    box = page.index("This is not the whole ladder")
+    assert box < page.index('id="staircase"')
+    assert "<li>epochs: 5 of 24</li><li>rungs: 3 of 8</li>" in page
+    assert re.findall(r'class="verdict-cell (\w*)">([a-z ]+)<', page) == [("", "not comparable")] * 2
+
+
+def test_what_did_not_finish_is_named_with_its_ending(reports: Callable[[str], Path]) -> None:
+    page = text(reports("broken"))
+    section = page[page.index('id="unfinished"') : page.index('id="method"')]
+    assert "7 of 24 cells" in section
+    assert section.count("the training loss was not finite in epoch 4 (step 2412)") == 5
+    for part in ("out of memory", "stopped by SIGINT after epoch 7", "cells/third-block-seed2-0123abcd", "failed"):
+        assert part in section
+    assert "2 versions of the code" in page
+
+
+def test_what_the_curves_say_has_warnings_first(reports: Callable[[str], Path]) -> None:
+    page = text(reports("diary"))
+    section = page[page.index('id="told"') : page.index('id="classes"')]
+    counts = re.findall(r'class="count(?: warning)?">(\d warning|no warning)', section)
+    assert counts == sorted(counts, key=lambda count: count == "no warning")
+    assert len(counts) == 8
+    assert "Overfitting" in section
+    assert "in 1 of 3 seeds" in section
+    assert "Both losses fall together until epoch 23" in section
+
+
+def test_a_ladder_without_validation_or_seeds_says_what_that_means(reports: Callable[[str], Path]) -> None:
+    page = text(reports("unvalidated"))
+    assert "There is no validation set: weights are those of the last epoch" in page
+    assert "Best on test" in page
+    page = text(reports("single"))
+    assert "With one seed an interval knows only how many images were scored" in page
+    assert "Holm for all" not in page
+    assert "One more run" not in page
+
+
+def test_names_are_text(reports: Callable[[str], Path]) -> None:
+    page = text(reports("hostile"))
+    assert "<script" not in page
+    assert page.count("&lt;script&gt;alert(1)&lt;/script&gt;") >= 10
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_the_page_refers_to_nothing_outside(name: str, reports: Callable[[str], Path]) -> None:
+    page = text(reports(name))
+    assert not re.search(r"""(src|href)=["'](?!data:|#)""", page)
+    assert not re.search(r"url\(|@import", page)
+    assert "default-src 'none'; img-src data:; style-src 'unsafe-inline'" in page
+
+
+def test_seeds_may_hold_other_images(tmp_path: Path) -> None:
+    record = ladder_samples.diary()
+    cells = tuple(replace(cell, data_hash=f"{cell.seed}f" * 32) for cell in record.rungs[0].cells)
+    record = replace(record, rungs=(replace(record.rungs[0], cells=cells), *record.rungs[1:]))
+    page = text(ladder_html.write(record, tmp_path))
+    assert "4 in all: which images a part holds depends on the seed" in page
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    assert CHROMIUM, "CI needs a Chromium: put it in the path or in RUNGS_CHROMIUM"
+    arguments = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        yield chromium
+        chromium.close()
+
+
+@needs_browser
+@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("name", MAKERS)
+def test_in_a_browser(name: str, width: int, browser: Any, reports: Callable[[str], Path]) -> None:
+    address = reports(name).as_uri()
+    page = browser.new_page(viewport={"width": width, "height": 800})
+    asked: list[str] = []
+    wrong: list[str] = []
+
+    def gate(route: Any) -> None:
+        asked.append(route.request.url)
+        route.continue_() if route.request.url == address else route.abort()
+
+    page.route("**/*", gate)
+    page.on("console", lambda message: wrong.append(message.text))
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("dialog", lambda dialog: wrong.append("a dialog: a name was run as a script"))
+    page.goto(address)
+    page.eval_on_selector_all("details", "all => all.forEach(one => one.open = true)")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    images = page.eval_on_selector_all("img", "all => Promise.all(all.map(i => i.decode().then(() => i.naturalWidth)))")
+    assert len(images) == (1 if name == "nothing" else 4)
+    assert all(wide > 0 for wide in images)
+    assert all(page.eval_on_selector_all("img", "all => all.map(i => i.alt.length > 0)"))
+    table = "[...document.querySelectorAll('.rungs, .claims')].every(t => t.scrollWidth <= t.parentElement.clientWidth)"
+    assert page.evaluate(table)
+    if name == "hostile":
+        assert "<script>alert(1)</script>" in page.inner_text("main")
+    assert [url for url in asked if not url.startswith("data:")] == [address]
+    assert wrong == []
+    page.close()
+
+
+@needs_browser
+@pytest.mark.parametrize("name", ["diary", "broken"])
+def test_print_opens_what_is_folded_and_fits_the_paper(name: str, browser: Any, reports: Callable[[str], Path]) -> None:
+    page = browser.new_page(viewport={"width": 688, "height": 1000})  # A4 less its margins
+    page.goto(reports(name).as_uri())
+    height = "document.querySelector('#told + details').getBoundingClientRect().height"
+    folded = page.evaluate(height)
+    page.emulate_media(media="print")
+    assert page.evaluate(height) > folded + 60
+    assert page.evaluate("[...document.querySelectorAll('table')].every(t => t.getBoundingClientRect().width <= 690)")
+    assert page.pdf(format="A4").startswith(b"%PDF")
+    page.close()

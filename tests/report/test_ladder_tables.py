@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable
+
+import ladder_samples
+import pytest
+from msgspec.structs import replace
+from rich.console import Console
+
+from rungs.records import LadderRecord
+from rungs.report import ladder_facts, ladder_tables
+
+
+def printed(record: LadderRecord, width: int) -> str:
+    console = Console(file=io.StringIO(), width=width)
+    console.print(ladder_tables.summary(record, width))
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def row(text: str, name: str) -> str:
+    return next(line for line in text.splitlines() if line.strip().startswith(name))
+
+
+def test_a_wide_terminal_shows_all_in_words() -> None:
+    text = printed(ladder_samples.diary(), 140)
+    wider = row(text, "wider")
+    for part in ("77.60 ± 0.51", "77.13 ± 0.44", "+2.74 real gain", "test 80.10 worse", "9,375", "0.0325"):
+        assert part in wider
+    assert "against the rung before" in text
+    assert "no room" not in text
+
+
+@pytest.mark.parametrize("width", [80, 100])
+@pytest.mark.parametrize(
+    "make", [ladder_samples.diary, ladder_samples.sweep, ladder_samples.broken, ladder_samples.three]
+)
+def test_a_usual_terminal_loses_no_number_and_says_what_it_left_out(
+    make: Callable[[], LadderRecord], width: int
+) -> None:
+    record = make()
+    text = printed(record, width)
+    assert "…" not in text
+    assert all(len(line) <= width for line in text.splitlines())
+    for rung in record.rungs:
+        estimate = rung.estimates.get("validation_accuracy")
+        if estimate:
+            assert f"{100 * estimate.mean:.2f} ±" in row(text, rung.name[: ladder_tables.FOLDED])
+        if rung.difference:
+            assert f"{100 * rung.difference.mean:+.2f}" in text
+    left_out = re.search(r"no room here for (.*)", text)
+    shown = [head for head in ("s/step", "steps", "test, %") if re.search(rf"\b{head}", text.splitlines()[2])]
+    assert len(shown) + (len(left_out[1].split(", ")) if left_out else 0) == 3
+
+
+def test_signs_are_explained() -> None:
+    text = printed(ladder_samples.diary(), 100)
+    assert "▲ real gain, ▼ real loss, = no difference, ? undecided" in text
+    assert "claimed: ✓ reproduced, ↑ better, ↓ worse" in text
+    assert "val. 83.50 ✓" in text
+
+
+def test_what_did_not_finish_and_what_is_reduced_is_said() -> None:
+    assert "diverged" in row(printed(ladder_samples.broken(), 100), "wider")
+    assert "failed in both seeds" in printed(ladder_samples.nothing(), 100)
+    text = " ".join(printed(ladder_samples.three(), 100).split())
+    assert "epochs: 5 of 24; rungs: 3 of 8" in text
+
+
+def test_no_column_of_what_was_not_measured() -> None:
+    text = printed(ladder_samples.diary(validated=False), 140)
+    assert "validation" not in text
+    text = printed(ladder_samples.sweep(4, seeds=1), 140)
+    assert "claimed" not in text
+    assert "n = 1 seed" in text
+
+
+def test_names_are_text_and_not_markup() -> None:
+    assert "[/b]" in printed(ladder_samples.hostile(), 140)
+
+
+# --- Markdown -----------------------------------------------------------------------------------------
+
+
+def cells(record: LadderRecord, name: str) -> list[str]:
+    line = next(line for line in ladder_tables.markdown(record).splitlines() if line.startswith(f"| {name}"))
+    return [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+
+
+def test_markdown_sets_claims_beside_measurements_line_by_line() -> None:
+    _, claimed, measured, verdicts, difference, verdict = cells(ladder_samples.diary(), "flip-and-crop")
+    assert claimed.split("<br>") == ["validation accuracy 83.50 %", "test accuracy 81.00 %", "parameters 2,191,146"]
+    assert measured.startswith("validation accuracy 83.24 % (82.05 – 84.43 %), n = 3<br>test accuracy")  # noqa: RUF001
+    assert verdicts.split("<br>") == ["reproduced", "better", "reproduced"]
+    assert difference.startswith("+5.09 points (+4.49 to +5.69)")
+    assert verdict == "real gain"
+
+
+def test_markdown_names_an_unusual_parent_and_what_ended_badly() -> None:
+    assert cells(ladder_samples.diary(), "cosine")[4].endswith("to third-block")
+    assert cells(ladder_samples.broken(), "dropout")[2] == "2 diverged, 1 failed"
+    assert "failed in both seeds" in ladder_tables.markdown(ladder_samples.nothing())
+
+
+@pytest.mark.parametrize(
+    "make", [ladder_samples.diary, ladder_samples.sweep, ladder_samples.broken, ladder_samples.hostile]
+)
+def test_every_row_of_markdown_has_all_columns_and_every_cell_its_lines(make: Callable[[], LadderRecord]) -> None:
+    record = make()
+    table = [line for line in ladder_tables.markdown(record).splitlines() if line.startswith("|")]
+    assert len(table) == 2 + len(record.rungs)
+    for line in table:
+        parts = re.split(r"(?<!\\)\|", line)[1:-1]
+        assert len(parts) == 6
+        assert len({part.count("<br>") for part in parts[1:4]}) == 1
+
+
+def test_markdown_has_no_live_html() -> None:
+    text = ladder_tables.markdown(ladder_samples.hostile())
+    assert "<script" not in text
+    assert r"&lt;script&gt;alert(1)&lt;/script&gt;\|\$x" in text
+
+
+# --- sentences ----------------------------------------------------------------------------------------
+
+
+def test_the_headline_counts_what_is_real_and_what_was_claimed() -> None:
+    record = ladder_samples.diary()
+    assert ladder_facts.headline(record) == (
+        "Best on validation: cosine, 86.33 % (3 seeds), +15.12 points against the first rung, first-net. "
+        "Differences: 5 real gains, 1 real loss, 1 undecided. Claims: 4 reproduced, 1 better, 1 worse."
+    )
+    assert ladder_facts.headline(ladder_samples.nothing()) == "No cell of this ladder has finished."
+    only = replace(record, rungs=record.rungs[:1])
+    assert ladder_facts.headline(only).startswith("Best on validation: first-net, 71.21 % (3 seeds).")
+    unvalidated = ladder_samples.diary(validated=False)
+    assert ladder_facts.headline(unvalidated).startswith("Best on test: ")
+
+
+def test_findings_are_counted_over_seeds_warnings_first() -> None:
+    found = ladder_facts.found(ladder_samples.diary().rungs[7])
+    assert [(finding.level, many) for finding, many in found] == [("warning", 1), ("note", 1), ("good", 2)]
+
+
+def test_a_tolerance_is_told() -> None:
+    answer = replace(ladder_samples.answer("test_accuracy", 0.8, 0.8), tolerance=0.005)
+    assert ladder_facts.claim_words(answer) == "80.00 ± 0.5 %"

@@ -1,0 +1,325 @@
+"""Climbing: cells are runs, what is trained is kept, a failure or a killed process costs its own cell alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from rungs import ladder as ladders
+from rungs.errors import UserError
+from rungs.records import LadderRecord, from_json
+from rungs.rundir import LadderDir, RunDir
+from rungs.study import climb as study
+from rungs.study.climb import Outcome
+
+BASE = """
+name = "tiny"
+[data]
+source = "digits"
+train = 300
+validation = 100
+[model]
+name = "plain"
+stages = [[8], [16]]
+hidden = [16]
+[optim]
+name = "sgd"
+lr = 0.1
+momentum = 0.9
+[training]
+epochs = 2
+batch_size = 50
+[evaluation]
+mistakes = 0
+"""
+LADDER = """
+name = "small-ladder"
+about = "Two changes of a tiny net."
+base = "tiny.toml"
+builds_on = "previous"
+seeds = 2
+
+[[rungs]]
+name = "first"
+about = "As it is."
+claims = [{ metric = "test_accuracy", value = 0.9, source = "ours" }]
+
+[[rungs]]
+name = "wider"
+about = "Twice the channels."
+set = ["model.stages=[[16], [32]]"]
+"""
+FAILING = """
+[[rungs]]
+name = "too-deep"
+about = "Four pools leave nothing of 8 pixels."
+set = ["model.stages=[[4], [4], [4], [4]]"]
+"""
+
+
+@pytest.fixture
+def ladder_file(tmp_path: Path) -> Path:
+    return write_ladder(tmp_path)
+
+
+def write_ladder(folder: Path, text: str = LADDER, base: str = BASE) -> Path:
+    (folder / "tiny.toml").write_text(base)
+    path = folder / "ladder.toml"
+    path.write_text(text)
+    return path
+
+
+def climb(path: Path, root: Path, jobs: int = 1, **options: object) -> tuple[list[Outcome], list[str]]:
+    """Climb, and return also what was told, in order: "rung seed kept"."""
+    ladder, base = ladders.load(path)
+    cells = ladders.cells(ladder, base, **options)  # type: ignore[arg-type]
+    told: list[str] = []
+
+    def tell(outcome: Outcome, done: int, of: int) -> None:
+        assert done == len(told) + 1 and of == len(cells)
+        told.append(f"{outcome.cell.rung} {outcome.cell.seed} {'kept' if outcome.kept else 'trained'}")
+
+    return study.climb(cells, root, jobs=jobs, skip_unreadable=False, tell=tell), told
+
+
+def rungs(*words: str, folder: Path, **options: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "rungs", *words]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, **options)  # type: ignore[call-overload,no-any-return]
+
+
+def test_cells_are_ordinary_runs_and_none_is_trained_twice(ladder_file: Path, tmp_path: Path) -> None:
+    root = tmp_path / "climb"
+    outcomes, told = climb(ladder_file, root, jobs=2)
+    assert sorted(told) == ["first 0 trained", "first 1 trained", "wider 0 trained", "wider 1 trained"]
+    assert [(o.cell.rung, o.cell.seed) for o in outcomes] == [("first", 0), ("wider", 0), ("first", 1), ("wider", 1)]
+    for outcome in outcomes:
+        run = RunDir(outcome.folder)
+        assert run.read_record() == outcome.record
+        assert run.weights.exists() and run.history.exists()
+    before = {path: path.stat().st_mtime_ns for path in root.glob("*/*") if path.is_file()}
+    again, told = climb(ladder_file, root)
+    assert [line.split()[-1] for line in told] == ["kept"] * 4
+    assert [o.record for o in again] == [o.record for o in outcomes]
+    assert {path: path.stat().st_mtime_ns for path in root.glob("*/*") if path.is_file()} == before
+
+
+def test_more_seeds_train_only_what_is_new(ladder_file: Path, tmp_path: Path) -> None:
+    climb(ladder_file, tmp_path / "climb", seeds=1)
+    _, told = climb(ladder_file, tmp_path / "climb", seeds=2)
+    assert told == ["first 0 kept", "wider 0 kept", "first 1 trained", "wider 1 trained"]
+
+
+def test_a_cell_is_the_run_that_train_would_have_made(ladder_file: Path, tmp_path: Path) -> None:
+    """Same bits in a worker of a climb as in a run alone: the histories are equal but for the times."""
+    threads = torch.get_num_threads()
+    (outcome, *_), _ = climb(ladder_file, tmp_path / "climb", jobs=threads, seeds=1, only=["first"])
+    one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}  # a worker's share
+    done = rungs("train", "tiny.toml", "--out", "alone", "--quiet", folder=tmp_path, env=one_thread)
+    assert done.returncode == 0, done.stderr
+    alone, cell = RunDir(tmp_path / "alone").read_record(), outcome.record
+    assert cell is not None
+    assert (alone.fingerprint, alone.test) == (cell.fingerprint, cell.test)
+    assert [row.train_loss for row in alone.history] == [row.train_loss for row in cell.history]
+
+
+def test_the_same_seed_gives_rungs_the_same_images_and_the_same_first_weights(tmp_path: Path) -> None:
+    """Rungs that differ in the rate alone are equal before the first step, so their first losses are close."""
+    rate = LADDER.replace('set = ["model.stages=[[16], [32]]"]', 'set = ["optim.lr=1e-9"]')
+    path = write_ladder(tmp_path, rate.replace('name = "first"', 'name = "first"\nset = ["optim.lr=1e-9"]'))
+    outcomes, _ = climb(path, tmp_path / "climb", epochs=1)
+    records = {(o.cell.rung, o.cell.seed): o.record for o in outcomes}
+    first, second, other = (records[key] for key in (("first", 0), ("wider", 0), ("first", 1)))
+    assert first is not None and second is not None and other is not None
+    assert first.data.hash == second.data.hash != other.data.hash
+    assert first.history[0].train_loss == second.history[0].train_loss != other.history[0].train_loss
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_cell_that_fails_is_reported_and_stops_no_other(tmp_path: Path, jobs: int) -> None:
+    path = write_ladder(tmp_path, LADDER.replace("seeds = 2", "seeds = 1") + FAILING)
+    outcomes, told = climb(path, tmp_path / "climb", jobs=jobs)
+    assert len(told) == 3
+    assert outcomes[2].record is None and "leave nothing of an image of 8 pixels" in outcomes[2].ending
+    assert all(o.record is not None and o.record.status == "finished" for o in outcomes[:2])
+
+
+def test_a_worker_that_is_killed_fails_its_cell_and_is_replaced(
+    ladder_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the system does when memory runs out: SIGKILL, in the middle of the first cell."""
+    give = study.Worker.give
+    killed: list[int] = []
+
+    def give_and_kill(worker: study.Worker, cell: ladders.Cell, root: Path) -> None:
+        give(worker, cell, root)
+        if not killed:
+            killed.append(worker.process.pid or 0)
+            os.kill(killed[0], signal.SIGKILL)
+
+    monkeypatch.setattr(study.Worker, "give", give_and_kill)
+    outcomes, _ = climb(ladder_file, tmp_path / "climb", seeds=1)
+    assert outcomes[0].record is None and outcomes[0].ending == "its process ended with code -9"
+    assert outcomes[1].record is not None
+    monkeypatch.undo()
+    outcomes, told = climb(ladder_file, tmp_path / "climb", seeds=1)
+    assert told == ["wider 0 kept", "first 0 trained"]
+    assert outcomes[0].record is not None
+
+
+def test_a_climb_that_is_killed_goes_on_and_repeats_nothing(tmp_path: Path) -> None:
+    """SIGKILL for the parent while a cell trains: its worker ends, too; the next climb resumes that very cell."""
+    path = write_ladder(tmp_path, base=BASE.replace("epochs = 2", "epochs = 40"))
+    root = tmp_path / "climb"
+    command = [sys.executable, "-m", "rungs", "climb", str(path), "--out", str(root), "--jobs", "1", "--seeds", "1"]
+    command += ["--only", "first"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        (cell, *_) = ladders.cells(*ladders.load(path), seeds=1)
+        history = RunDir(root / cell.folder).history
+        wait_for(lambda: history.exists() and len(history.read_text().splitlines()) >= 3)
+        process.kill()
+    wait_for(lambda: not is_locked(root / cell.folder))  # its worker has noticed and gone
+    rows = history.read_text().splitlines()
+    assert 3 <= len(rows) < 40
+    done = rungs(*command[3:], folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert history.read_text().splitlines()[: len(rows)] == rows
+    assert len(history.read_text().splitlines()) == 40
+    again = rungs(*command[3:], folder=tmp_path)
+    assert again.stdout.count("(trained before)") == 1
+
+
+def test_ctrl_c_ends_a_climb_with_130_and_says_how_to_go_on(tmp_path: Path) -> None:
+    path = write_ladder(tmp_path, base=BASE.replace("epochs = 2", "epochs = 4000"))
+    root = tmp_path / "climb"
+    command = [sys.executable, "-m", "rungs", "climb", str(path), "--out", str(root), "--seeds", "1"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        cells = ladders.cells(*ladders.load(path), seeds=1)
+        wait_for(lambda: all(RunDir(root / cell.folder).history.exists() for cell in cells))
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "go on with the same command" in errors and "--resume" not in errors and "Traceback" not in errors
+    wait_for(lambda: not any(is_locked(root / cell.folder) for cell in cells))
+
+
+def wait_for(condition: object, timeout_s: float = 120) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def is_locked(folder: Path) -> bool:
+    try:
+        with RunDir(folder).locked():
+            return False
+    except UserError:
+        return True
+
+
+def test_the_command_leaves_record_and_report_and_prints_the_table(ladder_file: Path, tmp_path: Path) -> None:
+    done = rungs("climb", "ladder.toml", "--epochs", "1", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (folder,) = (tmp_path / "climbs").iterdir()
+    assert folder.name.startswith("small-ladder-")  # its length is not the file's
+    record = LadderDir(folder).read_record()
+    assert [rung.name for rung in record.rungs] == ["first", "wider"] and record.seeds == (0, 1)
+    assert record.command == "rungs climb ladder.toml --epochs 1"
+    assert record.reduced == ("1 epoch for 2, and so in proportion",)
+    assert record.rungs[0].answers[0].verdict == "not comparable"
+    assert (folder / "report.html").exists() and (folder / "figures" / "staircase.svg").exists()
+    assert "wider" in done.stdout and str(folder / "report.html").removeprefix(f"{tmp_path}/") in done.stdout
+    assert from_json((folder / "ladder.json").read_bytes(), LadderRecord, folder) == record
+    assert str(tmp_path) not in (folder / "ladder.json").read_text()
+    (folder / "report.html").unlink()
+    assert rungs("report", str(folder), folder=tmp_path).returncode == 0
+    assert (folder / "report.html").exists()
+
+
+def test_only_keeps_what_was_trained_before_in_the_report(ladder_file: Path, tmp_path: Path) -> None:
+    assert rungs("climb", "ladder.toml", "--seeds", "1", "--only", "first", folder=tmp_path).returncode == 0
+    record = LadderDir(tmp_path / "climbs" / "small-ladder").read_record()
+    assert [rung.name for rung in record.rungs] == ["first"]
+    done = rungs("climb", "ladder.toml", "--seeds", "1", "--only", "wider", folder=tmp_path)
+    assert done.returncode == 0 and "first" in done.stdout
+    record = LadderDir(tmp_path / "climbs" / "small-ladder").read_record()
+    assert [rung.name for rung in record.rungs] == ["first", "wider"]
+
+
+def test_a_failed_cell_gives_exit_code_2_after_the_report(tmp_path: Path) -> None:
+    write_ladder(tmp_path, LADDER + FAILING)
+    done = rungs("climb", "ladder.toml", "--seeds", "1", folder=tmp_path)
+    assert done.returncode == 2
+    assert "1 cells failed" in done.stderr or "1 cell failed" in done.stderr
+    assert "too-deep, seed 0: model.stages: 4 stages leave nothing" in done.stderr
+    record = LadderDir(tmp_path / "climbs" / "small-ladder").read_record()
+    assert record.rungs[2].cells[0].status == "failed" and record.rungs[2].estimates == {}
+
+
+def test_a_dry_run_lists_every_cell_with_an_estimate_and_writes_nothing(ladder_file: Path, tmp_path: Path) -> None:
+    rungs("climb", "ladder.toml", "--seeds", "1", "--only", "first", folder=tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    done = rungs("climb", "ladder.toml", "--dry-run", "--jobs", "2", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    rows = [line.split() for line in done.stdout.splitlines()]
+    assert [row[1:5] for row in rows[1:5]] == [
+        ["first", "0", "2", "finished"],
+        ["wider", "0", "2", "to"],
+        ["first", "1", "2", "to"],
+        ["wider", "1", "2", "to"],
+    ]
+    assert all(row[-1] == "s" and float(row[-2]) > 0 for row in rows[2:5])
+    assert "4 cells, 3 to train, 2 at once: about" in done.stdout
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["ladder.toml", "--seeds", "0"], "--seeds: 0 leaves nothing to train"),
+        (["ladder.toml", "--epochs", "0"], "--epochs: 0 leaves nothing to train"),
+        (["ladder.toml", "--images", "1.5"], "--images: 1.5 is no share"),
+        (["ladder.toml", "--jobs", "0"], "--jobs: 0 is not from 1 to 64"),
+        (["ladder.toml", "--only", "furst"], "did you mean 'first'"),
+        (["ladder.toml", "--set", "optim.rate=1"], "optim.rate: no such field"),
+        (["first-cn"], "did you mean 'first-cnn'"),
+    ],
+)
+def test_bad_input_is_named_before_anything_is_trained(
+    ladder_file: Path, tmp_path: Path, words: list[str], message: str
+) -> None:
+    done = rungs("climb", *words, folder=tmp_path)
+    assert done.returncode == 2 and message in " ".join(done.stderr.split()), done.stderr
+    assert "Traceback" not in done.stderr and not (tmp_path / "climbs").exists()
+
+
+def test_list_shows_every_ladder_with_rungs_source_and_headline(tmp_path: Path) -> None:
+    done = rungs("list", "ladders", folder=tmp_path)
+    text = " ".join(done.stdout.split())
+    for name in ladders.shipped():
+        ladder, _ = ladders.load(name)
+        assert name in text and f"{len(ladder.rungs)} rungs" in text
+    assert "51.6 % to 70.7 %" in text and "seed 004" in text
+
+
+def test_results_survive_as_json(ladder_file: Path, tmp_path: Path) -> None:
+    """Every measured value of a cell is in the record, curves have a value an epoch."""
+    done = rungs("climb", "ladder.toml", "--seeds", "1", "--set", "evaluation.watch_test=true", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (path,) = tmp_path.glob("climbs/*/ladder.json")
+    cell = json.loads(path.read_text())["rungs"][0]["cells"][0]
+    assert cell["status"] == "finished" and cell["values"]["epochs"] == 2
+    assert set(cell["curves"]) == {
+        "train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "test_accuracy", "learning_rate",
+    }  # fmt: skip
+    assert all(len(values) == 2 for values in cell["curves"].values())
+    assert cell["values"]["highest_test_accuracy"] == pytest.approx(max(cell["curves"]["test_accuracy"]), abs=1e-4)
+    assert cell["values"]["convergence_steps"] in (6, 12) and cell["values"]["steps"] == 12

@@ -1,0 +1,220 @@
+"""From cells to the record of a ladder: values, means, differences in pairs, claims, and what makes them comparable."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+from samples import healthy, overfitting, result, without_validation
+
+from rungs import ladder as ladders
+from rungs.errors import UserError
+from rungs.ladder import Cell, Ladder
+from rungs.records import LadderRecord, RungRecord, RunRecord
+from rungs.specs import Claim, Flip
+from rungs.study.climb import Outcome
+from rungs.study.summary import summarise
+
+LADDER = """
+name = "two"
+about = "A change."
+base = "lab-003"
+builds_on = "previous"
+[[rungs]]
+name = "base"
+about = "As it is."
+claims = [
+  { metric = "test_accuracy", value = 0.80, source = "a" },
+  { metric = "validation_loss", value = 0.5, source = "a" },
+  { metric = "parameters", value = 1189898, source = "a" },
+]
+[[rungs]]
+name = "changed"
+about = "Another rate."
+set = ["optim.lr=0.02"]
+"""
+
+
+def ladder() -> Ladder:
+    return ladders.parse(LADDER, "two.toml")
+
+
+def scored(record: RunRecord, accuracy: float, loss: float = 0.6) -> RunRecord:
+    """The same run with other results on validation and test."""
+    classes = len(record.data.classes)
+    parts = {}
+    for part, n in (("validation", 1000), ("test", 10000)):
+        if getattr(record, part) is not None:
+            parts[part] = replace(result(classes, n, accuracy), loss=loss, accuracy=accuracy)
+    return replace(record, **parts)
+
+
+def outcome(rung: str, seed: int, record: RunRecord | None, ending: str = "") -> Outcome:
+    recipe = replace((record or healthy()).recipe, seed=seed)
+    cell = Cell(rung, seed, recipe)
+    if record is not None:
+        data = replace(record.data, hash=f"{seed}")
+        record = replace(record, recipe=recipe, data=data)
+        ending = record.ending
+    return Outcome(cell, Path("climbs") / cell.folder, record, ending)
+
+
+def both(base: list[float], changed: list[float]) -> list[Outcome]:
+    made = [outcome("base", seed, scored(healthy(), accuracy)) for seed, accuracy in enumerate(base)]
+    return made + [outcome("changed", seed, scored(healthy(), accuracy)) for seed, accuracy in enumerate(changed)]
+
+
+def summed(outcomes: list[Outcome], *reduced: str) -> LadderRecord:
+    return summarise(ladder(), outcomes, command="rungs climb two", reduced=reduced)
+
+
+def rung(record: LadderRecord, name: str) -> RungRecord:
+    return next(one for one in record.rungs if one.name == name)
+
+
+def test_means_and_the_difference_are_over_pairs_of_equal_seeds() -> None:
+    record = summed(both([0.80, 0.82, 0.81], [0.83, 0.85, 0.84]))
+    assert rung(record, "base").estimates["test_accuracy"].mean == pytest.approx(0.81)
+    assert rung(record, "base").estimates["test_accuracy"].sd == pytest.approx(0.01)
+    assert rung(record, "base").difference is None
+    difference = rung(record, "changed").difference
+    assert difference is not None and (difference.against, difference.n) == ("base", 3)
+    assert difference.metric == "validation_accuracy" and difference.mean == pytest.approx(0.03)
+    assert difference.verdict == "real gain"  # the seeds vary by a point, their differences do not
+    assert record.seeds == (0, 1, 2)
+
+
+def test_seeds_that_only_one_of_two_rungs_has_are_in_its_mean_but_in_no_pair() -> None:
+    record = summed(both([0.80, 0.82, 0.81], [0.83]))
+    difference = rung(record, "changed").difference
+    assert difference is not None and (difference.n, difference.verdict) == (1, "undecided")
+
+
+def test_rungs_with_other_validation_images_are_judged_on_the_test_set() -> None:
+    outcomes = both([0.80, 0.82], [])
+    for seed, accuracy in enumerate((0.81, 0.83)):
+        made = scored(healthy(), accuracy)
+        data = replace(made.recipe.data, validation=2500)
+        outcomes.append(outcome("changed", seed, replace(made, recipe=replace(made.recipe, data=data))))
+    difference = rung(summed(outcomes), "changed").difference
+    assert difference is not None and difference.metric == "test_accuracy"
+    base, changed = both([0.8], [0.9])
+    augmented = [base, replace_record(changed, augment_validation(changed.record))]
+    difference = rung(summed(augmented), "changed").difference
+    assert difference is not None and difference.metric == "test_accuracy"
+
+
+def augment_validation(record: RunRecord | None) -> RunRecord:
+    assert record is not None
+    augment = replace(record.recipe.augment, validation=(Flip(),))
+    return replace(record, recipe=replace(record.recipe, augment=augment))
+
+
+def test_without_validation_the_test_set_judges() -> None:
+    outcomes = [outcome(name, 0, scored(without_validation(), 0.8)) for name in ("base", "changed")]
+    difference = rung(summed(outcomes), "changed").difference
+    assert difference is not None and difference.metric == "test_accuracy"
+
+
+def test_claims_meet_what_one_more_run_would_give() -> None:
+    answers = {a.metric: a for a in rung(summed(both([0.80, 0.82, 0.81], [])), "base").answers}
+    assert answers["test_accuracy"].verdict == "reproduced"
+    assert answers["validation_loss"].verdict == "worse"  # 0.6 in each run, 0.5 claimed
+    assert answers["validation_loss"].measured == pytest.approx(0.6)
+    assert answers["parameters"].measured == healthy().model.parameters
+
+
+def test_claims_of_a_reduced_climb_are_not_compared_but_parameters_are() -> None:
+    answers = {a.metric: a for a in rung(summed(both([0.8], [0.8]), "5 epochs for 20"), "base").answers}
+    assert answers["test_accuracy"].verdict == "not comparable"
+    assert answers["test_accuracy"].why == "5 epochs for 20"
+    assert answers["test_accuracy"].measured == pytest.approx(0.8)
+    assert answers["parameters"].verdict != "not comparable"
+
+
+def test_cells_that_did_not_finish_are_in_no_mean_and_are_named() -> None:
+    outcomes = both([0.80, 0.82], [0.83])
+    outcomes.append(outcome("changed", 1, None, "its process ended with code -9"))
+    outcomes.append(outcome("changed", 2, replace(healthy(), status="diverged", ending="the loss exploded", test=None)))
+    changed = rung(summed(outcomes), "changed")
+    assert [cell.status for cell in changed.cells] == ["finished", "failed", "diverged"]
+    assert changed.cells[1].ending == "its process ended with code -9"
+    assert changed.estimates["test_accuracy"].n == 1
+
+
+def test_a_rung_of_which_a_seed_diverged_reproduces_nothing() -> None:
+    outcomes = both([0.80, 0.82], [])
+    outcomes.append(outcome("base", 2, replace(healthy(), status="diverged", ending="the loss exploded")))
+    (first, *_) = rung(summed(outcomes), "base").answers
+    assert (first.verdict, first.why) == ("not comparable", "only 2 of 3 seeds came to their end")
+
+
+def test_convergence_is_the_first_epoch_within_2_per_cent_of_the_smallest_loss() -> None:
+    record = healthy()
+    losses = (1.0, 0.509, 0.515, 0.5, 0.6)
+    rows = tuple(replace(row, validation_loss=loss) for row, loss in zip(record.history, losses, strict=False))
+    changed = replace(record, history=rows)
+    (cell,) = rung(summed([outcome("base", 0, changed)]), "base").cells
+    assert cell.values["convergence_steps"] == rows[1].step
+    assert cell.values["steps"] == rows[-1].step and cell.values["epochs"] == 5
+    assert cell.values["step_s"] == pytest.approx(sum(row.train_s for row in rows) / rows[-1].step)
+    assert cell.curves["validation_loss"] == losses
+    assert cell.values["highest_train_accuracy"] == max(row.train_accuracy for row in rows)
+    assert "highest_test_accuracy" not in cell.values and "test_accuracy" not in cell.curves
+
+
+def test_findings_and_the_interpretation_of_each_cell_are_kept() -> None:
+    (cell,) = rung(summed([outcome("base", 0, overfitting())]), "base").cells
+    assert "overfitting" in [finding.rule for finding in cell.findings]
+    assert "overfits" in cell.interpretation
+
+
+def test_confusions_of_all_seeds_are_added_up() -> None:
+    record = rung(summed(both([0.8, 0.8], [])), "base")
+    assert sum(map(sum, record.confusion)) == 2 * 10_000
+
+
+def test_layers_are_kept_where_a_rung_changes_the_net() -> None:
+    record = summed(both([0.8], [0.8]))
+    assert rung(record, "base").layers == healthy().model.layers
+    assert rung(record, "changed").layers == ()  # it sets the rate alone
+    assert rung(record, "base").assumptions == healthy().recipe.assumptions
+
+
+def test_cells_of_other_data_are_refused() -> None:
+    outcomes = both([0.8], [0.8])
+    stale = outcomes[1].record
+    assert stale is not None
+    outcomes[1] = replace_record(outcomes[1], replace(stale, data=replace(stale.data, hash="other")))
+    with pytest.raises(UserError, match="not trained on the same images as base-seed0"):
+        summed(outcomes)
+
+
+def replace_record(one: Outcome, record: RunRecord) -> Outcome:
+    return Outcome(one.cell, one.folder, record, one.ending)
+
+
+def test_nothing_finished_is_an_error_that_says_why() -> None:
+    with pytest.raises(UserError, match="no cell came to its end\n  base: no memory"):
+        summed([outcome("base", 0, None, "no memory")])
+
+
+def test_where_files_lie_and_what_the_kernel_is_called_stays_at_home() -> None:
+    made = healthy()
+    made = replace(
+        made,
+        data=replace(made.data, origin="/home/somebody/secret/cifar-10-batches-py"),
+        environment=replace(made.environment, platform="Linux-6.1.0-custom-x86_64-with-glibc2.36"),
+    )
+    record = summed([outcome("base", 0, made)])
+    assert (record.data.origin, record.environment.platform) == ("cifar-10-batches-py", "Linux x86_64")
+
+
+def test_a_claim_may_be_of_any_metric_that_a_cell_has() -> None:
+    claim = Claim(metric="highest_train_accuracy", value=0.0, source="a")
+    first = replace(ladder().rungs[0], claims=(claim,))
+    changed = replace(ladder(), rungs=(first, ladder().rungs[1]))
+    record = summarise(changed, both([0.8, 0.8, 0.8], []), command="", reduced=())
+    (answer,) = rung(record, "base").answers
+    assert answer.verdict == "better" and answer.measured is not None

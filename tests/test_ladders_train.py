@@ -1,0 +1,91 @@
+"""Every rung of every shipped ladder builds, trains two steps and scores; and is another net where it says so."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from msgspec.structs import replace
+
+from rungs import ladder as ladders
+from rungs.models import build_model
+from rungs.recipe import parse, to_toml
+from rungs.records import EpochRow
+from rungs.specs import MixConv, Recipe, ResNet18
+from rungs.training import probe as probing
+from rungs.training.device import World
+
+ALONE = World(0, 1, torch.device("cpu"))
+RUNGS = [(name, rung.name) for name in ladders.shipped() for rung in ladders.load(name)[0].rungs]
+SAME_LAYERS = {"basic-softmax-weights", "improved-softmax-weights"}
+"""A softmax over the weights of a mixture is no layer of its own."""
+
+
+def recipe_of(ladder: str, rung: str) -> Recipe:
+    (cell,) = ladders.cells(*ladders.load(ladder), seeds=1, only=[rung])
+    return cell.recipe
+
+
+def tiny(recipe: Recipe) -> Recipe:
+    """The recipe on a few digits: the net, the optimiser and everything else as they are."""
+    slow = isinstance(recipe.model, MixConv | ResNet18)
+    train = 0.1 * recipe.data.train if isinstance(recipe.data.train, float) else 64
+    data = replace(recipe.data, source="digits", train=train, validation=8, test=10)
+    training = replace(recipe.training, batch_size=2 if slow else 8, precision="fp32")
+    return replace(recipe, data=data, training=training)
+
+
+@pytest.mark.parametrize(("ladder", "rung"), RUNGS, ids=[f"{ladder}:{rung}" for ladder, rung in RUNGS])
+def test_a_rung_trains_two_steps_and_scores(ladder: str, rung: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows: list[EpochRow] = []
+    train_epochs = probing.train_epochs
+
+    def watched(*args: object) -> list[EpochRow]:
+        rows.extend(train_epochs(*args))  # type: ignore[arg-type]
+        return rows
+
+    monkeypatch.setattr(probing, "train_epochs", watched)
+    speed, images = probing.probe(tiny(recipe_of(ladder, rung)), ALONE)
+    assert min(speed.start_s, speed.train_image_s, speed.score_image_s) > 0
+    assert (images["validation"], images["test"]) == (8, 10)
+    assert [row.step for row in rows] == [1, 2]
+    for row in rows:
+        assert math.isfinite(row.train_loss)
+        assert row.validation_loss is not None
+        assert math.isfinite(row.validation_loss)
+    assert rows[0].learning_rate > 0
+    assert rows[0].train_loss != rows[1].train_loss
+
+
+def net_of(recipe: Recipe) -> str:
+    assert recipe.data.image_size is not None
+    with torch.device("meta"):
+        return str(build_model(recipe.model, image_size=recipe.data.image_size, classes=10))
+
+
+@pytest.mark.parametrize("name", sorted(ladders.shipped()))
+def test_a_rung_that_changes_the_net_has_other_layers(name: str) -> None:
+    ladder, base = ladders.load(name)
+    made = {cell.rung: cell.recipe for cell in ladders.cells(ladder, base, seeds=1)}
+    assert made[ladder.rungs[0].name].model == base.model
+    for rung in ladder.rungs[1:]:
+        below = ladders.parent(ladder, rung)
+        assert below is not None
+        claimed = any(one.startswith("model.") for one in rung.set)
+        assert (made[rung.name].model != made[below].model) == claimed, rung.name
+        other = net_of(made[rung.name]) != net_of(made[below])
+        assert other == (claimed and rung.name not in SAME_LAYERS), rung.name
+
+
+@pytest.mark.parametrize("rung", sorted(SAME_LAYERS))
+def test_normalised_weights_make_other_outputs(rung: str) -> None:
+    recipe = recipe_of("mixed-convolutions", rung)
+    torch.manual_seed(0)
+    one = build_model(recipe.model, image_size=32, classes=10).eval()
+    raw = parse(to_toml(recipe), "raw", ["model.combine=mix"])
+    other = build_model(raw.model, image_size=32, classes=10).eval()
+    other.load_state_dict(one.state_dict())
+    images = torch.rand(1, 3, 32, 32)
+    with torch.inference_mode():
+        assert not torch.allclose(one(images), other(images), atol=1e-4)
