@@ -147,6 +147,7 @@ def climb(
     jobs: int | None = None,
     folder: str | Path | None = None,
     skip_unreadable: bool = False,
+    tensorboard: bool = False,
     tell: study.Tell = lambda outcome, done, of: None,
 ) -> LadderRecord:
     """Train every cell of a ladder that is not trained yet, write its record and its report, and return the record.
@@ -162,6 +163,7 @@ def climb(
         jobs: Cells at once; by default one on a GPU, else as many as there are cores, at most 4.
         folder: Where; by default `climbs/NAME`, with a digest behind it where the study is not the ladder file's.
         skip_unreadable: Leave unreadable files out.
+        tensorboard: Also write events into each run folder.
         tell: Called with each outcome.
 
     Raises:
@@ -173,7 +175,14 @@ def climb(
     plan.folder.prepare()
     with plan.folder.locked():
         jobs = study.default_jobs() if jobs is None else jobs
-        outcomes = study.climb(plan.cells, plan.folder.path, jobs=jobs, skip_unreadable=skip_unreadable, tell=tell)
+        outcomes = study.climb(
+            plan.cells,
+            plan.folder.path,
+            jobs=jobs,
+            skip_unreadable=skip_unreadable,
+            tensorboard=tensorboard,
+            tell=tell,
+        )
         outcomes += study.trained_before(plan.others, plan.folder.path)
         record = summarise(plan.ladder, outcomes, command=plan.command, reduced=plan.reduced)
         write_whole(plan.folder.record, to_json(record))

@@ -86,6 +86,7 @@ def climb(
     jobs: Number = None,
     dry_run: bool = False,
     skip_unreadable: bool = False,
+    tensorboard: bool = False,
     quiet: bool = False,
 ) -> None:
     """Climb a ladder: train every rung with several seeds and say what each change bought.
@@ -104,6 +105,7 @@ def climb(
         jobs: Cells trained at once (default: 1 on a GPU, else as many as there are cores, at most 4).
         dry_run: List all cells and estimate the time from a short probe of each; train nothing.
         skip_unreadable: Leave unreadable files out instead of stopping.
+        tensorboard: Also write events for TensorBoard into each cell's folder.
         quiet: Show errors and nothing else.
     """
     from rungs import climb_commands
@@ -112,7 +114,8 @@ def climb(
     if dry_run:
         climb_commands.plan(ladder, overrides, options, jobs)
     else:
-        climb_commands.climb(ladder, overrides, options, jobs, skip_unreadable=skip_unreadable, quiet=quiet)
+        how = {"skip_unreadable": skip_unreadable, "tensorboard": tensorboard, "jobs": jobs}
+        climb_commands.climb(ladder, overrides, options, how, quiet=quiet)
 
 
 def evaluate(

@@ -20,24 +20,34 @@ def climb(
     ladder: str,
     overrides: Sequence[str],
     options: dict[str, Any],
-    jobs: int | None,
+    how: dict[str, Any],
     *,
-    skip_unreadable: bool,
     quiet: bool,
 ) -> None:
-    """Climb a ladder, telling of each cell; print its table, and exit 1 where a cell failed."""
+    """Climb a ladder, telling of each cell, and print its table.
+
+    Args:
+        ladder: Name or path.
+        overrides: As after `--set`.
+        options: What is climbed, the keyword arguments of `rungs.api.prepare_climb`.
+        how: The others of `rungs.api.climb`.
+        quiet: Print errors alone.
+
+    Raises:
+        UserError: At the end, when a cell failed; or at once, for bad input.
+    """
     from rungs import api
     from rungs.report import ladder_tables
 
-    if jobs is not None:
-        require_between(jobs, 1, 64, "--jobs")
+    if how["jobs"] is not None:
+        require_between(how["jobs"], 1, 64, "--jobs")
     began = time.monotonic()
 
     def tell(outcome: Outcome, done: int, of: int) -> None:
         if not quiet:
             out.print(_cell_line(outcome, done, of, time.monotonic() - began), markup=False, soft_wrap=True)
 
-    record = api.climb(ladder, overrides, **options, jobs=jobs, skip_unreadable=skip_unreadable, tell=tell)
+    record = api.climb(ladder, overrides, **options, **how, tell=tell)
     failed = [(rung.name, cell) for rung in record.rungs for cell in rung.cells if cell.status == "failed"]
     if not quiet:
         out.print(ladder_tables.summary(record, out.width))

@@ -236,7 +236,7 @@ def reductions(
 
 
 def _place_free(source: str) -> str:
-    """Return a source without the place where it lies, where that changes nothing: the CIFAR sets are always the same."""
+    """Return a source, without the place where it lies if it is the same everywhere."""
     name, _, argument = source.partition(":")
     return name if name in ("cifar10", "cifar100") else f"{name}:{argument}"
 

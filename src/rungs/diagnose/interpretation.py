@@ -25,7 +25,7 @@ def interpretation(record: RunRecord) -> str:
     rows = record.history
     if not rows:
         return ""
-    sentences = [_training(rows), _validation(record), *_cuts(record), _ending(record), _gap(record)]
+    sentences = [_training(rows), _floor(record), _validation(record), *_cuts(record), _ending(record), _gap(record)]
     return " ".join(sentence for sentence in sentences if sentence)
 
 
@@ -44,6 +44,14 @@ def _training(rows: Sequence[EpochRow]) -> str:
             f"The training loss goes {path}, but it was {low.train_loss:.3f} in epoch {low.epoch}: the steps are large."
         )
     return f"The training loss falls {path}."
+
+
+def _floor(record: RunRecord) -> str:
+    """Say how low a cross-entropy of probabilities can get: with p = 1 for the truth, -ln(e / (e + K - 1))."""
+    if record.recipe.training.loss != "softmax-cross-entropy":
+        return ""
+    floor = math.log(1 + (len(record.data.classes) - 1) / math.e)
+    return f"It cannot fall below {floor:.3f}: outputs go through a softmax twice, once in the net, once in the loss."
 
 
 def _falls(rows: Sequence[EpochRow]) -> bool:

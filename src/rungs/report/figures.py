@@ -77,7 +77,7 @@ def save(figure: Figure, stem: Path) -> bytes:
 
 @matplotlib.rc_context(STYLE)
 def learning_curves(record: RunRecord) -> Figure:
-    """Loss and accuracy of training and validation over the epochs, the learning rate below, the best epoch marked."""
+    """Loss and accuracy of training, validation and a watched test set, the rate below, the best epoch marked."""
     figure = Figure(figsize=(5.6, 5.8), layout="constrained")
     loss, accuracy, rate = figure.subplots(3, 1, sharex=True, height_ratios=(4, 4, 1.5))
     rows = record.history
@@ -91,6 +91,9 @@ def learning_curves(record: RunRecord) -> Figure:
     _claims(accuracy, record, "accuracy")
     _claims(loss, record, "loss")
     log_if_wide(loss, [v for row in rows for v in (row.train_loss, row.validation_loss) if v is not None])
+    if record.recipe.training.loss == "softmax-cross-entropy":
+        floor = math.log(1 + (len(record.data.classes) - 1) / math.e)
+        loss.axhline(floor, linestyle=":", color=INK, label=f"floor of two softmaxes: {floor:.3f}")
     figure.legend(*loss.get_legend_handles_labels(), loc="outside upper left", ncols=2)
     epochs = [row.epoch for row in rows]
     rate.plot(epochs, [row.learning_rate for row in rows], color=INK, linewidth=1.4, **_markers(rows))
@@ -107,7 +110,7 @@ def learning_curves(record: RunRecord) -> Figure:
 
 def _curves(axes: Axes, rows: Sequence[EpochRow], what: str) -> None:
     epochs = [row.epoch for row in rows]
-    for part, colour, line in (("train", BLUE, "--"), ("validation", VERMILLION, "-")):
+    for part, colour, line in (("train", BLUE, "--"), ("validation", VERMILLION, "-"), ("test", GREEN, "-.")):
         values = [getattr(row, f"{part}_{what}") for row in rows]
         if any(value is not None for value in values):
             gaps = [math.nan if value is None else value for value in values]

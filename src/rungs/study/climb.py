@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from rungs.errors import UserError
 from rungs.ladder import Cell
@@ -55,7 +55,9 @@ def finished(cell: Cell, root: Path) -> RunRecord | None:
     return None
 
 
-def climb(cells: Sequence[Cell], root: Path, *, jobs: int, skip_unreadable: bool, tell: Tell) -> list[Outcome]:
+def climb(
+    cells: Sequence[Cell], root: Path, *, jobs: int, skip_unreadable: bool, tell: Tell, tensorboard: bool = False
+) -> list[Outcome]:
     """Train every cell that is not finished; return what became of each, in their order.
 
     Args:
@@ -63,6 +65,7 @@ def climb(cells: Sequence[Cell], root: Path, *, jobs: int, skip_unreadable: bool
         root: Where the run folders go.
         jobs: How many run at once; they share the cores out.
         skip_unreadable: Leave unreadable files of a data source out instead of failing.
+        tensorboard: Also write events into each run folder.
         tell: Called with each outcome as it comes.
 
     Raises:
@@ -73,7 +76,8 @@ def climb(cells: Sequence[Cell], root: Path, *, jobs: int, skip_unreadable: bool
         tell(outcome, done, len(cells))
     outcomes = {outcome.cell: outcome for outcome in kept}
     todo = [cell for cell in cells if cell not in outcomes]
-    for outcome in train_all(todo, root, jobs, skip_unreadable):
+    options = {"skip_unreadable": skip_unreadable, "tensorboard": tensorboard}
+    for outcome in train_all(todo, root, jobs, options):
         outcomes[outcome.cell] = outcome
         tell(outcome, len(outcomes), len(cells))
     return [outcomes[cell] for cell in cells]
@@ -85,10 +89,10 @@ def trained_before(cells: Iterable[Cell], root: Path) -> list[Outcome]:
     return [Outcome(c, root / c.folder, record, record.ending, kept=True) for c, record in found if record is not None]
 
 
-def train_all(cells: Iterable[Cell], root: Path, jobs: int, skip_unreadable: bool) -> Iterator[Outcome]:
+def train_all(cells: Iterable[Cell], root: Path, jobs: int, options: dict[str, Any]) -> Iterator[Outcome]:
     """Give the cells to `jobs` workers one by one; yield each outcome as it comes. A worker that dies is replaced."""
     waiting = list(cells)
-    workers = [Worker(jobs, skip_unreadable) for _ in range(min(jobs, len(waiting)))]
+    workers = [Worker(jobs, options) for _ in range(min(jobs, len(waiting)))]
     try:
         for worker in workers:
             worker.give(waiting.pop(0), root)
@@ -97,7 +101,7 @@ def train_all(cells: Iterable[Cell], root: Path, jobs: int, skip_unreadable: boo
                 worker = next(one for one in busy if one.pipe is ready)
                 outcome = worker.take(root)
                 if not worker.process.is_alive() and waiting:
-                    workers[workers.index(worker)] = worker = Worker(jobs, skip_unreadable)
+                    workers[workers.index(worker)] = worker = Worker(jobs, options)
                 if waiting and worker.process.is_alive():
                     worker.give(waiting.pop(0), root)
                 yield outcome
@@ -125,14 +129,14 @@ class Worker:
     """A process that trains cells, and this process's end of the pipe to it."""
 
     jobs: int  # that share the cores out
-    skip_unreadable: bool
+    options: dict[str, Any]  # of `run_recipe`
     cell: Cell | None = None  # in its hands
     pipe: Connection = field(init=False)
     process: SpawnProcess = field(init=False)
 
     def __post_init__(self) -> None:
         self.pipe, theirs = CONTEXT.Pipe()
-        self.process = CONTEXT.Process(target=serve, args=(theirs, self.jobs, self.skip_unreadable))
+        self.process = CONTEXT.Process(target=serve, args=(theirs, self.jobs, self.options))
         self.process.start()
         theirs.close()  # so that the pipe ends when the process does
 
@@ -165,14 +169,14 @@ class Worker:
         self.process.join()
 
 
-def serve(pipe: Connection, jobs: int, skip_unreadable: bool) -> None:
+def serve(pipe: Connection, jobs: int, options: dict[str, Any]) -> None:
     """Be a worker: train what comes through the pipe until it closes, or until the parent is gone."""
     threading.Thread(target=follow_parent, daemon=True).start()
     with suppress(EOFError, KeyboardInterrupt):  # the parent closed the pipe, or a signal: what is done is kept
         share_threads(jobs)
         while True:
             cell, folder = pipe.recv()
-            pipe.send(train(cell, folder, skip_unreadable))
+            pipe.send(train(cell, folder, options))
 
 
 def follow_parent() -> None:
@@ -185,14 +189,14 @@ def follow_parent() -> None:
         os._exit(1)
 
 
-def train(cell: Cell, folder: Path, skip_unreadable: bool) -> str | None:
+def train(cell: Cell, folder: Path, options: dict[str, Any]) -> str | None:
     """Train a cell, from its last checkpoint if it has one; return None, or what failed."""
     from rungs.training.device import open_world
     from rungs.training.run import run_recipe
 
     try:
         with open_world() as world:
-            run_recipe(cell.recipe, RunDir(folder), world, resume=True, skip_unreadable=skip_unreadable)
+            run_recipe(cell.recipe, RunDir(folder), world, resume=True, **options)
     except UserError as error:
         return str(error)
     except Exception as error:  # a cell that fails must not stop the others

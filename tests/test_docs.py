@@ -1,0 +1,68 @@
+"""The pages say what is so: the made one is what its script makes, the example of the other one works."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from rungs import ladder as ladders
+from rungs.records import LadderRecord, from_json
+from rungs.rundir import LadderDir
+
+ROOT = Path(__file__).parents[1]
+RESULTS = sorted((ROOT / "results").glob("*.json"))
+
+
+@pytest.fixture(scope="module")
+def make_seeds() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("make_seeds", ROOT / "docs" / "make_seeds.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_page_of_the_seeds_is_what_its_script_makes(make_seeds: ModuleType) -> None:
+    assert (ROOT / "docs" / "seeds.md").read_text(encoding="utf-8") == make_seeds.page()
+    for path in RESULTS:
+        assert (ROOT / "docs" / "seeds" / f"{path.stem}.png").exists()
+
+
+def test_every_shipped_ladder_has_a_result_with_every_rung_measured() -> None:
+    records = [from_json(path.read_bytes(), LadderRecord, path) for path in RESULTS]
+    for name in ladders.shipped():
+        ladder, _ = ladders.load(name)
+        measured = {
+            rung.name
+            for record in records
+            if record.name == name
+            for rung in record.rungs
+            if rung.estimates or any(cell.status == "diverged" for cell in rung.cells)
+        }
+        assert measured == {rung.name for rung in ladder.rungs}
+
+
+def test_results_tell_nothing_of_where_they_were_made() -> None:
+    for path in RESULTS:
+        text = path.read_text(encoding="utf-8")
+        assert not re.search(r'"/[a-z]+/', text), path  # no absolute path
+        record = from_json(path.read_bytes(), LadderRecord, path)
+        assert record.data.canonical is True and record.environment.platform in ("Linux x86_64",)
+
+
+def test_the_ladder_of_ten_lines_can_be_climbed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from rungs import climb
+
+    page = (ROOT / "docs" / "ladders.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```toml\n(name = .*?)```", page, re.DOTALL)
+    assert len(example.splitlines()) <= 10
+    (tmp_path / "mine.toml").write_text(example)
+    monkeypatch.chdir(tmp_path)
+    record = climb("mine.toml", seeds=1, epochs=1, jobs=1, folder="climbed")
+    assert [rung.name for rung in record.rungs] == ["base", "no-dropout", "half-width", "tenth-rate"]
+    assert all(rung.cells[0].status == "finished" for rung in record.rungs)
+    assert LadderDir("climbed").read_record() == record
