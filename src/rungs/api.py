@@ -8,6 +8,7 @@ ladder = climb("first-cnn", data="digits", seeds=3)
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from rungs.specs import Recipe
 from rungs.study import climb as study
 from rungs.study.summary import summarise
 from rungs.training.device import open_device, open_world
+from rungs.training.interrupt import Interrupts
 from rungs.training.run import run_recipe
 from rungs.training.screen import Screen
 
@@ -117,6 +119,8 @@ def prepare_climb(
         raise UserError(
             f"{images:g} is no share of the images", where="--images", do="give a number above 0, at most 1"
         )
+    for one in overrides:
+        ladders.require_no_business(one, f"--set {one}")
     base = recipes.choose(usual, overrides, data=data)
     every = ladders.cells(chosen, base, seeds=seeds, epochs=epochs, images=images)
     cells = ladders.cells(chosen, base, seeds=seeds, only=only, epochs=epochs, images=images)
@@ -168,21 +172,28 @@ def climb(
 
     Raises:
         UserError: Anything that the caller can mend.
-        KeyboardInterrupt: A signal; the same call goes on.
+        rungs.training.interrupt.Interrupted: SIGINT or SIGTERM; workers keep what they have, the same call goes on.
     """
     options = {"data": data, "seeds": seeds, "only": only, "epochs": epochs, "images": images, "folder": folder}
     plan = prepare_climb(ladder, overrides, **options)  # type: ignore[arg-type]
+    if "WORLD_SIZE" in os.environ:
+        raise UserError("a climb starts its own processes", where="torchrun", do="start it alone: rungs climb …")
+    jobs = study.default_jobs() if jobs is None else jobs
+    if not 1 <= jobs <= study.JOBS_ALLOWED:
+        raise UserError(
+            f"{jobs} is not from 1 to {study.JOBS_ALLOWED}", where="--jobs", do="give a number between these"
+        )
     plan.folder.prepare()
     with plan.folder.locked():
-        jobs = study.default_jobs() if jobs is None else jobs
-        outcomes = study.climb(
-            plan.cells,
-            plan.folder.path,
-            jobs=jobs,
-            skip_unreadable=skip_unreadable,
-            tensorboard=tensorboard,
-            tell=tell,
-        )
+        with Interrupts().heeded():
+            outcomes = study.climb(
+                plan.cells,
+                plan.folder.path,
+                jobs=jobs,
+                skip_unreadable=skip_unreadable,
+                tensorboard=tensorboard,
+                tell=tell,
+            )
         outcomes += study.trained_before(plan.others, plan.folder.path)
         record = summarise(plan.ladder, outcomes, command=plan.command, reduced=plan.reduced)
         write_whole(plan.folder.record, to_json(record))

@@ -112,7 +112,7 @@ def climb(
 
     options = {"data": data, "seeds": seeds, "only": only, "epochs": epochs, "images": images, "folder": out}
     if dry_run:
-        climb_commands.plan(ladder, overrides, options, jobs)
+        climb_commands.plan(ladder, overrides, options, jobs, skip_unreadable=skip_unreadable)
     else:
         how = {"skip_unreadable": skip_unreadable, "tensorboard": tensorboard, "jobs": jobs}
         climb_commands.climb(ladder, overrides, options, how, quiet=quiet)

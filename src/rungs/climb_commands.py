@@ -39,8 +39,6 @@ def climb(
     from rungs import api
     from rungs.report import ladder_tables
 
-    if how["jobs"] is not None:
-        require_between(how["jobs"], 1, 64, "--jobs")
     began = time.monotonic()
 
     def tell(outcome: Outcome, done: int, of: int) -> None:
@@ -56,7 +54,7 @@ def climb(
     if failed:
         lines = "".join(f"\n  {name}, seed {cell.seed}: {cell.ending}" for name, cell in failed)
         do = "mend the cause and give the same command again: the cells that are done are kept"
-        raise UserError(f"{len(failed)} cells failed{lines}", where=ladder, do=do)
+        raise UserError(f"{len(failed)} cell{'s' * (len(failed) > 1)} failed{lines}", where=ladder, do=do)
 
 
 def _cell_line(outcome: Outcome, done: int, of: int, elapsed_s: float) -> str:
@@ -71,18 +69,20 @@ def _cell_line(outcome: Outcome, done: int, of: int, elapsed_s: float) -> str:
     return f"{name}: {result}, {record.wall_s:.1f} s; {elapsed_s:.0f} s in all"
 
 
-def plan(ladder: str, overrides: Sequence[str], options: dict[str, Any], jobs: int | None) -> None:
+def plan(
+    ladder: str, overrides: Sequence[str], options: dict[str, Any], jobs: int | None, *, skip_unreadable: bool
+) -> None:
     """Print every cell, what there is of it, and how long it would take."""
     from rungs import api
     from rungs.report import format as fmt
     from rungs.study import plan as plans
-    from rungs.study.climb import default_jobs
+    from rungs.study.climb import JOBS_ALLOWED, default_jobs
 
     if jobs is not None:
-        require_between(jobs, 1, 64, "--jobs")
+        require_between(jobs, 1, JOBS_ALLOWED, "--jobs")
     jobs = default_jobs() if jobs is None else jobs
     chosen = api.prepare_climb(ladder, overrides, **options)
-    steps = plans.plan(chosen.cells, chosen.folder.path, jobs)
+    steps = plans.plan(chosen.cells, chosen.folder.path, jobs, skip_unreadable=skip_unreadable)
     table = Table("cell", "rung", "seed", "epochs", "state", "estimate", box=None)
     for i, step in enumerate(steps, 1):
         estimate = fmt.seconds(step.estimate_s) if step.estimate_s else ""
@@ -91,6 +91,7 @@ def plan(ladder: str, overrides: Sequence[str], options: dict[str, Any], jobs: i
     out.print(table)
     left = [step for step in steps if step.state in ("to do", "begun")]
     at_once = f"{jobs} at once" if jobs > 1 else "one after the other"
-    total = fmt.seconds(sum(step.estimate_s for step in left) / min(jobs, max(1, len(left))))
+    estimates = [step.estimate_s for step in left] or [0.0]
+    total = fmt.seconds(max(sum(estimates) / min(jobs, len(estimates)), *estimates, 0.0))
     out.print(f"{len(steps)} cells, {len(left)} to train, {at_once}: about {total}, less where training stops early")
     out.print(f"folder: {chosen.folder.path}", soft_wrap=True)

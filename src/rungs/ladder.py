@@ -6,6 +6,7 @@ A ladder is a base recipe and its rungs, each a named change, times seeds. It is
 from __future__ import annotations
 
 import hashlib
+import os
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -85,7 +86,7 @@ def load(name: str | Path) -> tuple[Ladder, Recipe]:
             recipe has.
     """
     path = shipped().get(str(name), Path(name))
-    if not path.is_file():
+    if not os.path.isfile(path):  # noqa: PTH113 (False, too, for what can be no path at all)
         do = f"{did_you_mean(str(name), list(shipped()))}; or give the path of a .toml file"
         raise UserError(f"no ladder {str(name)!r}", do=do)
     try:
@@ -148,6 +149,14 @@ def assignments(ladder: Ladder, rung: Rung) -> tuple[str, ...]:
     return (*assignments(ladder, next(other for other in ladder.rungs if other.name == below)), *rung.set)
 
 
+def _assumptions(ladder: Ladder, rung: Rung) -> tuple[str, ...]:
+    """Return what the rung and those that it builds on assume."""
+    below = parent(ladder, rung)
+    if below is None:
+        return rung.assumptions
+    return (*_assumptions(ladder, next(other for other in ladder.rungs if other.name == below)), *rung.assumptions)
+
+
 def cells(
     ladder: Ladder,
     base: Recipe,
@@ -168,7 +177,7 @@ def cells(
         images: Share of the training images that every rung would have, above 0 and at most 1.
 
     Raises:
-        UserError: A name that no rung has, or changes that do not fit the recipe.
+        UserError: A name that no rung has, or changes that do not fit the recipe or are the ladder's own business.
     """
     names = [rung.name for rung in ladder.rungs]
     for name in only:
@@ -185,6 +194,8 @@ def cells(
 
 
 def _recipe(ladder: Ladder, rung: Rung, base: Recipe) -> Recipe:
+    for one in rung.set:
+        require_no_business(one, f"ladder {ladder.name}, rung {rung.name}, {one}")
     try:
         made = recipes.parse(recipes.to_toml(base), ladder.base, assignments(ladder, rung))
     except UserError as error:
@@ -195,9 +206,17 @@ def _recipe(ladder: Ladder, rung: Rung, base: Recipe) -> Recipe:
         name=f"{ladder.name}-{rung.name}",
         about=rung.about,
         source=ladder.source,
-        assumptions=(*base.assumptions, *rung.assumptions),
+        assumptions=(*base.assumptions, *_assumptions(ladder, rung)),
         claims=rung.claims,
     )
+
+
+def require_no_business(assignment: str, where: str) -> None:
+    """Refuse an assignment to what the ladder itself gives to each cell, where it would be lost."""
+    field = assignment.partition("=")[0].strip().partition(".")[0]
+    if field in ("seed", *recipes.ABOUT_FIELDS):
+        do = "seeds are counted from 0: use --seeds" if field == "seed" else f"give the rung its {field}"
+        raise UserError(f"{field!r} is what the ladder gives to each cell", where=where, do=do)
 
 
 def _stretched(recipe: Recipe, factor: float) -> Recipe:
@@ -206,7 +225,7 @@ def _stretched(recipe: Recipe, factor: float) -> Recipe:
     if isinstance(schedule, Step):
         schedule = replace(schedule, milestones=tuple(epoch * factor for epoch in schedule.milestones))
     if isinstance(schedule, Plateau):
-        schedule = replace(schedule, patience=round(schedule.patience * factor))
+        schedule = replace(schedule, patience=max(min(1, schedule.patience), round(schedule.patience * factor)))
     training = replace(recipe.training, epochs=max(1, round(recipe.training.epochs * factor)))
     return replace(recipe, schedule=schedule, training=training)
 

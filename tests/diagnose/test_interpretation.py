@@ -264,3 +264,12 @@ def test_a_real_run_is_told_by_its_own_numbers(tmp_path: Path) -> None:
     assert "cut from 0.05 to 0.005, in epoch 4, the validation loss" in text
     assert record.train is not None
     assert f"of epoch {record.best_epoch}, are right on {100 * record.train.accuracy:.1f} % of the training" in text
+
+
+def test_the_floor_of_a_softmax_taken_twice_is_said() -> None:
+    record = samples.healthy()
+    training = replace(record.recipe.training, loss="softmax-cross-entropy")
+    assert "It cannot fall below 1.461" in interpretation(
+        replace(record, recipe=replace(record.recipe, training=training))
+    )
+    assert "cannot fall below" not in interpretation(record)

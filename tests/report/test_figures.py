@@ -117,3 +117,19 @@ def test_the_reading_room_never_loads_torch() -> None:
     code = f"import sys, rungs.report.html, rungs.diagnose; print(*{loaded})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]
+
+
+def test_a_watched_test_set_is_a_curve_of_its_own() -> None:
+    record = samples.healthy()
+    rows = tuple(replace(row, test_loss=0.7, test_accuracy=0.8) for row in record.history)
+    for axes in figures.learning_curves(replace(record, history=rows)).axes[:2]:
+        assert [line.get_label() for line in axes.get_lines()][:3] == ["train", "validation", "test"]
+    assert all(line.get_label() != "test" for line in figures.learning_curves(record).axes[0].get_lines())
+
+
+def test_the_floor_of_two_softmaxes_is_drawn(tmp_path: Path) -> None:
+    record = samples.healthy()
+    training = replace(record.recipe.training, loss="softmax-cross-entropy")
+    literal = replace(record, recipe=replace(record.recipe, training=training))
+    assert "floor of two softmaxes: 1.461" in texts(figures.learning_curves(literal), tmp_path)
+    assert "floor" not in texts(figures.learning_curves(record), tmp_path)

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from rungs.records import ModelRecord
 from rungs.report import tables
+from rungs.specs import Claim
 
 
 def printed(table: Table, width: int = 140) -> str:
@@ -89,3 +90,34 @@ def test_class_names_are_text_and_not_markup() -> None:
     text = printed(tables.per_class(record.test, record.data.classes))
     assert "[red]stop[/red]" in text
     assert "[/]" in text
+
+
+def test_claims_of_a_count_and_of_a_maximum_over_epochs() -> None:
+    record = samples.healthy()
+    rows = tuple(replace(row, test_accuracy=0.7 + row.epoch / 1000) for row in record.history)
+    claims = tuple(
+        Claim(metric=metric, value=value, source="somebody")
+        for metric, value in (
+            ("parameters", record.model.parameters),
+            ("parameters", 12),
+            ("highest_test_accuracy", 0.75),
+            ("highest_train_accuracy", 0.5),
+        )
+    )
+    claimed = replace(record, recipe=replace(record.recipe, claims=claims))
+    same, other, unwatched, trained = tables.comparisons(claimed)
+    assert (same.agrees, other.agrees, unwatched.verdict) == (True, False, "not measured")
+    highest = 100 * max(row.train_accuracy for row in rows)
+    assert trained.measured == f"{highest:.2f} %" and "a maximum over 20 epochs" in trained.verdict
+    watched = tables.comparisons(replace(claimed, history=rows))[2]
+    assert watched.measured == "72.00 %" and watched.verdict.startswith("-3.00 points")
+
+
+def test_a_claim_of_about_so_much_agrees_within_its_tolerance() -> None:
+    record = samples.healthy()
+    assert record.test is not None
+    value = record.test.accuracy_interval[1] + 0.004
+    for tolerance, agrees in ((0.0, False), (0.005, True)):
+        claim = Claim(metric="test_accuracy", value=value, source="somebody", tolerance=tolerance)
+        (row,) = tables.comparisons(replace(record, recipe=replace(record.recipe, claims=(claim,))))
+        assert row.agrees is agrees

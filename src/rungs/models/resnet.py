@@ -62,13 +62,16 @@ class ResNet(nn.Module):
         self.layer4 = _stage(4 * width, 8 * width, blocks[3], stride=2)
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.fc = nn.Linear(8 * width, classes)
-        self._initialise()
-
-    def _initialise(self) -> None:
-        """He initialisation over the outputs for convolutions (arXiv:1502.01852); PyTorch's default for the rest."""
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+                self.draw_layer(module)
+
+    def draw_layer(self, layer: nn.Conv2d | nn.Linear) -> None:
+        """He initialisation over the outputs for convolutions (arXiv:1502.01852); PyTorch's default for the rest."""
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+        else:
+            layer.reset_parameters()
 
     def forward(self, x: Tensor) -> Tensor:
         """Map float (B, 3, H, W) to logits (B, K)."""

@@ -69,9 +69,13 @@ def half(estimate: Estimate) -> float | None:
 
 
 def best(record: LadderRecord) -> RungRecord | None:
-    """Return the rung with the highest mean of what rungs are judged by; the earlier of two equal ones."""
+    """Return the rung with the highest mean of what rungs are judged by; the earlier of two equal ones.
+
+    Rungs with other validation images than those that they build on are left out: theirs may be easier.
+    """
     metric = judged_by(record)
-    measured = [rung for rung in record.rungs if metric in rung.estimates]
+    same = [rung for rung in record.rungs if rung.difference is None or rung.difference.metric == metric]
+    measured = [rung for rung in same if metric in rung.estimates]
     return max(measured, key=lambda rung: rung.estimates[metric].mean, default=None)
 
 

@@ -114,7 +114,8 @@ def _assumptions(record: LadderRecord) -> list[tuple[str, list[str]]]:
 def _method(record: LadderRecord) -> list[str]:
     """Say how the numbers were made, only as far as this record has them."""
     seeds = fmt.many(len(record.seeds), "seed")
-    said = [f"Every rung was trained with {seeds} ({', '.join(map(str, record.seeds))})."]
+    every = all(len(facts.finished(rung)) == len(record.seeds) for rung in record.rungs)
+    said = [f"Every rung was trained with {'' if every else 'up to '}{seeds} ({', '.join(map(str, record.seeds))})."]
     if len(record.seeds) > 1:
         said += [
             "The interval of a mean is Student's t over the seeds, 95 %.",
@@ -144,7 +145,7 @@ def _method(record: LadderRecord) -> list[str]:
 
 
 def _nets(record: LadderRecord) -> list[tuple[list[str], RungRecord]]:
-    """Return every net with the names of the rungs that train it."""
+    """Return every net with the names of the rungs that change it so; rungs that build on them train it, too."""
     by_layers: dict[tuple[LayerRow, ...], tuple[list[str], RungRecord]] = {}
     for rung in record.rungs:
         if rung.layers:

@@ -175,7 +175,8 @@ def _labels(axes: Axes, record: LadderRecord) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{100 * x:g}"))
     axes.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10]))
     axes.set_xlabel(f"accuracy, %\n{facts.seeds_note(record, PARTS)}", linespacing=1.5)
-    axes.set_title(f"{plain(record.name, 36)}: the accuracy of each rung")
+    study = " (not the file's study: claims not comparable)" if record.reduced and facts.claims(record) else ""
+    axes.set_title(f"{plain(record.name, 36)}: the accuracy of each rung{study}")
     if any(rung.difference for rung in record.rungs):
         part = facts.judged_by(record).partition("_")[0]
         below = "rung before" if record.builds_on == "previous" else "first rung"

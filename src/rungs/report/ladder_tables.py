@@ -71,7 +71,7 @@ def _columns(record: LadderRecord, *, words: bool) -> Column:
     heads: dict[str, Callable[[RungRecord], str]] = {"rung": lambda rung: rung.name}
     for part in ("validation", "test"):
         heads[f"{part}, %"] = lambda rung, part=part: _mean(rung.estimates.get(f"{part}_accuracy"))  # type: ignore[misc]
-    heads["against"] = lambda rung: _difference(rung, words=words)
+    heads["against"] = lambda rung: _difference(record, rung, words=words)
     heads["claimed"] = lambda rung: "\n".join(_short_claim(answer, words=words) for answer in rung.answers)
     heads["steps"] = lambda rung: _steps(rung)
     heads["s/step"] = lambda rung: _number(facts.mean(rung, "step_s"))
@@ -107,7 +107,9 @@ def _needs(columns: Column, folded: bool = False) -> int:
 def _caption(record: LadderRecord, signs: bool, dropped: list[str]) -> Text:
     said = [facts.seeds_note(record).replace("bars:", "±: half of the")]
     if record.reduced:
-        said.append(f"Smaller than the ladder file: {'; '.join(record.reduced)}. Claims are not comparable.")
+        said.append(f"Not the ladder file's study: {'; '.join(record.reduced)}. Claims are not comparable.")
+    if any(rung.difference and rung.difference.metric != facts.judged_by(record) for rung in record.rungs):
+        said.append("*: on test, because the rung has other validation images")
     if signs and any(rung.difference for rung in record.rungs):
         below = "the rung before" if record.builds_on == "previous" else "the first rung"
         meaning = ", ".join(f"{sign} {verdict}" for verdict, sign in facts.SIGNS.items())
@@ -128,11 +130,11 @@ def _mean(estimate: Estimate | None) -> str:
     return f"{100 * estimate.mean:.2f}" + ("" if half is None else f" ± {100 * half:.2f}")
 
 
-def _difference(rung: RungRecord, *, words: bool) -> str:
+def _difference(record: LadderRecord, rung: RungRecord, *, words: bool) -> str:
     difference = rung.difference
     if difference is None:
         return ""
-    told = f"{100 * difference.mean:+.2f}"
+    told = f"{100 * difference.mean:+.2f}{'*' * (difference.metric != facts.judged_by(record))}"
     return f"{told:>6} {difference.verdict}" if words else f"{facts.SIGNS[difference.verdict]} {told:>6}"
 
 
@@ -165,7 +167,7 @@ def markdown(record: LadderRecord) -> str:
     lines += ["", f"{_plain(facts.seeds_note(record).replace('bars: ', ''))}."]
     if record.reduced:
         lines.append(
-            f"Smaller than the ladder file, so that claims are not comparable: {_plain('; '.join(record.reduced))}."
+            f"Not the ladder file's study, so that claims are not comparable: {_plain('; '.join(record.reduced))}."
         )
     return "\n".join(lines) + "\n"
 
@@ -201,6 +203,7 @@ def _difference_cells(record: LadderRecord, rung: RungRecord, i: int) -> tuple[s
     if difference is None:
         return fmt.NOTHING, fmt.NOTHING
     to = "" if difference.against == facts.usual_parent(record, i) else f" to {_plain(difference.against)}"
+    to += "" if difference.metric == facts.judged_by(record) else ", on test"
     low, high = difference.low, difference.high
     interval = "" if low is None or high is None else f" ({100 * low:+.2f} to {100 * high:+.2f})"
     return f"{fmt.points(difference.mean)}{interval}{to}", difference.verdict

@@ -37,7 +37,8 @@ class Outcome:
 Tell: TypeAlias = Callable[[Outcome, int, int], None]
 """Called with an outcome, the number of cells done, and of all."""
 MOST_JOBS = 4
-"""Each job holds its own copy of the data."""
+"""By default: each job holds its own copy of the data."""
+JOBS_ALLOWED = 64
 
 
 def finished(cell: Cell, root: Path) -> RunRecord | None:
@@ -67,9 +68,6 @@ def climb(
         skip_unreadable: Leave unreadable files of a data source out instead of failing.
         tensorboard: Also write events into each run folder.
         tell: Called with each outcome as it comes.
-
-    Raises:
-        KeyboardInterrupt: SIGINT or SIGTERM; the cells that were training have been told to end and can be resumed.
     """
     kept = trained_before(cells, root)
     for done, outcome in enumerate(kept, 1):
@@ -92,6 +90,7 @@ def trained_before(cells: Iterable[Cell], root: Path) -> list[Outcome]:
 def train_all(cells: Iterable[Cell], root: Path, jobs: int, options: dict[str, Any]) -> Iterator[Outcome]:
     """Give the cells to `jobs` workers one by one; yield each outcome as it comes. A worker that dies is replaced."""
     waiting = list(cells)
+    jobs = min(jobs, max(1, len(waiting)))  # so that a few cells get all the cores
     workers = [Worker(jobs, options) for _ in range(min(jobs, len(waiting)))]
     try:
         for worker in workers:
@@ -107,7 +106,9 @@ def train_all(cells: Iterable[Cell], root: Path, jobs: int, options: dict[str, A
                 yield outcome
     finally:
         for worker in workers:
-            worker.end()
+            worker.stop()
+        for worker in workers:
+            worker.process.join()
 
 
 def default_jobs() -> int:
@@ -158,15 +159,17 @@ class Worker:
             return Outcome(cell, folder, None, f"its process ended with code {self.process.exitcode}")
         if failure is not None:
             return Outcome(cell, folder, None, failure)
-        record = RunDir(folder).read_record()
+        try:
+            record = RunDir(folder).read_record()
+        except UserError as error:
+            return Outcome(cell, folder, None, str(error))
         return Outcome(cell, folder, record, record.ending)
 
-    def end(self) -> None:
+    def stop(self) -> None:
         """Let it go: an idle one at once, one that trains after what it has is kept."""
         if self.cell is not None and self.process.is_alive():
             self.process.terminate()
         self.pipe.close()
-        self.process.join()
 
 
 def serve(pipe: Connection, jobs: int, options: dict[str, Any]) -> None:

@@ -19,6 +19,7 @@ from rungs.specs import Claim
 LEVEL = 0.05  # of all tests of a ladder together; intervals are of 1 - LEVEL
 MOST_MORE_SEEDS = 20  # what would need more seeds than these is called no difference
 FEWEST_PAIRS = 3  # one shows no spread, and two may agree by chance where a test set is small
+TIE = 1e-12  # differences of accuracies are multiples of one image: small sets often give the same
 ROUNDING = 1e-9  # 0.3 - 0.1 < 0.2, though on paper they are equal
 
 Interval: TypeAlias = tuple[float, float]
@@ -148,8 +149,8 @@ def _quantile(n: int) -> float:
 
 
 def _p(centre: float, sd: float, n: int) -> float:
-    if sd == 0:
-        return 1.0 if centre == 0 else 0.0
+    if sd < TIE:  # the t test divides by it; all signs equal have this chance (sign test)
+        return 1.0 if abs(centre) < TIE else 2 * 0.5**n
     return float(2 * stdtr(n - 1, -abs(centre) * math.sqrt(n) / sd))
 
 

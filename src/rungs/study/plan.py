@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from rungs.errors import UserError
 from rungs.ladder import Cell
 from rungs.rundir import RunDir
@@ -13,10 +15,11 @@ from rungs.specs import Recipe
 from rungs.study.climb import finished, share_threads
 from rungs.training.device import open_world
 from rungs.training.probe import Speed, probe
+from rungs.training.setup import gather
 
 
 @dataclass(frozen=True)
-class Step:
+class Planned:
     """A cell, whether it is done, and how long it takes if nothing stops it early."""
 
     cell: Cell
@@ -24,30 +27,37 @@ class Step:
     estimate_s: float  # 0 for a finished one
 
 
-def plan(cells: Sequence[Cell], root: Path, jobs: int) -> list[Step]:
-    """Return a step for every cell; those that are not finished are probed, each net with each batch once."""
-    share_threads(jobs)
+def plan(cells: Sequence[Cell], root: Path, jobs: int, *, skip_unreadable: bool) -> list[Planned]:
+    """Return what becomes of every cell; those that are not finished are probed, each net with each batch once."""
+    left = [cell for cell in cells if finished(cell, root) is None]
+    share_threads(min(jobs, max(1, len(left))))
     speeds: dict[object, tuple[Speed, dict[str, int]] | UserError] = {}
     steps = []
     for cell in cells:
-        if finished(cell, root) is not None:
-            steps.append(Step(cell, "finished", 0.0))
+        if cell not in left:
+            steps.append(Planned(cell, "finished", 0.0))
             continue
         key = _speed_key(cell.recipe)
         if key not in speeds:
             try:
                 with open_world() as world:
-                    speeds[key] = probe(cell.recipe, world)
+                    gather(cell.recipe, skip_unreadable)  # the probe itself takes what it finds
+                    speeds[key] = probe(_harmless(cell.recipe), world)
             except UserError as error:
                 speeds[key] = error
         known = speeds[key]
         if isinstance(known, UserError):
-            steps.append(Step(cell, f"cannot run: {known.what}", 0.0))
+            steps.append(Planned(cell, f"cannot run: {known.what}", 0.0))
         else:
             speed, images = known
             state = "begun" if RunDir(root / cell.folder).holds_run() else "to do"
-            steps.append(Step(cell, state, speed.estimate_s(cell.recipe, images)))
+            steps.append(Planned(cell, state, speed.estimate_s(cell.recipe, images)))
     return steps
+
+
+def _harmless(recipe: Recipe) -> Recipe:
+    """Return a recipe that is as fast and cannot diverge."""
+    return replace(recipe, optim=replace(recipe.optim, lr=1e-6))
 
 
 def _speed_key(recipe: Recipe) -> object:

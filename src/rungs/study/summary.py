@@ -32,6 +32,8 @@ def summarise(ladder: Ladder, outcomes: Sequence[Outcome], *, command: str, redu
     Raises:
         UserError: No cell came to its end, or cells of the same seed and settings saw different data.
     """
+    place = {rung.name: i for i, rung in enumerate(ladder.rungs)}
+    outcomes = sorted(outcomes, key=lambda outcome: (place[outcome.cell.rung], outcome.cell.seed))
     records = [outcome.record for outcome in outcomes if outcome.record is not None]
     whole = [record for record in records if record.status == "finished"]
     if not whole:
@@ -95,7 +97,7 @@ def _rung(ladder: Ladder, rung: Rung, outcomes: Sequence[Outcome], reduced: tupl
     }
     values = {name: found for name, found in values.items() if found}
     built = {"parameters": [float(some.model.parameters)]} if some else {}
-    comparable = _not_comparable(reduced, len(whole), len(cells))
+    incomparable = _not_comparable(reduced, len(whole), len(cells))
     return RungRecord(
         name=rung.name,
         about=rung.about,
@@ -113,7 +115,7 @@ def _rung(ladder: Ladder, rung: Rung, outcomes: Sequence[Outcome], reduced: tupl
                 claim,
                 (values | built).get(claim.metric, []),
                 _of_one(whole, claim.metric),
-                comparable if claim.metric != "parameters" else "",
+                "" if claim.metric == "parameters" and some and some.model.parameters == claim.value else incomparable,
             )
             for claim in rung.claims
         ),
@@ -200,7 +202,7 @@ def _changes(rungs: Sequence[RungRecord], outcomes: Sequence[Outcome]) -> list[i
     Rungs with other validation images, or none, are judged on the test set, which they share.
     """
     by_name = {rung.name: rung for rung in rungs}
-    judged = {o.cell.rung: _judged_on(o.record) for o in outcomes if o.record is not None}
+    judged = {o.cell.rung: _judged_on(o.record) for o in outcomes if o.record and o.record.status == "finished"}
     changes: list[intervals.Change] = []
     for rung in rungs:
         base = by_name.get(rung.on or "")
@@ -214,7 +216,7 @@ def _changes(rungs: Sequence[RungRecord], outcomes: Sequence[Outcome]) -> list[i
 def _judged_on(record: RunRecord) -> object:
     """Return what decides which images validation scores, and how; None without any."""
     recipe = record.recipe
-    return (recipe.data.validation, recipe.augment.validation) if record.validation else None
+    return (recipe.data.source, recipe.data.validation, recipe.augment.validation) if record.validation else None
 
 
 def _by_seed(rung: RungRecord, metric: str) -> dict[int, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import zlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from rungs.data.twins import leaks
 from rungs.errors import UserError
 from rungs.models import build_model
 from rungs.models.describe import describe
+from rungs.models.initial import draw_weights
 from rungs.models.normalized import Normalized
 from rungs.optim import build_optimizer
 from rungs.optim.ema import average
@@ -106,10 +108,10 @@ def assemble(recipe: Recipe, material: Material, world: World) -> Kit:
     precision, reason = pick_precision(recipe.training.precision, world.device)
     recipe = replace(recipe, training=replace(recipe.training, precision=precision))
     _require_two_a_rank(recipe, len(material.parts.train), world)
-    torch.manual_seed(derive(recipe.seed, "weights"))
     size, classes = material.record.image_size, len(material.record.classes)
     try:
         net = build_model(recipe.model, image_size=size, classes=classes)
+        draw_weights(net, lambda name: derive(recipe.seed, "weights", zlib.crc32(name.encode())))
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
