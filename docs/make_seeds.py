@@ -82,14 +82,16 @@ def compared(record: LadderRecord, *names: str) -> str:
     said = []
     for name in names:
         difference = by_name(record, name).difference
-        if difference is not None:
+        if difference is None:
+            said.append(f"`{name}`: {facts.how_ended(by_name(record, name)) or 'not measured'}")
+        else:
             judged = "" if difference.metric == "validation_accuracy" else " on test"
             said.append(f"`{name}` against `{difference.against}`{judged}: {difference.words}")
-    return "; ".join(said) + "." if said else "Not measured."
+    return "; ".join(said) + "."
 
 
 def ranked(record: LadderRecord, *names: str) -> str:
-    """Rank rungs by their mean validation accuracy, with test accuracy and epochs beside it."""
+    """Rank rungs by their mean validation accuracy, with test accuracy and steps to convergence beside it."""
     rungs = [by_name(record, name) for name in names]
     rungs.sort(key=lambda rung: -(facts.mean(rung, "validation_accuracy") or 0))
     cells = []
@@ -98,18 +100,20 @@ def ranked(record: LadderRecord, *names: str) -> str:
         if value is None or test is None:
             cells.append(f"`{rung.name}` {facts.how_ended(rung)}")
         else:
-            cells.append(f"`{rung.name}` {100 * value.mean:.1f} (test {100 * test.mean:.1f})")
-    return f"From best to worst on validation, in %: {', '.join(cells)}."
+            steps = f"{facts.mean(rung, 'convergence_steps'):,.0f} steps"
+            cells.append(f"`{rung.name}` {100 * value.mean:.1f} (test {100 * test.mean:.1f}, {steps})")
+    return f"From best to worst on validation, in % (test, and steps until it converged): {', '.join(cells)}."
 
 
 def steps(record: LadderRecord, *names: str) -> str:
     """Say how many steps each rung needs to converge, and what a step costs."""
-    rungs = [by_name(record, name) for name in names]
+    rungs = [rung for name in names if facts.finished(rung := by_name(record, name))]
     numbers = [facts.mean(rung, "convergence_steps") or 0 for rung in rungs]
     costs = [facts.mean(rung, "step_s") or 0 for rung in rungs]
+    times = [fmt.seconds(facts.mean(rung, "train_s") or 0) for rung in rungs]
     cells = [
-        f"`{rung.name}` {number:,.0f} steps of {1000 * cost:.0f} ms"
-        for rung, number, cost in zip(rungs, numbers, costs, strict=True)
+        f"`{rung.name}` {number:,.0f} steps of {1000 * cost:.0f} ms ({time} in all)"
+        for rung, number, cost, time in zip(rungs, numbers, costs, times, strict=True)
     ]
     ratio = (
         f"steps differ by a factor of {max(numbers) / min(numbers):.1f}, their cost by {max(costs) / min(costs):.1f}"

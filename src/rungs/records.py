@@ -177,9 +177,14 @@ CELL_VALUES = (
     "train_accuracy", "train_loss", "validation_accuracy", "validation_loss", "test_accuracy", "test_loss",
     "highest_train_accuracy",  # over the epochs, as it trained
     "highest_test_accuracy",  # over the epochs, of a watched test set
-    "steps", "convergence_steps", "epochs", "step_s", "train_s", "wall_s", "peak_memory_bytes",
+    "steps", "convergence_steps", "epochs",
+    "step_s",  # of the fastest epoch, which had the machine to itself
+    "train_s", "wall_s", "peak_memory_bytes",
 )  # fmt: skip
-CURVES = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "test_accuracy", "learning_rate")
+CURVES = (
+    "train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "test_loss", "test_accuracy",
+    "learning_rate",
+)  # fmt: skip
 
 
 class Estimate(Record, frozen=True, kw_only=True):

@@ -195,6 +195,48 @@ def test_ctrl_c_ends_a_climb_with_130_and_says_how_to_go_on(tmp_path: Path) -> N
     wait_for(lambda: not any(is_locked(root / cell.folder) for cell in cells))
 
 
+def test_sigterm_ends_a_climb_with_143(tmp_path: Path) -> None:
+    path = write_ladder(tmp_path, base=BASE.replace("epochs = 2", "epochs = 4000"))
+    command = [sys.executable, "-m", "rungs", "climb", str(path), "--out", str(tmp_path / "climb"), "--seeds", "1"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        (cell, *_) = ladders.cells(*ladders.load(path), seeds=1)
+        wait_for(RunDir(tmp_path / "climb" / cell.folder).history.exists)
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 143 and "go on with the same command" in errors
+    assert not is_locked(tmp_path / "climb" / cell.folder)  # it waited for its workers
+
+
+def test_a_record_that_cannot_be_read_fails_its_cell_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (cell, *_) = ladders.cells(*ladders.load(write_ladder(tmp_path)), seeds=1)
+    (tmp_path / cell.folder).mkdir()
+    (tmp_path / cell.folder / "run.json").write_text("{")
+    mine, theirs = study.CONTEXT.Pipe()
+    theirs.send(None)  # "I am done", though what it wrote is no record
+    worker = object.__new__(study.Worker)
+    worker.cell, worker.pipe = cell, mine
+    outcome = worker.take(tmp_path)
+    assert outcome.record is None and "not a RunRecord" in outcome.ending
+    assert study.finished(cell, tmp_path) is None  # and it will be trained again
+
+
+def test_few_cells_share_all_the_cores(ladder_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs: list[int] = []
+    monkeypatch.setattr(study, "Worker", lambda many, options: jobs.append(many) or exit_quietly())
+    with pytest.raises(LookupError):
+        climb(ladder_file, tmp_path / "climb", jobs=8, seeds=1)
+    assert jobs == [2]
+
+
+def exit_quietly() -> None:
+    raise LookupError
+
+
+def test_a_climb_under_torchrun_is_refused(ladder_file: Path, tmp_path: Path) -> None:
+    done = rungs("climb", "ladder.toml", folder=tmp_path, env={**os.environ, "WORLD_SIZE": "2"})
+    assert done.returncode == 2 and "a climb starts its own processes" in done.stderr
+
+
 def wait_for(condition: object, timeout_s: float = 120) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():  # type: ignore[operator]
@@ -255,6 +297,7 @@ def test_a_failed_cell_gives_exit_code_2_after_the_report(tmp_path: Path) -> Non
 def test_a_dry_run_lists_every_cell_with_an_estimate_and_writes_nothing(ladder_file: Path, tmp_path: Path) -> None:
     rungs("climb", "ladder.toml", "--seeds", "1", "--only", "first", folder=tmp_path)
     before = sorted(tmp_path.rglob("*"))
+    (tmp_path / "ladder.toml").write_text(LADDER.replace('set = ["', 'set = ["optim.lr=1e30", "'))  # it would diverge
     done = rungs("climb", "ladder.toml", "--dry-run", "--jobs", "2", folder=tmp_path)
     assert done.returncode == 0, done.stderr
     rows = [line.split() for line in done.stdout.splitlines()]
@@ -278,6 +321,7 @@ def test_a_dry_run_lists_every_cell_with_an_estimate_and_writes_nothing(ladder_f
         (["ladder.toml", "--jobs", "0"], "--jobs: 0 is not from 1 to 64"),
         (["ladder.toml", "--only", "furst"], "did you mean 'first'"),
         (["ladder.toml", "--set", "optim.rate=1"], "optim.rate: no such field"),
+        (["ladder.toml", "--set", "seed=7"], "seeds are counted from 0: use --seeds"),
         (["first-cn"], "did you mean 'first-cnn'"),
     ],
 )

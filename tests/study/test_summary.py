@@ -74,7 +74,7 @@ def rung(record: LadderRecord, name: str) -> RungRecord:
 
 
 def test_means_and_the_difference_are_over_pairs_of_equal_seeds() -> None:
-    record = summed(both([0.80, 0.82, 0.81], [0.83, 0.85, 0.84]))
+    record = summed(both([0.80, 0.82, 0.81], [0.8301, 0.85, 0.8399]))
     assert rung(record, "base").estimates["test_accuracy"].mean == pytest.approx(0.81)
     assert rung(record, "base").estimates["test_accuracy"].sd == pytest.approx(0.01)
     assert rung(record, "base").difference is None
@@ -111,6 +111,23 @@ def augment_validation(record: RunRecord | None) -> RunRecord:
     return replace(record, recipe=replace(record.recipe, augment=augment))
 
 
+def test_a_seed_that_diverged_at_once_does_not_change_how_rungs_are_judged() -> None:
+    outcomes = both([0.80, 0.82], [0.83, 0.85])
+    outcomes.append(outcome("changed", 2, replace(healthy(), status="diverged", validation=None, test=None)))
+    difference = rung(summed(outcomes), "changed").difference
+    assert difference is not None and difference.metric == "validation_accuracy"
+
+
+def test_the_recipe_is_that_of_the_first_rung_whatever_the_order_of_the_cells() -> None:
+    base, changed = both([0.8], [0.8])
+    named = [
+        replace_record(one, replace(one.record, recipe=replace(one.record.recipe, name=one.cell.rung)))
+        for one in (changed, base)
+        if one.record
+    ]
+    assert summed(named).recipe.name == "base"
+
+
 def test_without_validation_the_test_set_judges() -> None:
     outcomes = [outcome(name, 0, scored(without_validation(), 0.8)) for name in ("base", "changed")]
     difference = rung(summed(outcomes), "changed").difference
@@ -130,7 +147,10 @@ def test_claims_of_a_reduced_climb_are_not_compared_but_parameters_are() -> None
     assert answers["test_accuracy"].verdict == "not comparable"
     assert answers["test_accuracy"].why == "5 epochs for 20"
     assert answers["test_accuracy"].measured == pytest.approx(0.8)
-    assert answers["parameters"].verdict != "not comparable"
+    assert answers["parameters"].verdict == "not comparable"  # another net than the claim's
+    same = replace(healthy(), model=replace(healthy().model, parameters=1189898))
+    answers = {a.metric: a for a in rung(summed([outcome("base", 0, same)], "5 epochs for 20"), "base").answers}
+    assert answers["parameters"].verdict == "reproduced"
 
 
 def test_cells_that_did_not_finish_are_in_no_mean_and_are_named() -> None:
