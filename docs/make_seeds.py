@@ -68,8 +68,23 @@ def provenance(record: LadderRecord) -> str:
 
 
 def answer(record: LadderRecord, question: dict[str, str]) -> str:
-    """Return a bullet: the author's words, and what the record says about them."""
-    return f"- *{question['says']}* {ASK[question['ask']](record, *question.get('rungs', ()))}"
+    """Return a bullet: the author's words, whether they hold here, and what the record says about them."""
+    names = question.get("rungs", ())
+    verdict = f"**{judged(record, question['expects'], *names)}** " if "expects" in question else ""
+    return f"- *{question['says']}* {verdict}{ASK[question['ask']](record, *names)}"
+
+
+def judged(record: LadderRecord, expected: str, *names: str) -> str:
+    """Say whether all rungs differ from what they build on as expected: by a "gain" or a "loss"."""
+    found = [difference.verdict for name in names if (difference := by_name(record, name).difference)]
+    other = {"gain": "loss", "loss": "gain"}[expected]
+    if f"real {other}" in found:
+        return "Not true here." if set(found) == {f"real {other}"} else "Not true of all."
+    if found and set(found) == {f"real {expected}"}:
+        return "True here."
+    if "undecided" in found or not found:
+        return f"Undecided with {fmt.many(len(record.seeds), 'seed')}."
+    return "No such difference here."
 
 
 def by_name(record: LadderRecord, name: str) -> RungRecord:

@@ -178,8 +178,8 @@ CELL_VALUES = (
     "highest_train_accuracy",  # over the epochs, as it trained
     "highest_test_accuracy",  # over the epochs, of a watched test set
     "steps", "convergence_steps", "epochs",
-    "step_s",  # of the fastest epoch, which had the machine to itself
-    "train_s", "wall_s", "peak_memory_bytes",
+    "step_s", "train_s",  # a step, and all epochs, at the pace of the fastest epoch, which had the machine to itself
+    "wall_s", "peak_memory_bytes",
 )  # fmt: skip
 CURVES = (
     "train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "test_loss", "test_accuracy",

@@ -182,6 +182,7 @@ def test_convergence_is_the_first_epoch_within_2_per_cent_of_the_smallest_loss()
     slow = tuple(replace(row, train_s=row.train_s * (1 + row.epoch)) for row in rows)
     (cell,) = rung(summed([outcome("base", 0, replace(record, history=slow))]), "base").cells
     assert cell.values["step_s"] == pytest.approx(2 * 131.0 / 766)
+    assert cell.values["train_s"] == pytest.approx(5 * 2 * 131.0)
     (cell,) = rung(summed([outcome("base", 0, changed)]), "base").cells
     assert cell.curves["validation_loss"] == losses
     assert cell.values["highest_train_accuracy"] == max(row.train_accuracy for row in rows)

@@ -78,7 +78,8 @@ def cost(record: LadderRecord) -> Figure:
     panels = figure.subplots(1, 2, sharey=True)
     colour = PARTS[metric][1]
     _panel(panels[0], work, "forward work per image (log)", lambda x: fmt.flops(round(x)), colour)
-    _panel(panels[1], times, f"training time on {plain(record.environment.device, 30)} (log)", fmt.seconds, colour)
+    machine = plain(record.environment.device, 30)
+    _panel(panels[1], times, f"training time at its fastest pace, {machine} (log)", fmt.seconds, colour)
     panels[0].set_ylabel(f"mean {part} accuracy, %")
     panels[0].yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{100 * y:g}"))
     panels[0].yaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10]))

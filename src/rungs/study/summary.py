@@ -163,12 +163,11 @@ def _values(record: RunRecord) -> dict[str, float]:
         if result is not None:
             values |= {f"{part}_accuracy": result.accuracy, f"{part}_loss": result.loss}
     if rows:
-        train_s = sum(row.train_s for row in rows)
+        fastest_s = min(row.train_s for row in rows)  # an epoch that had the machine to itself
         losses = [row.train_loss if row.validation_loss is None else row.validation_loss for row in rows]
         arrived = next(row for row, loss in zip(rows, losses, strict=True) if loss <= CONVERGED * min(losses))
         values |= {"epochs": len(rows), "steps": rows[-1].step, "convergence_steps": arrived.step}
-        steps = rows[0].step  # of an epoch; the fastest one had the machine to itself
-        values |= {"train_s": train_s, "step_s": min(row.train_s for row in rows) / steps}
+        values |= {"train_s": fastest_s * len(rows), "step_s": fastest_s / rows[0].step}
         values["highest_train_accuracy"] = max(row.train_accuracy for row in rows)
         watched = [row.test_accuracy for row in rows if row.test_accuracy is not None]
         values |= {"highest_test_accuracy": max(watched)} if watched else {}
