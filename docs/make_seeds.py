@@ -1,4 +1,4 @@
-"""Write docs/seeds.md and its pictures from the records in results/, by `python docs/make_seeds.py`.
+"""Write docs/seeds.md, its pictures and the README's rows from the records in results/: `python docs/make_seeds.py`.
 
 What stands in docs/seeds.toml is the story of each seed and the questions to put to the record; every number, verdict
 and sentence about a measurement comes from the record.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
+from typing import Any
 
 from rungs.records import LadderRecord, RungRecord, from_json
 from rungs.report import format as fmt
@@ -27,6 +28,8 @@ def main() -> None:
         save(staircase(read(path.stem)), PICTURES / path.stem)
         (PICTURES / f"{path.stem}.svg").unlink()  # a page on the web shows the PNG
     (ROOT / "docs" / "seeds.md").write_text(page(), encoding="utf-8")
+    readme = ROOT / "README.md"
+    readme.write_text(with_rows(readme.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 def read(name: str) -> LadderRecord:
@@ -35,16 +38,49 @@ def read(name: str) -> LadderRecord:
     return from_json(path.read_bytes(), LadderRecord, path)
 
 
+def told() -> dict[str, Any]:
+    """Return what docs/seeds.toml tells."""
+    return tomllib.loads((ROOT / "docs" / "seeds.toml").read_text(encoding="utf-8"))
+
+
+def with_rows(readme: str) -> str:
+    """Return the README with one row for each seed between its two marks."""
+    start, end = "<!-- seeds -->\n", "<!-- /seeds -->"
+    before, rest = readme.split(start)
+    heads = "| seed, and the rung of its best claim | claimed | measured | n | verdict |\n|---|---|---|---|---|\n"
+    rows = "".join(row(seed) for seed in told()["seeds"])
+    return f"{before}{start}{heads}{rows}{end}{rest.split(end)[1]}"
+
+
+def row(seed: dict[str, Any]) -> str:
+    """Return the README's row of a seed: its best claim beside the measurement."""
+    record, name = read(seed["headline"]["record"]), seed["headline"]["rung"]
+    rung = by_name(record, name)
+    found = next(one for one in rung.answers if one.metric == seed["headline"]["metric"])
+    estimate = rung.estimates[found.metric]
+    words, interval = facts.metric_words(found.metric), facts.bounds(found.metric, estimate.low, estimate.high)
+    measured = f"**{facts.value(found.metric, estimate.mean)}**{f' ({interval})' if interval else ''}"
+    why = f": {'; '.join(record.reduced)}" if found.verdict == "not comparable" and record.reduced else ""
+    cells = (
+        f"[{seed['title']}](docs/seeds.md): `{name}`",
+        f"{words} {facts.claim_words(found)}",
+        measured,
+        fmt.many(estimate.n, "seed"),
+        f"{found.verdict}{why}",
+    )
+    return f"| {' | '.join(cells)} |\n"
+
+
 def page() -> str:
     """Return the whole page."""
-    told = tomllib.loads((ROOT / "docs" / "seeds.toml").read_text(encoding="utf-8"))
-    return told["intro"].strip() + "\n" + "".join(chapter(one) for one in told["seeds"])
+    stories = told()
+    return stories["intro"].strip() + "\n" + "".join(chapter(one) for one in stories["seeds"])
 
 
-def chapter(seed: dict[str, object]) -> str:
+def chapter(seed: dict[str, Any]) -> str:
     """Return the chapter of one seed: its story, then each record with its picture, table and questions."""
-    lines = [f"\n## {seed['title']}\n", f"{str(seed['story']).strip()}\n"]
-    for part in seed["records"]:  # type: ignore[attr-defined]
+    lines = [f"\n## {seed['title']}\n", f"{seed['story'].strip()}\n"]
+    for part in seed["records"]:
         record = read(part["record"])
         lines += [f"\n### {part['title']}\n", f"{provenance(record)}\n"]
         if "before" in part:

@@ -3,11 +3,14 @@
 from rungs import climb, load, train
 record = train("lab-003", ["optim.lr=0.005"], data="folder:photos", folder="runs/mine")
 print(load("runs/mine").predict(["cat.jpg"]))
-ladder = climb("first-cnn", data="digits", seeds=3)
+
+if __name__ == "__main__":  # its worker processes read this file again
+    ladder = climb("first-cnn", data="digits", seeds=3)
 """
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import shlex
 from collections.abc import Callable, Sequence
@@ -19,7 +22,7 @@ from rungs import ladder as ladders
 from rungs import recipe as recipes
 from rungs.diagnose import examine
 from rungs.diagnose.interpretation import interpretation
-from rungs.errors import UserError
+from rungs.errors import UserError, did_you_mean
 from rungs.records import EpochRow, LadderRecord, RunRecord, to_json
 from rungs.report import html, ladder_html
 from rungs.rundir import LadderDir, RunDir, write_whole
@@ -122,13 +125,14 @@ def prepare_climb(
     for one in overrides:
         ladders.require_no_business(one, f"--set {one}")
     base = recipes.choose(usual, overrides, data=data)
+    require_known(base.data.source)
     every = ladders.cells(chosen, base, seeds=seeds, epochs=epochs, images=images)
     cells = ladders.cells(chosen, base, seeds=seeds, only=only, epochs=epochs, images=images)
     reduced = ladders.reductions(usual, base, overrides, epochs=epochs, images=images)
     options: list[tuple[str, object]] = [("--data", data), *(("--set", one) for one in overrides), ("--seeds", seeds)]
     options += [*(("--only", one) for one in only), ("--epochs", epochs), ("--images", images)]
     words = ["rungs", "climb", str(ladder)] + [w for flag, v in options if v is not None for w in (flag, str(v))]
-    default = Path("climbs") / (f"{chosen.name}-{ladders.digest(every)}" if reduced else chosen.name)
+    default = Path("climbs") / (f"{chosen.name}-{ladders.digest(base, epochs, images)}" if reduced else chosen.name)
     return Climb(
         ladder=chosen,
         cells=tuple(cells),
@@ -176,6 +180,10 @@ def climb(
     """
     options = {"data": data, "seeds": seeds, "only": only, "epochs": epochs, "images": images, "folder": folder}
     plan = prepare_climb(ladder, overrides, **options)  # type: ignore[arg-type]
+    if multiprocessing.parent_process() is not None:
+        what = "a worker of a climb read your script again and came to its climb(…)"
+        do = 'put what starts the climb under  if __name__ == "__main__":'
+        raise UserError(what, where="rungs.climb", do=do)
     if "WORLD_SIZE" in os.environ:
         raise UserError("a climb starts its own processes", where="torchrun", do="start it alone: rungs climb …")
     jobs = study.default_jobs() if jobs is None else jobs
@@ -185,6 +193,7 @@ def climb(
         )
     plan.folder.prepare()
     with plan.folder.locked():
+        _require_same_study(plan)
         with Interrupts().heeded():
             outcomes = study.climb(
                 plan.cells,
@@ -199,6 +208,29 @@ def climb(
         write_whole(plan.folder.record, to_json(record))
         ladder_html.write(record, plan.folder.path)
     return record
+
+
+def _require_same_study(plan: Climb) -> None:
+    """Refuse to write over the record of another study."""
+    if not plan.folder.record.is_file():
+        return
+    before = plan.folder.read_record()
+    if (before.name, before.reduced) != (plan.ladder.name, plan.reduced):
+        what = f"this folder holds another study, made by: {before.command}"
+        raise UserError(what, where=plan.folder.path, do="give another --out")
+
+
+def require_known(source: str) -> None:
+    """Refuse a data source that does not exist, before any process is started for it.
+
+    Raises:
+        UserError: No such kind of source.
+    """
+    from rungs.data import DATASETS
+
+    name = source.partition(":")[0]
+    if name not in DATASETS:
+        raise UserError(f"no data source {name!r}", where=source, do=did_you_mean(name, list(DATASETS)))
 
 
 def load(run: str | Path) -> Classifier:

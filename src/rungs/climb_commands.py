@@ -66,7 +66,7 @@ def _cell_line(outcome: Outcome, done: int, of: int, elapsed_s: float) -> str:
     result = f"{100 * score.accuracy:.2f} %" if score and record.status == "finished" else record.status
     if outcome.kept:
         return f"{name}: {result} (trained before)"
-    return f"{name}: {result}, {record.wall_s:.1f} s; {elapsed_s:.0f} s in all"
+    return f"{name}: {result}; {elapsed_s:.0f} s in all"
 
 
 def plan(
@@ -95,3 +95,6 @@ def plan(
     total = fmt.seconds(max(sum(estimates) / min(jobs, len(estimates)), *estimates, 0.0))
     out.print(f"{len(steps)} cells, {len(left)} to train, {at_once}: about {total}, less where training stops early")
     out.print(f"folder: {chosen.folder.path}", soft_wrap=True)
+    broken = {step.state for step in steps if step.state.startswith("cannot run")}
+    if broken and not left:
+        raise UserError("nothing can be trained:\n  " + "\n  ".join(sorted(broken)), where=ladder, do="mend the cause")

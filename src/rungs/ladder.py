@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, NoReturn
 
 import msgspec
 from msgspec import Meta
@@ -86,6 +87,10 @@ def load(name: str | Path) -> tuple[Ladder, Recipe]:
             recipe has.
     """
     path = shipped().get(str(name), Path(name))
+    if str(name) in recipes.shipped():
+        raise UserError(f"{name} is a recipe, not a ladder", do=f"rungs train {name}; for ladders: rungs list ladders")
+    if os.path.isdir(path):  # noqa: PTH112 (for the reason of the next line)
+        raise UserError("this is a folder", where=path, do="give a ladder, a TOML file")
     if not os.path.isfile(path):  # noqa: PTH113 (False, too, for what can be no path at all)
         do = f"{did_you_mean(str(name), list(shipped()))}; or give the path of a .toml file"
         raise UserError(f"no ladder {str(name)!r}", do=do)
@@ -117,9 +122,10 @@ def parse(text: str, where: str) -> Ladder:
     try:
         ladder = msgspec.convert(table, Ladder)
     except msgspec.ValidationError as error:
-        explain(str(error), table, where, Ladder)
+        _explain(error, table, where)
     names: list[str] = []
     for position, rung in enumerate(ladder.rungs):
+        recipes.require_sane(rung.claims, f"{where}, rung {rung.name}")
         if rung.name in names:
             do = "give each rung a name of its own"
             raise UserError(f"two rungs are called {rung.name!r}", where=f"{where}, rungs.{position}.name", do=do)
@@ -129,6 +135,18 @@ def parse(text: str, where: str) -> Ladder:
             raise UserError(what, where=f"{where}, rungs.{position}.on", do=do)
         names.append(rung.name)
     return ladder
+
+
+def _explain(error: msgspec.ValidationError, table: dict[str, Any], where: str) -> NoReturn:
+    """Raise the UserError for what is wrong in a ladder; rungs are called by their names."""
+    try:
+        explain(str(error), table, where, Ladder)
+    except UserError as plain:
+        place = plain.where or ""
+        if found := re.search(r"rungs\.(\d+)\.", place):
+            name = table["rungs"][int(found[1])].get("name") or f"number {int(found[1]) + 1}"
+            place = place.replace(found[0], f"rung {name}, ")
+        raise UserError(plain.what, where=place, do=plain.do) from error
 
 
 def parent(ladder: Ladder, rung: Rung) -> str | None:
@@ -201,6 +219,10 @@ def _recipe(ladder: Ladder, rung: Rung, base: Recipe) -> Recipe:
     except UserError as error:
         where = f"ladder {ladder.name}, rung {rung.name}, {error.where}"
         raise UserError(error.what, where=where, do=error.do) from error
+    if any(claim.metric == "highest_test_accuracy" for claim in rung.claims) and not made.evaluation.watch_test:
+        where = f"ladder {ladder.name}, rung {rung.name}, claims"
+        do = 'add "evaluation.watch_test=true" to the rung\'s set'
+        raise UserError("a maximum over epochs on test needs a test set that is watched", where=where, do=do)
     return replace(
         made,
         name=f"{ladder.name}-{rung.name}",
@@ -266,6 +288,6 @@ def _reaches(assignment: str, field: str) -> bool:
     return f"{field}.".startswith(place) or place.startswith(f"{field}.")
 
 
-def digest(cells: Sequence[Cell]) -> str:
-    """Return six hex digits that change with any of the recipes."""
-    return hashlib.sha256("".join(sorted(cell.folder for cell in cells if cell.seed == 0)).encode()).hexdigest()[:6]
+def digest(base: Recipe, epochs: int | None, images: float | None) -> str:
+    """Return six hex digits that change with whatever makes a study another than its file's; rungs may come and go."""
+    return hashlib.sha256(f"{recipes.digest(base)} {epochs} {images}".encode()).hexdigest()[:6]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from importlib import resources
@@ -16,7 +17,7 @@ import tomli_w
 from rungs import __version__
 from rungs.errors import UserError, did_you_mean
 from rungs.explain import dotted, explain, fields_of, structs_at
-from rungs.specs import CutMix, DataSpec, Mixup, Plain, Recipe, name_of
+from rungs.specs import Claim, CutMix, DataSpec, Mixup, Plain, Recipe, name_of
 
 ABOUT_FIELDS = ("name", "about", "source", "assumptions", "claims")
 """The fields of a recipe that change nothing in its result, so that they stay out of the fingerprint."""
@@ -70,6 +71,8 @@ def load(name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     """
     path = shipped().get(str(name), Path(name))
     if not os.path.isfile(path):  # noqa: PTH113 (False, too, for what can be no path at all)
+        if re.fullmatch(r"[\w.-]+", str(name)) and (resources.files("rungs") / "ladders" / f"{name}.toml").is_file():
+            raise UserError(f"{name} is a ladder, not a recipe", do=f"rungs climb {name}")
         do = f"{did_you_mean(str(name), list(shipped()))}; or give the path of a .toml file"
         raise UserError(f"no recipe {str(name)!r}", do=do)
     return read(path, overrides)
@@ -97,12 +100,26 @@ def parse(text: str, where: str, overrides: Sequence[str] = ()) -> Recipe:
 
 def from_table(table: Mapping[str, Any], where: str) -> Recipe:
     """Convert a plain table into a checked `Recipe`."""
+    if "rungs" in table:
+        raise UserError("this is a ladder, not a recipe", where=where, do=f"rungs climb {where}")
     try:
         recipe = msgspec.convert(table, Recipe)
     except msgspec.ValidationError as error:
         explain(str(error), table, where)
     _check(recipe, where)
     return recipe
+
+
+def require_sane(claims: Sequence[Claim], where: str) -> None:
+    """Refuse a claimed accuracy that is no fraction of 1.
+
+    Raises:
+        UserError: One is not.
+    """
+    for claim in claims:
+        if claim.metric.endswith("accuracy") and not 0 <= claim.value <= 1:
+            do = f"write per cent as a fraction: {claim.value / 100:g}"
+            raise UserError(f"{claim.value:g} is no accuracy", where=f"{where}, claim of {claim.metric}", do=do)
 
 
 def to_toml(recipe: Recipe) -> str:
@@ -214,7 +231,8 @@ def _rename(place: dict[str, Any], path: tuple[str, ...], name: Any) -> None:
 
 
 def _check(recipe: Recipe, where: str) -> None:
-    """Check what concerns two fields at once."""
+    """Check what the types cannot."""
+    require_sane(recipe.claims, where)
     if any(isinstance(augment, Mixup | CutMix) for augment in recipe.augment.validation):
         do = "take mixup and cutmix out: scoring needs one label an image"
         raise UserError("validation images cannot be mixed", where=dotted(where, ("augment", "validation")), do=do)

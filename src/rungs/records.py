@@ -178,7 +178,7 @@ CELL_VALUES = (
     "highest_train_accuracy",  # over the epochs, as it trained
     "highest_test_accuracy",  # over the epochs, of a watched test set
     "steps", "convergence_steps", "epochs",
-    "step_s", "train_s",  # a step, and all epochs, at the pace of the fastest epoch, which had the machine to itself
+    "step_s", "train_s",  # a step, and all epochs, at the pace of the fastest epoch, the least disturbed one
     "wall_s", "peak_memory_bytes",
 )  # fmt: skip
 CURVES = (

@@ -76,6 +76,17 @@ class LadderDir(Folder):
         super().__init__(path)
         self.record = self.path / "ladder.json"
 
+    def prepare(self) -> None:
+        """Make the folder and prove that it can be written.
+
+        Raises:
+            UserError: It cannot.
+        """
+        try:
+            super().prepare()
+        except UserError as error:
+            raise UserError(error.what, where=self.path, do="make room or rights, or give another --out") from error
+
     def read_record(self) -> LadderRecord:
         """Read `ladder.json`.
 
@@ -153,7 +164,8 @@ class RunDir(Folder):
             UserError: There is none, or it is damaged.
         """
         if not self.record.is_file():
-            raise UserError("no run.json here", where=self.path, do="give the folder of a run that has ended")
+            do = "give the folder of a run or a climb that has ended"
+            raise UserError("neither run.json nor ladder.json here", where=self.path, do=do)
         return from_json(self.record.read_bytes(), RunRecord, self.record)
 
 

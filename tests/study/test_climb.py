@@ -14,6 +14,7 @@ import torch
 
 from rungs import climb as rungs_climb
 from rungs import ladder as ladders
+from rungs.api import prepare_climb
 from rungs.errors import UserError
 from rungs.records import CURVES, LadderRecord, from_json
 from rungs.rundir import LadderDir, RunDir
@@ -153,7 +154,7 @@ def test_a_worker_that_is_killed_fails_its_cell_and_is_replaced(
 
     monkeypatch.setattr(study.Worker, "give", give_and_kill)
     outcomes, _ = climb(ladder_file, tmp_path / "climb", seeds=1)
-    assert outcomes[0].record is None and outcomes[0].ending == "its process ended with code -9"
+    assert outcomes[0].record is None and "was killed (SIGKILL)" in outcomes[0].ending
     assert outcomes[1].record is not None
     monkeypatch.undo()
     outcomes, told = climb(ladder_file, tmp_path / "climb", seeds=1)
@@ -232,6 +233,14 @@ def exit_quietly() -> None:
     raise LookupError
 
 
+def test_a_script_without_a_guard_is_told_what_is_missing(ladder_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(
+        'from rungs import climb\nclimb("ladder.toml", seeds=1, only=["first"], jobs=1)\n'
+    )
+    done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode != 0 and 'under  if __name__ == "__main__":' in done.stderr
+
+
 def test_a_climb_under_torchrun_is_refused(ladder_file: Path, tmp_path: Path) -> None:
     done = rungs("climb", "ladder.toml", folder=tmp_path, env={**os.environ, "WORLD_SIZE": "2"})
     assert done.returncode == 2 and "a climb starts its own processes" in done.stderr
@@ -283,6 +292,12 @@ def test_only_keeps_what_was_trained_before_in_the_report(
         record = rungs_climb("ladder.toml", seeds=1, only=[only], jobs=1)
         assert [rung.name for rung in record.rungs] == climbed
     assert LadderDir("climbs/small-ladder").read_record() == record
+    with pytest.raises(UserError, match="another study, made by: rungs climb ladder"):
+        rungs_climb("ladder.toml", seeds=1, epochs=1, jobs=1, folder="climbs/small-ladder")
+    more = LADDER + '\n[[rungs]]\nname = "slower"\nabout = "A tenth of the rate."\nset = ["optim.lr=0.01"]\n'
+    short = [prepare_climb("ladder.toml", epochs=1).folder.path]
+    Path("ladder.toml").write_text(more)
+    assert [prepare_climb("ladder.toml", epochs=1).folder.path] == short  # a rung more, the same study
 
 
 def test_a_failed_cell_gives_exit_code_2_after_the_report(tmp_path: Path) -> None:
@@ -322,6 +337,10 @@ def test_a_dry_run_lists_every_cell_with_an_estimate_and_writes_nothing(ladder_f
         (["ladder.toml", "--only", "furst"], "did you mean 'first'"),
         (["ladder.toml", "--set", "optim.rate=1"], "optim.rate: no such field"),
         (["ladder.toml", "--set", "seed=7"], "seeds are counted from 0: use --seeds"),
+        (["ladder.toml", "--data", "digit"], "no data source 'digit' -> did you mean 'digits'?"),
+        (["lab-003"], "lab-003 is a recipe, not a ladder -> rungs train lab-003"),
+        (["."], "this is a folder"),
+        (["ladder.toml", "--out", "ladder.toml"], "give another --out"),
         (["first-cn"], "did you mean 'first-cnn'"),
     ],
 )

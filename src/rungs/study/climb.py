@@ -156,7 +156,7 @@ class Worker:
             failure = self.pipe.recv()
         except (EOFError, OSError):
             self.process.join()
-            return Outcome(cell, folder, None, f"its process ended with code {self.process.exitcode}")
+            return Outcome(cell, folder, None, _death(self.process.exitcode))
         if failure is not None:
             return Outcome(cell, folder, None, failure)
         try:
@@ -170,6 +170,13 @@ class Worker:
         if self.cell is not None and self.process.is_alive():
             self.process.terminate()
         self.pipe.close()
+
+
+def _death(code: int | None) -> str:
+    """Say how a process ended that did not say so itself."""
+    if code == -signal.SIGKILL:
+        return "its process was killed (SIGKILL): perhaps for lack of memory, then fewer --jobs help"
+    return f"its process ended with code {code}"
 
 
 def serve(pipe: Connection, jobs: int, options: dict[str, Any]) -> None:

@@ -188,7 +188,9 @@ def _words(metric: str, found: Estimate, verdict: Verdict, p_holm: float | None,
     size = _signed(metric, found.mean) + ("" if _is_loss(metric) else " points")
     if low is None or high is None or p_holm is None:
         pairs = "one pair" if found.n == 1 else f"{found.n} pairs"
-        return f"undecided: {size} in {pairs}; run {more} more seed{'' if more == 1 else 's'}"
+        interval = "" if low is None or high is None else f" ({_signed(metric, low)} to {_signed(metric, high)})"
+        enough = f"a test needs {FEWEST_PAIRS} pairs: run {more} more seed{'' if more == 1 else 's'}"
+        return f"undecided: {size} in {pairs}{interval}; {enough}"
     p = "p < 0.001" if p_holm < 0.001 else f"p = {p_holm:.3g}"
     if verdict in ("real gain", "real loss"):
         sign = 1 if found.mean > 0 else -1

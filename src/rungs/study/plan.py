@@ -50,8 +50,11 @@ def plan(cells: Sequence[Cell], root: Path, jobs: int, *, skip_unreadable: bool)
             steps.append(Planned(cell, f"cannot run: {known.what}", 0.0))
         else:
             speed, images = known
-            state = "begun" if RunDir(root / cell.folder).holds_run() else "to do"
-            steps.append(Planned(cell, state, speed.estimate_s(cell.recipe, images)))
+            begun = RunDir(root / cell.folder)
+            whole = speed.estimate_s(cell.recipe, images)
+            done = len(begun.history.read_text().splitlines()) if begun.history.is_file() else 0
+            left_s = whole * max(0.0, 1 - done / cell.recipe.training.epochs)
+            steps.append(Planned(cell, "begun" if begun.holds_run() else "to do", left_s))
     return steps
 
 

@@ -163,7 +163,7 @@ def _values(record: RunRecord) -> dict[str, float]:
         if result is not None:
             values |= {f"{part}_accuracy": result.accuracy, f"{part}_loss": result.loss}
     if rows:
-        fastest_s = min(row.train_s for row in rows)  # an epoch that had the machine to itself
+        fastest_s = min(row.train_s for row in rows)  # the epoch that was least disturbed by what else the machine did
         losses = [row.train_loss if row.validation_loss is None else row.validation_loss for row in rows]
         arrived = next(row for row, loss in zip(rows, losses, strict=True) if loss <= CONVERGED * min(losses))
         values |= {"epochs": len(rows), "steps": rows[-1].step, "convergence_steps": arrived.step}
