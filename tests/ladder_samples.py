@@ -171,8 +171,22 @@ def difference(against: str, mean: float, n: int, metric: str = "validation_accu
         p_holm=None if n == 1 else 0.041,
         verdict=verdict,
         more_seeds=4 if verdict == "undecided" else None,
-        words=f"{verdict}: {100 * mean:+.2f} points (95 % interval; p = 0.041 after Holm)",
+        words=_words(verdict, mean, n),
     )
+
+
+def _words(verdict: str, mean: float, n: int) -> str:
+    size = f"{100 * mean:+.2f} points"
+    if n == 1:
+        return f"undecided: {size} in one pair; a test needs 3 pairs: run 2 more seeds"
+    low, high = 100 * abs(mean) - 0.6, 100 * abs(mean) + 0.6
+    if verdict.startswith("real"):
+        does = "gains" if mean > 0 else "loses"
+        return f"{does} {size[1:]} (95 % interval {low:.2f} to {high:.2f}; p = 0.0411 after Holm)"
+    ends = f"{100 * mean - 0.6:+.2f} to {100 * mean + 0.6:+.2f}"
+    if verdict == "undecided":
+        return f"undecided: {size} ({ends}); about 4 more seeds would decide it"
+    return f"no difference that {n} seeds can show: {size} ({ends})"
 
 
 def ladder(name: str, rungs: Sequence[RungRecord], builds_on: Any, seeds: int, **other: Any) -> LadderRecord:
@@ -288,6 +302,37 @@ def broken() -> LadderRecord:
     chance = [replace(cell(seed, "x", 0.1), code=("rungs 0.1.0 (4567def)", "torch 2.13.0")) for seed in range(3)]
     rungs[6] = rung(rungs[6].name, chance, on="third-block", difference=difference("third-block", -0.74, 2))
     return replace(record, name="broken", rungs=tuple(rungs))
+
+
+def on_test() -> LadderRecord:
+    """A diary in which one rung has other validation images than the one that it builds on."""
+    record = diary()
+    rungs = list(record.rungs)
+    rungs[3] = replace(rungs[3], difference=difference("wider", 0.0008, 3, "test_accuracy"))
+    return replace(record, name="on-test", rungs=tuple(rungs))
+
+
+def orphan() -> LadderRecord:
+    """A diary of which a rung was left out, and no claim is left; the one above it cannot be compared."""
+    record = diary()
+    rungs = [replace(one, answers=()) for one in record.rungs if one.name != "batch-norm"]
+    rungs[1] = replace(rungs[1], difference=None)
+    return replace(record, name="orphan", rungs=tuple(rungs), reduced=("rungs: 7 of 8",))
+
+
+def beyond() -> LadderRecord:
+    """Intervals that reach beyond what can be, nets of nearly equal cost, and a claim far out."""
+    record = diary(seeds=2)
+    rungs = []
+    for i, one in enumerate(record.rungs):
+        estimates = dict(one.estimates)
+        for key in ("validation_accuracy", "test_accuracy"):
+            estimates[key] = replace(estimates[key], low=estimates[key].mean - 1.1, high=estimates[key].mean + 1.1)
+        loss = estimates["validation_loss"]
+        estimates["validation_loss"] = replace(loss, low=loss.mean - 2.0, high=loss.mean + 2.0)
+        rungs.append(replace(one, estimates=estimates, flops=int(1.7e6 * 1.03**i), answers=()))
+    rungs[7] = replace(rungs[7], answers=(answer("test_accuracy", 82.0, 0.85, "worse"),))
+    return replace(record, name="beyond", rungs=tuple(rungs))
 
 
 def nothing() -> LadderRecord:

@@ -35,15 +35,23 @@ def test_lab_003_is_the_network_of_the_claims() -> None:
     assert convs == [
         f"{a}->{b}, 3x3, stride 1, pad 1" for a, b in ((3, 32), (32, 64), (64, 128), (128, 128), (128, 256), (256, 256))
     ]
-    kinds = [row.kind for row in described.layers]
+    kinds = [row.kind for row in described.layers if row.kind != "Identity"]  # where a dropout could be
     stage = ["Conv2d", "ReLU", "Conv2d", "ReLU", "MaxPool2d"]
     assert kinds == stage * 3 + ["Linear", "ReLU", "Dropout", "Linear", "ReLU", "Linear"]
     assert [row.detail for row in described.layers if row.kind == "Linear"] == ["4096->256", "256->64", "64->10"]
 
 
+UNPADDED = ("first-000", "net1-002")
+"""Seeds' nets without padding, made for 32 pixels: 8 leave nothing."""
+
+
 @pytest.mark.parametrize("size", [8, 31, 224])
 @pytest.mark.parametrize("name", sorted(shipped()))
 def test_every_recipes_net_takes_images_from_8_to_224(name: str, size: int) -> None:
+    if name in UNPADDED and size == 8:
+        with pytest.raises(UserError, match="leaves nothing of a map of"):
+            normalized(load(name).model, size, classes=3)
+        return
     net = normalized(load(name).model, size, classes=3).eval()
     with torch.inference_mode():
         assert net(torch.rand(2, 3, size, size)).shape == (2, 3)
@@ -51,7 +59,7 @@ def test_every_recipes_net_takes_images_from_8_to_224(name: str, size: int) -> N
 
 def test_too_small_images_are_a_clear_error() -> None:
     spec = load("lab-003", ["model.stages=[[8],[8],[8],[8]]"]).model
-    with pytest.raises(UserError, match="4 max pools leave nothing of an image of 8 pixels"):
+    with pytest.raises(UserError, match="4 stages leave nothing of an image of 8 pixels"):
         build_model(spec, image_size=8, classes=2)
 
 

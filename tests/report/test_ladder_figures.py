@@ -17,6 +17,8 @@ from rungs.records import LadderRecord
 from rungs.report import ladder_cost, ladder_facts, ladder_figures
 from rungs.report.figures import save
 
+PARTS = ("validation_accuracy", "test_accuracy")
+
 SIZES: dict[str, Callable[[], LadderRecord]] = {
     "three": ladder_samples.three,
     "diary": ladder_samples.diary,
@@ -25,6 +27,9 @@ SIZES: dict[str, Callable[[], LadderRecord]] = {
     "single": lambda: ladder_samples.diary(seeds=1),
     "unvalidated": lambda: ladder_samples.diary(validated=False),
     "long": lambda: long_names(),
+    "on-test": ladder_samples.on_test,
+    "orphan": ladder_samples.orphan,
+    "beyond": ladder_samples.beyond,
     "nothing": ladder_samples.nothing,
 }
 
@@ -137,6 +142,57 @@ def test_a_wide_interval_of_two_seeds_does_not_squeeze_the_marks() -> None:
     assert high - low < 0.35
 
 
+def test_a_difference_on_test_is_marked(tmp_path: Path) -> None:
+    assert "no difference (test)" in texts(ladder_figures.staircase(ladder_samples.on_test()), tmp_path)
+    assert "(test)" not in texts(ladder_figures.staircase(ladder_samples.diary()), tmp_path)
+    assert "(test)" not in texts(ladder_figures.staircase(ladder_samples.diary(validated=False)), tmp_path)
+
+
+def test_bars_end_where_accuracies_do() -> None:
+    axes = ladder_figures.staircase(narrow(high=1.4)).axes[0]
+    assert axes.get_xlim()[1] > 1
+    drawn = [x for line in axes.get_lines() if line.get_zorder() == 3 for x in np.atleast_1d(line.get_xdata())]
+    assert max(drawn) == 1.0
+
+
+def narrow(high: float) -> LadderRecord:
+    """A record of accuracies near 1, with intervals to `high`."""
+    record = ladder_samples.diary()
+    rungs = []
+    for rung in record.rungs[:3]:
+        near = {key: replace(rung.estimates[key], mean=0.99, low=0.985, high=high) for key in PARTS}
+        cells = tuple(replace(cell, values={**cell.values, **dict.fromkeys(PARTS, 0.99)}) for cell in rung.cells)
+        rungs.append(replace(rung, estimates={**rung.estimates, **near}, cells=cells, answers=()))
+    return replace(record, rungs=tuple(rungs))
+
+
+def test_another_study_is_said_below_the_axis_and_only_where_there_are_claims() -> None:
+    axes = ladder_figures.staircase(ladder_samples.three()).axes[0]
+    assert axes.get_xlabel().endswith("\nnot the file's study: claims are not comparable")
+    assert axes.get_title(loc="left") == "three: the accuracy of each rung"
+    assert "claims" not in ladder_figures.staircase(ladder_samples.orphan()).axes[0].get_xlabel()
+
+
+@pytest.mark.parametrize("make", [ladder_samples.diary, ladder_samples.beyond])
+def test_a_claim_beyond_the_axis_is_an_arrow_that_covers_no_mark(make: Callable[[], LadderRecord]) -> None:
+    for claimed in (82.0, -3.0):
+        record = make()
+        rungs = [
+            replace(one, answers=(ladder_samples.answer("test_accuracy", claimed, 0.8, "worse"),))
+            for one in record.rungs
+        ]
+        figure = ladder_figures.staircase(replace(record, rungs=tuple(rungs)))
+        axes = figure.axes[0]
+        figure.draw_without_rendering()
+        words = [text for text in axes.texts if text.get_gid() == "outside"]
+        told = {"test claimed 8200.00 % ▶" if claimed > 1 else "◀ test claimed -300.00 %"}
+        assert {text.get_text() for text in words} == told
+        assert len(words) == len(rungs)
+        assert marks(axes, "claim") == []
+        for x, y in axes.transData.transform(marks(axes, "mean")):
+            assert not any(text.get_window_extent().padded(2).contains(x, y) for text in words)
+
+
 # --- cost ---------------------------------------------------------------------------------------------
 
 
@@ -169,6 +225,27 @@ def test_cost_names_the_front_without_overlaps(name: str) -> None:
             assert {point.name for point in ladder_cost.front(points)} <= set(named)
         if len(record.rungs) > ladder_cost.ALL_NAMED:
             assert len(named) == len(best)
+
+
+@pytest.mark.parametrize("spread", [1.0, 1.005, 1.05, 1.2, 1.5, 2.0, 2.9, 4.0])
+def test_costs_that_are_nearly_equal_have_few_ticks_without_overlaps(spread: float) -> None:
+    record = ladder_samples.diary()
+    n = len(record.rungs) - 1
+    rungs = []
+    for i, rung in enumerate(record.rungs):
+        time = replace(rung.estimates["train_s"], mean=17.0 * spread ** (i / n))
+        rungs.append(replace(rung, flops=int(1.7e6 * spread ** (i / n)), estimates={**rung.estimates, "train_s": time}))
+    figure = ladder_figures.cost(replace(record, rungs=tuple(rungs)))
+    assert overlapping(figure, everything(figure)) == []
+    for axes, smallest in zip(figure.axes, (1.7e6, 17.0), strict=True):
+        low, high = axes.get_xlim()
+        ticks = [x for x in axes.get_xticks() if low <= x <= high]
+        if spread < ladder_cost.SAME:
+            assert ticks == [smallest]
+        elif high / low < ladder_cost.NARROW:
+            assert 2 <= len(ticks) <= 4
+        else:
+            assert 1 <= len(ticks) <= 6
 
 
 def test_a_rung_at_chance_is_named_below_the_axis_of_costs(tmp_path: Path) -> None:

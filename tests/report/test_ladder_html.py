@@ -27,6 +27,9 @@ MAKERS: dict[str, Callable[[], LadderRecord]] = {
     "three": ladder_samples.three,
     "hostile": ladder_samples.hostile,
     "nothing": ladder_samples.nothing,
+    "on-test": ladder_samples.on_test,
+    "orphan": ladder_samples.orphan,
+    "beyond": ladder_samples.beyond,
 }
 
 
@@ -70,11 +73,12 @@ def test_the_page_says_what_was_measured(reports: Callable[[str], Path]) -> None
         "<code>model.step=3</code>",
         "± 0.48 sd",
         "82.05 – 84.43 %",  # noqa: RUF001
-        "▲ +5.09 points: real gain",
-        "▼ -4.45 points: real loss",
-        "? +0.55 points: undecided",
-        "undecided: +0.55 points (95 % interval; p = 0.041 after Holm)",
-        "3 pairs",
+        "▲ gains 5.09 points (95 % interval 4.49 to 5.69; p = 0.0411 after Holm)</span></td>",
+        "▼ loses 4.45 points (",
+        "? undecided: +0.55 points (-0.05 to +1.15); about 4 more seeds would decide it</span></td>",
+        "<small>steps to converge</small>",
+        "Steps to converge: steps until within 2 % of its smallest validation loss.",
+        "at the pace of the fastest epoch, which was least disturbed by what else the machine did",
         "2,191,146",
         "150 MFLOP",
         "11,875",
@@ -88,7 +92,7 @@ def test_the_page_says_what_was_measured(reports: Callable[[str], Path]) -> None
         "features.conv1_1",
     ):
         assert part in page, part
-    assert "This is not the whole ladder" not in page
+    assert "Not the study of the ladder's file" not in page
     assert 'id="unfinished"' not in page
 
 
@@ -100,10 +104,41 @@ def test_verdicts_are_marked(reports: Callable[[str], Path]) -> None:
 
 def test_a_reduced_ladder_warns_before_anything_is_shown(reports: Callable[[str], Path]) -> None:
     page = text(reports("three"))
-    box = page.index("This is not the whole ladder")
+    box = page.index("Not the study of the ladder's file")
     assert box < page.index('id="staircase"')
     assert "<li>epochs: 5 of 24</li><li>rungs: 3 of 8</li>" in page
     assert re.findall(r'class="verdict-cell (\w*)">([a-z ]+)<', page) == [("", "not comparable")] * 2
+    assert "so its claims are not comparable:" in page
+    assert "claims are not comparable" not in text(reports("orphan"))
+
+
+def test_a_common_reason_is_told_once(reports: Callable[[str], Path], tmp_path: Path) -> None:
+    page = text(reports("three"))
+    assert page.count("5 of 24 epochs") == 1
+    assert '<p class="quiet">Not comparable: 5 of 24 epochs.</p>' in page
+    assert "<th>Why</th>" not in page
+    record = ladder_samples.three()
+    last = record.rungs[2]
+    other = replace(last, answers=tuple(replace(one, why="not measured") for one in last.answers))
+    page = text(ladder_html.write(replace(record, rungs=(*record.rungs[:2], other)), tmp_path))
+    assert '<td class="why">not measured</td>' in page
+    assert '<td class="why">5 of 24 epochs</td>' in page
+
+
+def test_a_comparison_on_test_or_without_its_parent_is_said(reports: Callable[[str], Path]) -> None:
+    page = text(reports("on-test"))
+    assert page.count("<small>on test</small>") == 1
+    assert "Rungs with other validation images are compared on test." in page
+    assert "compared on test" not in text(reports("diary"))
+    assert "<small>on test</small>" not in text(reports("unvalidated"))
+    assert "no comparison: batch-norm is not here" in text(reports("orphan"))
+
+
+def test_no_interval_is_beyond_what_can_be(reports: Callable[[str], Path]) -> None:
+    page = text(reports("beyond"))
+    assert "0.00 – 100.00 %" in page  # noqa: RUF001
+    assert not re.search(r">-\d[\d.]* – ", page)  # noqa: RUF001
+    assert "<small>0.0000 – " in page  # noqa: RUF001
 
 
 def test_what_did_not_finish_is_named_with_its_ending(reports: Callable[[str], Path]) -> None:
@@ -172,7 +207,7 @@ def browser() -> Iterator[Any]:
 
 
 @needs_browser
-@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("width", [390, 1200, 1280])
 @pytest.mark.parametrize("name", MAKERS)
 def test_in_a_browser(name: str, width: int, browser: Any, reports: Callable[[str], Path]) -> None:
     address = reports(name).as_uri()

@@ -29,8 +29,55 @@ def test_a_wide_terminal_shows_all_in_words() -> None:
     wider = row(text, "wider")
     for part in ("77.60 ± 0.51", "77.13 ± 0.44", "+2.74 real gain", "test 80.10 worse", "9,375", "0.0325"):
         assert part in wider
-    assert "against the rung before" in text
+    assert "against what it builds on" in text
+    assert re.search(r"real gain \(third-block\)", row(text, "cosine"))
+    assert text.count("(third-block)") == 1
+    assert "0.0200" in row(text, "first-net")
+    assert "steps: until within 2 % of the smallest validation loss" in text
     assert "no room" not in text
+    usual = ladder_samples.diary()
+    text = printed(replace(usual, rungs=usual.rungs[:7]), 140)
+    assert "against the rung before" in text
+    assert "against the first rung" in printed(ladder_samples.sweep(4), 140)
+
+
+def test_the_title_says_that_a_headline_is_a_claim() -> None:
+    record = ladder_samples.diary()
+    assert printed(record, 140).splitlines()[0].strip() == f"diary, which claims: {record.headline}"
+    assert printed(replace(record, headline=""), 140).splitlines()[0].strip() == "diary"
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_few_seeds_have_a_mean_alone(seeds: int) -> None:
+    text = printed(ladder_samples.diary(seeds), 140)
+    assert "±" not in text
+    assert f"n = {seeds} seed{'s' * (seeds > 1)}; intervals in the report" in text
+    assert "77." in row(text, "wider")
+
+
+def test_some_rungs_of_few_seeds() -> None:
+    text = printed(ladder_samples.broken(), 140)
+    assert (
+        "n = 2 to 3 seeds; ±: half of the 95 % interval of the mean over seeds (Student's t), from 3 seeds on" in text
+    )
+    assert "±" not in row(text, "third-block")
+    assert "diverged: wider (3 of 3 seeds), dropout (2 of 3 seeds)" in text
+
+
+def test_what_has_no_comparison_is_said_and_claims_are_named_only_where_there_are_any() -> None:
+    text = printed(ladder_samples.orphan(), 140)
+    assert "no comparison: batch-norm is not here" in text
+    assert "rungs: 7 of 8." in text
+    assert "comparable" not in text
+    assert "comparable" not in ladder_tables.markdown(ladder_samples.orphan())
+    assert "Claims are not comparable." in " ".join(printed(ladder_samples.three(), 140).split())
+    assert "no comparison" not in printed(ladder_samples.diary(), 140)
+
+
+def test_intervals_in_markdown_are_of_what_can_be() -> None:
+    assert "(0.00 – 100.00 %), n = 2" in ladder_tables.markdown(ladder_samples.beyond())  # noqa: RUF001
+    assert ladder_facts.bounds("validation_loss", -0.2, 0.3) == "0.0000 – 0.3000"  # noqa: RUF001
+    assert ladder_facts.bounds("test_accuracy", -0.2, 1.3) == "0.00 – 100.00 %"  # noqa: RUF001
 
 
 @pytest.mark.parametrize("width", [80, 100])
@@ -47,7 +94,8 @@ def test_a_usual_terminal_loses_no_number_and_says_what_it_left_out(
     for rung in record.rungs:
         estimate = rung.estimates.get("validation_accuracy")
         if estimate:
-            assert f"{100 * estimate.mean:.2f} ±" in row(text, rung.name[: ladder_tables.FOLDED])
+            line = row(text, rung.name[: ladder_tables.FOLDED])
+            assert f"{100 * estimate.mean:.2f} ±"[: None if estimate.n >= ladder_tables.FEWEST_SEEDS else -2] in line
         if rung.difference:
             assert f"{100 * rung.difference.mean:+.2f}" in text
     left_out = re.search(r"no room here for (.*)", text)
@@ -56,8 +104,8 @@ def test_a_usual_terminal_loses_no_number_and_says_what_it_left_out(
 
 
 def test_signs_are_explained() -> None:
-    text = printed(ladder_samples.diary(), 100)
-    assert "▲ real gain, ▼ real loss, = no difference, ? undecided" in text
+    text = " ".join(printed(ladder_samples.diary(), 100).split())
+    assert "gain: points against what it builds on; ▲ real gain, ▼ real loss, = no difference, ? undecided" in text
     assert "claimed: ✓ reproduced, ↑ better, ↓ worse" in text
     assert "val. 83.50 ✓" in text
 

@@ -341,7 +341,7 @@ def test_precision_auto_says_why() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(shipped()))
-@pytest.mark.parametrize(("source", "size"), [("digits", 8), ("folder", 33), ("folder", 72)])
+@pytest.mark.parametrize(("source", "size"), [("digits", 8), ("folder", 41)])
 def test_every_shipped_recipe_takes_any_source_and_size(
     tmp_path: Path, photos: Path, name: str, source: str, size: int
 ) -> None:
@@ -349,6 +349,10 @@ def test_every_shipped_recipe_takes_any_source_and_size(
     data = f"folder:{photos}" if source == "folder" else source
     quick = [f"data.image_size={size}", "training.epochs=1", "training.batch_size=2000"]
     quick += ["data.train=20"] if source == "folder" else []
+    if size == 8 and name in ("first-000", "net1-002"):  # without padding: nothing would be left of 8 pixels
+        with pytest.raises(UserError, match="leaves nothing of a map of"):
+            run(choose(name, quick, data=data), tmp_path / "run")
+        return
     record = run(choose(name, [*quick, "evaluation.score_train=false"], data=data), tmp_path / "run")
     assert record.status == "finished"
     assert record.data.image_size == size

@@ -36,6 +36,9 @@ NAME_WIDTHS = (26, 16, 9)
 CROSSING = 30
 """A name that crosses the line of the front is as bad as one so many points further off."""
 
+SAME, NARROW = 1.02, 3.0
+"""Costs within this factor are one, with one tick; an axis within that factor has up to four ticks."""
+
 TIMES = [
     *(factor * unit for unit in (1, 60, 3600) for factor in (1, 2, 5, 10, 20, 30)),
     *(36e4 * 10**i for i in range(3)),
@@ -90,6 +93,9 @@ def cost(record: LadderRecord) -> Figure:
         figure.legend(handles, labels, loc="outside upper left", ncols=3)
     _below(panels[0], [point for point in points if point.accuracy < low])
     figure.draw_without_rendering()  # so that the panels have their places, and names theirs
+    thinned = [_thin(panel) for panel in panels]
+    if any(thinned):
+        figure.draw_without_rendering()
     for panel, points in zip(panels, (work, times), strict=True):
         _name(panel, points)
     return figure
@@ -113,8 +119,12 @@ def _panel(axes: Axes, points: Sequence[Point], label: str, show: Callable[[floa
     axes.step([*xs, high * room], [*ys, ys[-1]], where="post", color=colour, linewidth=1.3, alpha=0.6)
     axes.plot(xs, ys, "o", color=colour, markersize=6.5, label="best at its price or less", gid="front")
     axes.margins(y=0.12)
-    if show is fmt.seconds:
+    if high / low < SAME:
+        _fixed(axes, [low])
+    elif show is fmt.seconds:
         _round_times(axes, low / left, high * room)
+    elif high * room / (low / left) < NARROW:
+        _few(axes, low / left, high * room)
     else:
         decades = math.log10(high * room) - math.log10(low / left)
         subs = (1.0,) if decades > 2.5 else (1.0, 3.0) if decades > 1.3 else (1.0, 2.0, 5.0)
@@ -126,9 +136,39 @@ def _panel(axes: Axes, points: Sequence[Point], label: str, show: Callable[[floa
 def _round_times(axes: Axes, low: float, high: float) -> None:
     ticks = [time for time in TIMES if low <= time <= high]
     if len(ticks) < 2:
-        ticks = [low * (high / low) ** share for share in (0.2, 0.5, 0.8)]
-    axes.xaxis.set_major_locator(FixedLocator(ticks[:: math.ceil(len(ticks) / 6)]))
+        ticks = _spread(low, high)
+    _fixed(axes, ticks[:: math.ceil(len(ticks) / (6 if high / low >= NARROW else 4))])
+
+
+def _few(axes: Axes, low: float, high: float) -> None:
+    """Set up to four round ticks: an axis of less than half a decade has no room for a logarithm's."""
+    ticks = [float(x) for x in MaxNLocator(3, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high) if low <= x <= high]
+    _fixed(axes, ticks if len(ticks) > 1 else _spread(low, high))
+
+
+def _spread(low: float, high: float) -> list[float]:
+    return [low * (high / low) ** share for share in (0.2, 0.5, 0.8)]
+
+
+def _fixed(axes: Axes, ticks: Sequence[float]) -> None:
+    axes.xaxis.set_major_locator(FixedLocator(ticks))
     axes.xaxis.set_minor_locator(NullLocator())
+
+
+def _thin(axes: Axes) -> bool:
+    """Drop each tick whose label is that of the one before it, or covers it; tell whether there was any."""
+    low, high = axes.get_xlim()
+    ticks = [tick for tick in axes.xaxis.get_major_ticks() if low <= tick.get_loc() <= high]
+    kept = ticks[:1]
+    for tick in ticks[1:]:
+        before, label = kept[-1].label1, tick.label1
+        gap = before.get_window_extent().padded(2 * axes.figure.dpi / 72)
+        if label.get_text() != before.get_text() and not gap.overlaps(label.get_window_extent()):
+            kept.append(tick)
+    if len(kept) == len(ticks):
+        return False
+    axes.xaxis.set_major_locator(FixedLocator([float(tick.get_loc()) for tick in kept]))
+    return True
 
 
 def _below(axes: Axes, points: Sequence[Point]) -> None:

@@ -40,12 +40,22 @@ def value(metric: str, number: float | None) -> str:
 
 
 def bounds(metric: str, low: float | None, high: float | None) -> str:
-    """Return an interval of a metric as it is written; "" where there is none."""
+    """Return an interval of a metric as it is written, as far as it can be; "" where there is none."""
     if low is None or high is None:
         return ""
+    low, high = clipped(metric, low, high)
     if metric.endswith("accuracy"):
         return fmt.interval((low, high))
     return f"{value(metric, low)} {fmt.NOTHING} {value(metric, high)}"
+
+
+def clipped(metric: str, low: float, high: float) -> tuple[float, float]:
+    """Cut from an interval what no value can be: Student's t knows no bounds, accuracies lie in [0, 1], losses above 0.
+
+    An interval that lies beyond as a whole becomes the bound.
+    """
+    most = 1.0 if metric.endswith("accuracy") else float("inf")
+    return min(max(low, 0.0), most), min(max(high, 0.0), most)
 
 
 def has(record: LadderRecord, metric: str) -> bool:
@@ -86,6 +96,34 @@ def usual_parent(record: LadderRecord, position: int) -> str | None:
     return record.rungs[position - 1 if record.builds_on == "previous" else 0].name
 
 
+def on_test(record: LadderRecord, difference: Difference) -> bool:
+    """Tell whether a difference was measured on test though validation judges: the validation images are others."""
+    return difference.metric != judged_by(record)
+
+
+def elsewhere(record: LadderRecord, position: int) -> str:
+    """Return the name of the rung that one was compared with, where that is another than the usual; else ""."""
+    difference = record.rungs[position].difference
+    return difference.against if difference and difference.against != usual_parent(record, position) else ""
+
+
+def compared_with(record: LadderRecord) -> str:
+    """Return what differences are taken against, so that it is true of all: some rungs may name another parent."""
+    if any(elsewhere(record, i) for i in range(len(record.rungs))):
+        return "what it builds on"
+    return "the rung before" if record.builds_on == "previous" else "the first rung"
+
+
+def no_comparison(record: LadderRecord, rung: RungRecord) -> str:
+    """Return why a rung with results has no difference: "no comparison: wider is not here"; else ""."""
+    if rung.difference is not None or rung.on is None or not rung.estimates:
+        return ""
+    others = [other for other in record.rungs if other.name == rung.on]
+    if any(other.estimates for other in others):
+        return ""
+    return f"no comparison: {rung.on} {'has no result' if others else 'is not here'}"
+
+
 def finished(rung: RungRecord) -> tuple[CellRecord, ...]:
     """Return the cells of a rung that ended well."""
     return tuple(cell for cell in rung.cells if cell.status == "finished")
@@ -103,6 +141,11 @@ def how_ended(rung: RungRecord) -> str:
         (status, n), *_ = ended.items()
         return f"{status} in {('its only seed', 'both seeds')[n - 1] if n <= 2 else f'all {n} seeds'}"
     return ", ".join(f"{n} {status}" for status, n in sorted(ended.items()))
+
+
+def convergence_loss(record: LadderRecord) -> str:
+    """Return the loss that has converged when it is within 2 % of its smallest."""
+    return f"{'validation' if has(record, 'validation_loss') else 'training'} loss"
 
 
 def seeds_note(record: LadderRecord, parts: Iterable[str] = ("validation_accuracy", "test_accuracy")) -> str:
@@ -161,6 +204,12 @@ def _claimed(rung: str, answer: Answer) -> Claimed:
         answer.why,
         answer.source,
     )
+
+
+def common_reason(record: LadderRecord) -> str:
+    """Return why claims are not comparable, where that is the same for two or more; else ""."""
+    reasons = [a.why for rung in record.rungs for a in rung.answers if a.verdict == "not comparable"]
+    return reasons[0] if len(reasons) > 1 and len(set(reasons)) == 1 else ""
 
 
 def claim_words(answer: Answer) -> str:

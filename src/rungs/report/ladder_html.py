@@ -59,6 +59,7 @@ def _facts(record: LadderRecord) -> dict[str, Any]:
         "facts": facts,
         "seeds_note": facts.seeds_note(record),
         "claims": facts.claims(record),
+        "reason": facts.common_reason(record),
         "against": "the rung before" if record.builds_on == "previous" else "the first rung",
         "spread": spread,
         "within": within,
@@ -136,6 +137,8 @@ def _method(record: LadderRecord) -> list[str]:
         said.append(
             "There is no validation set: weights are those of the last epoch, and the test set judges the rungs."
         )
+    if any(rung.difference and facts.on_test(record, rung.difference) for rung in record.rungs):
+        said.append("Rungs with other validation images are compared on test.")
     if facts.has(record, "test_accuracy"):
         watched = facts.has(record, "highest_test_accuracy")
         once = "The test set was looked at once per run, after its epoch was chosen"

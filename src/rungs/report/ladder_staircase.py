@@ -10,7 +10,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.transforms import Bbox
 
 from rungs.records import Difference, LadderRecord, RungRecord
 from rungs.report import format as fmt
@@ -50,9 +52,13 @@ def staircase(record: LadderRecord) -> Figure:
     for i, rung in enumerate(record.rungs):
         _row(axes, rung, i, limits)
         if rung.difference is not None:
-            _difference(axes, rung.difference, i)
+            _difference(axes, record, rung.difference, i)
     _labels(axes, record)
     figure.legend(handles=_legend(record), loc="outside upper left", ncols=3, handletextpad=0.5, columnspacing=1.4)
+    if words := [text for text in axes.texts if text.get_gid() == "outside"]:
+        figure.draw_without_rendering()  # so that marks have their places
+        for text in words:
+            _clear(axes, text)
     return figure
 
 
@@ -62,12 +68,13 @@ def _limits(record: LadderRecord) -> tuple[float, float]:
     if not means:
         return 0.0, 1.0
     points = [*means]
-    bars = []
+    bars: list[float] = []
     for rung in record.rungs:
         points += [cell.values[key] for cell in facts.finished(rung) for key in PARTS if key in cell.values]
         points += [answer.claimed for answer in rung.answers if answer.metric in CLAIMS]
-        shown = [estimate for key, estimate in rung.estimates.items() if key in PARTS]
-        bars += [bound for one in shown for bound in (one.low, one.high) if bound is not None]
+        for key, one in rung.estimates.items():
+            if key in PARTS and one.low is not None and one.high is not None:
+                bars += facts.clipped(key, one.low, one.high)
     low, high = fences(means)
     kept = [point for point in points if low <= point <= high]
     left, right = min(kept), max(kept)
@@ -112,7 +119,7 @@ def _row(axes: Axes, rung: RungRecord, i: int, limits: tuple[float, float]) -> N
             outside.append((estimate.mean, metric.partition("_")[0]))
             continue
         if estimate.low is not None and estimate.high is not None:
-            _bar(axes, estimate.low, estimate.high, y, colour, limits)
+            _bar(axes, facts.clipped(metric, estimate.low, estimate.high), y, colour, limits)
         seeds = [cell.values[metric] for cell in facts.finished(rung) if metric in cell.values]
         if len(seeds) > 1:
             axes.plot(seeds, [y] * len(seeds), "o", color=colour, markersize=4, alpha=0.35, markeredgewidth=0)
@@ -131,7 +138,8 @@ def _row(axes: Axes, rung: RungRecord, i: int, limits: tuple[float, float]) -> N
                   va="center", color=PURPLE, fontstyle="italic")  # fmt: skip
 
 
-def _bar(axes: Axes, low: float, high: float, y: float, colour: str, limits: tuple[float, float]) -> None:
+def _bar(axes: Axes, ends: tuple[float, float], y: float, colour: str, limits: tuple[float, float]) -> None:
+    low, high = ends
     axes.plot([max(low, limits[0]), min(high, limits[1])], [y, y], color=colour, linewidth=1.6, zorder=3)
     for end, cut, arrow in ((low, low < limits[0], 4), (high, high > limits[1], 5)):  # carets to the left and right
         place = min(max(end, limits[0]), limits[1])
@@ -146,14 +154,47 @@ def _arrows(axes: Axes, outside: Sequence[tuple[float, str]], i: int, limits: tu
         if beyond:
             text = f"◀ {', '.join(beyond)}" if left else f"{', '.join(beyond)} ▶"
             axes.text(0.012 if left else 0.988, i, text, transform=axes.get_yaxis_transform(), va="center",
-                      ha="left" if left else "right", color=QUIET, fontsize=9, zorder=6)  # fmt: skip
+                      ha="left" if left else "right", color=QUIET, fontsize=9, zorder=6, gid="outside")  # fmt: skip
 
 
-def _difference(axes: Axes, difference: Difference, i: int) -> None:
+def _clear(axes: Axes, text: Text) -> None:
+    """Move words along their row, inwards from the edge, to the first place where they cover no mark or other words.
+
+    They may cover a bar where bars fill the row.
+    """
+    edge, row = text.get_position()
+    words = [other.get_window_extent() for other in axes.texts if other is not text]
+    lines = [line for line in axes.get_lines() if line.get_zorder() >= 2]
+    bars = [box for line in lines if line.get_linestyle() != "None" for box in _boxes(axes, line, row)]
+    marks = [box for line in lines if line.get_linestyle() == "None" for box in _boxes(axes, line, row)]
+    panel = axes.get_window_extent()
+    for taken in ([*words, *marks, *bars], [*words, *marks]):
+        for share in np.linspace(0, 1, 101):
+            text.set_x(edge + share * (1 - 2 * edge))
+            box = text.get_window_extent().padded(1.5)
+            if panel.x0 <= box.x0 and box.x1 <= panel.x1 and not any(box.overlaps(other) for other in taken):
+                return
+    text.set_x(edge)
+
+
+def _boxes(axes: Axes, line: Line2D, row: float) -> list[Bbox]:
+    """Return the boxes of the marks, or of the bar, that a line draws in a row."""
+    data = np.column_stack([np.asarray(line.get_xdata(), float), np.asarray(line.get_ydata(), float)])
+    places = axes.transData.transform(data[abs(data[:, 1] - row) < 0.5])
+    if not len(places):
+        return []
+    reach = 0.5 * float(line.get_markersize()) * axes.figure.dpi / 72
+    if line.get_linestyle() != "None":
+        return [Bbox([places.min(axis=0) - 1, places.max(axis=0) + 1])]
+    return [Bbox([place - reach, place + reach]) for place in places]
+
+
+def _difference(axes: Axes, record: LadderRecord, difference: Difference, i: int) -> None:
     sign, colour = facts.SIGNS[difference.verdict], VERDICT_COLOURS[difference.verdict]
     weight = "bold" if difference.verdict.startswith("real") else "normal"
     words = ((16, "center", sign, weight), (64, "right", f"{100 * difference.mean:+.2f}", weight))
-    for right, side, text, thickness in (*words, (71, "left", difference.verdict, "normal")):
+    verdict = f"{difference.verdict}{' (test)' if facts.on_test(record, difference) else ''}"
+    for right, side, text, thickness in (*words, (71, "left", verdict, "normal")):
         axes.annotate(
             text,
             (1, i),
@@ -174,9 +215,9 @@ def _labels(axes: Axes, record: LadderRecord) -> None:
     axes.grid(False, axis="y")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{100 * x:g}"))
     axes.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10]))
-    axes.set_xlabel(f"accuracy, %\n{facts.seeds_note(record, PARTS)}", linespacing=1.5)
-    study = " (not the file's study: claims not comparable)" if record.reduced and facts.claims(record) else ""
-    axes.set_title(f"{plain(record.name, 36)}: the accuracy of each rung{study}")
+    study = "\nnot the file's study: claims are not comparable" if record.reduced and facts.claims(record) else ""
+    axes.set_xlabel(f"accuracy, %\n{facts.seeds_note(record, PARTS)}{study}", linespacing=1.5)
+    axes.set_title(f"{plain(record.name, 36)}: the accuracy of each rung")
     if any(rung.difference for rung in record.rungs):
         part = facts.judged_by(record).partition("_")[0]
         below = "rung before" if record.builds_on == "previous" else "first rung"

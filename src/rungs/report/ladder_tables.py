@@ -13,6 +13,8 @@ from rungs.records import Answer, Estimate, LadderRecord, RungRecord
 from rungs.report import format as fmt
 from rungs.report import ladder_facts as facts
 
+PARTS = ("validation_accuracy", "test_accuracy")
+
 SHORT = {
     "validation_accuracy": "val.",
     "test_accuracy": "test",
@@ -28,6 +30,9 @@ CLAIM_SIGNS = {"reproduced": "✓", "better": "↑", "worse": "↓", "not compar
 
 FOLDED = 18
 """Characters into which the name of a rung is folded before more than times is left out."""
+
+FEWEST_SEEDS = 3
+"""Below, half of an interval says little: Wilson's for one seed is lopsided, Student's t for two is vast."""
 
 GAP = 2
 """Spaces between two columns."""
@@ -49,8 +54,8 @@ def summary(record: LadderRecord, width: int = 100) -> Table:
             del columns[name]
             dropped.append(name.removesuffix(", %"))
     table = Table(
-        title=Text(f"{record.name}: {record.headline or 'climbed'}"),
-        caption=_caption(record, signs, dropped),
+        title=Text(f"{record.name}, which claims: {record.headline}" if record.headline else record.name),
+        caption=_caption(record, signs, dropped, tuple(columns)),
         title_justify="left",
         caption_justify="left",
         box=SIMPLE,
@@ -69,8 +74,9 @@ def summary(record: LadderRecord, width: int = 100) -> Table:
 def _columns(record: LadderRecord, *, words: bool) -> Column:
     """Return the cells of every column that has any, by its head."""
     heads: dict[str, Callable[[RungRecord], str]] = {"rung": lambda rung: rung.name}
-    for part in ("validation", "test"):
-        heads[f"{part}, %"] = lambda rung, part=part: _mean(rung.estimates.get(f"{part}_accuracy"))  # type: ignore[misc]
+    for metric in PARTS:
+        head = f"{metric.removesuffix('_accuracy')}, %"
+        heads[head] = lambda rung, metric=metric: _mean(rung.estimates.get(metric))  # type: ignore[misc]
     heads["against"] = lambda rung: _difference(record, rung, words=words)
     heads["claimed"] = lambda rung: "\n".join(_short_claim(answer, words=words) for answer in rung.answers)
     heads["steps"] = lambda rung: _steps(rung)
@@ -84,8 +90,7 @@ def _columns(record: LadderRecord, *, words: bool) -> Column:
     cells = zip(columns[measured], record.rungs, strict=True)
     columns[measured] = [cell or _short_ending(rung) for cell, rung in cells]
     if "against" in columns:
-        below = "against the rung before" if record.builds_on == "previous" else "against the first rung"
-        name = below if words else "gain"
+        name = f"against {facts.compared_with(record)}" if words else "gain"
         columns = {name if head == "against" else head: column for head, column in columns.items()}
     return columns
 
@@ -104,29 +109,53 @@ def _needs(columns: Column, folded: bool = False) -> int:
     return sum(widths.values()) + GAP * len(widths)
 
 
-def _caption(record: LadderRecord, signs: bool, dropped: list[str]) -> Text:
-    said = [facts.seeds_note(record).replace("bars:", "±: half of the")]
+def _caption(record: LadderRecord, signs: bool, dropped: list[str], shown: tuple[str, ...]) -> Text:
+    said = [_seeds(record)]
     if record.reduced:
-        said.append(f"Not the ladder file's study: {'; '.join(record.reduced)}. Claims are not comparable.")
-    if any(rung.difference and rung.difference.metric != facts.judged_by(record) for rung in record.rungs):
+        claims = " Claims are not comparable." if facts.claims(record) else ""
+        said.append(f"Not the ladder file's study: {'; '.join(record.reduced)}.{claims}")
+    said += dict.fromkeys(filter(None, (facts.no_comparison(record, rung) for rung in record.rungs)))
+    if diverged := _diverged(record):
+        said.append(f"diverged: {diverged}")
+    if any(rung.difference and facts.on_test(record, rung.difference) for rung in record.rungs):
         said.append("*: on test, because the rung has other validation images")
     if signs and any(rung.difference for rung in record.rungs):
-        below = "the rung before" if record.builds_on == "previous" else "the first rung"
         meaning = ", ".join(f"{sign} {verdict}" for verdict, sign in facts.SIGNS.items())
-        said.append(f"gain: points against {below}; {meaning}")
+        said.append(f"gain: points against {facts.compared_with(record)}; {meaning}")
     claimed = {answer.verdict for rung in record.rungs for answer in rung.answers}
     if signs and claimed:
         said.append("claimed: " + ", ".join(f"{CLAIM_SIGNS[one]} {one}" for one in facts.ANSWERS if one in claimed))
+    if "steps" in shown:
+        said.append(f"steps: until within 2 % of the smallest {facts.convergence_loss(record)}")
     if dropped:
         said.append(f"no room here for {', '.join(dropped)}")
     return Text("\n".join(said))
 
 
+def _seeds(record: LadderRecord) -> str:
+    """Say over how many seeds, and what ± is where it is shown."""
+    n, bars, _ = facts.seeds_note(record).partition("; bars: ")
+    if not bars:
+        return n
+    counts = [e.n for rung in record.rungs for key, e in rung.estimates.items() if key in PARTS]
+    if max(counts) < FEWEST_SEEDS:
+        return f"{n}; intervals in the report"
+    some = "" if min(counts) >= FEWEST_SEEDS else f", from {FEWEST_SEEDS} seeds on"
+    return f"{n}; ±: half of the 95 % interval of the mean over seeds (Student's t){some}"
+
+
+def _diverged(record: LadderRecord) -> str:
+    """Return where training diverged: "rate-0.3 (3 of 3 seeds)"."""
+    counts = {rung.name: sum(cell.status == "diverged" for cell in rung.cells) for rung in record.rungs}
+    of = {rung.name: fmt.many(len(rung.cells), "seed") for rung in record.rungs}
+    return ", ".join(f"{name} ({n} of {of[name]})" for name, n in counts.items() if n)
+
+
 def _mean(estimate: Estimate | None) -> str:
-    """Return "82.94 ± 0.31"; "" without an estimate."""
+    """Return "82.94 ± 0.31", of few seeds the mean alone; "" without an estimate."""
     if estimate is None:
         return ""
-    half = facts.half(estimate)
+    half = facts.half(estimate) if estimate.n >= FEWEST_SEEDS else None
     return f"{100 * estimate.mean:.2f}" + ("" if half is None else f" ± {100 * half:.2f}")
 
 
@@ -134,8 +163,11 @@ def _difference(record: LadderRecord, rung: RungRecord, *, words: bool) -> str:
     difference = rung.difference
     if difference is None:
         return ""
-    told = f"{100 * difference.mean:+.2f}{'*' * (difference.metric != facts.judged_by(record))}"
-    return f"{told:>6} {difference.verdict}" if words else f"{facts.SIGNS[difference.verdict]} {told:>6}"
+    told = f"{100 * difference.mean:+.2f}{'*' * facts.on_test(record, difference)}"
+    if not words:
+        return f"{facts.SIGNS[difference.verdict]} {told:>6}"
+    other = facts.elsewhere(record, record.rungs.index(rung))
+    return f"{told:>6} {difference.verdict}{f' ({other})' if other else ''}"
 
 
 def _short_claim(answer: Answer, *, words: bool) -> str:
@@ -150,7 +182,7 @@ def _steps(rung: RungRecord) -> str:
 
 
 def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.3g}"
+    return "" if value is None else f"{value:#.3g}".removesuffix(".")
 
 
 # --- Markdown -----------------------------------------------------------------------------------------
@@ -166,9 +198,8 @@ def markdown(record: LadderRecord) -> str:
         lines.append(f"| {' | '.join(cells)} |")
     lines += ["", f"{_plain(facts.seeds_note(record).replace('bars: ', ''))}."]
     if record.reduced:
-        lines.append(
-            f"Not the ladder file's study, so that claims are not comparable: {_plain('; '.join(record.reduced))}."
-        )
+        so = ", so that claims are not comparable" if facts.claims(record) else ""
+        lines.append(f"Not the ladder file's study{so}: {_plain('; '.join(record.reduced))}.")
     return "\n".join(lines) + "\n"
 
 
@@ -177,7 +208,7 @@ def _lines(record: LadderRecord, rung: RungRecord) -> tuple[str, str, str]:
     claimed = {answer.metric for answer in rung.answers}
     rows = [
         (fmt.NOTHING, _measured(metric, rung, None), fmt.NOTHING)
-        for metric in ("validation_accuracy", "test_accuracy")
+        for metric in PARTS
         if metric in rung.estimates and metric not in claimed
     ]
     for answer in rung.answers:
@@ -203,7 +234,7 @@ def _difference_cells(record: LadderRecord, rung: RungRecord, i: int) -> tuple[s
     if difference is None:
         return fmt.NOTHING, fmt.NOTHING
     to = "" if difference.against == facts.usual_parent(record, i) else f" to {_plain(difference.against)}"
-    to += "" if difference.metric == facts.judged_by(record) else ", on test"
+    to += ", on test" if facts.on_test(record, difference) else ""
     low, high = difference.low, difference.high
     interval = "" if low is None or high is None else f" ({100 * low:+.2f} to {100 * high:+.2f})"
     return f"{fmt.points(difference.mean)}{interval}{to}", difference.verdict
