@@ -47,7 +47,7 @@ def with_rows(readme: str) -> str:
     """Return the README with one row for each seed between its two marks."""
     start, end = "<!-- seeds -->\n", "<!-- /seeds -->"
     before, rest = readme.split(start)
-    heads = "| seed, and the rung of its best claim | claimed | measured | n | verdict |\n|---|---|---|---|---|\n"
+    heads = "| seed, and one rung of it | claimed | measured | n | verdict |\n|---|---|---|---|---|\n"
     rows = "".join(row(seed) for seed in told()["seeds"])
     return f"{before}{start}{heads}{rows}{end}{rest.split(end)[1]}"
 
