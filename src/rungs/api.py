@@ -180,7 +180,7 @@ def climb(
     """
     options = {"data": data, "seeds": seeds, "only": only, "epochs": epochs, "images": images, "folder": folder}
     plan = prepare_climb(ladder, overrides, **options)  # type: ignore[arg-type]
-    if multiprocessing.parent_process() is not None:
+    if getattr(multiprocessing.current_process(), "_inheriting", False):  # what Python itself asks before it starts one
         what = "a worker of a climb read your script again and came to its climb(…)"
         do = 'put what starts the climb under  if __name__ == "__main__":'
         raise UserError(what, where="rungs.climb", do=do)

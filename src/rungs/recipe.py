@@ -71,7 +71,10 @@ def load(name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     """
     path = shipped().get(str(name), Path(name))
     if not os.path.isfile(path):  # noqa: PTH113 (False, too, for what can be no path at all)
-        if re.fullmatch(r"[\w.-]+", str(name)) and (resources.files("rungs") / "ladders" / f"{name}.toml").is_file():
+        if (
+            re.fullmatch(r"[\w.-]{1,80}", str(name))
+            and (resources.files("rungs") / "ladders" / f"{name}.toml").is_file()
+        ):
             raise UserError(f"{name} is a ladder, not a recipe", do=f"rungs climb {name}")
         do = f"{did_you_mean(str(name), list(shipped()))}; or give the path of a .toml file"
         raise UserError(f"no recipe {str(name)!r}", do=do)

@@ -231,8 +231,9 @@ def test_one_pair_is_undecided() -> None:
     found = one("test_accuracy", 0.008)
     assert (found.n, found.low, found.high, found.p, found.p_holm) == (1, None, None, None, None)
     assert (found.verdict, found.more_seeds) == ("undecided", 2)
-    assert found.words == "undecided: +0.80 points in one pair; run 2 more seeds"
-    assert one("test_loss", -0.008).words == "undecided: -0.0080 in one pair; run 2 more seeds"
+    needs = "a test needs 3 pairs: run 2 more seeds"
+    assert found.words == f"undecided: +0.80 points in one pair; {needs}"
+    assert one("test_loss", -0.008).words == f"undecided: -0.0080 in one pair; {needs}"
 
 
 def test_pairs_that_agree_to_the_image_have_the_chance_of_equal_signs() -> None:
@@ -246,7 +247,8 @@ def test_two_pairs_that_agree_prove_nothing() -> None:
     """On a small test set two seeds often gain the same image; p would be 0."""
     found = one("test_accuracy", 0.005, 0.005)
     assert (found.verdict, found.more_seeds, found.p_holm) == ("undecided", 1, None)
-    assert found.words == "undecided: +0.50 points in 2 pairs; run 1 more seed"
+    interval = "(+0.50 to +0.50)"
+    assert found.words == f"undecided: +0.50 points in 2 pairs {interval}; a test needs 3 pairs: run 1 more seed"
 
 
 def test_without_a_common_seed_there_is_no_comparison() -> None:
