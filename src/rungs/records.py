@@ -151,6 +151,8 @@ class RunRecord(Record, frozen=True, kw_only=True):
     train: EvalResult | None = None  # the best weights on the training images, as they are
     validation: EvalResult | None = None
     test: EvalResult | None = None
+    validation_tta: EvalResult | None = None  # the same with the recipe's test-time augmentation
+    test_tta: EvalResult | None = None
     started: str  # UTC, ISO 8601
     finished: str
     wall_s: float  # from start to record, of all sessions together
