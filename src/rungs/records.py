@@ -121,6 +121,7 @@ class Environment(Record, frozen=True, kw_only=True):
     ranks: int
     precision: str
     precision_reason: str
+    compile_reason: str = ""  # why the net was compiled or not
 
 
 class Finding(Record, frozen=True, kw_only=True):

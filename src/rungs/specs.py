@@ -334,7 +334,9 @@ class TrainingSpec(Spec, frozen=True):
     "softmax-cross-entropy", a softmax too many: it cannot fall below ln(1 + (K - 1) / e), 1.461 for 10 classes.
     `micro_batch`: images that go through the net at once; the gradients of a batch are added up, and a BatchNorm sees
     so many images. `image_sizes`: pixels a side in each epoch, where it is not always `data.image_size`: small images
-    cost less, and a net learns most of what it knows from them.
+    cost less, and a net learns most of what it knows from them. `compile`: whether torch.compile translates the net;
+    "auto" tries it where the run is long enough to repay the minute that it costs; "cuda-graphs" also replays a
+    step's kernels on a GPU without waiting for Python.
     """
 
     epochs: Count
@@ -346,6 +348,7 @@ class TrainingSpec(Spec, frozen=True):
     clip_norm: Positive | None = None
     ema_decay: Annotated[float, Meta(gt=0, lt=1)] | None = None
     precision: Literal["auto", "bf16", "fp32"] = "auto"
+    compile: Literal["auto", "no", "yes", "cuda-graphs"] = "auto"
 
 
 class StoppingSpec(Spec, frozen=True):

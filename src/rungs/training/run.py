@@ -24,6 +24,7 @@ from rungs.rundir import RunDir, write_whole
 from rungs.specs import SGD, Recipe
 from rungs.training import checkpoint
 from rungs.training.checkpoint import Checkpoint
+from rungs.training.compiling import choose_compiling, chosen_before, compile_net
 from rungs.training.device import World, is_out_of_memory, peak_memory_bytes
 from rungs.training.feed import scoring_batches
 from rungs.training.interrupt import Interrupted, Interrupts
@@ -76,7 +77,8 @@ def run_recipe(
             folder.require_free()
         recipe, material = gather(recipe, skip_unreadable)
         _warn(screen, material)
-        kit = assemble(recipe, material, world)
+        kit = assemble(chosen_before(recipe, folder) if resume else recipe, material, world)
+        choose_compiling(kit, screen.say)
         if resume:
             record = require_same(kit, material, folder, screen)
             if record is not None and record.status == "finished" and folder.weights.exists():
@@ -88,6 +90,7 @@ def run_recipe(
         tracker = TensorBoard(folder, len(progress.rows)) if tensorboard and world.is_main else Tracker()
         if world.is_main:
             write_whole(folder.recipe, to_toml(kit.recipe).encode())
+        compile_net(kit)
         try:
             screen.open(_title(kit, folder), kit.recipe.training.epochs, kit.recipe.training.batch_size)
             return Session(kit, material, folder, progress, screen, tracker, keep_going).run()
