@@ -10,9 +10,9 @@ from small import Told, run, small
 from rungs.records import EpochRow
 from rungs.training import compiling
 
-
 SHORT = (
-    "training.epochs=1", "data.train=100", "data.validation=50", "evaluation.batch_size=50", "evaluation.score_train=false",
+    "training.epochs=1", "data.train=100", "data.validation=50", "evaluation.batch_size=50",
+    "evaluation.score_train=false",
     "model.dropout=[]",  # compiled, it draws other numbers
 )  # fmt: skip
 
