@@ -336,7 +336,8 @@ class TrainingSpec(Spec, frozen=True):
     so many images. `image_sizes`: pixels a side in each epoch, where it is not always `data.image_size`: small images
     cost less, and a net learns most of what it knows from them. `compile`: whether torch.compile translates the net;
     "auto" tries it where the run is long enough to repay the minute that it costs; "cuda-graphs" also replays a
-    step's kernels on a GPU without waiting for Python.
+    step's kernels on a GPU without waiting for Python. `convolution`: "winograd" computes wide 3x3 convolutions with a
+    third of the multiplications, equal up to rounding; "auto" does so in fp32 on a CPU.
     """
 
     epochs: Count
@@ -349,6 +350,7 @@ class TrainingSpec(Spec, frozen=True):
     ema_decay: Annotated[float, Meta(gt=0, lt=1)] | None = None
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     compile: Literal["auto", "no", "yes", "cuda-graphs"] = "auto"
+    convolution: Literal["auto", "direct", "winograd"] = "auto"
 
 
 class StoppingSpec(Spec, frozen=True):

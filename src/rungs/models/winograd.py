@@ -21,7 +21,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 POINTS: dict[int, tuple[float, ...]] = {
@@ -171,3 +171,30 @@ def conv3x3(x: Tensor, weight: Tensor, m: int | None = None) -> Tensor:
     cout, cin = weight.shape[:2]
     out: Tensor = Winograd.apply(x, weight, m or best_tile(cin, cout, *x.shape[2:]))  # type: ignore[no-untyped-call]
     return out
+
+
+class WinogradConv2d(nn.Conv2d):
+    """A 3x3 convolution that takes the Winograd way wherever that pays: float32 on a CPU, enough channels."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map float (B, Cin, H, W) to (B, Cout, H, W)."""
+        fits = x.dtype == self.weight.dtype == torch.float32 and x.device.type == "cpu"
+        if not fits or torch.is_autocast_enabled("cpu") or not pays(self.in_channels, self.out_channels, *x.shape[2:]):
+            return super().forward(x)
+        out = conv3x3(x, self.weight)
+        return out if self.bias is None else out + self.bias.view(1, -1, 1, 1)
+
+
+def use_winograd(model: nn.Module) -> None:
+    """Put a `WinogradConv2d` of the same weights in place of each 3x3 convolution of stride 1 and padding 1."""
+    for parent in list(model.modules()):
+        for name, conv in parent.named_children():
+            if type(conv) is nn.Conv2d and _fits(conv):
+                fast = WinogradConv2d(conv.in_channels, conv.out_channels, 3, padding=1, device="meta")
+                fast.weight, fast.bias = conv.weight, conv.bias
+                setattr(parent, name, fast.train(conv.training))
+
+
+def _fits(conv: nn.Conv2d) -> bool:
+    padded = conv.padding in ("same", (1, 1)) and conv.padding_mode == "zeros"
+    return padded and (conv.kernel_size, conv.stride, conv.dilation, conv.groups) == ((3, 3), (1, 1), (1, 1), 1)

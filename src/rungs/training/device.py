@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Literal
 
 import torch
 import torch.distributed as dist
@@ -107,6 +108,24 @@ def pick_precision(choice: str, device: torch.device) -> tuple[str, str]:
     if choice == "auto":
         return ("bf16" if fast else "fp32"), reason
     return choice, "the recipe asks for it"
+
+
+def pick_convolution(choice: str, precision: str, device: torch.device) -> Literal["direct", "winograd"]:
+    """Return how to compute 3x3 convolutions.
+
+    Args:
+        choice: "auto", "direct" or "winograd", as a recipe says.
+        precision: Resolved. bf16 has too few digits for Winograd's sums.
+        device: Where it will run. A GPU's library has its own ways.
+
+    Raises:
+        UserError: Winograd was asked for where it cannot be.
+    """
+    can = precision == "fp32" and device.type == "cpu"
+    if choice == "winograd" and not can:
+        what = f"winograd is for fp32 on a CPU, not for {precision} on {device.type}"
+        raise UserError(what, where="training.convolution", do="set it to auto")
+    return "winograd" if can and choice != "direct" else "direct"
 
 
 def _fast_bf16(device: torch.device) -> tuple[bool, str]:

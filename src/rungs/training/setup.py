@@ -28,12 +28,13 @@ from rungs.models.describe import describe
 from rungs.models.initial import draw_weights
 from rungs.models.normalized import Normalized
 from rungs.models.speedrun import SpeedrunNet
+from rungs.models.winograd import use_winograd
 from rungs.optim import build_optimizer
 from rungs.optim.ema import average
 from rungs.records import DataRecord, Environment, ModelRecord
 from rungs.seeds import derive
 from rungs.specs import Plateau, Recipe, name_of
-from rungs.training.device import World, environment, is_out_of_memory, pick_precision
+from rungs.training.device import World, environment, is_out_of_memory, pick_convolution, pick_precision
 
 SEEN = 5000
 """Training images that a net may look at to set its first weights."""
@@ -115,7 +116,8 @@ def assemble(recipe: Recipe, material: Material, world: World) -> Kit:
         The kit, its recipe resolved: every "auto" replaced by what was chosen.
     """
     precision, reason = pick_precision(recipe.training.precision, world.device)
-    recipe = replace(recipe, training=replace(recipe.training, precision=precision))
+    convolution = pick_convolution(recipe.training.convolution, precision, world.device)
+    recipe = replace(recipe, training=replace(recipe.training, precision=precision, convolution=convolution))
     _require_two_a_rank(recipe, len(material.parts.train), world)
     size, classes = material.record.image_size, len(material.record.classes)
     try:
@@ -131,6 +133,8 @@ def assemble(recipe: Recipe, material: Material, world: World) -> Kit:
     if isinstance(net, SpeedrunNet):
         seen = material.parts.train.at(torch.arange(min(SEEN, len(material.parts.train))))
         net.see(model.normalise(to_float(seen)))
+    if convolution == "winograd":
+        use_winograd(model)
     model = model.to(world.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     trained: nn.Module = model
     if world.size > 1:  # BatchNorm statistics are shared before scoring, not before each step
