@@ -69,7 +69,8 @@ def test_any_memory_format_comes_out_channels_last() -> None:
     x, weight = (t.detach() for t in pair(7, 6))
     y = conv3x3(x, weight)
     assert y.is_contiguous(memory_format=torch.channels_last)
-    again = conv3x3(*(t.contiguous(memory_format=torch.channels_last) for t in (x, weight)))
+    x, weight = (t.contiguous(memory_format=torch.channels_last) for t in (x, weight))
+    again = conv3x3(x, weight)
     torch.testing.assert_close(y, again)
 
 
