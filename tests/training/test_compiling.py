@@ -22,10 +22,16 @@ def losses(rows: tuple[EpochRow, ...]) -> list[float]:
 
 
 def test_a_short_run_is_not_compiled_and_says_why(tmp_path: Path) -> None:
-    record = run(small("training.epochs=1"), tmp_path / "run")
+    record = run(small("training.epochs=1", "training.convolution=direct"), tmp_path / "run")
     assert record.recipe.training.compile == "no"
     assert record.environment.compile_reason == "too short a run to win back the time of compiling"
     assert "training.compile" not in record.changed
+
+
+def test_the_winograd_way_is_not_compiled(tmp_path: Path) -> None:
+    record = run(small("training.precision=fp32"), tmp_path / "run", stop_after=1)
+    assert (record.recipe.training.convolution, record.recipe.training.compile) == ("winograd", "no")
+    assert "matrices" in record.environment.compile_reason
 
 
 def test_a_compiled_net_computes_the_same(tmp_path: Path) -> None:
@@ -45,7 +51,9 @@ def test_a_long_run_takes_what_a_trial_found_faster(
     monkeypatch.setattr(compiling, "compile_net", lambda kit: None)
     monkeypatch.setattr("rungs.training.run.compile_net", lambda kit: None)
     told = Told()
-    record = run(small("training.epochs=20000"), tmp_path / "run", screen=told, stop_after=1)
+    record = run(
+        small("training.epochs=20000", "training.convolution=direct"), tmp_path / "run", screen=told, stop_after=1
+    )
     assert record.recipe.training.compile == choice
     assert f"{1000 * seconds[1]:.0f} ms compiled" in record.environment.compile_reason
     assert "trying whether compiling the net pays; this takes about a minute" in told.said
@@ -59,7 +67,7 @@ def test_what_cannot_be_compiled_is_trained_as_it_is(tmp_path: Path, monkeypatch
 
     times = [1.0]
     monkeypatch.setattr(compiling, "_step_s", broken)
-    record = run(small("training.epochs=20000"), tmp_path / "run", stop_after=1)
+    record = run(small("training.epochs=20000", "training.convolution=direct"), tmp_path / "run", stop_after=1)
     assert (record.recipe.training.compile, record.environment.compile_reason) == (
         "no",
         "compiling failed: RuntimeError",

@@ -58,6 +58,8 @@ def compile_net(kit: Kit) -> None:
 
 
 def _try_it(kit: Kit, say: Callable[[str], None]) -> tuple[Literal["no", "yes"], str]:
+    if kit.recipe.training.convolution == "winograd":
+        return "no", "Winograd's convolutions are products of matrices, which compiling does not make faster"
     x, y = _trial_batch(kit)
     plain_s = _step_s(kit, copy.deepcopy(kit.model), x, y)
     run_s = plain_s / len(x) * len(kit.parts.train) * kit.recipe.training.epochs
