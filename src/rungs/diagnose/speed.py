@@ -23,7 +23,7 @@ FASTER = 1.05
 PRECISION_GAIN = 1.5
 """A precision whose matrix product is so much faster pays, though not everything is a matrix product."""
 NEAR = 0.75
-"""Of the matrix product, or of what its operations allow: what is left is not worth chasing."""
+"""Of the matrix product, or of the same operations at their ceilings: what is left is not worth chasing."""
 OTHERS_SHARE = 0.40
 """Of the step's time in operations that are neither convolutions nor matrix products, and count no FLOPs."""
 COUNTED = ("convolution", "matrix product")
@@ -157,8 +157,8 @@ def _faster(record: BenchRecord, kind: Kind) -> tuple[Point, Point, float] | Non
 
 def _compared(own: Point, best: Point, gain: float) -> str:
     return (
-        f"{own.kind.capitalize()} in batches of {best.batch_size} reaches {100 * best.share.median:.0f} % of the matrix "
-        f"product, in those of {own.batch_size} {100 * own.share.median:.0f} %: {gain:.2f} times as fast."
+        f"{own.kind.capitalize()} in batches of {best.batch_size} reaches {100 * best.share.median:.0f} % of the "
+        f"matrix product, in those of {own.batch_size} {100 * own.share.median:.0f} %: {gain:.2f} times as fast."
     )
 
 
@@ -184,9 +184,9 @@ def near_the_ceiling(record: BenchRecord) -> Finding | None:
     if max(share, bound) < NEAR or unsteady(record) is not None:
         return None
     text = (
-        f"Training reaches {100 * share:.0f} % of the matrix product's FLOP/s, and {100 * bound:.0f} % of what the same "
-        "operations would reach if each ran at its ceiling and no cache helped. Only fewer operations help: smaller "
-        "images, narrower first stages, fewer epochs."
+        f"Training reaches {100 * share:.0f} % of the matrix product's FLOP/s, and {100 * bound:.0f} % of what the "
+        "same operations would reach if each ran at its ceiling and no cache helped. Only fewer operations help: "
+        "smaller images, narrower first stages, fewer epochs."
     )
     return Finding(rule="near-the-ceiling", level="good", title="Training is near the ceiling", text=text)
 

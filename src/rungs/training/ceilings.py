@@ -17,6 +17,8 @@ COMPARED = {"cpu": 512, "cuda": 4096}
 """The size at which precisions are compared."""
 TRIES = 3
 """How often each size is measured; its best counts."""
+SLOW_S = 0.3
+"""After a product that takes longer, no larger one is tried."""
 ENOUGH_S = 0.04
 """A measurement lasts about so long at least: the clock and the start of a kernel are then small beside it."""
 
@@ -70,10 +72,9 @@ def timed(device: torch.device, do: Callable[[], object], times: int) -> float:
     return watch.read()[0] / times
 
 
-def repeats(device: torch.device, do: Callable[[], object]) -> int:
-    """Warm up; return how many calls a measurement needs to last long enough."""
-    do()
-    return max(1, round(ENOUGH_S / max(timed(device, do, 1), 1e-7)))
+def repeats(seconds: float) -> int:
+    """Return how many calls a measurement needs to last long enough, when one takes so many seconds."""
+    return max(1, round(ENOUGH_S / max(seconds, 1e-7)))
 
 
 class MatrixProduct:
@@ -85,7 +86,9 @@ class MatrixProduct:
         a, b = (torch.randn(size, size, device=device, generator=generator).to(dtype) for _ in range(2))
         product = torch.empty_like(a)
         self.do: Callable[[], Tensor] = lambda: torch.mm(a, b, out=product)
-        self.times = repeats(device, self.do)
+        self.do()
+        self.seconds = timed(device, self.do, 1)
+        self.times = repeats(self.seconds)
 
     def measure(self) -> float:
         """Return FLOP/s."""
@@ -94,7 +97,11 @@ class MatrixProduct:
 
 def fastest_product(device: torch.device, precision: str) -> MatrixProduct:
     """Return the product of the size that reached most FLOP/s; the sizes take turns, all in the same noise."""
-    products = [MatrixProduct(device, precision, size) for size in SIZES[device.type]]
+    products: list[MatrixProduct] = []
+    for size in SIZES[device.type]:
+        products.append(MatrixProduct(device, precision, size))
+        if products[-1].seconds > SLOW_S:  # a CPU without bf16 computes it a hundred times as slowly
+            break
     best = [0.0] * len(products)
     for _ in range(TRIES):
         best = [max(rate, product.measure()) for rate, product in zip(best, products, strict=True)]
@@ -110,7 +117,8 @@ class Copy:
         source = torch.ones(self.bytes // 4, device=device)
         target = torch.empty_like(source)
         self.do: Callable[[], Tensor] = lambda: target.copy_(source)
-        self.times = repeats(device, self.do)
+        self.do()
+        self.times = repeats(timed(device, self.do, 1))
 
     def measure(self) -> float:
         """Return bytes/s."""
