@@ -148,7 +148,9 @@ def changes(recipe: Recipe) -> tuple[str, ...]:
     mine, usual = (flat(msgspec.to_builtins(one)) for one in (recipe, load(recipe.name)))
     for leaves in (mine, usual):
         leaves["data.source"] = leaves["data.source"].partition(":")[0]
-    resolved = {key for key in ("data.image_size", "training.precision") if usual[key] in (None, "auto")}
+    resolved = {
+        key for key in ("data.image_size", "training.precision", "training.compile") if usual[key] in (None, "auto")
+    }
     skipped = {"seed", *ABOUT_FIELDS, *resolved, *(key for key in mine if key.startswith("evaluation."))}
     keys = dict.fromkeys((*mine, *usual))
     return tuple(key for key in keys if key not in skipped and mine.get(key) != usual.get(key))
@@ -239,6 +241,10 @@ def _check(recipe: Recipe, where: str) -> None:
     if any(isinstance(augment, Mixup | CutMix) for augment in recipe.augment.validation):
         do = "take mixup and cutmix out: scoring needs one label an image"
         raise UserError("validation images cannot be mixed", where=dotted(where, ("augment", "validation")), do=do)
+    sizes = recipe.training.image_sizes
+    if sizes and len(sizes) != recipe.training.epochs:
+        what = f"{len(sizes)} image sizes for {recipe.training.epochs} epochs"
+        raise UserError(what, where=dotted(where, ("training", "image_sizes")), do="give one for each epoch")
     model = recipe.model
     if isinstance(model, Plain) and len(model.dropout) > len(model.hidden):
         what = f"{len(model.dropout)} dropouts for {len(model.hidden)} hidden layers"

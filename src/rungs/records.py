@@ -121,6 +121,7 @@ class Environment(Record, frozen=True, kw_only=True):
     ranks: int
     precision: str
     precision_reason: str
+    compile_reason: str = ""  # why the net was compiled or not
 
 
 class Finding(Record, frozen=True, kw_only=True):
@@ -151,6 +152,8 @@ class RunRecord(Record, frozen=True, kw_only=True):
     train: EvalResult | None = None  # the best weights on the training images, as they are
     validation: EvalResult | None = None
     test: EvalResult | None = None
+    validation_tta: EvalResult | None = None  # the same with the recipe's test-time augmentation
+    test_tta: EvalResult | None = None
     started: str  # UTC, ISO 8601
     finished: str
     wall_s: float  # from start to record, of all sessions together

@@ -202,7 +202,20 @@ class ResNet18(Spec, tag="resnet18", tag_field="name", frozen=True):
     width: Count = 64
 
 
-AnyModel: TypeAlias = Plain | Layered | MixConv | ResNet18
+class Speedrun(Spec, tag="speedrun", tag_field="name", frozen=True):
+    """The net of the CIFAR-10 speedruns: patches whitened, then three groups of convolutions.
+
+    `widths`: channels of the groups; `depth`: convolutions in each; `patch`: pixels a side of the whitened patches;
+    `norm_memory`: the share of its running statistics that a BatchNorm keeps at each step.
+    """
+
+    widths: tuple[Count, Count, Count] = (64, 256, 256)
+    depth: Annotated[int, Meta(ge=2, le=8)] = 2
+    patch: Annotated[int, Meta(ge=1, le=8)] = 2
+    norm_memory: Below1 = 0.6
+
+
+AnyModel: TypeAlias = Plain | Layered | MixConv | ResNet18 | Speedrun
 
 # --- optimisers -------------------------------------------------------------------------------------
 
@@ -244,7 +257,22 @@ class RMSprop(Optimizer, tag="rmsprop", frozen=True):
     momentum: Below1 = 0.0
 
 
-AnyOptimizer: TypeAlias = SGD | Adam | AdamW | RMSprop
+class Muon(Optimizer, tag="muon", frozen=True):
+    """Muon for the kernels of convolutions, at the rate `lr`; SGD with Nesterov's momentum for everything else.
+
+    `head_lr` is the rate of the last linear layer's weights, `bias_lr` that of biases and norms; the schedule scales
+    all three. `weight_decay` is of these two alone (a kernel's norm is fixed): the share of a weight that a step at
+    the full rate takes away, however large that rate is. `ns_steps`: Newton-Schulz steps.
+    """
+
+    momentum: Below1 = 0.6
+    ns_steps: Annotated[int, Meta(ge=1, le=20)] = 3
+    head_lr: Positive = 0.001
+    bias_lr: Positive = 0.001
+    sgd_momentum: Below1 = 0.85
+
+
+AnyOptimizer: TypeAlias = SGD | Adam | AdamW | RMSprop | Muon
 
 # --- schedules: factors on the learning rate ----------------------------------------------------------
 
@@ -304,15 +332,23 @@ class TrainingSpec(Spec, frozen=True):
 
     `loss`: "cross-entropy" of the logits; "nll", the same written as log-softmax and negative log likelihood;
     "softmax-cross-entropy", a softmax too many: it cannot fall below ln(1 + (K - 1) / e), 1.461 for 10 classes.
+    `micro_batch`: images that go through the net at once; the gradients of a batch are added up, and a BatchNorm sees
+    so many images. `image_sizes`: pixels a side in each epoch, where it is not always `data.image_size`: small images
+    cost less, and a net learns most of what it knows from them. `compile`: whether torch.compile translates the net;
+    "auto" tries it where the run is long enough to repay the minute that it costs; "cuda-graphs" also replays a
+    step's kernels on a GPU without waiting for Python.
     """
 
     epochs: Count
     batch_size: Annotated[int, Meta(ge=2)]
+    micro_batch: Annotated[int, Meta(ge=2)] | None = None
+    image_sizes: tuple[ImageSize, ...] = ()
     loss: Literal["cross-entropy", "nll", "softmax-cross-entropy"] = "cross-entropy"
     label_smoothing: Below1 = 0.0
     clip_norm: Positive | None = None
     ema_decay: Annotated[float, Meta(gt=0, lt=1)] | None = None
     precision: Literal["auto", "bf16", "fp32"] = "auto"
+    compile: Literal["auto", "no", "yes", "cuda-graphs"] = "auto"
 
 
 class StoppingSpec(Spec, frozen=True):
@@ -327,10 +363,13 @@ class EvaluationSpec(Spec, frozen=True):
     """How the finished net is scored.
 
     `watch_test` also scores the test set after every epoch, to show what a maximum over epochs flatters; nothing is
-    ever chosen by it.
+    ever chosen by it. `tta`, test-time augmentation, scores the finished net a second time: over each image and its
+    mirror image, or also over both moved by a pixel. `tta_share`: of the images, those that the net is least sure of.
     """
 
     batch_size: Count = 250
+    tta: Literal["none", "mirror", "mirror-translate"] = "none"
+    tta_share: Probability = 1.0
     mistakes: CountOrZero = 24
     score_train: bool = True
     watch_test: bool = False

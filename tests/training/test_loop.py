@@ -13,6 +13,7 @@ from small import small
 from torch.nn import functional as F
 
 from rungs.data.stats import mean_std
+from rungs.errors import UserError
 from rungs.training import loop
 from rungs.training.device import World
 from rungs.training.feed import training_batches
@@ -57,6 +58,71 @@ def test_a_gradient_is_clipped_to_its_norm() -> None:
     before = weights(kit)
     list(train_epochs(kit, [], Screen()))
     assert float((weights(kit) - before).norm()) == pytest.approx(0.05 * 0.01, rel=1e-3)
+
+
+@pytest.mark.parametrize("size", [2, 7, 19, 76, 100])
+def test_micro_batches_add_up_to_the_step_of_the_whole_batch(size: int) -> None:
+    whole, cut = (
+        kit_of(*BARE, "data.train=154", "training.batch_size=77", f"training.micro_batch={micro}")
+        for micro in ("none", size)
+    )
+    (first,), (second,) = (list(train_epochs(kit, [], Screen())) for kit in (whole, cut))
+    assert second.train_loss == pytest.approx(first.train_loss, rel=1e-6)
+    assert (second.step, second.train_accuracy) == (first.step, first.train_accuracy)
+    torch.testing.assert_close(weights(cut), weights(whole), atol=1e-6, rtol=0)
+
+
+def test_a_batch_norm_sees_a_micro_batch() -> None:
+    seen: list[int] = []
+    kit = kit_of("training.micro_batch=20", "training.epochs=1")
+    norm = next(module for module in kit.model.modules() if isinstance(module, torch.nn.BatchNorm2d))
+    norm.register_forward_pre_hook(lambda module, inputs: seen.append(len(inputs[0])) if module.training else None)
+    list(train_epochs(kit, [], Screen()))
+    assert seen == [20, 20, 10] * 8
+
+
+SPEEDRUN = (
+    "model.name=speedrun", "model.widths=[8, 8, 8]", "model.stages=none", "optim.name=muon", "optim.lr=0.1",
+    "optim.head_lr=0.5", "optim.bias_lr=0.2", "schedule.name=linear", "training.ema_decay=none",
+    "data.image_size=24", "data.train=100",
+)  # fmt: skip
+
+
+def test_each_epoch_has_its_image_size() -> None:
+    kit = kit_of(*SPEEDRUN, "training.image_sizes=[12, 16, 24]", "training.epochs=3")
+    seen: list[int] = []
+    kit.model.register_forward_pre_hook(
+        lambda module, inputs: seen.append(inputs[0].shape[2]) if module.training else None
+    )
+    rows = list(train_epochs(kit, [], Screen()))
+    assert seen == [12, 12, 16, 16, 24, 24]
+    x, _, _ = next(training_batches(kit, 0))
+    assert 0 <= x.min() < x.max() <= 1
+    assert rows[-1].validation_accuracy is not None
+
+
+def test_groups_have_their_own_rates() -> None:
+    kit = kit_of(*SPEEDRUN, "training.epochs=2")
+    rows = list(train_epochs(kit, [], Screen()))
+    rates = [group["lr"] for group in kit.optimizer.param_groups]
+    assert rates == pytest.approx([share * rows[-1].learning_rate for share in (1.0, 5.0, 2.0)])
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("training.image_sizes=[12, 24]", "2 image sizes for 4 epochs"),
+        ("training.image_sizes=[12, 24, 24, 8]", "cannot take images of 8 pixels"),
+    ],
+)
+def test_image_sizes_that_cannot_be_are_refused(override: str, sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        kit_of(*SPEEDRUN, override)
+
+
+def test_a_net_for_one_size_is_not_trained_on_another() -> None:
+    with pytest.raises(UserError, match="cannot take images of 16 pixels"):
+        kit_of("training.image_sizes=[16, 8]", "training.epochs=2")
 
 
 def test_mean_and_std_are_of_the_training_part_alone() -> None:

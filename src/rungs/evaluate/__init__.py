@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Sequence
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from rungs.errors import UserError
 from rungs.evaluate.metrics import evaluate
 from rungs.evaluate.mistakes import worst
-from rungs.evaluate.score import score
 from rungs.records import EvalResult
 
 
@@ -19,21 +17,19 @@ class NotFinite(UserError):  # noqa: N818 (it says what the outputs are)
     """A net says infinity, or nothing at all, of some image: its training diverged."""
 
 
-def assess(
-    model: nn.Module,
-    batches: Iterable[tuple[Tensor, Tensor]],
-    autocast: Callable[[], AbstractContextManager[object]],
+def judge(
+    logits: Tensor,
+    labels: Tensor,
     *,
     images: Callable[[Tensor], Tensor],
     paths: Sequence[str] | None = None,
     mistakes: int = 0,
 ) -> EvalResult:
-    """Score a net once on a set and compute everything that a record says of it.
+    """Compute everything that a record says of a net on a set.
 
     Args:
-        model: From float (B, 3, H, W) in [0, 1] to logits (B, K).
-        batches: The set in its own order: inputs and labels int64 (B,).
-        autocast: Makes the context that the net runs in.
+        logits: float32 (N, K), what the net said, from `rungs.evaluate.score`.
+        labels: int64 (N,).
         images: Gives the set's images at positions int64 (M,) as uint8 (M, 3, H, W), for the pictures of mistakes.
         paths: Their files, where known.
         mistakes: How many of the worst to keep.
@@ -41,7 +37,6 @@ def assess(
     Raises:
         NotFinite: The net's outputs, or their loss, are no finite numbers.
     """
-    logits, labels = score(model, batches, autocast)
     bad = int((~logits.isfinite()).any(1).sum())
     do = "the training diverged: train again with a smaller optim.lr"
     if bad:

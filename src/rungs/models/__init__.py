@@ -11,6 +11,7 @@ from rungs.models.layered import LayeredNet
 from rungs.models.mixconv import MixConvNet
 from rungs.models.plain import PlainNet
 from rungs.models.resnet import resnet18
+from rungs.models.speedrun import SpeedrunNet
 from rungs.specs import AnyModel, name_of
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
@@ -18,6 +19,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "layered": LayeredNet,
     "mixconv": MixConvNet,
     "resnet18": resnet18,
+    "speedrun": SpeedrunNet,
 }
 
 

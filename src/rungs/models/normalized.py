@@ -28,4 +28,8 @@ class Normalized(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map float (B, 3, H, W) in [0, 1] to logits (B, K)."""
-        return self.net((x - self.mean) / self.std)  # type: ignore[no-any-return]
+        return self.net(self.normalise(x))  # type: ignore[no-any-return]
+
+    def normalise(self, x: Tensor) -> Tensor:
+        """Return (x - mean) / std, in the shape of x."""
+        return (x - self.mean) / self.std

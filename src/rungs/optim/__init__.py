@@ -9,7 +9,9 @@ import msgspec
 from torch import nn, optim
 
 from rungs.errors import UserError
+from rungs.optim.muon import Muon
 from rungs.specs import SGD, AnyOptimizer, name_of
+from rungs.specs import Muon as MuonSpec
 
 OPTIMIZERS: Mapping[str, type[optim.Optimizer]] = {
     "sgd": optim.SGD,
@@ -38,12 +40,36 @@ def build_optimizer(spec: AnyOptimizer, model: nn.Module) -> optim.Optimizer:
     """
     if isinstance(spec, SGD) and spec.nesterov and spec.momentum == 0:
         raise UserError("nesterov needs a momentum", where="optim.momentum", do="set it above 0, 0.9 is usual")
+    if isinstance(spec, MuonSpec):
+        return Muon(muon_groups(spec, model), spec.ns_steps)
     tag = name_of(spec)
     fields = msgspec.structs.asdict(spec)
     groups = parameter_groups(model, fields.pop("weight_decay"), decay_all=fields.pop("decay_all"))
     devices = {parameter.device.type for group in groups for parameter in group["params"]}
     kernel = "fused" if devices <= FUSED.get(tag, set()) else "foreach"
     return OPTIMIZERS[tag](groups, **{**fields, kernel: True})
+
+
+def muon_groups(spec: MuonSpec, model: nn.Module) -> list[dict[str, Any]]:
+    """Divide the trained parameters: kernels of convolutions, weights of linear layers, biases and norms.
+
+    Each group carries, beside what `Muon` reads, its `share` of the base rate: the loop sets lr = share x rate.
+
+    Raises:
+        UserError: The net has no convolution.
+    """
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    kernels, heads = [p for p in trained if p.ndim > 2], [p for p in trained if p.ndim == 2]
+    biases = [p for p in trained if p.ndim < 2]
+    if not kernels:
+        raise UserError("muon is for convolutions, and this net has none", where="optim.name", do="choose sgd or adamw")
+    decay, rest = spec.weight_decay, {"momentum": spec.sgd_momentum, "orthogonal": False}
+    groups: tuple[dict[str, Any], ...] = (
+        {"params": kernels, "lr": spec.lr, "momentum": spec.momentum, "weight_decay": 0.0, "orthogonal": True},
+        {"params": heads, "lr": spec.head_lr, "weight_decay": decay / spec.head_lr, **rest},
+        {"params": biases, "lr": spec.bias_lr, "weight_decay": spec.decay_all * decay / spec.bias_lr, **rest},
+    )
+    return [{**group, "share": group["lr"] / spec.lr} for group in groups if group["params"]]
 
 
 def parameter_groups(model: nn.Module, weight_decay: float, *, decay_all: bool = False) -> list[dict[str, Any]]:

@@ -16,7 +16,8 @@ from rungs.data.imageset import ImageSet, Source
 from rungs.data.inspect import require_trainable
 from rungs.data.split import Parts, divide
 from rungs.errors import UserError
-from rungs.evaluate import assess
+from rungs.evaluate import judge
+from rungs.evaluate.score import score
 from rungs.models.weights import Weights
 from rungs.records import EvalResult
 from rungs.ship.bundle import require_classes
@@ -63,7 +64,8 @@ def evaluate(
 
     paths = [path for s in sets for path in s.paths or [""] * len(s)] if sets[0].paths else None
     inputs = _inputs(sets, recipe.evaluation.batch_size, device)
-    return assess(weights.model, inputs, autocast, images=images, paths=paths, mistakes=recipe.evaluation.mistakes)
+    logits, labels = score(weights.model, inputs, autocast)
+    return judge(logits, labels, images=images, paths=paths, mistakes=recipe.evaluation.mistakes)
 
 
 def _inputs(sets: Sequence[ImageSet], batch_size: int, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from rungs import augment
 from rungs.data.batches import batches, order, to_float
@@ -37,11 +38,18 @@ def training_batches(kit: Kit, epoch: int) -> Iterator[tuple[Tensor, Tensor, int
     size = recipe.training.batch_size
     for images, labels, chosen, whole in batches(part, index, size, rank=world.rank, ranks=world.size):
         draw = augment.Draw(rng, epoch, chosen.to(world.device), len(part.classes), salt(recipe.seed))
-        yield *prepare(images, labels, recipe.augment.train, draw), whole
+        x, y = prepare(images, labels, recipe.augment.train, draw)
+        yield resized(x, kit.image_size(epoch)), y, whole
 
 
 def scoring_batches(
-    kit: Kit, part: ImageSet, augments: Sequence[AnyAugment] = (), epoch: int = 0, *, shared: bool = False
+    kit: Kit,
+    part: ImageSet,
+    augments: Sequence[AnyAugment] = (),
+    epoch: int = 0,
+    *,
+    shared: bool = False,
+    only: Tensor | None = None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield a set in its own order: float (b, 3, H, W) in [0, 1] and labels (b,).
 
@@ -51,14 +59,23 @@ def scoring_batches(
         augments: For recipes that augment their validation.
         epoch: Seeds them.
         shared: Yield only this rank's share, where there are enough images for every rank.
+        only: Positions int64 (M,) of the images to yield; all by default.
     """
     world = kit.world
     rank, ranks = (world.rank, world.size) if shared and len(part) >= world.size else (0, 1)
     rng = generator(world.device, kit.recipe.seed, "validation", epoch, rank)
-    index = torch.arange(rank, len(part), ranks, device=part.labels.device)
+    index = torch.arange(rank, len(part), ranks) if only is None else only
+    index = index.to(part.labels.device)
     for images, labels, chosen, _ in batches(part, index, kit.recipe.evaluation.batch_size):
         draw = augment.Draw(rng, epoch, chosen.to(world.device), len(part.classes))
         yield prepare(images, labels, augments, draw)
+
+
+def resized(x: Tensor, size: int) -> Tensor:
+    """Return float (b, 3, size, size); shrinking weighs all pixels (antialias), so that fine patterns do not alias."""
+    if x.shape[2:] == (size, size):
+        return x
+    return F.interpolate(x, size, mode="bilinear", antialias=True)
 
 
 def prepare(

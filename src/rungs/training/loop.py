@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.utils import clip_grad_norm_
 
+from rungs.data.batches import spans
 from rungs.evaluate.score import score
 from rungs.optim.schedule import factor, plateau_factor
 from rungs.records import EpochRow
@@ -43,23 +44,24 @@ def train_epochs(kit: Kit, rows: Sequence[EpochRow], screen: Screen) -> Iterator
         kit.trained.train()
         total = torch.zeros(3, dtype=torch.float64, device=kit.world.device)  # loss, right, images: sums
         step = epoch * kit.steps_per_epoch
-        for x, y, whole in screen.watch(training_batches(kit, epoch), epoch, kit.steps_per_epoch):
+        for batch, labels, whole in screen.watch(training_batches(kit, epoch), epoch, kit.steps_per_epoch):
             rate = learning_rate(kit, step, rows)
             for group in kit.optimizer.param_groups:
-                group["lr"] = rate
-            with kit.autocast():
-                logits = kit.trained(x)  # (b, K)
-            loss = summed_loss(training.loss, logits.float(), y, training.label_smoothing)
+                group["lr"] = rate * group.get("share", 1.0)
             kit.optimizer.zero_grad(set_to_none=True)
-            torch.autograd.backward(
-                loss * (kit.world.size / whole)
-            )  # ranks average gradients: this makes it the batch's mean
+            for x, y in micro_batches(batch, labels, training.micro_batch):
+                with kit.autocast():
+                    logits = kit.trained(x)  # (b, K)
+                loss = summed_loss(training.loss, logits.float(), y, training.label_smoothing)
+                torch.autograd.backward(
+                    loss * (kit.world.size / whole)
+                )  # ranks average gradients: this makes it the batch's mean
+                total += tally(loss, logits, y)
             if training.clip_norm is not None:
                 clip_grad_norm_(kit.model.parameters(), training.clip_norm)
             kit.optimizer.step()
             if kit.ema is not None:
                 kit.ema.update_parameters(kit.model)
-            total += tally(loss, logits, y)
             step += 1
             if step % CHECK_EVERY == 0:
                 require_finite(kit, total, epoch, step)
@@ -84,6 +86,12 @@ def train_epochs(kit: Kit, rows: Sequence[EpochRow], screen: Screen) -> Iterator
         )
         rows.append(row)
         yield row
+
+
+def micro_batches(x: Tensor, y: Tensor, size: int | None) -> Iterator[tuple[Tensor, Tensor]]:
+    """Cut a batch into pieces of `size` images, at least two in each (BatchNorm needs them); None: one piece."""
+    for start, stop in spans(len(x), size or len(x)):
+        yield x[start:stop], y[start:stop]
 
 
 def learning_rate(kit: Kit, step: int, rows: Sequence[EpochRow]) -> float:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Literal
 
 import torch
+from torch import Tensor
 
 from rungs.data.imageset import ImageSet
 from rungs.errors import UserError
-from rungs.evaluate import NotFinite, assess
+from rungs.evaluate import NotFinite, judge
+from rungs.evaluate.score import score
+from rungs.evaluate.tta import second_look
 from rungs.models.weights import pack
 from rungs.recipe import changes, code_version, fingerprint, to_toml
 from rungs.records import EpochRow, EvalResult, RunRecord
@@ -21,6 +24,7 @@ from rungs.rundir import RunDir, write_whole
 from rungs.specs import SGD, Recipe
 from rungs.training import checkpoint
 from rungs.training.checkpoint import Checkpoint
+from rungs.training.compiling import choose_compiling, chosen_before, compile_net
 from rungs.training.device import World, is_out_of_memory, peak_memory_bytes
 from rungs.training.feed import scoring_batches
 from rungs.training.interrupt import Interrupted, Interrupts
@@ -73,7 +77,8 @@ def run_recipe(
             folder.require_free()
         recipe, material = gather(recipe, skip_unreadable)
         _warn(screen, material)
-        kit = assemble(recipe, material, world)
+        kit = assemble(chosen_before(recipe, folder) if resume else recipe, material, world)
+        choose_compiling(kit, screen.say)
         if resume:
             record = require_same(kit, material, folder, screen)
             if record is not None and record.status == "finished" and folder.weights.exists():
@@ -85,6 +90,7 @@ def run_recipe(
         tracker = TensorBoard(folder, len(progress.rows)) if tensorboard and world.is_main else Tracker()
         if world.is_main:
             write_whole(folder.recipe, to_toml(kit.recipe).encode())
+        compile_net(kit)
         try:
             screen.open(_title(kit, folder), kit.recipe.training.epochs, kit.recipe.training.batch_size)
             return Session(kit, material, folder, progress, screen, tracker, keep_going).run()
@@ -195,16 +201,33 @@ class Session:
         kit.judged.load_state_dict(best)
         recipe = kit.recipe
         chosen = best_epoch(self.progress.rows, recipe.stopping.monitor) or 1
+        augments = {"validation": recipe.augment.validation}
         results = {}
-        if parts.validation is not None:
-            batches = scoring_batches(kit, parts.validation, recipe.augment.validation, chosen - 1)
-            shown = 0 if parts.test is not None else recipe.evaluation.mistakes
-            results["validation"] = _assess(kit, parts.validation, batches, shown)
-        if recipe.evaluation.score_train:
-            results["train"] = _assess(kit, parts.train, scoring_batches(kit, parts.train), 0)
-        if parts.test is not None:
-            results["test"] = _assess(kit, parts.test, scoring_batches(kit, parts.test), recipe.evaluation.mistakes)
+        for name, part in parts.present().items():
+            if name == "train" and not recipe.evaluation.score_train:
+                continue
+            batches = scoring_batches(kit, part, augments.get(name, ()), chosen - 1)
+            logits, labels = score(kit.judged, batches, kit.autocast)
+            shown = recipe.evaluation.mistakes if name == self.last_part else 0
+            results[name] = judge(logits, labels, images=part.at, paths=part.paths, mistakes=shown)
+            if recipe.evaluation.tta != "none" and name != "train":
+                results[f"{name}_tta"] = judge(self.look_again(part, logits), labels, images=part.at)
         return results
+
+    @property
+    def last_part(self) -> str:
+        """The part whose mistakes are shown: test, or validation without one."""
+        return list(self.kit.parts.present())[-1]
+
+    def look_again(self, part: ImageSet, logits: Tensor) -> Tensor:
+        """Return the logits after the recipe's test-time augmentation."""
+        kit, spec = self.kit, self.kit.recipe.evaluation
+        assert spec.tta != "none"
+
+        def inputs(chosen: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+            return scoring_batches(kit, part, only=chosen)
+
+        return second_look(kit.judged, logits, inputs, kit.autocast, views=spec.tta, share=spec.tta_share)
 
     def record(self, status: Status, ending: str, results: dict[str, EvalResult]) -> RunRecord:
         """Gather all that is known of the run."""
@@ -224,6 +247,8 @@ class Session:
             train=results.get("train"),
             validation=results.get("validation"),
             test=results.get("test"),
+            validation_tta=results.get("validation_tta"),
+            test_tta=results.get("test_tta"),
             started=self.progress.started,
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
             wall_s=self.progress.wall_s,
@@ -235,10 +260,6 @@ class Session:
         if self.kit.world.is_main:
             self.folder.write_record(record)
             self.tracker.finish(record)
-
-
-def _assess(kit: Kit, part: ImageSet, batches: Any, mistakes: int) -> EvalResult:
-    return assess(kit.judged, batches, kit.autocast, images=part.at, paths=part.paths, mistakes=mistakes)
 
 
 def _require_room(kit: Kit, folder: RunDir) -> None:

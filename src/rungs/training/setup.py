@@ -16,7 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 
 from rungs import data
-from rungs.data.batches import spans
+from rungs.data.batches import spans, to_float
 from rungs.data.imageset import ImageSet
 from rungs.data.inspect import require_trainable
 from rungs.data.split import Parts, divide
@@ -27,12 +27,16 @@ from rungs.models import build_model
 from rungs.models.describe import describe
 from rungs.models.initial import draw_weights
 from rungs.models.normalized import Normalized
+from rungs.models.speedrun import SpeedrunNet
 from rungs.optim import build_optimizer
 from rungs.optim.ema import average
 from rungs.records import DataRecord, Environment, ModelRecord
 from rungs.seeds import derive
 from rungs.specs import Plateau, Recipe, name_of
 from rungs.training.device import World, environment, is_out_of_memory, pick_precision
+
+SEEN = 5000
+"""Training images that a net may look at to set its first weights."""
 
 
 @dataclass
@@ -63,6 +67,11 @@ class Kit:
     environment: Environment
     description: ModelRecord
     steps_per_epoch: int
+
+    def image_size(self, epoch: int) -> int:
+        """Return the pixels a side that the net trains on in an epoch, counted from 0."""
+        sizes = self.recipe.training.image_sizes
+        return sizes[epoch] if sizes else self.parts.train.image_size
 
     @property
     def judged(self) -> nn.Module:
@@ -118,6 +127,10 @@ def assemble(recipe: Recipe, material: Material, world: World) -> Kit:
         raise UserError("this net needs more memory than there is", where="model", do="choose a smaller one") from error
     model = Normalized(net, material.record.mean, material.record.std)
     description = describe(model, name_of(recipe.model), size)
+    _require_sizes(model, recipe.training.image_sizes)
+    if isinstance(net, SpeedrunNet):
+        seen = material.parts.train.at(torch.arange(min(SEEN, len(material.parts.train))))
+        net.see(model.normalise(to_float(seen)))
     model = model.to(world.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     trained: nn.Module = model
     if world.size > 1:  # BatchNorm statistics are shared before scoring, not before each step
@@ -153,6 +166,19 @@ def _resident(parts: Parts, device: torch.device) -> Parts:
 
     validation, test = (None if part is None else move(part) for part in (parts.validation, parts.test))
     return Parts(move(parts.train), validation, test)
+
+
+def _require_sizes(model: Normalized, sizes: tuple[int, ...]) -> None:
+    """Refuse image sizes that the net cannot take, before the first epoch that has one."""
+    for size in sorted(set(sizes)):
+        try:
+            with torch.no_grad():
+                model.eval()(torch.zeros(1, 3, size, size))
+        except RuntimeError as error:
+            what = f"this net cannot take images of {size} pixels: {error}"
+            do = "leave image_sizes out, or choose a net that ends in a global pool, such as speedrun or resnet18"
+            raise UserError(what, where="training.image_sizes", do=do) from error
+    model.train()
 
 
 def _require_watchable(recipe: Recipe, parts: Parts) -> None:

@@ -1,0 +1,104 @@
+"""The net of the CIFAR-10 speedruns: a whitening layer, then three groups of two convolutions.
+
+It descends from T. Munyan's hlb-CIFAR10 and K. Jordan's airbench (2024, arXiv:2404.00498). What is special:
+a first layer that whitens patches of pixels, computed from images and never trained; convolutions that start
+as a partial identity; BatchNorms whose scales stay 1; GELU; and logits scaled down by the width of the head.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from rungs.errors import UserError
+
+WHITENING_EPS = 5e-4
+"""Added to the variances that the whitening divides by; those of the finest patterns are near 0 (airbench)."""
+
+
+class ConvGroup(nn.Module):
+    """Conv, 2x2 max pool, norm, GELU; conv, norm, GELU; and again the latter for a `depth` above 2.
+
+    The third convolution has a shortcut around it, as in airbench96.
+    """
+
+    def __init__(self, inputs: int, outputs: int, depth: int, memory: float) -> None:
+        super().__init__()
+        channels = [inputs] + [outputs] * depth
+        self.convs = nn.ModuleList(nn.Conv2d(i, o, 3, padding=1, bias=False) for i, o in pairwise(channels))
+        self.norms = nn.ModuleList(_norm(outputs, memory) for _ in range(depth))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map float (B, inputs, H, W) to (B, outputs, H // 2, W // 2)."""
+        x = F.gelu(self.norms[0](F.max_pool2d(self.convs[0](x), 2)))
+        for number, (conv, norm) in enumerate(zip(self.convs[1:], self.norms[1:], strict=True)):
+            out = norm(conv(x))
+            x = F.gelu(out if number == 0 else out + x)
+        return x
+
+
+class SpeedrunNet(nn.Module):
+    """Whitening, three groups, a global max pool, and a linear head without bias.
+
+    Args:
+        widths: Channels of the three groups.
+        depth: Convolutions in each group.
+        patch: Height and width of the whitened patches; 2 * 3 * patch^2 channels come out.
+        norm_memory: What share of its running mean and variance a BatchNorm keeps at a step: short, since the
+            training is.
+        image_size: Any from 8 * 2 + patch - 1 pixels: the net ends in a global max pool.
+        classes: K, the number of logits.
+
+    Raises:
+        UserError: The images are too small.
+    """
+
+    def __init__(
+        self, *, widths: tuple[int, int, int], depth: int, patch: int, norm_memory: float, image_size: int, classes: int
+    ) -> None:
+        super().__init__()
+        if (image_size - patch + 1) // 8 < 1:
+            what = f"three poolings leave nothing of {image_size} pixels"
+            raise UserError(what, where="model", do=f"use images of at least {8 + patch - 1} pixels")
+        self.whiten = nn.Conv2d(3, 2 * 3 * patch**2, patch)
+        self.whiten.requires_grad_(False)
+        channels = (self.whiten.out_channels, *widths)
+        self.groups = nn.Sequential(*(ConvGroup(i, o, depth, norm_memory) for i, o in pairwise(channels)))
+        self.head = nn.Linear(widths[-1], classes, bias=False)
+
+    def draw_layer(self, layer: nn.Conv2d | nn.Linear) -> None:
+        """PyTorch's default, then: the identity where a convolution can be one; unit variance in the head."""
+        layer.reset_parameters()
+        with torch.no_grad():
+            if layer is self.head:
+                layer.weight /= layer.weight.std()
+            elif layer is not self.whiten:
+                nn.init.dirac_(layer.weight[: layer.weight.shape[1]])
+
+    @torch.no_grad()
+    def see(self, images: Tensor) -> None:
+        """Set the first layer to whiten the patches of images, float (B, 3, H, W), normalised; and its negative.
+
+        The filters are the eigenvectors of the patches' covariance (without subtracting their mean), each divided by
+        the root of its eigenvalue: what comes out has variance 1 and no correlation (T. Munyan; D. Page's "How to
+        train your ResNet", 8).
+        """
+        filters = self.whiten.weight
+        patches = F.unfold(images, filters.shape[2:]).transpose(1, 2).flatten(0, 1)  # (B * positions, 3 * patch^2)
+        variances, vectors = torch.linalg.eigh(patches.T @ patches / len(patches))
+        whitening = (vectors / (variances + WHITENING_EPS).sqrt()).T.view(-1, *filters.shape[1:])
+        filters.copy_(torch.cat([whitening, -whitening]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map normalised float (B, 3, H, W) to logits (B, K)."""
+        x = self.groups(F.gelu(self.whiten(x)))  # (B, widths[-1], H', W')
+        return self.head(x.amax((2, 3))) / self.head.in_features  # type: ignore[no-any-return]
+
+
+def _norm(channels: int, memory: float) -> nn.BatchNorm2d:
+    norm = nn.BatchNorm2d(channels, eps=1e-12, momentum=1 - memory)
+    norm.weight.requires_grad_(False)
+    return norm

@@ -1,0 +1,95 @@
+"""Whether `torch.compile` pays for a run: a short trial on a copy of the net, and a sentence on what it found."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from msgspec.structs import replace
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from rungs.recipe import read
+from rungs.rundir import RunDir
+from rungs.specs import Recipe
+from rungs.training.setup import Kit
+
+MODES = {"yes": "default", "cuda-graphs": "reduce-overhead"}
+"""What torch.compile calls them; its CUDA graphs replay a step's kernels without asking Python for each."""
+
+WORTH_A_TRIAL_S = 20 * 60.0
+"""A trial costs about a minute, mostly of compiling: a shorter run could not win it back by much."""
+
+LEAST_GAIN = 1.05
+"""A smaller one is noise."""
+
+TRIAL_IMAGES = 64
+"""Images of a trial's steps: few, since a net may be large."""
+
+
+def chosen_before(recipe: Recipe, folder: RunDir) -> Recipe:
+    """Return a recipe with the choice of its run's first session: a second trial could fall out otherwise."""
+    if recipe.training.compile != "auto" or not folder.recipe.exists():
+        return recipe
+    return replace(recipe, training=replace(recipe.training, compile=read(folder.recipe).training.compile))
+
+
+def choose_compiling(kit: Kit, say: Callable[[str], None]) -> None:
+    """Put into a kit's recipe whether to compile, and why into its environment.
+
+    Args:
+        kit: The run's; its net is copied, not touched.
+        say: Told before a trial begins, because it takes a while.
+    """
+    training = kit.recipe.training
+    choice, reason = _try_it(kit, say) if training.compile == "auto" else (training.compile, "the recipe asks for it")
+    kit.recipe = replace(kit.recipe, training=replace(training, compile=choice))
+    kit.environment = replace(kit.environment, compile_reason=reason)
+
+
+def compile_net(kit: Kit) -> None:
+    """Compile the net of a kit in place; names of weights stay. The first step at each image size waits for it."""
+    mode = MODES.get(kit.recipe.training.compile)
+    if mode is not None:
+        kit.model.compile(mode=mode, dynamic=False)
+
+
+def _try_it(kit: Kit, say: Callable[[str], None]) -> tuple[Literal["no", "yes"], str]:
+    x, y = _trial_batch(kit)
+    plain_s = _step_s(kit, copy.deepcopy(kit.model), x, y)
+    run_s = plain_s / len(x) * len(kit.parts.train) * kit.recipe.training.epochs
+    if run_s < WORTH_A_TRIAL_S:
+        return "no", "too short a run to win back the time of compiling"
+    say("trying whether compiling the net pays; this takes about a minute")
+    try:
+        compiled = copy.deepcopy(kit.model)
+        compiled.compile()
+        compiled_s = _step_s(kit, compiled, x, y)
+    except Exception as error:  # whatever a compiler, or its absence, raises
+        return "no", f"compiling failed: {type(error).__name__}"
+    measured = f"{1e3 * plain_s:.0f} ms a step of {len(x)} images as it is, {1e3 * compiled_s:.0f} ms compiled"
+    return ("yes" if plain_s > LEAST_GAIN * compiled_s else "no"), measured
+
+
+def _trial_batch(kit: Kit) -> tuple[Tensor, Tensor]:
+    images = min(TRIAL_IMAGES, len(kit.parts.train), kit.recipe.training.micro_batch or kit.recipe.training.batch_size)
+    size, device = kit.parts.train.image_size, kit.world.device
+    x = torch.zeros(images, 3, size, size, device=device).contiguous(memory_format=torch.channels_last)
+    return x, torch.zeros(images, dtype=torch.int64, device=device)
+
+
+def _step_s(kit: Kit, model: nn.Module, x: Tensor, y: Tensor) -> float:
+    """Return the seconds of a forward and a backward pass, the fastest of three after one to warm up."""
+    times = []
+    for _ in range(4):
+        began = time.perf_counter()
+        with kit.autocast():
+            logits = model(x)
+        torch.autograd.backward(F.cross_entropy(logits.float(), y))
+        if x.is_cuda:
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - began)
+    return min(times[1:])

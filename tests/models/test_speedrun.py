@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from rungs.errors import UserError
+from rungs.models import build_model
+from rungs.models.initial import draw_weights
+from rungs.models.speedrun import SpeedrunNet
+from rungs.specs import Speedrun
+
+
+def net(**fields: int) -> SpeedrunNet:
+    torch.manual_seed(0)
+    built = build_model(Speedrun(widths=(8, 12, 16), **fields), image_size=32, classes=10)
+    draw_weights(built, lambda name: len(name))
+    assert isinstance(built, SpeedrunNet)
+    return built
+
+
+def test_the_first_layer_whitens_what_it_sees_and_is_never_trained() -> None:
+    torch.manual_seed(1)
+    smooth = F.avg_pool2d(torch.randn(200, 3, 34, 34), 3, stride=1) * 3  # neighbours are alike, as in pictures
+    model = net()
+    model.see(smooth)
+    with torch.no_grad():
+        out = F.conv2d(smooth, model.whiten.weight).transpose(0, 1).flatten(1)  # (24, B * 31 * 31)
+    covariance = out[:12] @ out[:12].T / out.shape[1]
+    torch.testing.assert_close(covariance, torch.eye(12), rtol=0, atol=0.05)
+    torch.testing.assert_close(out[12:], -out[:12])
+    model(smooth[:4]).sum().backward()
+    assert model.whiten.weight.grad is None and model.whiten.bias.grad is None
+
+
+def test_convolutions_start_as_a_partial_identity() -> None:
+    model = net()
+    x = torch.randn(2, 8, 6, 6)
+    torch.testing.assert_close(model.groups[0].convs[1](x), x)
+    x = torch.randn(2, 12, 6, 6)
+    torch.testing.assert_close(model.groups[2].convs[0](x)[:, :12], x)
+
+
+def test_the_scales_of_the_norms_stay_one_and_logits_are_small() -> None:
+    model = net()
+    model(torch.randn(4, 3, 32, 32)).sum().backward()
+    norms = [module for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    assert len(norms) == 6
+    assert all(norm.weight.grad is None and norm.bias.grad is not None and norm.momentum == 0.4 for norm in norms)
+    assert model.head.weight.std().item() == pytest.approx(1)
+
+
+def test_a_third_convolution_has_a_shortcut() -> None:
+    model = net(depth=3)
+    torch.manual_seed(0)
+    group, x = model.groups[2].eval(), torch.randn(2, 12, 8, 8)
+    with torch.no_grad():
+        for number in (1, 2):
+            group.convs[number].weight.zero_()
+        out = group(x)
+    torch.testing.assert_close(out, torch.zeros_like(out))
+    with torch.no_grad():
+        group.norms[1].bias.fill_(1.0)
+        torch.testing.assert_close(group(x), F.gelu(F.gelu(torch.ones_like(out))))  # around the zeros of the third
+
+
+@pytest.mark.parametrize("size", [16, 20, 24, 28, 32, 40])
+def test_it_takes_images_of_any_size(size: int) -> None:
+    assert net().eval()(torch.randn(2, 3, size, size)).shape == (2, 10)
+
+
+def test_images_that_are_too_small_are_refused() -> None:
+    with pytest.raises(UserError, match="three poolings leave nothing of 8 pixels"):
+        build_model(Speedrun(), image_size=8, classes=10)

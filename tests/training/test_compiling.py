@@ -1,0 +1,73 @@
+"""Compiling: chosen by trial, reported, and the same numbers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from small import Told, run, small
+
+from rungs.records import EpochRow
+from rungs.training import compiling
+
+SHORT = (
+    "training.epochs=1", "data.train=100", "data.validation=50", "evaluation.batch_size=50",
+    "evaluation.score_train=false",
+    "model.dropout=[]",  # compiled, it draws other numbers
+)  # fmt: skip
+
+
+def losses(rows: tuple[EpochRow, ...]) -> list[float]:
+    return [row.train_loss for row in rows]
+
+
+def test_a_short_run_is_not_compiled_and_says_why(tmp_path: Path) -> None:
+    record = run(small("training.epochs=1"), tmp_path / "run")
+    assert record.recipe.training.compile == "no"
+    assert record.environment.compile_reason == "too short a run to win back the time of compiling"
+    assert "training.compile" not in record.changed
+
+
+def test_a_compiled_net_computes_the_same(tmp_path: Path) -> None:
+    plain, compiled = (run(small(*SHORT, f"training.compile={choice}"), tmp_path / choice) for choice in ("no", "yes"))
+    assert losses(compiled.history) == pytest.approx(losses(plain.history), rel=1e-3)
+    assert compiled.test is not None and plain.test is not None
+    assert compiled.test.loss == pytest.approx(plain.test.loss, rel=1e-2)
+    assert compiled.environment.compile_reason == "the recipe asks for it"
+
+
+@pytest.mark.parametrize(("seconds", "choice"), [((1.0, 0.5), "yes"), ((1.0, 0.99), "no"), ((0.5, 1.0), "no")])
+def test_a_long_run_takes_what_a_trial_found_faster(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: tuple[float, float], choice: str
+) -> None:
+    asked = iter(seconds)
+    monkeypatch.setattr(compiling, "_step_s", lambda *_: next(asked))
+    monkeypatch.setattr(compiling, "compile_net", lambda kit: None)
+    monkeypatch.setattr("rungs.training.run.compile_net", lambda kit: None)
+    told = Told()
+    record = run(small("training.epochs=20000"), tmp_path / "run", screen=told, stop_after=1)
+    assert record.recipe.training.compile == choice
+    assert f"{1000 * seconds[1]:.0f} ms compiled" in record.environment.compile_reason
+    assert "trying whether compiling the net pays; this takes about a minute" in told.said
+
+
+def test_what_cannot_be_compiled_is_trained_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> float:
+        if times:
+            return times.pop()
+        raise RuntimeError("no compiler")
+
+    times = [1.0]
+    monkeypatch.setattr(compiling, "_step_s", broken)
+    record = run(small("training.epochs=20000"), tmp_path / "run", stop_after=1)
+    assert (record.recipe.training.compile, record.environment.compile_reason) == (
+        "no",
+        "compiling failed: RuntimeError",
+    )
+
+
+def test_a_resumed_run_keeps_its_first_choice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(small(), tmp_path / "run", stop_after=1)
+    monkeypatch.setattr(compiling, "_try_it", lambda *_: ("yes", "a trial that fell out otherwise"))
+    record = run(small(), tmp_path / "run", resume=True)
+    assert (record.status, record.recipe.training.compile) == ("finished", "no")
