@@ -35,6 +35,8 @@ def test_an_expensive_optimiser_wants_larger_batches() -> None:
 def test_a_faster_batch_size_is_named_with_its_gain() -> None:
     larger = found(bench(training=(0.3, 0.4, 0.6)))["training-batches"]
     assert larger.cure == "--set training.batch_size=128" and "1.50 times" in larger.text
+    micro = found(bench(training=(0.6, 0.4, 0.4)))["training-batches"]
+    assert micro.cure == "--set training.micro_batch=32"
     smaller = found(bench(inference=(0.6, 0.4, 0.3)))["inference-batches"]
     assert smaller.cure == "--set evaluation.batch_size=125" and "Smaller" in smaller.title
 

@@ -146,10 +146,11 @@ def test_operations_are_called_as_the_field_calls_them() -> None:
     assert work.grouped([]) == ()
 
 
-def test_a_step_in_phases_is_a_step_of_the_loop() -> None:
+@pytest.mark.parametrize("micro_batch", ["none", "20"])
+def test_a_step_in_phases_is_a_step_of_the_loop(micro_batch: str) -> None:
     """Clipping, smoothing, momentum and the moving average included: a change of the loop's step shows here."""
     fixed = ("schedule.name=constant", "schedule.warmup_epochs=0.0", "model.dropout=[0.0]", "training.clip_norm=0.5")
-    recipe, material = gather(small("training.epochs=1", *fixed), False)
+    recipe, material = gather(small("training.epochs=1", f"training.micro_batch={micro_batch}", *fixed), False)
     ours, theirs = (assemble(recipe, material, World(0, 1, open_device())) for _ in range(2))
     one = Parts(material.parts.train.take(torch.arange(50)), material.parts.validation, None)
     ours, theirs = (dataclasses.replace(kit, parts=one, steps_per_epoch=1) for kit in (ours, theirs))
@@ -163,6 +164,14 @@ def test_a_step_in_phases_is_a_step_of_the_loop() -> None:
     assert all(changed)
     for key, value in theirs.model.state_dict().items():
         assert torch.allclose(ours.model.state_dict()[key], value, atol=1e-6), key
+
+
+def test_passes_of_micro_batches_are_added_up() -> None:
+    recipe, material = gather(small("training.micro_batch=20"), False)
+    kit = assemble(recipe, material, World(0, 1, open_device()))
+    case = phases.Case(kit, "training", 50, True, phases.training_feed(kit, 50))
+    assert case.folded([1.0, 2.0, 10.0, 3.0, 20.0, 100.0]) == [1.0, 5.0, 30.0, 100.0]
+    assert [len(row) for row in case.run(ceilings.Stopwatch(CPU), 3)] == [4, 4, 4]
 
 
 def test_feeds_give_batches_of_one_size_without_end() -> None:

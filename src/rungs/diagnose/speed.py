@@ -132,10 +132,9 @@ def training_batches(record: BenchRecord) -> Finding | None:
         return note(
             "training-batches", "Larger batches train faster", text, f"--set training.batch_size={best.batch_size}"
         )
-    text += "It takes more steps an epoch, so the learning rate wants tuning again."
-    return note(
-        "training-batches", "Smaller batches train faster", text, f"--set training.batch_size={best.batch_size}"
-    )
+    text += "As micro-batches, their gradients added up, they leave the step as it is but for a BatchNorm's statistics."
+    cure = f"--set training.micro_batch={best.batch_size}"
+    return note("training-batches", "Smaller batches train faster", text, cure)
 
 
 def inference_batches(record: BenchRecord) -> Finding | None:

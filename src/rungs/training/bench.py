@@ -18,7 +18,7 @@ from rungs.seeds import derive
 from rungs.specs import Recipe
 from rungs.training.ceilings import Copy, Stopwatch, fastest_product, side_by_side, timed
 from rungs.training.device import World, is_out_of_memory, peak_memory_bytes
-from rungs.training.phases import Case, backward, forward, scoring_feed, train_on, training_feed, update
+from rungs.training.phases import Case, scoring_feed, step, train_on, training_feed
 from rungs.training.setup import Kit, assemble, gather
 from rungs.training.work import Traffic, count, operations, per_image
 
@@ -127,16 +127,10 @@ class Session:
 
     def count_training(self) -> tuple[int, Traffic, int]:
         """Count one step, without its data."""
-        batch, losses = next(self.own[0].feed), []
-        self.own[0].batch_size = len(batch[1])  # where a last batch of one image joined the one before it
+        x, y = next(self.own[0].feed)
+        self.own[0].batch_size = len(x)  # where a last batch of one image joined the one before it
         self.kit.trained.train()
-
-        def step() -> None:
-            losses.append(forward(self.kit, batch))
-            backward(self.kit, losses[0], len(batch[1]))
-            update(self.kit)
-
-        return *count(step), len(batch[1])
+        return *count(lambda: step(self.kit, x, y)), len(x)
 
     def count_inference(self) -> tuple[int, Traffic, int]:
         """Count one batch, without its data."""

@@ -14,11 +14,11 @@ from msgspec.structs import replace
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
-from rungs.bench_records import PHASES, Kind
+from rungs.bench_records import Kind
 from rungs.data.imageset import ImageSet
 from rungs.training.ceilings import Stopwatch
 from rungs.training.feed import scoring_batches, training_batches
-from rungs.training.loop import summed_loss, tally
+from rungs.training.loop import micro_batches, summed_loss, tally
 from rungs.training.setup import Kit
 
 T = TypeVar("T")
@@ -53,7 +53,7 @@ def scoring_feed(kit: Kit, part: ImageSet, batch_size: int) -> Iterator[Batch]:
 
 
 def forward(kit: Kit, batch: Batch) -> Tensor:
-    """Run the net on a training batch; return its summed loss."""
+    """Run the net on training images; return their summed loss."""
     x, y = batch
     training = kit.recipe.training
     with kit.autocast():
@@ -61,12 +61,6 @@ def forward(kit: Kit, batch: Batch) -> Tensor:
     loss = summed_loss(training.loss, logits.float(), y, training.label_smoothing)
     tally(loss, logits, y)
     return loss
-
-
-def backward(kit: Kit, loss: Tensor, images: int) -> None:
-    """Compute the gradients of the mean loss."""
-    kit.optimizer.zero_grad(set_to_none=True)
-    torch.autograd.backward(loss / images)
 
 
 def update(kit: Kit) -> None:
@@ -81,12 +75,19 @@ def update(kit: Kit) -> None:
 def train_on(kit: Kit, feed: Iterator[Batch], mark: Callable[[], None] = lambda: None) -> None:
     """Take one step, with marks around data, forward, backward, optimiser."""
     mark()
-    batch = next(feed)
+    x, y = next(feed)
     mark()
-    loss = forward(kit, batch)
-    mark()
-    backward(kit, loss, len(batch[1]))
-    mark()
+    step(kit, x, y, mark)
+
+
+def step(kit: Kit, x: Tensor, y: Tensor, mark: Callable[[], None] = lambda: None) -> None:
+    """Train on a batch, with a mark behind each forward and backward pass (of each micro-batch) and the update."""
+    kit.optimizer.zero_grad(set_to_none=True)
+    for piece in micro_batches(x, y, kit.recipe.training.micro_batch):
+        loss = forward(kit, piece)
+        mark()
+        torch.autograd.backward(loss / len(x))
+        mark()
     update(kit)
     mark()
 
@@ -123,8 +124,15 @@ class Case:
             for _ in range(times):
                 once(self.kit, self.feed, watch.mark)
         seconds = watch.read()
-        phases = len(PHASES[self.kind])
-        return [seconds[i : i + phases] for i in range(0, len(seconds), phases + 1)]  # the last: up to the next batch
+        laps = (len(seconds) + 1) // times  # the last of each batch, but for the very last, leads to the next batch
+        return [self.folded(seconds[i : i + laps - 1]) for i in range(0, len(seconds), laps)]
+
+    def folded(self, laps: list[float]) -> list[float]:
+        """Add up the passes of micro-batches, so that there is one number a phase."""
+        if self.kind == "inference":
+            return laps
+        data, *passes, optimiser = laps
+        return [data, sum(passes[::2]), sum(passes[1::2]), optimiser]
 
     def warm_up(self, watch: Stopwatch) -> float:
         """Run two batches; return the seconds of the second, and decide how many a round has."""
