@@ -169,7 +169,7 @@ class Session:
     def why_not(self, kind: str, size: int, expected_s: float, budget_s: float) -> str:
         """Say why a batch size is not measured; "" where it is."""
         if expected_s > budget_s:
-            return f"about {expected_s:.1f} s each, too long for {self.seconds:g} s in all"
+            return f"at about {expected_s:.2g} s a batch there is no room in {self.seconds:g} s"
         _, traffic, images = self.counts[kind == "inference"]
         needed = size * sum(moved for _, moved in traffic.rows) / images / 2  # each tensor is written once, and read
         if needed > available_bytes() / 2 and self.device.type == "cpu":  # here a kernel would kill, not refuse
