@@ -20,17 +20,20 @@ from pathlib import Path
 
 from rungs import ladder as ladders
 from rungs import recipe as recipes
+from rungs.bench_records import BenchRecord
 from rungs.diagnose import examine
 from rungs.diagnose.interpretation import interpretation
+from rungs.diagnose.speed import advise
 from rungs.errors import UserError, did_you_mean
 from rungs.records import EpochRow, LadderRecord, RunRecord, to_json
-from rungs.report import html, ladder_html
-from rungs.rundir import LadderDir, RunDir, write_whole
+from rungs.report import bench_html, html, ladder_html
+from rungs.rundir import BenchDir, LadderDir, RunDir, write_whole
 from rungs.ship.bundle import load_weights
 from rungs.ship.predict import Classifier
 from rungs.specs import Recipe
 from rungs.study import climb as study
 from rungs.study.summary import summarise
+from rungs.training.bench import Tell, measure
 from rungs.training.device import open_device, open_world
 from rungs.training.interrupt import Interrupts
 from rungs.training.run import run_recipe
@@ -231,6 +234,58 @@ def require_known(source: str) -> None:
     name = source.partition(":")[0]
     if name not in DATASETS:
         raise UserError(f"no data source {name!r}", where=source, do=did_you_mean(name, list(DATASETS)))
+
+
+SHORTEST_S, LONGEST_S = 1, 3600
+"""Budgets of a bench that make sense."""
+
+
+def bench(
+    recipe: str | Path | Recipe = "lab-003",
+    overrides: Sequence[str] = (),
+    *,
+    data: str | None = None,
+    folder: str | Path | None = None,
+    seconds: float = 30,
+    skip_unreadable: bool = False,
+    tell: Tell = lambda text: None,
+) -> BenchRecord:
+    """Measure how fast a recipe trains and infers here, beside what the chip can do; write the record and its report.
+
+    Args:
+        recipe: See `rungs.recipe.choose`, as for `overrides` and `data`.
+        overrides: Changed fields.
+        data: Another source.
+        folder: Where; by default `runs/bench-NAME`, a new one each time.
+        seconds: Budget of the measuring, from 1 to 3600; slow batch sizes are left out to keep to it.
+        skip_unreadable: Leave unreadable files out.
+        tell: Called with what happens now.
+
+    Raises:
+        UserError: Anything that the caller can mend.
+    """
+    chosen = recipes.choose(recipe, overrides, data=data)
+    if not SHORTEST_S <= seconds <= LONGEST_S:
+        do = "give a number between these"
+        raise UserError(f"{seconds:g} is not from {SHORTEST_S} to {LONGEST_S}", where="--seconds", do=do)
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        raise UserError("a bench measures one process", where="torchrun", do="start it alone: rungs bench …")
+    place = BenchDir(folder or bench_folder(chosen))
+    place.require_free()
+    require_known(chosen.data.source)
+    place.prepare()
+    with place.locked(), open_world() as world:
+        record = measure(chosen, world, seconds=seconds, skip_unreadable=skip_unreadable, tell=tell)
+        write_whole(place.record, to_json(record))
+        bench_html.write(record, advise(record), place)
+    return record
+
+
+def bench_folder(recipe: Recipe) -> Path:
+    """Return `runs/bench-NAME`; where that is taken the next number behind it."""
+    first = Path("runs") / f"bench-{recipe.name}"
+    candidates = chain([first], (first.with_name(f"{first.name}-{n}") for n in count(2)))
+    return next(path for path in candidates if not path.exists())
 
 
 def load(run: str | Path) -> Classifier:

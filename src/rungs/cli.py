@@ -19,6 +19,7 @@ Override = Annotated[tuple[str, ...], arg(name="set", metavar="FIELD=VALUE", hel
 Data = Annotated[str | None, arg(metavar="SOURCE", help_behavior_hint="")]
 Where = Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="")]
 Number = Annotated[int | None, arg(metavar="N", help_behavior_hint="")]
+Seconds = Annotated[float, arg(metavar="SECONDS")]
 Share = Annotated[float | None, arg(metavar="SHARE", help_behavior_hint="")]
 Rungs = Annotated[tuple[str, ...], arg(metavar="RUNG", help_behavior_hint="")]
 Part = Annotated[
@@ -118,6 +119,34 @@ def climb(
         climb_commands.climb(ladder, overrides, options, how, quiet=quiet)
 
 
+def bench(
+    recipe: Positional[str] = "lab-003",
+    /,
+    data: Data = None,
+    out: Where = None,
+    overrides: Override = (),
+    seconds: Seconds = 30.0,
+    skip_unreadable: bool = False,
+    quiet: bool = False,
+) -> None:
+    """Measure what share of this machine's ceiling a recipe reaches, where its time goes and what would help.
+
+    Args:
+        recipe: Name (see rungs list) or path of a TOML file.
+        data: Source of images: cifar10[:PATH], cifar100, digits, folder:PATH, parquet:PATH, hub:OWNER/NAME.
+        out: Folder of record and report (default: runs/bench-NAME).
+        overrides: Change a field of the recipe, e.g. --set training.batch_size=128 (repeatable).
+        seconds: Time to measure; batch sizes that do not fit into it are left out, the recipe's own never.
+        skip_unreadable: Leave unreadable files out instead of stopping.
+        quiet: Show errors and nothing else.
+    """
+    from rungs import bench_commands
+    from rungs import recipe as recipes
+
+    chosen = recipes.choose(recipe, overrides, data=data)
+    bench_commands.bench(chosen, out, quiet=quiet, seconds=seconds, skip_unreadable=skip_unreadable)
+
+
 def evaluate(
     run: Positional[Path],
     /,
@@ -159,10 +188,10 @@ def predict(run: Positional[Path], files: Files, /, json: bool = False, csv: boo
 
 
 def report(run: Positional[Path], /) -> None:
-    """Rebuild report.html and the figures of a run or a climb from its record alone.
+    """Rebuild report.html and the figures of a run, a climb or a bench from its record alone.
 
     Args:
-        run: Folder of a run or of a climb.
+        run: Folder of a run, of a climb or of a bench.
     """
     from rungs import commands
 
@@ -234,6 +263,7 @@ CONFIG = (UseAppendAction, FlagCreatePairsOff, PositionalMetavarFromFieldName, D
 COMMANDS: dict[str, Callable[..., None]] = {
     "train": train,
     "climb": climb,
+    "bench": bench,
     "evaluate": evaluate,
     "predict": predict,
     "report": report,

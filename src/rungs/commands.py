@@ -65,15 +65,19 @@ def finish(record: RunRecord, folder: Path, *, quiet: bool) -> None:
 
 
 def report(folder: Path) -> None:
-    """Rebuild the report of a run or of a climb from its record."""
+    """Rebuild the report of a run, of a climb or of a bench from its record."""
     from rungs.diagnose import examine
     from rungs.diagnose.interpretation import interpretation
-    from rungs.report import html, ladder_html
-    from rungs.rundir import LadderDir
+    from rungs.diagnose.speed import advise
+    from rungs.report import bench_html, html, ladder_html
+    from rungs.rundir import BenchDir, LadderDir
 
-    climbed = LadderDir(folder)
+    climbed, measured = LadderDir(folder), BenchDir(folder)
     if climbed.record.is_file():
         path = ladder_html.write(climbed.read_record(), folder)
+    elif measured.record.is_file():
+        speeds = measured.read_record()
+        path = bench_html.write(speeds, advise(speeds), measured)
     else:
         record = RunDir(folder).read_record()
         path = html.write(record, examine(record), RunDir(folder), interpretation(record))

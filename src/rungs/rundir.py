@@ -1,4 +1,4 @@
-"""The folders of runs and climbs: every file name in them, and the rule that files appear whole or not at all."""
+"""The folders of runs, climbs and benches: every file name in them; files appear whole or not at all."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from rungs.bench_records import BenchRecord
 from rungs.errors import UserError
 from rungs.records import EpochRow, LadderRecord, RunRecord, from_json, to_json
 
@@ -19,6 +20,8 @@ TEMPORARY = ".rungs-tmp"
 
 class Folder:
     """A folder in which one process at a time writes."""
+
+    if_unwritable = "make room or rights, then --resume a run that had begun; or choose another folder"
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
@@ -34,7 +37,7 @@ class Folder:
             with tempfile.NamedTemporaryFile(dir=self.path) as probe:
                 probe.write(b"rungs")
         except OSError as error:
-            raise _cannot_write(self.path, error) from error
+            raise _cannot_write(self.path, error, self.if_unwritable) from error
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -72,20 +75,11 @@ class LadderDir(Folder):
     RUNG-seedN-…  a run folder for each cell
     """
 
+    if_unwritable = "make room or rights, or give another --out"
+
     def __init__(self, path: str | Path) -> None:
         super().__init__(path)
         self.record = self.path / "ladder.json"
-
-    def prepare(self) -> None:
-        """Make the folder and prove that it can be written.
-
-        Raises:
-            UserError: It cannot.
-        """
-        try:
-            super().prepare()
-        except UserError as error:
-            raise UserError(error.what, where=self.path, do="make room or rights, or give another --out") from error
 
     def read_record(self) -> LadderRecord:
         """Read `ladder.json`.
@@ -96,6 +90,44 @@ class LadderDir(Folder):
         if not self.record.is_file():
             raise UserError("no ladder.json here", where=self.path, do="give the folder of a climb")
         return from_json(self.record.read_bytes(), LadderRecord, self.record)
+
+
+class BenchDir(Folder):
+    """Names the files of one bench.
+
+    bench.json    the `BenchRecord`
+    report.html   the report, with its picture inside
+    figures/      the same picture as SVG and PNG
+    """
+
+    if_unwritable = "make room or rights, or give another --out"
+
+    def __init__(self, path: str | Path) -> None:
+        super().__init__(path)
+        self.record = self.path / "bench.json"
+        self.report = self.path / "report.html"
+        self.figures = self.path / "figures"
+
+    def require_free(self) -> None:
+        """Refuse a folder that holds anything.
+
+        Raises:
+            UserError: It does, or it is none.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise UserError("this is a file", where=self.path, do="give another --out, a folder")
+        if self.path.exists() and any(self.path.iterdir()):
+            raise UserError("this folder is not empty", where=self.path, do="give another --out")
+
+    def read_record(self) -> BenchRecord:
+        """Read `bench.json`.
+
+        Raises:
+            UserError: There is none, or it is damaged.
+        """
+        if not self.record.is_file():
+            raise UserError("no bench.json here", where=self.path, do="give the folder of a bench")
+        return from_json(self.record.read_bytes(), BenchRecord, self.record)
 
 
 class RunDir(Folder):
@@ -164,8 +196,8 @@ class RunDir(Folder):
             UserError: There is none, or it is damaged.
         """
         if not self.record.is_file():
-            do = "give the folder of a run or a climb that has ended"
-            raise UserError("neither run.json nor ladder.json here", where=self.path, do=do)
+            do = "give the folder of a run, a climb or a bench that has ended"
+            raise UserError("neither run.json nor ladder.json nor bench.json here", where=self.path, do=do)
         return from_json(self.record.read_bytes(), RunRecord, self.record)
 
 
@@ -185,16 +217,11 @@ def write_whole(path: Path, *data: bytes | memoryview) -> None:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        raise _cannot_write(path, error) from error
+        raise _cannot_write(path, error, Folder.if_unwritable) from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
 
 
-def _cannot_write(path: Path, error: OSError) -> UserError:
-    reason = error.strerror or str(error)
-    return UserError(
-        f"cannot be written: {reason}",
-        where=path,
-        do="make room or rights, then --resume a run that had begun; or choose another folder",
-    )
+def _cannot_write(path: Path, error: OSError, do: str) -> UserError:
+    return UserError(f"cannot be written: {error.strerror or error}", where=path, do=do)

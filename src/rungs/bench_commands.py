@@ -1,0 +1,37 @@
+"""What `rungs bench` prints: a line on what happens now, where a person watches; then the tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from rungs.commands import out
+from rungs.specs import Recipe
+
+
+def bench(recipe: Recipe, folder: Path | None, *, quiet: bool, **how: Any) -> None:
+    """Measure a recipe and print what was found.
+
+    Args:
+        recipe: What to measure.
+        folder: Where its record goes; None for the usual place.
+        quiet: Print errors alone.
+        how: The other arguments of `rungs.api.bench`.
+
+    Raises:
+        UserError: Bad input or bad data.
+    """
+    from rungs import api
+    from rungs.diagnose.speed import advise
+    from rungs.report import bench_tables
+    from rungs.rundir import BenchDir
+
+    folder = folder or api.bench_folder(recipe)
+    screen = Console(stderr=True, quiet=quiet or not Console(stderr=True).is_terminal)
+    with screen.status("") as line:
+        record = api.bench(recipe, folder=folder, tell=lambda text: line.update(f"{recipe.name}: {text}"), **how)
+    if not quiet:
+        out.print(bench_tables.summary(record, advise(record)))
+        out.print(f"report: {BenchDir(folder).report}", soft_wrap=True)

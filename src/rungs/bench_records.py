@@ -1,0 +1,107 @@
+"""The record of a bench: how fast a recipe runs on this machine, beside what the machine can do. JSON like all records.
+
+Rates are per second, shares are fractions of 1, `flops` count a multiplication and an addition as two operations.
+"Traffic" is what all operations read and write if nothing stays in a cache between two of them.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from rungs.records import DataRecord, Environment, ModelRecord, Record
+from rungs.specs import Recipe
+
+Kind = Literal["training", "inference"]
+PHASES: dict[Kind, tuple[str, ...]] = {
+    "training": ("data", "forward", "backward", "optimiser"),
+    "inference": ("data", "forward"),
+}
+"""What a batch goes through, in this order."""
+
+
+class Spread(Record, frozen=True, kw_only=True):
+    """A quantity that was measured several times."""
+
+    n: int
+    median: float
+    low: float  # quartiles
+    high: float
+
+
+class Ceilings(Record, frozen=True, kw_only=True):
+    """What the chip reached while the recipe was measured, in turns with it."""
+
+    precision: str  # of the matrix product: the run's
+    matmul: Spread  # FLOP/s of the best shape
+    matmul_size: int  # that shape, n x n times n x n
+    copy: Spread  # bytes/s, read and written
+    copy_bytes: int  # of the tensor that was copied
+    by_precision: dict[str, float]  # "fp32", "bf16" -> FLOP/s at the same size, measured side by side
+
+
+class Work(Record, frozen=True, kw_only=True):
+    """What one image costs, whatever the machine."""
+
+    flops: float  # of convolutions and matrix products
+    traffic_bytes: float
+    bound_s: float  # if each operation ran at its ceiling: the larger of FLOPs / matmul and traffic / copy, summed
+
+
+class Phase(Record, frozen=True, kw_only=True):
+    """One part of what a batch goes through."""
+
+    name: str  # of `PHASES`
+    seconds: Spread  # a batch
+    share: float  # of the time of all batches; the shares of one point sum to 1
+
+
+class Point(Record, frozen=True, kw_only=True):
+    """Training or inference with one batch size."""
+
+    kind: Kind
+    batch_size: int
+    own: bool  # the recipe's own size
+    seconds: Spread  # a batch, all phases
+    phases: tuple[Phase, ...]
+    images_per_s: float  # at the median
+    flops_per_s: float
+    share: Spread  # of the matrix product's FLOP/s in the same round
+
+
+class Operation(Record, frozen=True, kw_only=True):
+    """A kind of operation in a training step."""
+
+    kind: str  # "convolution, backward"
+    share: float  # of the time of all operations; all rows sum to 1
+    names: tuple[str, ...]  # torch's, the most expensive first
+
+
+class BenchRecord(Record, frozen=True, kw_only=True):
+    """One recipe, measured on one machine."""
+
+    schema: int = 1
+    recipe: Recipe  # resolved
+    data: DataRecord
+    model: ModelRecord
+    environment: Environment
+    on_gpu: bool
+    threads: int  # of the CPU that torch computes with
+    ceilings: Ceilings
+    training: Work  # data and augmentation not counted
+    inference: Work
+    points: tuple[Point, ...]  # by kind, then by batch size
+    augmentation_s: float | None  # of the data phase of a training step; None: the recipe has none
+    operations: tuple[Operation, ...]  # most time first
+    peak_memory_bytes: int  # of training and inference in the recipe's own batches
+    left_out: tuple[str, ...]  # what was not measured, and why
+    rounds: int
+    started: str  # UTC, ISO 8601
+    wall_s: float
+
+    def own(self, kind: Kind) -> Point:
+        """Return the point of the recipe's own batch size."""
+        return next(point for point in self.points if point.kind == kind and point.own)
+
+    def of(self, kind: Kind) -> tuple[Point, ...]:
+        """Return all points of a kind, the smallest batch first."""
+        return tuple(point for point in self.points if point.kind == kind)

@@ -1,0 +1,157 @@
+"""The picture of a bench: where the time goes, which batches are fast, what the chip would allow. From the record."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.patches import Patch
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+from rungs.bench_records import PHASES, BenchRecord, Kind, Point
+from rungs.report import format as fmt
+from rungs.report.figures import BLUE, FAINT, GREEN, INK, STYLE, VERMILLION
+
+PHASE_COLOURS = {"data": "#f3c15f", "forward": "#8ecbf0", "backward": BLUE, "optimiser": "#63c3a4"}
+WHITE_ON = ("backward",)
+"""Phases whose colour wants white letters."""
+KIND_LOOKS: dict[Kind, tuple[str, str, str]] = {"training": (VERMILLION, "o", "-"), "inference": (GREEN, "s", "--")}
+LABEL_SHARE = 0.07
+"""A segment narrower than this has no room for its number."""
+GIGA = 1e9
+
+
+@matplotlib.rc_context(STYLE)
+def overview(record: BenchRecord) -> Figure:
+    """Draw the four panels of a bench."""
+    figure = Figure(figsize=(10.6, 8.0), layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.14))
+    (time, batches), (operations, roof) = figure.subplots(2, 2, height_ratios=(1, 1.15))
+    _time(time, record)
+    _batches(batches, record)
+    _operations(operations, record)
+    _roof(roof, record)
+    return figure
+
+
+def _time(axes: Axes, record: BenchRecord) -> None:
+    """Two stacked bars: the phases of a batch of training and of inference."""
+    points = (record.own("training"), record.own("inference"))
+    for y, point in zip((1, 0), points, strict=True):
+        left = 0.0
+        for phase in point.phases:
+            width = 100 * phase.share
+            axes.barh(y, width, left=left, height=0.5, color=PHASE_COLOURS[phase.name])
+            if phase.share >= LABEL_SHARE:
+                colour = "white" if phase.name in WHITE_ON else INK
+                axes.text(left + width / 2, y, f"{width:.0f} %", ha="center", va="center", color=colour)
+            left += width
+        words = f"{point.kind}, batch of {point.batch_size}: {seconds(point.seconds.median)}"
+        axes.text(0, y + 0.32, words, va="bottom", fontweight="bold", fontsize=9.5)
+    axes.set_title("Where the time of a batch goes")
+    axes.set(xlim=(0, 100), ylim=(-0.35, 1.6), yticks=[], xlabel="% of the time")
+    axes.spines["left"].set_visible(False)
+    axes.grid(False)
+    patches = [Patch(color=PHASE_COLOURS[name], label=name) for name in PHASES["training"]]
+    axes.legend(handles=patches, ncols=4, loc="upper center", bbox_to_anchor=(0.5, -0.19), columnspacing=1.2)
+
+
+def _operations(axes: Axes, record: BenchRecord) -> None:
+    """A bar for each kind of operation in a training step."""
+    rows = record.operations[::-1]
+    shares = [100 * row.share for row in rows]
+    axes.barh(range(len(rows)), shares, height=0.62, color=[_row_colour(row.kind) for row in rows])
+    axes.set_yticks(range(len(rows)), [row.kind for row in rows])
+    axes.tick_params(axis="y", length=0, colors=INK)
+    axes.set_xlim(0, max(shares, default=1) * 1.18)
+    for y, share in enumerate(shares):
+        axes.text(share + max(shares) * 0.02, y, f"{share:.0f} %" if share >= 1 else "< 1 %", va="center")
+    axes.set_title("A training step by operation")
+    axes.set_xlabel("% of the time of all operations")
+    axes.grid(axis="y", visible=False)
+
+
+def _row_colour(kind: str) -> str:
+    return PHASE_COLOURS["backward"] if kind.startswith(("convolution", "matrix product")) else FAINT
+
+
+def _batches(axes: Axes, record: BenchRecord) -> None:
+    """Share of the matrix product by batch size, quartiles as bars, the recipe's own sizes ringed."""
+    axes.axhline(100, color=INK, linestyle=":", linewidth=1.4)
+    for kind, (colour, marker, line) in KIND_LOOKS.items():
+        points = record.of(kind)
+        x = [point.batch_size for point in points]
+        y = [100 * point.share.median for point in points]
+        low, high = ([100 * abs(v - p.share.median) for p, v in zip(points, vs, strict=True)] for vs in _ends(points))
+        axes.errorbar(x, y, (low, high), fmt=line + marker, color=colour, label=kind, markersize=5, capsize=3)
+        own = record.own(kind)
+        axes.plot(own.batch_size, 100 * own.share.median, "o", markersize=12, markerfacecolor="none", color=INK)
+    top = max(100.0, *(100 * point.share.high for point in record.points))
+    axes.set(
+        ylim=(0, top * 1.12),
+        xscale="log",
+        xlabel="images in a batch (ring: the recipe's own)",
+        ylabel="% of the matrix product's FLOP/s",
+    )
+    axes.text(0.01, 100 + top * 0.015, "ceiling", transform=axes.get_yaxis_transform(), va="bottom", color=INK)
+    axes.xaxis.set_major_locator(FixedLocator(_thinned(sorted({point.batch_size for point in record.points}))))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+    axes.set_title("Share of the ceiling by batch size")
+    axes.legend(loc="lower right")
+
+
+def _ends(points: Sequence[Point]) -> tuple[list[float], list[float]]:
+    return [point.share.low for point in points], [point.share.high for point in points]
+
+
+def _thinned(values: Sequence[int]) -> list[int]:
+    """Leave out values that lie closer than a factor of 1.5 to the one before: their labels would meet."""
+    kept: list[int] = []
+    for value in values:
+        if not kept or value >= 1.5 * kept[-1]:
+            kept.append(value)
+    return kept
+
+
+def _roof(axes: Axes, record: BenchRecord) -> None:
+    """FLOP/s over FLOPs per byte of traffic (Williams et al. 2009, doi:10.1145/1498765.1498785), on both axes' logs."""
+    peak, copy = record.ceilings.matmul.median, record.ceilings.copy.median
+    ridge = peak / copy
+    works = {"training": record.training, "inference": record.inference}
+    at = {kind: work.flops / work.traffic_bytes for kind, work in works.items()}
+    x = np.geomspace(min(*at.values(), ridge) / 4, max(*at.values(), ridge) * 6, 200)
+    axes.plot(x, np.minimum(peak, copy * x) / GIGA, color=INK)
+    reached = []
+    for kind, (colour, marker, _) in KIND_LOOKS.items():
+        own, work = record.own(kind), works[kind]
+        bound = work.flops / work.bound_s / GIGA
+        done = own.flops_per_s / GIGA
+        reached.append(done)
+        axes.plot([at[kind]] * 2, [done, bound], ":", color=colour, linewidth=1.2)
+        axes.plot(at[kind], bound, "_", color=colour, markersize=14, markeredgewidth=2)
+        axes.plot(at[kind], done, marker, color=colour, markersize=8, label=f"{kind}: {rate(own.flops_per_s)}")
+    axes.plot([], [], "_", color="#57606a", markersize=14, markeredgewidth=2, label="same operations at the ceilings")
+    axes.set(xscale="log", yscale="log", xlabel="FLOPs per byte that operations read and write", ylabel="GFLOP/s")
+    axes.set_ylim(min(*reached, copy * x[0] / GIGA) / 1.6, peak / GIGA * 2.2)
+    axes.text(x[-1], peak / GIGA * 1.08, f"matrix product {rate(peak)}", ha="right", va="bottom")
+    axes.text(x[0] * 1.1, peak / GIGA * 1.08, f"slope: copy {fmt.size(round(copy))}/s", va="bottom", color="#57606a")
+    axes.set_title("What the chip allows")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
+    axes.legend(loc="lower right")
+
+
+def rate(flops_per_s: float) -> str:
+    """Return 5.72e10 as "57.2 GFLOP/s"."""
+    return f"{fmt.flops(round(flops_per_s))}/s"
+
+
+def seconds(value: float) -> str:
+    """Return a short time, 0.0123, as "12.3 ms"."""
+    if value < 1:
+        return f"{1000 * value:.3g} ms"
+    return f"{value:.2f} s" if value < 10 else fmt.seconds(value)

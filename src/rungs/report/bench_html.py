@@ -1,0 +1,52 @@
+"""The page of a bench: one HTML file that asks nothing of any network, and its picture as SVG and PNG."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rungs import recipe as recipes
+from rungs.bench_records import BenchRecord
+from rungs.records import Finding
+from rungs.report import bench_figures, bench_tables
+from rungs.report.html import compact, picture, render
+from rungs.rundir import BenchDir, write_whole
+
+CAPTION = (
+    "Upper left: the phases of a batch. Lower left: the operations of a training step; blue ones multiply. "
+    "Upper right: the share of the matrix product's FLOP/s that each batch size reaches, median and quartiles of the "
+    "rounds. Lower right: what was reached (points) below what the chip allows (line); a bar stands where the same "
+    "operations would be if each ran at its ceiling, one after the other, with nothing kept in a cache."
+)
+
+
+def write(record: BenchRecord, findings: Sequence[Finding], folder: BenchDir) -> Path:
+    """Write `report.html` and `figures/` of a bench from its record; the same record gives the same bytes.
+
+    Args:
+        record: What was measured.
+        findings: What `rungs.diagnose.speed.advise` saw in it.
+        folder: Where the bench lives.
+
+    Returns:
+        The path of the report.
+
+    Raises:
+        UserError: The folder cannot be written.
+    """
+    own = record.own("training")
+    phases = ", ".join(f"{phase.name} {100 * phase.share:.0f} %" for phase in own.phases)
+    alt = f"Of a training step: {phases}. {bench_tables.verdict(record)} The tables below have the numbers."
+    facts = {
+        "record": record,
+        "findings": findings,
+        "pictures": {"overview": picture(bench_figures.overview(record), alt, folder.figures / "bench")},
+        "caption": CAPTION,
+        "verdict": bench_tables.verdict(record),
+        "merits": [(name.strip(), value, more) for name, value, more in bench_tables.merits(record)],
+        "phases": list(bench_tables.phase_rows(record)),
+        "batches": list(bench_tables.batch_rows(record)),
+        "toml": compact(recipes.to_toml(record.recipe)),
+    }
+    write_whole(folder.report, render("bench.html", facts).encode())
+    return folder.report

@@ -1,0 +1,291 @@
+"""How fast a recipe trains and infers here, beside what the chip can do in the same minute, and where the time goes."""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+from msgspec.structs import replace
+
+from rungs.bench_records import PHASES, BenchRecord, Ceilings, Phase, Point, Spread, Work
+from rungs.errors import UserError
+from rungs.seeds import derive
+from rungs.specs import Recipe
+from rungs.training.ceilings import Copy, Stopwatch, fastest_product, side_by_side, timed
+from rungs.training.device import World, is_out_of_memory, peak_memory_bytes
+from rungs.training.phases import Case, scoring_feed, step, train_on, training_feed
+from rungs.training.setup import Kit, assemble, gather
+from rungs.training.work import Traffic, count, operations, per_image
+
+FACTORS = (0.25, 0.5, 1, 2, 4)
+"""Batch sizes that are tried, times the recipe's own."""
+FEWEST_ROUNDS, MOST_ROUNDS = 3, 12
+"""Quartiles need three; twelve tell medians apart that matter."""
+PROFILED = 10
+"""At most so many steps are profiled."""
+WARM_UPS = 2
+"""Batches that a case runs before it is measured; their time counts."""
+RATE_FACTOR = 1e-3
+"""The learning rate is so much smaller than the recipe's: a step takes as long, and no net diverges meanwhile."""
+
+Tell = Callable[[str], None]
+
+
+def measure(
+    recipe: Recipe,
+    world: World,
+    *,
+    seconds: float,
+    skip_unreadable: bool = False,
+    tell: Tell = lambda text: None,
+) -> BenchRecord:
+    """Measure a recipe in rounds: in each one, ceilings and all batch sizes in turns.
+
+    Args:
+        recipe: What to measure.
+        world: One process.
+        seconds: Budget of the rounds; batch sizes that do not fit into it are left out, the recipe's own never.
+        skip_unreadable: Leave unreadable files out instead of stopping.
+        tell: Called with a few words on what happens now.
+
+    Raises:
+        UserError: Bad data, or a net that does not fit it or the memory.
+    """
+    started, began = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
+    tell("loading data")
+    recipe, material = gather(recipe, skip_unreadable)
+    slow = replace(recipe.optim, lr=recipe.optim.lr * RATE_FACTOR)
+    kit = assemble(replace(recipe, optim=slow), material, world)
+    torch.manual_seed(derive(recipe.seed, "dropout"))
+    try:
+        session = Session(kit, seconds, tell)
+        session.run()
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        do = f"--set training.batch_size={max(2, recipe.training.batch_size // 2)}, or choose a smaller net"
+        raise UserError("training needs more memory than there is", where="training.batch_size", do=do) from error
+    return BenchRecord(
+        recipe=replace(kit.recipe, optim=recipe.optim),
+        data=material.record,
+        model=kit.description,
+        environment=kit.environment,
+        on_gpu=world.device.type == "cuda",
+        threads=torch.get_num_threads(),
+        started=started,
+        wall_s=time.perf_counter() - began,
+        **session.results(),  # type: ignore[arg-type]
+    )
+
+
+class Session:
+    """One sitting: what was counted and measured so far."""
+
+    def __init__(self, kit: Kit, seconds: float, tell: Tell) -> None:
+        self.kit, self.seconds, self.tell = kit, seconds, tell
+        self.device = kit.world.device
+        self.watch = Stopwatch(self.device)
+        self.judged = kit.parts.train if kit.parts.validation is None else kit.parts.validation
+        self.left_out: list[str] = []
+        self.products: list[float] = []
+        self.copies: list[float] = []
+        self.rounds = 0
+
+    def run(self) -> None:
+        """Count, find the ceilings, measure in rounds, profile."""
+        self.tell("counting operations")
+        self.own = [self.case("training", self.kit.recipe.training.batch_size, own=True)]
+        self.own.append(self.case("inference", self.kit.recipe.evaluation.batch_size, own=True))
+        self.counts = (self.count_training(), self.count_inference())
+        costs = [case.warm_up(self.watch) for case in self.own]
+        self.peak_memory_bytes = peak_memory_bytes(self.device)  # before anything larger than the recipe's batches
+        self.tell("looking for the ceilings")
+        self.product = fastest_product(self.device, self.kit.recipe.training.precision)
+        self.copy, self.by_precision = Copy(self.device), side_by_side(self.device)
+        self.cases = self.choose(costs)
+        self.plain = self.without_augmentation()
+        self.plain_s: list[float] = []
+        self.measure_rounds()
+        self.tell("profiling")
+        train = self.own[0]
+        self.kit.trained.train()
+        self.kit.judged.train()
+        self.operations = operations(lambda: train_on(self.kit, train.feed), self.device, min(train.times, PROFILED))
+
+    def case(self, kind: str, batch_size: int, *, own: bool = False) -> Case:
+        """Prepare training or inference with a batch size; a set that has fewer images gives smaller batches."""
+        if kind == "training":
+            batch_size = min(batch_size, len(self.kit.parts.train))
+            return Case(self.kit, "training", batch_size, own, training_feed(self.kit, batch_size))
+        batch_size = min(batch_size, len(self.judged))
+        return Case(self.kit, "inference", batch_size, own, scoring_feed(self.kit, self.judged, batch_size))
+
+    def count_training(self) -> tuple[int, Traffic, int]:
+        """Count one step, without its data."""
+        x, y = next(self.own[0].feed)
+        self.own[0].batch_size = len(x)  # where a last batch of one image joined the one before it
+        self.kit.trained.train()
+        return *count(lambda: step(self.kit, x, y)), len(x)
+
+    def count_inference(self) -> tuple[int, Traffic, int]:
+        """Count one batch, without its data."""
+        x, _ = next(self.own[1].feed)
+        self.own[1].batch_size = len(x)
+        self.kit.judged.eval()
+        with torch.no_grad(), self.kit.autocast():  # in inference mode torch hides what layers are made of
+            return *count(lambda: self.kit.judged(x).float()), len(x)
+
+    def choose(self, costs: Sequence[float]) -> list[Case]:
+        """Return the cases that fit into the budget, each warmed up: the recipe's own sizes, then the cheapest."""
+        self.began = time.perf_counter()
+        budget = self.seconds / (FEWEST_ROUNDS + WARM_UPS) - sum(
+            cost * case.times for cost, case in zip(costs, self.own, strict=True)
+        )
+        others: list[tuple[float, str, int]] = []
+        for own, cost, images in zip(self.own, costs, (len(self.kit.parts.train), len(self.judged)), strict=True):
+            others += [(cost * size / own.batch_size, own.kind, size) for size in sizes(own, images)]
+        kept = list(self.own)
+        for expected_s, kind, size in sorted(others):
+            self.tell(f"warming up: {kind}, batches of {size}")
+            why = self.why_not(kind, size, expected_s, budget)
+            case = self.case(kind, size)
+            if not why:
+                try:
+                    budget -= case.warm_up(self.watch) * case.times
+                    kept.append(case)
+                except (RuntimeError, MemoryError) as error:
+                    if not is_out_of_memory(error):
+                        raise
+                    why = "there is not enough memory"
+            if why:
+                self.left_out.append(f"{kind} with batches of {size}: {why}")
+        return sorted(kept, key=lambda case: (list(PHASES).index(case.kind), case.batch_size))
+
+    def why_not(self, kind: str, size: int, expected_s: float, budget_s: float) -> str:
+        """Say why a batch size is not measured; "" where it is."""
+        if expected_s > budget_s:
+            return f"at about {expected_s:.2g} s a batch there is no room in {self.seconds:g} s"
+        _, traffic, images = self.counts[kind == "inference"]
+        needed = size * sum(moved for _, moved in traffic.rows) / images / 2  # each tensor is written once, and read
+        if needed > available_bytes() / 2 and self.device.type == "cpu":  # here a kernel would kill, not refuse
+            return f"it would need about {needed / 1e9:.1f} GB"
+        return ""
+
+    def without_augmentation(self) -> Case | None:
+        """Return what assembles the recipe's own batches without augmentation, to tell the two apart."""
+        recipe = self.kit.recipe
+        if not recipe.augment.train:
+            return None
+        bare = replace(recipe, augment=replace(recipe.augment, train=()))
+        kit = dataclasses.replace(self.kit, recipe=bare)
+        size = self.own[0].batch_size
+        return Case(kit, "training", size, True, training_feed(kit, size), times=self.own[0].times)
+
+    def measure_rounds(self) -> None:
+        """Measure round after round until the budget is spent."""
+        last_s = 0.0
+        while self.rounds < MOST_ROUNDS:
+            spent = time.perf_counter() - self.began
+            if self.rounds >= FEWEST_ROUNDS and spent + last_s > self.seconds:
+                break
+            self.rounds += 1
+            self.tell(f"round {self.rounds}, {spent:.0f} s of at most about {self.seconds:.0f} s")
+            self.one_round()
+            last_s = time.perf_counter() - self.began - spent
+
+    def one_round(self) -> None:
+        """Measure all cases, with a matrix product before and after each, and a copy."""
+        self.copies.append(self.copy.measure())
+        self.products.append(self.product.measure())
+        for case in self.cases:
+            images_per_s = case.turn(self.watch)
+            self.products.append(self.product.measure())
+            ceiling = (self.products[-2] + self.products[-1]) / 2
+            self.shares_of(case, images_per_s, ceiling)
+        if self.plain is not None:
+            feed = self.plain.feed
+            self.plain_s.append(timed(self.device, lambda: next(feed), self.plain.times))
+
+    def shares_of(self, case: Case, images_per_s: float, ceiling: float) -> None:
+        """Keep the share of the ceiling that a case reached in this round."""
+        flops, _, images = self.counts[case.kind == "inference"]
+        case.shares.append(images_per_s * flops / images / ceiling)
+
+    def results(self) -> dict[str, object]:
+        """Return what was measured, by the names of the record's fields."""
+        product, copy = spread(self.products), spread(self.copies)
+        training, inference = (
+            per_image(flops, traffic, images, product.median, copy.median) for flops, traffic, images in self.counts
+        )
+        points = tuple(point(case, training if case.kind == "training" else inference) for case in self.cases)
+        data_s = statistics.median(row[0] for row in self.own[0].rows)
+        return {
+            "ceilings": Ceilings(
+                precision=self.product.precision,
+                matmul=product,
+                matmul_size=self.product.size,
+                copy=copy,
+                copy_bytes=self.copy.bytes,
+                by_precision=self.by_precision,
+            ),
+            "training": training,
+            "inference": inference,
+            "points": points,
+            "augmentation_s": max(0.0, data_s - statistics.median(self.plain_s)) if self.plain_s else None,
+            "operations": self.operations,
+            "peak_memory_bytes": self.peak_memory_bytes,
+            "left_out": tuple(self.left_out),
+            "rounds": self.rounds,
+        }
+
+
+def sizes(own: Case, images: int) -> list[int]:
+    """Return the other batch sizes to try; for inference also a single image."""
+    fewest = 2 if own.kind == "training" else 1
+    tried = {max(fewest, round(own.batch_size * factor)) for factor in FACTORS}
+    if own.kind == "inference":
+        tried.add(1)
+    return sorted(size for size in tried if size <= images and size != own.batch_size)
+
+
+def point(case: Case, work: Work) -> Point:
+    """Sum up a case."""
+    seconds = spread([sum(row) for row in case.rows])
+    total = sum(map(sum, case.rows))
+    names = PHASES[case.kind]
+    columns = list(zip(*case.rows, strict=True))
+    phases = [
+        Phase(name=name, seconds=spread(column), share=sum(column) / total)
+        for name, column in zip(names, columns, strict=True)
+    ]
+    images_per_s = case.batch_size / seconds.median
+    return Point(
+        kind=case.kind,
+        batch_size=case.batch_size,
+        own=case.own,
+        seconds=seconds,
+        phases=tuple(phases),
+        images_per_s=images_per_s,
+        flops_per_s=images_per_s * work.flops,
+        share=spread(case.shares),
+    )
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """Return the median and the quartiles."""
+    low, _, high = statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else (values[0],) * 3
+    return Spread(n=len(values), median=statistics.median(values), low=low, high=high)
+
+
+def available_bytes() -> float:
+    """Return the memory that could be had now, as Linux says; elsewhere infinitely much."""
+    path = Path("/proc/meminfo")
+    if not path.exists():
+        return float("inf")
+    line = next((line for line in path.read_text().splitlines() if line.startswith("MemAvailable")), None)
+    return float("inf") if line is None else int(line.split()[1]) * 1024

@@ -1,0 +1,237 @@
+"""A bench counts what it should, parts sum to the whole, and what it cannot measure is refused. Nothing on speed."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+from small import SMALL, small
+from torch import nn
+
+from rungs import api
+from rungs.bench_records import PHASES, BenchRecord, Spread
+from rungs.data.split import Parts
+from rungs.errors import UserError
+from rungs.recipe import parse
+from rungs.records import from_json, to_json
+from rungs.rundir import BenchDir
+from rungs.training import bench as engine
+from rungs.training import ceilings, phases, work
+from rungs.training.device import World, open_device
+from rungs.training.loop import train_epochs
+from rungs.training.screen import Screen
+from rungs.training.setup import assemble, gather
+
+CPU = torch.device("cpu")
+QUICK = ("training.batch_size=50", "evaluation.batch_size=40")
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[BenchRecord, Path]:
+    """Make one bench for many tests, its ceilings small: what they come to is not tested."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ceilings, "SIZES", {"cpu": (64, 128)})
+        patch.setattr(ceilings, "COMPARED", {"cpu": 64})
+        patch.setattr(ceilings, "COPY_BYTES", {"cpu": 1 << 22})
+        patch.setattr(ceilings, "ENOUGH_S", 0.001)
+        patch.setattr(phases, "TURN_S", 0.005)
+        folder = tmp_path_factory.mktemp("bench") / "made"
+        return api.bench(small(*QUICK), folder=folder, seconds=1), folder
+
+
+def test_the_record_is_written_and_comes_back(measured: tuple[BenchRecord, Path]) -> None:
+    record, folder = measured
+    assert BenchDir(folder).read_record() == record == from_json(to_json(record), BenchRecord, "x")
+    assert {path.name for path in folder.iterdir()} >= {"bench.json", "report.html", "figures"}
+    assert (folder / "figures" / "bench.png").stat().st_size > 20_000
+    assert record.recipe.optim.lr == 0.05  # the recipe's own, though the bench takes smaller steps
+    assert record.ceilings.precision == record.recipe.training.precision in ("fp32", "bf16")
+
+
+def test_parts_sum_to_the_whole_and_shares_are_shares(measured: tuple[BenchRecord, Path]) -> None:
+    record, _ = measured
+    assert record.rounds >= engine.FEWEST_ROUNDS
+    for point in record.points:
+        assert tuple(phase.name for phase in point.phases) == PHASES[point.kind]
+        assert sum(phase.share for phase in point.phases) == pytest.approx(1)
+        assert sum(phase.seconds.low for phase in point.phases) <= point.seconds.high * 1.0001
+        assert point.images_per_s == pytest.approx(point.batch_size / point.seconds.median)
+        assert 0 < point.share.low <= point.share.median <= point.share.high <= 1.2
+        assert point.share.n == record.rounds
+    assert sum(row.share for row in record.operations) == pytest.approx(1)
+    assert any(row.kind.startswith("convolution") for row in record.operations)
+
+
+def test_batch_sizes_surround_the_recipes_own(measured: tuple[BenchRecord, Path]) -> None:
+    record, _ = measured
+    left_out = " ".join(record.left_out)
+    for kind, own, sizes in (("training", 50, (12, 25, 100, 200)), ("inference", 40, (1, 10, 20, 80))):
+        assert record.own(kind).batch_size == own  # type: ignore[arg-type]
+        found = [point.batch_size for point in record.points if point.kind == kind]
+        assert found == sorted(found)
+        assert all(size in found or f"{kind} with batches of {size}:" in left_out for size in sizes)
+
+
+def test_flops_of_the_record_are_those_of_the_net(measured: tuple[BenchRecord, Path]) -> None:
+    record, _ = measured
+    first = 2 * 3 * 8 * 9 * 8 * 8  # its gradient by the image is not computed: two products, not three
+    assert record.inference.flops == record.model.flops == first + 2 * 8 * 16 * 9 * 4 * 4 + 2 * 64 * 16 + 2 * 16 * 10
+    assert record.training.flops == 3 * record.inference.flops - first
+
+
+def test_flops_and_traffic_of_a_known_net_equal_a_count_by_hand() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1, bias=False), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 64, 10))
+    x = torch.rand(5, 3, 8, 8)
+    with torch.no_grad():
+        flops, traffic = work.count(lambda: net(x))
+    conv, linear = 2 * 3 * 4 * 9 * 64, 2 * 256 * 10
+    assert flops == 5 * (conv + linear) == sum(row[0] for row in traffic.rows)
+    maps, weights, logits = 4 * 5 * 4 * 64, 4 * 3 * 4 * 9, 4 * 5 * 10
+    by_hand = [
+        (5 * conv, x.nbytes + weights + maps),
+        (0, 2 * maps),
+        (5 * linear, 4 * 10 + maps + 4 * 2560 + logits),  # bias, images, weights, logits; flattening moves nothing
+    ]
+    assert traffic.rows == by_hand
+    assert traffic.bound_s(1e9, 1e30) == pytest.approx(flops / 1e9)
+    assert traffic.bound_s(1e30, 1e9) == pytest.approx(sum(moved for _, moved in by_hand) / 1e9)
+
+
+def test_what_an_operation_changes_is_written_once() -> None:
+    x, y = torch.ones(100), torch.ones(100)
+    _, traffic = work.count(lambda: x.add_(y))
+    assert traffic.rows == [(0, 3 * 400)]
+    _, traffic = work.count(lambda: (torch.empty(50), x.view(10, 10).t()))
+    assert traffic.rows == []
+
+
+def test_operations_are_called_as_the_field_calls_them() -> None:
+    names = {
+        "aten::mkldnn_convolution": "convolution",
+        "aten::convolution_backward": "convolution, backward",
+        "aten::cudnn_batch_norm_backward": "batch norm, backward",
+        "aten::max_pool2d_with_indices": "pooling",
+        "aten::threshold_backward": "activation, backward",
+        "aten::addmm": "matrix product",
+        "aten::_fused_adamw_": "optimiser",
+        "Optimizer.step#AdamW.step": "optimiser",
+        "aten::index_select": "gather images",
+        "autograd::engine::evaluate_function: AddBackward0": work.REST,
+    }
+    assert {name: work.kind_of(name) for name in names} == names
+    many = [
+        (f"aten::{name}", float(time))
+        for time, name in enumerate(
+            (
+                "relu",
+                "add",
+                "mm",
+                "convolution",
+                "max_pool2d",
+                "native_batch_norm",
+                "copy_",
+                "empty",
+                "index",
+                "nll_loss",
+            ),
+            1,
+        )
+    ]
+    rows = work.grouped(many)
+    assert len(rows) == work.TOP + 1 and rows[-1].kind == work.REST
+    assert rows[0].kind == "loss" and rows[0].share == pytest.approx(10 / 55)
+    assert sum(row.share for row in rows) == pytest.approx(1)
+    assert work.grouped([]) == ()
+
+
+@pytest.mark.parametrize("micro_batch", ["none", "20"])
+def test_a_step_in_phases_is_a_step_of_the_loop(micro_batch: str) -> None:
+    """Clipping, smoothing, momentum and the moving average included: a change of the loop's step shows here."""
+    fixed = ("schedule.name=constant", "schedule.warmup_epochs=0.0", "model.dropout=[0.0]", "training.clip_norm=0.5")
+    recipe, material = gather(small("training.epochs=1", f"training.micro_batch={micro_batch}", *fixed), False)
+    ours, theirs = (assemble(recipe, material, World(0, 1, open_device())) for _ in range(2))
+    one = Parts(material.parts.train.take(torch.arange(50)), material.parts.validation, None)
+    ours, theirs = (dataclasses.replace(kit, parts=one, steps_per_epoch=1) for kit in (ours, theirs))
+    before = [parameter.clone() for parameter in ours.model.parameters()]
+    ours.model.train()
+    phases.train_on(ours, phases.training_feed(ours, 50))
+    list(train_epochs(theirs, [], Screen()))
+    for kit in (ours, theirs):
+        assert kit.ema is not None and int(kit.ema.n_averaged) == 1
+    changed = [not torch.equal(a, b) for a, b in zip(before, ours.model.parameters(), strict=True)]
+    assert all(changed)
+    for key, value in theirs.model.state_dict().items():
+        assert torch.allclose(ours.model.state_dict()[key], value, atol=1e-6), key
+
+
+def test_passes_of_micro_batches_are_added_up() -> None:
+    recipe, material = gather(small("training.micro_batch=20"), False)
+    kit = assemble(recipe, material, World(0, 1, open_device()))
+    case = phases.Case(kit, "training", 50, True, phases.training_feed(kit, 50))
+    assert case.folded([1.0, 2.0, 10.0, 3.0, 20.0, 100.0]) == [1.0, 5.0, 30.0, 100.0]
+    assert [len(row) for row in case.run(ceilings.Stopwatch(CPU), 3)] == [4, 4, 4]
+
+
+def test_feeds_give_batches_of_one_size_without_end() -> None:
+    recipe, material = gather(small(), False)
+    kit = assemble(recipe, material, World(0, 1, open_device()))
+    feed = phases.training_feed(kit, 150)  # 400 images: 150, 150, 100
+    assert [len(next(feed)[0]) for _ in range(7)] == [150] * 7
+    assert kit.parts.validation is not None
+    feed = phases.scoring_feed(kit, kit.parts.validation, 99)  # 100 images: the last joins the others
+    assert [len(next(feed)[0]) for _ in range(3)] == [100] * 3
+
+
+def test_slow_batch_sizes_are_left_out_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    session = engine.Session.__new__(engine.Session)
+    session.seconds = 10
+    session.device = CPU
+    traffic = work.Traffic()
+    traffic.rows = [(0, 1000)]
+    session.counts = ((1, traffic, 1), (1, traffic, 1))
+    assert "no room in 10 s" in session.why_not("training", 64, expected_s=5, budget_s=2)
+    assert session.why_not("training", 64, expected_s=1, budget_s=2) == ""
+    monkeypatch.setattr(engine, "available_bytes", lambda: 100.0)
+    assert "GB" in session.why_not("training", 64, expected_s=1, budget_s=2)
+
+
+def test_stopwatch_and_spread() -> None:
+    watch = ceilings.Stopwatch(CPU)
+    for _ in range(4):
+        watch.mark()
+    assert len(watch.read()) == 3 and watch.marks == []
+    assert engine.spread([3.0]) == Spread(n=1, median=3, low=3, high=3)
+    assert engine.spread([1.0, 2.0, 3.0, 4.0, 5.0]) == Spread(n=5, median=3, low=2, high=4)
+    assert ceilings.MatrixProduct(CPU, "fp32", 32).measure() > 0
+
+
+def test_bad_input_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = parse(SMALL, "small")
+    for seconds in (0, 1e9, float("nan")):
+        with pytest.raises(UserError, match="--seconds"):
+            api.bench(recipe, folder=tmp_path / "a", seconds=seconds)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "note.txt").write_text("mine")
+    with pytest.raises(UserError, match="not empty"):
+        api.bench(recipe, folder=tmp_path / "full")
+    with pytest.raises(UserError, match="a file"):
+        api.bench(recipe, folder=tmp_path / "full" / "note.txt")
+    with pytest.raises(UserError, match="no data source"):
+        api.bench(recipe, data="didgits", folder=tmp_path / "a")
+    with pytest.raises(UserError, match="allowed"):
+        api.bench(recipe, ["training.batch_sise=3"], folder=tmp_path / "a")
+    with pytest.raises(UserError):
+        api.bench(recipe, data=f"folder:{tmp_path / 'nowhere'}", folder=tmp_path / "a")
+    assert not (tmp_path / "a").exists()
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UserError, match="one process"):
+        api.bench(recipe, folder=tmp_path / "a")
+
+
+def test_the_usual_folder_is_a_new_one_each_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert api.bench_folder(small()) == Path("runs/bench-small")
+    (tmp_path / "runs" / "bench-small").mkdir(parents=True)
+    assert api.bench_folder(small()) == Path("runs/bench-small-2")
