@@ -173,7 +173,7 @@ def code_version() -> str:
     """Return the version of this package with a digest (hex) of the source that decides what a recipe computes."""
     root = Path(__file__).parent
     files = [path for floor in FLOORS_THAT_COMPUTE for path in sorted((root / floor).rglob("*.py"))]
-    source = b"".join(path.read_bytes() for path in (*files, root / "specs.py", root / "seeds.py"))
+    source = b"".join(path.read_bytes() for path in (*files, *sorted((root / "specs").glob("*.py")), root / "seeds.py"))
     return f"{__version__}+{hashlib.sha256(source).hexdigest()[:12]}"
 
 

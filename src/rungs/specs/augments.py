@@ -1,0 +1,79 @@
+"""Augmentations: functions on a batch of float images in [0, 1]."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeAlias
+
+from msgspec import Meta
+
+from rungs.specs.base import Count, Positive, Probability, Spec
+
+
+class Augment(Spec, tag_field="name", frozen=True):
+    """One augmentation; they are applied in the order of the list."""
+
+
+class Crop(Augment, tag="crop", frozen=True):
+    """Pad by `padding` pixels on each side, then cut a random window of the old size."""
+
+    padding: Count = 4
+    mode: Literal["zero", "reflect"] = "zero"
+
+
+class Flip(Augment, tag="flip", frozen=True):
+    """Mirror left-right with probability `p`; alternating: half of the images in even epochs, the others in odd."""
+
+    p: Probability = 0.5
+    alternating: bool = False
+
+
+class Rotate(Augment, tag="rotate", frozen=True):
+    """Turn by an angle uniform in [-degrees, degrees], bilinear, zeros outside."""
+
+    degrees: Annotated[float, Meta(ge=0, le=180)] = 15.0
+
+
+class Greyscale(Augment, tag="greyscale", frozen=True):
+    """Replace the colours by their luminance (ITU-R BT.601) with probability `p`."""
+
+    p: Probability = 0.1
+
+
+class ColourJitter(Augment, tag="colour-jitter", frozen=True):
+    """Scale brightness, contrast and saturation by factors uniform in [1-v, 1+v]; turn the hue by up to `hue` turns."""
+
+    brightness: Probability = 0.2
+    contrast: Probability = 0.2
+    saturation: Probability = 0.2
+    hue: Annotated[float, Meta(ge=0, le=0.5)] = 0.0
+
+
+class Cutout(Augment, tag="cutout", frozen=True):
+    """Blank a square of `size` pixels at a random centre with probability `p`."""
+
+    size: Count = 8
+    p: Probability = 1.0
+
+
+class Mixup(Augment, tag="mixup", frozen=True):
+    """Blend each image and label with another's, weight from Beta(alpha, alpha), with probability `p` a batch."""
+
+    alpha: Positive = 0.2
+    p: Probability = 1.0
+
+
+class CutMix(Augment, tag="cutmix", frozen=True):
+    """Paste a rectangle of another image, labels mixed by area, with probability `p` a batch."""
+
+    alpha: Positive = 1.0
+    p: Probability = 1.0
+
+
+AnyAugment: TypeAlias = Crop | Flip | Rotate | Greyscale | ColourJitter | Cutout | Mixup | CutMix
+
+
+class AugmentSpec(Spec, frozen=True):
+    """What is done to the images of training, and (rarely, to repeat what others did) of validation."""
+
+    train: tuple[AnyAugment, ...] = ()
+    validation: tuple[AnyAugment, ...] = ()

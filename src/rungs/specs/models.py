@@ -1,0 +1,109 @@
+"""Models: nets, by what makes them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeAlias
+
+from msgspec import Meta
+
+from rungs.specs.base import Below1, Count, CountOrZero, Spec
+
+
+class Plain(Spec, tag="plain", tag_field="name", frozen=True):
+    """Stages of [conv, (BatchNorm,) ReLU] x n then a 2x2 max pool; then fully connected layers.
+
+    `stages`: output channels of each convolution, a list per stage; `hidden`: sizes of the hidden fully connected
+    layers; `dropout`: probability after each of these, `feature_dropout` before the first. `downsample` "stride"
+    puts a stride of 2 into the last convolution of a stage in place of its pool.
+    """
+
+    stages: Annotated[tuple[Annotated[tuple[Count, ...], Meta(min_length=1)], ...], Meta(min_length=1)]
+    hidden: tuple[Count, ...] = ()
+    dropout: tuple[Below1, ...] = ()
+    kernel_size: Count = 3
+    batch_norm: bool = False
+    padding: Literal["same", "none"] = "same"
+    dilation: Count = 1
+    downsample: Literal["pool", "stride"] = "pool"
+    feature_dropout: Below1 = 0.0
+
+
+Activation: TypeAlias = Literal["none", "relu", "sigmoid"]
+NormPlace: TypeAlias = Literal["none", "before", "after"]
+
+
+class ConvLayer(Spec, frozen=True):
+    """A convolution and what follows it; `norm` says on which side of the activation a BatchNorm stands.
+
+    `pool` is 2x2, stride 2. The order is conv, (norm), activation, pool, (norm).
+    """
+
+    channels: Count
+    kernel_size: Count = 3
+    stride: Count = 1
+    padding: CountOrZero = 0
+    pool: Literal["none", "max", "average"] = "none"
+    activation: Activation = "relu"
+    norm: NormPlace = "none"
+    affine: bool = True  # whether the BatchNorm learns a scale and an offset
+
+
+class LinearLayer(Spec, frozen=True):
+    """A hidden fully connected layer and what follows it: linear, (norm), activation, (norm), dropout."""
+
+    features: Count
+    activation: Activation = "relu"
+    norm: NormPlace = "none"
+    affine: bool = True
+    dropout: Below1 = 0.0
+
+
+class Layered(Spec, tag="layered", tag_field="name", frozen=True):
+    """Convolutions, then fully connected layers, each written out with what follows it."""
+
+    convs: Annotated[tuple[ConvLayer, ...], Meta(min_length=1)]
+    linears: tuple[LinearLayer, ...] = ()
+
+
+class MixConv(Spec, tag="mixconv", tag_field="name", frozen=True):
+    """Blocks of convolutions that all see the block's input, added up with weights that depend on the image.
+
+    `channels`: of each block; `convs`: convolutions in each block; `combine`: "mix" adds them with the weights that a
+    linear layer gives to the input's channel means, "mix-softmax" makes these sum to 1, "sequence" puts the
+    convolutions one after the other; `dropout` after each block; `pool`: a 2x2 max pool after each block; `head`:
+    what becomes of the last map; `hidden`: sizes of the hidden fully connected layers.
+    """
+
+    channels: Annotated[tuple[Count, ...], Meta(min_length=1)]
+    convs: Annotated[tuple[Count, ...], Meta(min_length=1)]
+    combine: Literal["mix", "mix-softmax", "sequence"] = "mix"
+    kernel_size: Count = 3
+    batch_norm: bool = False
+    activation: Activation = "relu"
+    dropout: Below1 = 0.0
+    pool: bool = False
+    head: Literal["average", "flatten"] = "average"
+    hidden: tuple[Count, ...] = ()
+
+
+class ResNet18(Spec, tag="resnet18", tag_field="name", frozen=True):
+    """ResNet-18; `stem` "imagenet" is 7x7 stride 2 and a max pool (for 224 px), "cifar" is 3x3 stride 1 (for 32 px)."""
+
+    stem: Literal["imagenet", "cifar"] = "imagenet"
+    width: Count = 64
+
+
+class Speedrun(Spec, tag="speedrun", tag_field="name", frozen=True):
+    """The net of the CIFAR-10 speedruns: patches whitened, then three groups of convolutions.
+
+    `widths`: channels of the groups; `depth`: convolutions in each; `patch`: pixels a side of the whitened patches;
+    `norm_memory`: the share of its running statistics that a BatchNorm keeps at each step.
+    """
+
+    widths: tuple[Count, Count, Count] = (64, 256, 256)
+    depth: Annotated[int, Meta(ge=2, le=8)] = 2
+    patch: Annotated[int, Meta(ge=1, le=8)] = 2
+    norm_memory: Below1 = 0.6
+
+
+AnyModel: TypeAlias = Plain | Layered | MixConv | ResNet18 | Speedrun

@@ -1,0 +1,94 @@
+"""Data, training, stopping, evaluation, claims: the rest of a recipe."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeAlias
+
+from msgspec import Meta
+
+from rungs.specs.base import Below1, Count, CountOrZero, ImageSize, NonNegative, Positive, Probability, Share, Spec
+
+
+class DataSpec(Spec, frozen=True):
+    """Which images, how large, and how they are divided.
+
+    `image_size` in pixels (square); without one, the source's own size where all its images share one, else 64.
+    `validation` and then `train` are cut from the source's training images, stratified by class, by the recipe's seed;
+    without `train`, all the rest. `test` is cut only where the source has no test set of its own. A source's own
+    validation set is used as it is.
+    """
+
+    source: str = "cifar10"
+    image_size: ImageSize | None = None
+    train: Share | None = None
+    validation: Share = 0.1
+    test: Share = 0.1
+
+
+class TrainingSpec(Spec, frozen=True):
+    """How long, in what batches (of all ranks together), and how each step is taken.
+
+    `loss`: "cross-entropy" of the logits; "nll", the same written as log-softmax and negative log likelihood;
+    "softmax-cross-entropy", a softmax too many: it cannot fall below ln(1 + (K - 1) / e), 1.461 for 10 classes.
+    `micro_batch`: images that go through the net at once; the gradients of a batch are added up, and a BatchNorm sees
+    so many images. `image_sizes`: pixels a side in each epoch, where it is not always `data.image_size`: small images
+    cost less, and a net learns most of what it knows from them. `compile`: whether torch.compile translates the net;
+    "auto" tries it where the run is long enough to repay the minute that it costs; "cuda-graphs" also replays a
+    step's kernels on a GPU without waiting for Python. `convolution`: "winograd" computes wide 3x3 convolutions with a
+    third of the multiplications, equal up to rounding; "auto" does so in fp32 on a CPU.
+    """
+
+    epochs: Count
+    batch_size: Annotated[int, Meta(ge=2)]
+    micro_batch: Annotated[int, Meta(ge=2)] | None = None
+    image_sizes: tuple[ImageSize, ...] = ()
+    loss: Literal["cross-entropy", "nll", "softmax-cross-entropy"] = "cross-entropy"
+    label_smoothing: Below1 = 0.0
+    clip_norm: Positive | None = None
+    ema_decay: Annotated[float, Meta(gt=0, lt=1)] | None = None
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    compile: Literal["auto", "no", "yes", "cuda-graphs"] = "auto"
+    convolution: Literal["auto", "direct", "winograd"] = "auto"
+
+
+class StoppingSpec(Spec, frozen=True):
+    """Which value of the validation chooses the best epoch, and after how many epochs without gain to stop."""
+
+    monitor: Literal["validation_loss", "validation_accuracy"] = "validation_loss"
+    patience: Count | None = None
+    min_delta: NonNegative = 0.0
+
+
+class EvaluationSpec(Spec, frozen=True):
+    """How the finished net is scored.
+
+    `watch_test` also scores the test set after every epoch, to show what a maximum over epochs flatters; nothing is
+    ever chosen by it. `tta`, test-time augmentation, scores the finished net a second time: over each image and its
+    mirror image, or also over both moved by a pixel. `tta_share`: of the images, those that the net is least sure of.
+    """
+
+    batch_size: Count = 250
+    tta: Literal["none", "mirror", "mirror-translate"] = "none"
+    tta_share: Probability = 1.0
+    mistakes: CountOrZero = 24
+    score_train: bool = True
+    watch_test: bool = False
+
+
+Metric: TypeAlias = Literal[
+    "train_accuracy", "validation_accuracy", "test_accuracy", "validation_loss",
+    "highest_train_accuracy", "highest_test_accuracy", "parameters",
+]  # fmt: skip
+
+
+class Claim(Spec, frozen=True):
+    """A number that somebody else published for this recipe; accuracies as fractions of 1.
+
+    "highest" is the maximum over the epochs, of training as it ran or of a watched test set. `tolerance` is how far
+    an "about" reaches to either side.
+    """
+
+    metric: Metric
+    value: float
+    source: str
+    tolerance: NonNegative = 0.0
