@@ -69,6 +69,32 @@ def test_it_takes_images_of_any_size(size: int) -> None:
     assert net().eval()(torch.randn(2, 3, size, size)).shape == (2, 10)
 
 
+def test_a_stride_takes_the_place_of_the_first_convolution_and_pool() -> None:
+    model = net(patch=4, stride=2, patterns=20)
+    assert [len(group.convs) for group in model.groups] == [1, 2, 2]
+    out = model.whiten(torch.zeros(1, 3, 32, 32))
+    assert out.shape == (1, 40, 15, 15)
+    assert model.groups(out).shape == (1, 16, 3, 3)
+    assert model(torch.randn(2, 3, 8 + 4 - 2, 10)).shape == (2, 10)
+
+
+def test_the_patterns_that_vary_most_are_kept() -> None:
+    torch.manual_seed(1)
+    smooth = F.avg_pool2d(torch.randn(50, 3, 34, 34), 3, stride=1)
+    some, all_of_them = net(patch=2, patterns=5), net(patch=2)
+    for model in (some, all_of_them):
+        model.see(smooth)
+    torch.testing.assert_close(some.whiten.weight[:5], all_of_them.whiten.weight[7:12])
+    with torch.no_grad():
+        strengths = all_of_them.whiten.weight[:12].flatten(1).norm(dim=1)
+    assert (strengths.diff() < 0).all()  # the more a pattern varies, the less it is blown up
+
+
+def test_more_patterns_than_there_are_are_refused() -> None:
+    with pytest.raises(UserError, match="13 patterns of 12"):
+        build_model(Speedrun(patterns=13), image_size=32, classes=10)
+
+
 def test_images_that_are_too_small_are_refused() -> None:
     with pytest.raises(UserError, match="three poolings leave nothing of 8 pixels"):
         build_model(Speedrun(), image_size=8, classes=10)

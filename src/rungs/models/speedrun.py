@@ -20,20 +20,21 @@ WHITENING_EPS = 5e-4
 
 
 class ConvGroup(nn.Module):
-    """Conv, 2x2 max pool, norm, GELU; conv, norm, GELU; and again the latter for a `depth` above 2.
+    """Convolutions with a norm and a GELU behind each; the first has a 2x2 max pool before its norm.
 
-    The third convolution has a shortcut around it, as in airbench96.
+    From the third on, a convolution has a shortcut around it, as in airbench96.
     """
 
-    def __init__(self, inputs: int, outputs: int, depth: int, memory: float) -> None:
+    def __init__(self, inputs: int, outputs: int, depth: int, *, pool: bool, norm_memory: float) -> None:
         super().__init__()
         channels = [inputs] + [outputs] * depth
         self.convs = nn.ModuleList(nn.Conv2d(i, o, 3, padding=1, bias=False) for i, o in pairwise(channels))
-        self.norms = nn.ModuleList(_norm(outputs, memory) for _ in range(depth))
+        self.norms = nn.ModuleList(_norm(outputs, norm_memory) for _ in range(depth))
+        self.pool = nn.MaxPool2d(2) if pool else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map float (B, inputs, H, W) to (B, outputs, H // 2, W // 2)."""
-        x = F.gelu(self.norms[0](F.max_pool2d(self.convs[0](x), 2)))
+        """Map float (B, inputs, H, W) to (B, outputs, H // 2, W // 2), or to (B, outputs, H, W) without a pool."""
+        x = F.gelu(self.norms[0](self.pool(self.convs[0](x))))
         for number, (conv, norm) in enumerate(zip(self.convs[1:], self.norms[1:], strict=True)):
             out = norm(conv(x))
             x = F.gelu(out if number == 0 else out + x)
@@ -45,28 +46,51 @@ class SpeedrunNet(nn.Module):
 
     Args:
         widths: Channels of the three groups.
-        depth: Convolutions in each group.
-        patch: Height and width of the whitened patches; 2 * 3 * patch^2 channels come out.
-        norm_memory: What share of its running mean and variance a BatchNorm keeps at a step: short, since the
-            training is.
-        image_size: Any from 8 * 2 + patch - 1 pixels: the net ends in a global max pool.
+        depth: Convolutions in each group; in the first there is one fewer where the whitening has a stride of 2.
+        patch: Height and width of the whitened patches.
+        patterns: Filters of the whitening, at most 3 * patch^2, those of the largest variance; all by default. Twice as
+            many channels come out: each filter and its negative.
+        stride: Pixels between patches. With 2 the first group does not pool.
+        norm_memory: What share of its running mean and variance a BatchNorm keeps at a step: little, since the
+            training is short.
+        image_size: Any that leaves a pixel after the poolings: the net ends in a global max pool.
         classes: K, the number of logits.
 
     Raises:
-        UserError: The images are too small.
+        UserError: The images are too small, or the patterns too many.
     """
 
     def __init__(
-        self, *, widths: tuple[int, int, int], depth: int, patch: int, norm_memory: float, image_size: int, classes: int
+        self,
+        *,
+        widths: tuple[int, int, int],
+        depth: int,
+        patch: int,
+        patterns: int | None,
+        stride: int,
+        norm_memory: float,
+        image_size: int,
+        classes: int,
     ) -> None:
         super().__init__()
-        if (image_size - patch + 1) // 8 < 1:
+        if ((image_size - patch) // stride + 1) // (8 // stride) < 1:
             what = f"three poolings leave nothing of {image_size} pixels"
-            raise UserError(what, where="model", do=f"use images of at least {8 + patch - 1} pixels")
-        self.whiten = nn.Conv2d(3, 2 * 3 * patch**2, patch)
+            raise UserError(what, where="model", do=f"use images of at least {8 + patch - stride} pixels")
+        most = 3 * patch**2
+        if (patterns or 0) > most:
+            raise UserError(f"{patterns} patterns of {most}", where="model.patterns", do=f"at most {most}: 3 x patch^2")
+        self.whiten = nn.Conv2d(3, 2 * (patterns or most), patch, stride)
         self.whiten.requires_grad_(False)
         channels = (self.whiten.out_channels, *widths)
-        self.groups = nn.Sequential(*(ConvGroup(i, o, depth, norm_memory) for i, o in pairwise(channels)))
+        first = depth if stride == 1 else depth - 1
+        self.groups = nn.Sequential(
+            *(
+                ConvGroup(i, o, many, pool=pool, norm_memory=norm_memory)
+                for (i, o), many, pool in zip(
+                    pairwise(channels), (first, depth, depth), (stride == 1, True, True), strict=True
+                )
+            )
+        )
         self.head = nn.Linear(widths[-1], classes, bias=False)
 
     def draw_layer(self, layer: nn.Conv2d | nn.Linear) -> None:
@@ -90,6 +114,7 @@ class SpeedrunNet(nn.Module):
         patches = F.unfold(images, filters.shape[2:]).transpose(1, 2).flatten(0, 1)  # (B * positions, 3 * patch^2)
         variances, vectors = torch.linalg.eigh(patches.T @ patches / len(patches))
         whitening = (vectors / (variances + WHITENING_EPS).sqrt()).T.view(-1, *filters.shape[1:])
+        whitening = whitening[-len(filters) // 2 :]  # variances come in ascending order
         filters.copy_(torch.cat([whitening, -whitening]))
 
     def forward(self, x: Tensor) -> Tensor:

@@ -97,12 +97,16 @@ class Speedrun(Spec, tag="speedrun", tag_field="name", frozen=True):
     """The net of the CIFAR-10 speedruns: patches whitened, then three groups of convolutions.
 
     `widths`: channels of the groups; `depth`: convolutions in each; `patch`: pixels a side of the whitened patches;
-    `norm_memory`: the share of its running statistics that a BatchNorm keeps at each step.
+    `patterns`: how many of their 3 * patch^2 principal patterns are kept, those that vary most; `stride`: 2 takes a
+    patch at every second pixel, in place of the first group's first convolution and pool; `norm_memory`: the share of
+    its running statistics that a BatchNorm keeps at each step.
     """
 
     widths: tuple[Count, Count, Count] = (64, 256, 256)
     depth: Annotated[int, Meta(ge=2, le=8)] = 2
     patch: Annotated[int, Meta(ge=1, le=8)] = 2
+    patterns: Count | None = None
+    stride: Literal[1, 2] = 1
     norm_memory: Below1 = 0.6
 
 

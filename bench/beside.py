@@ -1,0 +1,79 @@
+"""How much faster is one of our recipes than somebody else's script, on this machine, to the same accuracy?
+
+Theirs is a Python file of your own that brings their script to this device and precision. It must define
+`images`, how many images their whole training shows to the net (epochs x images), and `step()`, which takes one
+optimiser step and returns how many images it took. Their steps and ours take turns in one process; seconds an image
+times images is the time of a whole training, without start, compiling and scoring, on both sides.
+
+    python bench/beside.py speedrun-94 --theirs airbench_on_cpu.py
+"""
+
+from __future__ import annotations
+
+import json
+import runpy
+import statistics
+import time
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import tyro
+from variants import seconds_an_image
+
+from rungs.recipe import load
+from rungs.rundir import write_whole
+from rungs.training.device import cores, device_name, open_device
+
+
+def main(
+    recipe: Annotated[str, tyro.conf.Positional] = "speedrun-94",
+    *,
+    theirs: Path,
+    data: str = "cifar10",
+    rounds: int = 5,
+    json_path: Annotated[Path | None, tyro.conf.arg(name="json")] = None,
+) -> None:
+    """Measure and print the ratio of both times.
+
+    Args:
+        recipe: Ours. Its `image_sizes` count: each size is timed.
+        theirs: The file that defines `images` and `step()`.
+        data: Source of images for ours.
+        rounds: Pairs that count; one before them warms up.
+        json_path: Also write the figures here.
+    """
+    other = runpy.run_path(str(theirs))
+    ours = load(recipe)
+    full = 50_000
+    sizes = ours.training.image_sizes or (32,) * ours.training.epochs
+    sides = {
+        size: seconds_an_image(recipe, [f"data.source={json.dumps(data)}", f"data.image_size={size}"], 1000, rounds + 1)
+        for size in sorted(set(sizes))
+    }
+    ours_s: list[float] = []
+    theirs_s: list[float] = []
+    for _ in range(rounds + 1):
+        began = time.perf_counter()
+        images = other["step"]()
+        theirs_s.append((time.perf_counter() - began) / images * other["images"])
+        an_image = {size: next(side) for size, side in sides.items()}
+        ours_s.append(sum(an_image[size] for size in sizes) * full)
+    ours_s, theirs_s = ours_s[1:], theirs_s[1:]
+    ratios = sorted(b / a for a, b in zip(ours_s, theirs_s, strict=True))
+    result = {
+        "machine": f"{device_name(open_device())}, {cores()} cores, torch {torch.__version__}",
+        "date": time.strftime("%Y-%m-%d"),
+        "n": rounds,
+        "ours_s": [round(s, 1) for s in ours_s],
+        "theirs_s": [round(s, 1) for s in theirs_s],
+        "theirs / ours": round(statistics.median(ratios), 3),
+        "range": [round(ratios[0], 3), round(ratios[-1], 3)],
+    }
+    print(json.dumps(result, indent=1))
+    if json_path is not None:
+        write_whole(json_path, json.dumps(result, indent=1).encode() + b"\n")
+
+
+if __name__ == "__main__":
+    tyro.cli(main)

@@ -1,0 +1,90 @@
+"""What does a switch of a recipe cost or save in training? Any recipe, any variants of it, step beside step.
+
+Each variant is one or more assignments as for `rungs train --set`, joined by commas. All variants take turns in one
+process, so that they meet the same noise; the ratio is the base's time over the variant's, in pairs: above 1 it saves.
+
+    python bench/variants.py speedrun-94 --variants training.convolution=direct training.micro_batch=125
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import statistics
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import tyro
+from msgspec.structs import replace
+
+from rungs.data.split import Parts
+from rungs.recipe import load
+from rungs.rundir import write_whole
+from rungs.training.compiling import compile_net
+from rungs.training.device import World, cores, device_name, open_device
+from rungs.training.loop import train_epochs
+from rungs.training.screen import Screen
+from rungs.training.setup import assemble, gather
+
+
+def seconds_an_image(recipe: str, overrides: list[str], images: int, rounds: int) -> Iterator[float]:
+    """Yield, once for each of `rounds`, the seconds an image that training takes."""
+    chosen = load(recipe, [*overrides, f"training.epochs={rounds}", "training.image_sizes=[]", "data.validation=0"])
+    chosen, material = gather(chosen, False)
+    kit = assemble(chosen, material, World(0, 1, open_device()))
+    compile_net(kit)
+    train = kit.parts.train.take(torch.arange(images))
+    steps = -(-images // chosen.training.batch_size)
+    kit = dataclasses.replace(kit, parts=Parts(train, None, None), steps_per_epoch=steps)
+    kit.recipe = replace(kit.recipe, evaluation=replace(kit.recipe.evaluation, batch_size=2))
+    for row in train_epochs(kit, [], Screen()):
+        yield row.train_s / images
+
+
+def main(
+    recipe: Annotated[str, tyro.conf.Positional] = "speedrun-94",
+    variants: tuple[str, ...] = ("training.convolution=direct",),
+    data: str = "cifar10",
+    images: int = 1000,
+    rounds: int = 3,
+    json_path: Annotated[Path | None, tyro.conf.arg(name="json")] = None,
+) -> None:
+    """Measure and print a ratio for each variant.
+
+    Args:
+        recipe: The base.
+        variants: Assignments, several joined by commas without spaces.
+        data: Source of images.
+        images: Trained on in each round.
+        rounds: That count; one before them warms up.
+        json_path: Also write the figures here.
+    """
+    common = [f"data.source={json.dumps(data)}"]
+    sides = {"base": seconds_an_image(recipe, common, images, rounds + 1)}
+    for variant in variants:
+        overrides = variant.replace(",", "\n").splitlines() if "[" not in variant else [variant]
+        sides[variant] = seconds_an_image(recipe, [*common, *overrides], images, rounds + 1)
+    times: dict[str, list[float]] = {name: [] for name in sides}
+    for _ in range(rounds + 1):
+        for name, side in sides.items():
+            times[name].append(next(side))
+    times = {name: found[1:] for name, found in times.items()}
+    device = open_device()
+    machine = f"{device_name(device)}, {torch.get_num_threads()} of {cores()} cores, torch {torch.__version__}"
+    result = {"machine": machine, "date": time.strftime("%Y-%m-%d"), "recipe": recipe, "images": images, "n": rounds}
+    print(f"{recipe} on {machine}: {1e3 * statistics.median(times['base']):.2f} ms an image, n = {rounds}")
+    rows = {}
+    for name in variants:
+        ratios = sorted(a / b for a, b in zip(times["base"], times[name], strict=True))
+        rows[name] = {"ratio": statistics.median(ratios), "range": (ratios[0], ratios[-1]), "s": times[name]}
+        print(f"{name}: {statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})")
+    if json_path is not None:
+        content = {**result, "base_s": times["base"], "variants": rows}
+        write_whole(json_path, json.dumps(content, indent=1).encode() + b"\n")
+
+
+if __name__ == "__main__":
+    tyro.cli(main)
