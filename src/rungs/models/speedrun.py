@@ -22,7 +22,7 @@ WHITENING_EPS = 5e-4
 class ConvGroup(nn.Module):
     """Convolutions with a norm and a GELU behind each; the first has a 2x2 max pool before its norm.
 
-    From the third on, a convolution has a shortcut around it, as in airbench96.
+    Where there are three, a shortcut leads around the second and third, as in airbench96.
     """
 
     def __init__(self, inputs: int, outputs: int, depth: int, *, pool: bool, norm_memory: float) -> None:
@@ -34,10 +34,10 @@ class ConvGroup(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map float (B, inputs, H, W) to (B, outputs, H // 2, W // 2), or to (B, outputs, H, W) without a pool."""
-        x = F.gelu(self.norms[0](self.pool(self.convs[0](x))))
-        for number, (conv, norm) in enumerate(zip(self.convs[1:], self.norms[1:], strict=True)):
-            out = norm(conv(x))
-            x = F.gelu(out if number == 0 else out + x)
+        x = shortcut = F.gelu(self.norms[0](self.pool(self.convs[0](x))))
+        for number, (conv, norm) in enumerate(zip(self.convs[1:], self.norms[1:], strict=True), 2):
+            x = norm(conv(x))
+            x = F.gelu(x + shortcut if number == 3 else x)
         return x
 
 

@@ -103,7 +103,7 @@ class Speedrun(Spec, tag="speedrun", tag_field="name", frozen=True):
     """
 
     widths: tuple[Count, Count, Count] = (64, 256, 256)
-    depth: Annotated[int, Meta(ge=2, le=8)] = 2
+    depth: Literal[2, 3] = 2
     patch: Annotated[int, Meta(ge=1, le=8)] = 2
     patterns: Count | None = None
     stride: Literal[1, 2] = 1
