@@ -154,6 +154,7 @@ class RunRecord(Record, frozen=True, kw_only=True):
     test: EvalResult | None = None
     validation_tta: EvalResult | None = None  # the same with the recipe's test-time augmentation
     test_tta: EvalResult | None = None
+    train_flops: int = 0  # of the epochs done: three forward passes an image, at the size that it had; 0: not counted
     started: str  # UTC, ISO 8601
     finished: str
     wall_s: float  # from start to record, of all sessions together
@@ -180,7 +181,8 @@ CELL_VALUES = (
     "train_accuracy", "train_loss", "validation_accuracy", "validation_loss", "test_accuracy", "test_loss",
     "highest_train_accuracy",  # over the epochs, as it trained
     "highest_test_accuracy",  # over the epochs, of a watched test set
-    "steps", "convergence_steps", "epochs",
+    "validation_tta_accuracy", "validation_tta_loss", "test_tta_accuracy", "test_tta_loss",
+    "steps", "convergence_steps", "epochs", "train_flops",
     "step_s", "train_s",  # a step, and all epochs, at the pace of the fastest epoch, the least disturbed one
     "wall_s", "peak_memory_bytes",
 )  # fmt: skip

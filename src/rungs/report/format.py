@@ -43,7 +43,7 @@ def seconds(value: float) -> str:
 
 def flops(number: int) -> str:
     """Return 268435456 as "268 MFLOP": three digits of the largest unit that gives one or more."""
-    for factor, unit in ((1e12, "TFLOP"), (1e9, "GFLOP"), (1e6, "MFLOP"), (1e3, "kFLOP")):
+    for factor, unit in ((1e15, "PFLOP"), (1e12, "TFLOP"), (1e9, "GFLOP"), (1e6, "MFLOP"), (1e3, "kFLOP")):
         value = number / factor
         if value >= 0.9995:
             return f"{value:.{2 if value < 9.995 else 1 if value < 99.95 else 0}f} {unit}"

@@ -21,7 +21,7 @@ ANSWERS: tuple[Literal["reproduced", "better", "worse", "not comparable"], ...] 
 )
 """Verdicts of claims, in the order in which they are counted."""
 
-METRICS = {"highest_test_accuracy": "test accuracy, maximum over epochs",
+METRICS = {"test_tta_accuracy": "test accuracy with TTA", "highest_test_accuracy": "test accuracy, maximum over epochs",
            "highest_train_accuracy": "train accuracy, maximum over epochs"}  # fmt: skip
 
 

@@ -13,11 +13,12 @@ from rungs.records import Answer, Estimate, LadderRecord, RungRecord
 from rungs.report import format as fmt
 from rungs.report import ladder_facts as facts
 
-PARTS = ("validation_accuracy", "test_accuracy")
+PARTS = ("validation_accuracy", "test_accuracy", "test_tta_accuracy")
 
 SHORT = {
     "validation_accuracy": "val.",
     "test_accuracy": "test",
+    "test_tta_accuracy": "test TTA",
     "train_accuracy": "train",
     "highest_test_accuracy": "max test",
     "highest_train_accuracy": "max train",
@@ -75,7 +76,7 @@ def _columns(record: LadderRecord, *, words: bool) -> Column:
     """Return the cells of every column that has any, by its head."""
     heads: dict[str, Callable[[RungRecord], str]] = {"rung": lambda rung: rung.name}
     for metric in PARTS:
-        head = f"{metric.removesuffix('_accuracy')}, %"
+        head = f"{metric.removesuffix('_accuracy').replace('_tta', ' TTA')}, %"
         heads[head] = lambda rung, metric=metric: _mean(rung.estimates.get(metric))  # type: ignore[misc]
     heads["against"] = lambda rung: _difference(record, rung, words=words)
     heads["claimed"] = lambda rung: "\n".join(_short_claim(answer, words=words) for answer in rung.answers)

@@ -44,8 +44,8 @@ def comparisons(record: RunRecord) -> tuple[Comparison, ...]:
 def _compare(claim: Claim, record: RunRecord) -> Comparison:
     if claim.metric in ("parameters", "highest_train_accuracy", "highest_test_accuracy"):
         return _compare_number(claim, record)
-    result: EvalResult | None = getattr(record, claim.metric.partition("_")[0])
-    metric = claim.metric.replace("_", " ")
+    result: EvalResult | None = getattr(record, claim.metric.rpartition("_")[0])
+    metric = _spelled(claim.metric)
     is_loss = metric.endswith("loss")
     show = fmt.loss if is_loss else fmt.percent
     if result is None:
@@ -61,6 +61,11 @@ def _compare(claim: Claim, record: RunRecord) -> Comparison:
     interval = fmt.interval(result.accuracy_interval)
     shown = (show(claim.value), show(result.accuracy), interval, f"{where} ({difference})")
     return Comparison(metric, *shown, agrees, claim.source)
+
+
+def _spelled(field: str) -> str:
+    """Return the words of a field: "test with TTA accuracy" for test_tta_accuracy."""
+    return field.replace("_tta", " with TTA").replace("_", " ")
 
 
 def _compare_number(claim: Claim, record: RunRecord) -> Comparison:
@@ -111,8 +116,9 @@ def summary(record: RunRecord) -> Table:
 
 def _summary_rows(record: RunRecord) -> list[tuple[str, str]]:
     rows = []
-    for part in ("test", "validation", "train"):
-        result: EvalResult | None = getattr(record, part)
+    for field in ("test", "test_tta", "validation", "validation_tta", "train"):
+        result: EvalResult | None = getattr(record, field)
+        part = _spelled(field)
         if result is not None:
             sure = f"{fmt.interval(result.accuracy_interval)}\nn = {fmt.count(result.n)}"
             rows.append((f"{part} accuracy", f"{fmt.percent(result.accuracy)}\n{sure}"))
@@ -128,6 +134,7 @@ def _summary_rows(record: RunRecord) -> list[tuple[str, str]]:
         ("memory, peak", fmt.size(record.peak_memory_bytes)),
         ("parameters", fmt.count(record.model.parameters)),
         ("FLOPs, an image", fmt.flops(record.model.flops)),
+        *([("FLOPs, training", fmt.flops(record.train_flops))] if record.train_flops else []),
         ("device", f"{machine.device}, {machine.precision}, ranks: {machine.ranks}"),
     ]
 

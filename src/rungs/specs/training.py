@@ -76,7 +76,7 @@ class EvaluationSpec(Spec, frozen=True):
 
 
 Metric: TypeAlias = Literal[
-    "train_accuracy", "validation_accuracy", "test_accuracy", "validation_loss",
+    "train_accuracy", "validation_accuracy", "test_accuracy", "test_tta_accuracy", "validation_loss",
     "highest_train_accuracy", "highest_test_accuracy", "parameters",
 ]  # fmt: skip
 

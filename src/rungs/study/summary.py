@@ -19,6 +19,9 @@ from rungs.study.climb import Outcome
 CONVERGED = 1.02
 """Training has converged in the first epoch whose validation loss is within 2 % of the smallest."""
 
+SCORED = ("train", "validation", "test", "validation_tta", "test_tta")
+"""Fields of a record that hold a net's scores."""
+
 
 def summarise(ladder: Ladder, outcomes: Sequence[Outcome], *, command: str, reduced: tuple[str, ...]) -> LadderRecord:
     """Return the record of a ladder.
@@ -158,7 +161,7 @@ def _values(record: RunRecord) -> dict[str, float]:
     """Return each of `CELL_VALUES` that was measured."""
     rows = record.history
     values: dict[str, float] = {"wall_s": record.wall_s, "peak_memory_bytes": record.peak_memory_bytes}
-    for part in ("train", "validation", "test"):
+    for part in SCORED:
         result: EvalResult | None = getattr(record, part)
         if result is not None:
             values |= {f"{part}_accuracy": result.accuracy, f"{part}_loss": result.loss}
@@ -168,6 +171,10 @@ def _values(record: RunRecord) -> dict[str, float]:
         arrived = next(row for row, loss in zip(rows, losses, strict=True) if loss <= CONVERGED * min(losses))
         values |= {"epochs": len(rows), "steps": rows[-1].step, "convergence_steps": arrived.step}
         values |= {"train_s": fastest_s * len(rows), "step_s": fastest_s / rows[0].step}
+        if record.recipe.training.image_sizes:  # epochs differ in length
+            train_s = sum(row.train_s for row in rows)
+            values |= {"train_s": train_s, "step_s": train_s / rows[-1].step}
+        values |= {"train_flops": record.train_flops} if record.train_flops else {}
         values["highest_train_accuracy"] = max(row.train_accuracy for row in rows)
         watched = [row.test_accuracy for row in rows if row.test_accuracy is not None]
         values |= {"highest_test_accuracy": max(watched)} if watched else {}
@@ -182,7 +189,11 @@ def _short(value: float) -> float:
 def _of_one(whole: Sequence[RunRecord], metric: str) -> tuple[float, float] | None:
     """Return Wilson's interval over the images where there is one run and the metric is its accuracy on a part."""
     part, _, what = metric.rpartition("_")
-    if len(whole) != 1 or what != "accuracy" or part not in ("train", "validation", "test"):
+    if (
+        len(whole) != 1
+        or what != "accuracy"
+        or part not in ("train", "validation", "test", "validation_tta", "test_tta")
+    ):
         return None
     result: EvalResult | None = getattr(whole[0], part)
     return None if result is None else result.accuracy_interval

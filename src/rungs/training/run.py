@@ -17,6 +17,7 @@ from rungs.errors import UserError
 from rungs.evaluate import NotFinite, judge
 from rungs.evaluate.score import score
 from rungs.evaluate.tta import second_look
+from rungs.models.describe import describe
 from rungs.models.weights import pack
 from rungs.recipe import changes, code_version, fingerprint, to_toml
 from rungs.records import EpochRow, EvalResult, RunRecord
@@ -251,6 +252,7 @@ class Session:
             test_tta=results.get("test_tta"),
             started=self.progress.started,
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
+            train_flops=train_flops(kit, len(rows)),
             wall_s=self.progress.wall_s,
             peak_memory_bytes=peak_memory_bytes(kit.world.device),
         )
@@ -260,6 +262,12 @@ class Session:
         if self.kit.world.is_main:
             self.folder.write_record(record)
             self.tracker.finish(record)
+
+
+def train_flops(kit: Kit, epochs: int) -> int:
+    """Return the operations of so many epochs: three forward passes an image (Kaplan et al. 2020, arXiv:2001.08361)."""
+    forward = {size: describe(kit.model, "", size).flops for size in {kit.image_size(e) for e in range(epochs)}}
+    return sum(3 * forward[kit.image_size(epoch)] * len(kit.parts.train) for epoch in range(epochs))
 
 
 def _require_room(kit: Kit, folder: RunDir) -> None:
