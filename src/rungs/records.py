@@ -180,6 +180,7 @@ CELL_VALUES = (
     "highest_test_accuracy",  # over the epochs, of a watched test set
     "steps", "convergence_steps", "epochs",
     "step_s", "train_s",  # a step, and all epochs, at the pace of the fastest epoch, the least disturbed one
+    "packed",  # the most runs that were trained at once with it, where there were others: its times are shares
     "wall_s", "peak_memory_bytes",
 )  # fmt: skip
 CURVES = (

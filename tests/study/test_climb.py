@@ -219,14 +219,14 @@ def test_a_record_that_cannot_be_read_fails_its_cell_alone(tmp_path: Path, monke
 
 
 def test_a_packed_climb_gives_what_an_unpacked_one_gives(tmp_path: Path) -> None:
-    """Five cells of a rung: one was trained before, two packs of two remain; a rung that cannot be packed says so."""
+    """Three cells of a rung: one was trained before, the others are packed; a rung that cannot be packed says so."""
     path = write_ladder(tmp_path, LADDER.replace("[[16], [32]]", "[[16], [32]]\", \"schedule={name='plateau'}"))
-    alone, _ = climb(path, tmp_path / "alone", seeds=5)
+    alone, _ = climb(path, tmp_path / "alone", seeds=3)
     climb(path, tmp_path / "packed", seeds=1)
-    words = ["climb", "ladder.toml", "--out", "packed", "--seeds", "5", "--pack", "2", "--jobs", "1"]
+    words = ["climb", "ladder.toml", "--out", "packed", "--seeds", "3", "--pack", "4", "--jobs", "1"]
     planned = rungs(*words, "--dry-run", folder=tmp_path)
     assert planned.returncode == 0, planned.stderr
-    assert "10 cells, 8 to train" in planned.stdout and "packs of up to 2 seeds of a rung" in planned.stdout
+    assert "6 cells, 4 to train" in planned.stdout and "packs of up to 4 seeds of a rung" in planned.stdout
     done = rungs(*words, folder=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "wider: its seeds train one by one, not packed: with a plateau schedule" in done.stdout
@@ -264,7 +264,7 @@ def test_packs_keep_the_order_of_first_seeds_and_hold_one_rung_each(ladder_file:
     cells = ladders.cells(*ladders.load(ladder_file), seeds=3)
     names = [[f"{cell.rung} {cell.seed}" for cell in group] for group in study.packs(cells, 2)]
     assert names == [["first 0", "first 1"], ["wider 0", "wider 1"], ["first 2"], ["wider 2"]]
-    assert [group for group in study.packs(cells, 1)] == [(cell,) for cell in cells]
+    assert study.packs(cells, 1) == [(cell,) for cell in cells]
 
 
 def test_few_cells_share_all_the_cores(ladder_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -380,6 +380,7 @@ def test_a_dry_run_lists_every_cell_with_an_estimate_and_writes_nothing(ladder_f
         (["ladder.toml", "--epochs", "0"], "--epochs: 0 leaves nothing to train"),
         (["ladder.toml", "--images", "1.5"], "--images: 1.5 is no share"),
         (["ladder.toml", "--jobs", "0"], "--jobs: 0 is not from 1 to 64"),
+        (["ladder.toml", "--pack", "0"], "--pack: 0 is not from 1 to 256"),
         (["ladder.toml", "--only", "furst"], "did you mean 'first'"),
         (["ladder.toml", "--set", "optim.rate=1"], "optim.rate: no such field"),
         (["ladder.toml", "--set", "seed=7"], "seeds are counted from 0: use --seeds"),

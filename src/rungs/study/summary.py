@@ -168,6 +168,7 @@ def _values(record: RunRecord) -> dict[str, float]:
         arrived = next(row for row, loss in zip(rows, losses, strict=True) if loss <= CONVERGED * min(losses))
         values |= {"epochs": len(rows), "steps": rows[-1].step, "convergence_steps": arrived.step}
         values |= {"train_s": fastest_s * len(rows), "step_s": fastest_s / rows[0].step}
+        values |= {"packed": most} if (most := max(row.packed for row in rows)) > 1 else {}
         values["highest_train_accuracy"] = max(row.train_accuracy for row in rows)
         watched = [row.test_accuracy for row in rows if row.test_accuracy is not None]
         values |= {"highest_test_accuracy": max(watched)} if watched else {}
