@@ -156,6 +156,7 @@ def climb(
     epochs: int | None = None,
     images: float | None = None,
     jobs: int | None = None,
+    pack: int | None = None,
     folder: str | Path | None = None,
     skip_unreadable: bool = False,
     tensorboard: bool = False,
@@ -171,7 +172,8 @@ def climb(
         only: Names of rungs; all by default.
         epochs: Of the base recipe; other rungs and all schedules change in proportion.
         images: Share of the training images of every rung, above 0, at most 1.
-        jobs: Cells at once; by default one on a GPU, else as many as there are cores, at most 4.
+        jobs: Cells (or packs) at once; by default one on a GPU, else as many as there are cores, at most 4.
+        pack: Seeds of a rung that one process trains as one net of nets, where they can be packed; by default 1.
         folder: Where; by default `climbs/NAME`, with a digest behind it where the study is not the ladder file's.
         skip_unreadable: Leave unreadable files out.
         tensorboard: Also write events into each run folder.
@@ -190,10 +192,10 @@ def climb(
     if "WORLD_SIZE" in os.environ:
         raise UserError("a climb starts its own processes", where="torchrun", do="start it alone: rungs climb …")
     jobs = study.default_jobs() if jobs is None else jobs
-    if not 1 <= jobs <= study.JOBS_ALLOWED:
-        raise UserError(
-            f"{jobs} is not from 1 to {study.JOBS_ALLOWED}", where="--jobs", do="give a number between these"
-        )
+    pack = 1 if pack is None else pack
+    for flag, number, most in (("--jobs", jobs, study.JOBS_ALLOWED), ("--pack", pack, study.PACK_ALLOWED)):
+        if not 1 <= number <= most:
+            raise UserError(f"{number} is not from 1 to {most}", where=flag, do="give a number between these")
     plan.folder.prepare()
     with plan.folder.locked():
         _require_same_study(plan)
@@ -202,6 +204,7 @@ def climb(
                 plan.cells,
                 plan.folder.path,
                 jobs=jobs,
+                pack=pack,
                 skip_unreadable=skip_unreadable,
                 tensorboard=tensorboard,
                 tell=tell,

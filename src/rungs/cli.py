@@ -85,6 +85,7 @@ def climb(
     images: Share = None,
     overrides: Override = (),
     jobs: Number = None,
+    pack: Number = None,
     dry_run: bool = False,
     skip_unreadable: bool = False,
     tensorboard: bool = False,
@@ -104,6 +105,7 @@ def climb(
         images: Share of the training images that each rung uses, above 0 and at most 1.
         overrides: Change a field of the base recipe, below all rungs (repeatable).
         jobs: Cells trained at once (default: 1 on a GPU, else as many as there are cores, at most 4).
+        pack: Seeds of a rung trained as one net of nets in each of these jobs, where they can be (default: 1).
         dry_run: List all cells and estimate the time from a short probe of each; train nothing.
         skip_unreadable: Leave unreadable files out instead of stopping.
         tensorboard: Also write events for TensorBoard into each cell's folder.
@@ -113,9 +115,9 @@ def climb(
 
     options = {"data": data, "seeds": seeds, "only": only, "epochs": epochs, "images": images, "folder": out}
     if dry_run:
-        climb_commands.plan(ladder, overrides, options, jobs, skip_unreadable=skip_unreadable)
+        climb_commands.plan(ladder, overrides, options, jobs, pack, skip_unreadable=skip_unreadable)
     else:
-        how = {"skip_unreadable": skip_unreadable, "tensorboard": tensorboard, "jobs": jobs}
+        how = {"skip_unreadable": skip_unreadable, "tensorboard": tensorboard, "jobs": jobs, "pack": pack}
         climb_commands.climb(ladder, overrides, options, how, quiet=quiet)
 
 

@@ -13,6 +13,7 @@ from rungs.commands import out, require_between
 from rungs.errors import UserError
 
 if TYPE_CHECKING:
+    from rungs.ladder import Cell
     from rungs.study.climb import Outcome
 
 
@@ -45,6 +46,8 @@ def climb(
         if not quiet:
             out.print(_cell_line(outcome, done, of, time.monotonic() - began), markup=False, soft_wrap=True)
 
+    if not quiet:
+        _tell_unpacked(api.prepare_climb(ladder, overrides, **options).cells, how["pack"])
     record = api.climb(ladder, overrides, **options, **how, tell=tell)
     failed = [(rung.name, cell) for rung in record.rungs for cell in rung.cells if cell.status == "failed"]
     if not quiet:
@@ -69,20 +72,37 @@ def _cell_line(outcome: Outcome, done: int, of: int, elapsed_s: float) -> str:
     return f"{name}: {result}; {elapsed_s:.0f} s in all"
 
 
+def _tell_unpacked(cells: Sequence[Cell], pack: int | None) -> None:
+    """Say which rungs train their seeds one by one though a pack was asked for."""
+    from rungs.study.climb import PACK_ALLOWED, unpacked
+
+    if pack is not None:
+        require_between(pack, 1, PACK_ALLOWED, "--pack")
+    for rung, reason in unpacked(cells, pack or 1).items():
+        out.print(f"{rung}: its seeds train one by one, not packed: {reason}", markup=False, soft_wrap=True)
+
+
 def plan(
-    ladder: str, overrides: Sequence[str], options: dict[str, Any], jobs: int | None, *, skip_unreadable: bool
+    ladder: str,
+    overrides: Sequence[str],
+    options: dict[str, Any],
+    jobs: int | None,
+    pack: int | None,
+    *,
+    skip_unreadable: bool,
 ) -> None:
     """Print every cell, what there is of it, and how long it would take."""
     from rungs import api
     from rungs.report import format as fmt
     from rungs.study import plan as plans
-    from rungs.study.climb import JOBS_ALLOWED, default_jobs
+    from rungs.study.climb import JOBS_ALLOWED, default_jobs, packs
 
     if jobs is not None:
         require_between(jobs, 1, JOBS_ALLOWED, "--jobs")
     jobs = default_jobs() if jobs is None else jobs
     chosen = api.prepare_climb(ladder, overrides, **options)
-    steps = plans.plan(chosen.cells, chosen.folder.path, jobs, skip_unreadable=skip_unreadable)
+    _tell_unpacked(chosen.cells, pack)
+    steps = plans.plan(chosen.cells, chosen.folder.path, jobs, skip_unreadable=skip_unreadable, pack=pack or 1)
     table = Table("cell", "rung", "seed", "epochs", "state", "estimate", box=None)
     for i, step in enumerate(steps, 1):
         estimate = fmt.seconds(step.estimate_s) if step.estimate_s else ""
@@ -91,9 +111,13 @@ def plan(
     out.print(table)
     left = [step for step in steps if step.state in ("to do", "begun")]
     at_once = f"{jobs} at once" if jobs > 1 else "one after the other"
-    estimates = [step.estimate_s for step in left] or [0.0]
-    total = fmt.seconds(max(sum(estimates) / min(jobs, len(estimates)), *estimates, 0.0))
+    own = {step.cell: step.estimate_s for step in left}
+    of_packs = [sum(own[cell] for cell in group) for group in packs(own, pack or 1)] or [0.0]
+    total = fmt.seconds(max(sum(of_packs) / min(jobs, len(of_packs)), *of_packs, 0.0))
     out.print(f"{len(steps)} cells, {len(left)} to train, {at_once}: about {total}, less where training stops early")
+    if any(len(group) > 1 for group in packs(own, pack or 1)):
+        size = f"up to {pack} seeds of a rung"
+        out.print(f"packs of {size}: an estimate is a cell's share of its pack, as two steps of one took")
     out.print(f"folder: {chosen.folder.path}", soft_wrap=True)
     broken = {step.state for step in steps if step.state.startswith("cannot run")}
     if broken and not left:

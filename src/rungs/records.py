@@ -29,11 +29,12 @@ class EpochRow(Record, frozen=True, kw_only=True):
     train_accuracy: float
     validation_loss: float | None  # None: the recipe has no validation set
     validation_accuracy: float | None
-    train_s: float
+    train_s: float  # of a pack: the run's share of its time
     validation_s: float
     images_per_s: float  # training images, all ranks together
     test_loss: float | None = None  # None: the test set is not watched, as it should be
     test_accuracy: float | None = None
+    packed: int = 1  # runs that were trained at once with it in one process, itself included
 
 
 class Problem(Record, frozen=True, kw_only=True):
@@ -184,6 +185,7 @@ CELL_VALUES = (
     "validation_tta_accuracy", "validation_tta_loss", "test_tta_accuracy", "test_tta_loss",
     "steps", "convergence_steps", "epochs", "train_flops",
     "step_s", "train_s",  # a step, and all epochs, at the pace of the fastest epoch, the least disturbed one
+    "packed",  # the most runs that were trained at once with it, where there were others: its times are shares
     "wall_s", "peak_memory_bytes",
 )  # fmt: skip
 CURVES = (

@@ -143,8 +143,8 @@ def test_a_worker_that_is_killed_fails_its_cell_and_is_replaced(
     give = study.Worker.give
     killed: list[int] = []
 
-    def give_and_kill(worker: study.Worker, cell: ladders.Cell, root: Path) -> None:
-        give(worker, cell, root)
+    def give_and_kill(worker: study.Worker, cells: study.Pack, root: Path) -> None:
+        give(worker, cells, root)
         if not killed:
             killed.append(worker.process.pid or 0)
             os.kill(killed[0], signal.SIGKILL)
@@ -210,12 +210,61 @@ def test_a_record_that_cannot_be_read_fails_its_cell_alone(tmp_path: Path, monke
     (tmp_path / cell.folder).mkdir()
     (tmp_path / cell.folder / "run.json").write_text("{")
     mine, theirs = study.CONTEXT.Pipe()
-    theirs.send(None)  # "I am done", though what it wrote is no record
+    theirs.send([None])  # "I am done", though what it wrote is no record
     worker = object.__new__(study.Worker)
-    worker.cell, worker.pipe = cell, mine
-    outcome = worker.take(tmp_path)
+    worker.cells, worker.pipe = (cell,), mine
+    (outcome,) = worker.take(tmp_path)
     assert outcome.record is None and "not a RunRecord" in outcome.ending
     assert study.finished(cell, tmp_path) is None  # and it will be trained again
+
+
+def test_a_packed_climb_gives_what_an_unpacked_one_gives(tmp_path: Path) -> None:
+    """Three cells of a rung: one was trained before, the others are packed; a rung that cannot be packed says so."""
+    path = write_ladder(tmp_path, LADDER.replace("[[16], [32]]", "[[16], [32]]\", \"schedule={name='plateau'}"))
+    alone, _ = climb(path, tmp_path / "alone", seeds=3)
+    climb(path, tmp_path / "packed", seeds=1)
+    words = ["climb", "ladder.toml", "--out", "packed", "--seeds", "3", "--pack", "4", "--jobs", "1"]
+    planned = rungs(*words, "--dry-run", folder=tmp_path)
+    assert planned.returncode == 0, planned.stderr
+    assert "6 cells, 4 to train" in planned.stdout and "packs of up to 4 seeds of a rung" in planned.stdout
+    done = rungs(*words, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "wider: its seeds train one by one, not packed: with a plateau schedule" in done.stdout
+    for outcome in alone:
+        cell, record = RunDir(tmp_path / "packed" / outcome.cell.folder).read_record(), outcome.record
+        assert record is not None
+        packed = 2 if outcome.cell.rung == "first" and outcome.cell.seed > 0 else 1
+        assert [row.packed for row in cell.history] == [packed] * 2
+        for name in ("train_loss", "validation_loss"):
+            ours, theirs = ([getattr(row, name) for row in one.history] for one in (cell, record))
+            assert ours == pytest.approx(theirs, abs=1e-4)
+        assert (cell.fingerprint, cell.data.hash) == (record.fingerprint, record.data.hash)
+
+
+def test_a_packed_climb_that_is_killed_goes_on(tmp_path: Path) -> None:
+    path = write_ladder(tmp_path, base=BASE.replace("epochs = 2", "epochs = 12"))
+    root = tmp_path / "climb"
+    words = ["climb", str(path), "--out", str(root), "--pack", "2", "--only", "first"]
+    cells = ladders.cells(*ladders.load(path), only=["first"])
+    histories = [RunDir(root / cell.folder).history for cell in cells]
+    with subprocess.Popen([sys.executable, "-m", "rungs", *words], stdout=subprocess.DEVNULL) as process:
+        wait_for(lambda: histories[1].exists() and len(histories[1].read_text().splitlines()) >= 2)
+        process.kill()
+    wait_for(lambda: not any(is_locked(root / cell.folder) for cell in cells))
+    before = [history.read_text().splitlines() for history in histories]
+    assert all(2 <= len(rows) < 12 for rows in before)
+    done = rungs(*words, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    for history, rows in zip(histories, before, strict=True):
+        after = history.read_text().splitlines()
+        assert after[: len(rows)] == rows and len(after) == 12
+
+
+def test_packs_keep_the_order_of_first_seeds_and_hold_one_rung_each(ladder_file: Path) -> None:
+    cells = ladders.cells(*ladders.load(ladder_file), seeds=3)
+    names = [[f"{cell.rung} {cell.seed}" for cell in group] for group in study.packs(cells, 2)]
+    assert names == [["first 0", "first 1"], ["wider 0", "wider 1"], ["first 2"], ["wider 2"]]
+    assert study.packs(cells, 1) == [(cell,) for cell in cells]
 
 
 def test_few_cells_share_all_the_cores(ladder_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -331,6 +380,7 @@ def test_a_dry_run_lists_every_cell_with_an_estimate_and_writes_nothing(ladder_f
         (["ladder.toml", "--epochs", "0"], "--epochs: 0 leaves nothing to train"),
         (["ladder.toml", "--images", "1.5"], "--images: 1.5 is no share"),
         (["ladder.toml", "--jobs", "0"], "--jobs: 0 is not from 1 to 64"),
+        (["ladder.toml", "--pack", "0"], "--pack: 0 is not from 1 to 256"),
         (["ladder.toml", "--only", "furst"], "did you mean 'first'"),
         (["ladder.toml", "--set", "optim.rate=1"], "optim.rate: no such field"),
         (["ladder.toml", "--set", "seed=7"], "seeds are counted from 0: use --seeds"),

@@ -36,9 +36,12 @@ class Outcome:
 
 Tell: TypeAlias = Callable[[Outcome, int, int], None]
 """Called with an outcome, the number of cells done, and of all."""
+Pack: TypeAlias = tuple[Cell, ...]
+"""Cells of one rung that a worker trains at once; one alone, too."""
 MOST_JOBS = 4
 """By default: each job holds its own copy of the data."""
 JOBS_ALLOWED = 64
+PACK_ALLOWED = 256
 
 
 def finished(cell: Cell, root: Path) -> RunRecord | None:
@@ -57,7 +60,14 @@ def finished(cell: Cell, root: Path) -> RunRecord | None:
 
 
 def climb(
-    cells: Sequence[Cell], root: Path, *, jobs: int, skip_unreadable: bool, tell: Tell, tensorboard: bool = False
+    cells: Sequence[Cell],
+    root: Path,
+    *,
+    jobs: int,
+    skip_unreadable: bool,
+    tell: Tell,
+    tensorboard: bool = False,
+    pack: int = 1,
 ) -> list[Outcome]:
     """Train every cell that is not finished; return what became of each, in their order.
 
@@ -68,6 +78,7 @@ def climb(
         skip_unreadable: Leave unreadable files of a data source out instead of failing.
         tensorboard: Also write events into each run folder.
         tell: Called with each outcome as it comes.
+        pack: How many seeds of a rung one worker trains at once, where they can be packed.
     """
     kept = trained_before(cells, root)
     for done, outcome in enumerate(kept, 1):
@@ -75,7 +86,7 @@ def climb(
     outcomes = {outcome.cell: outcome for outcome in kept}
     todo = [cell for cell in cells if cell not in outcomes]
     options = {"skip_unreadable": skip_unreadable, "tensorboard": tensorboard}
-    for outcome in train_all(todo, root, jobs, options):
+    for outcome in train_all(packs(todo, pack), root, jobs, options):
         outcomes[outcome.cell] = outcome
         tell(outcome, len(outcomes), len(cells))
     return [outcomes[cell] for cell in cells]
@@ -87,23 +98,47 @@ def trained_before(cells: Iterable[Cell], root: Path) -> list[Outcome]:
     return [Outcome(c, root / c.folder, record, record.ending, kept=True) for c, record in found if record is not None]
 
 
-def train_all(cells: Iterable[Cell], root: Path, jobs: int, options: dict[str, Any]) -> Iterator[Outcome]:
-    """Give the cells to `jobs` workers one by one; yield each outcome as it comes. A worker that dies is replaced."""
-    waiting = list(cells)
-    jobs = min(jobs, max(1, len(waiting)))  # so that a few cells get all the cores
+def packs(cells: Iterable[Cell], most: int) -> list[Pack]:
+    """Group cells of one rung, up to `most` seeds together, in the order of their first seeds; see `unpacked`."""
+    cells, made, latest = list(cells), list[list[Cell]](), dict[str, list[Cell]]()
+    alone = unpacked(cells, most)
+    for cell in cells:
+        group = latest.get(cell.rung)
+        if group is None or len(group) == most or cell.rung in alone:
+            group = latest[cell.rung] = []
+            made.append(group)
+        group.append(cell)
+    return [tuple(group) for group in made]
+
+
+def unpacked(cells: Iterable[Cell], most: int) -> dict[str, str]:
+    """Return the rungs whose cells cannot be packed and so train alone, each with the reason."""
+    if most == 1:
+        return {}
+    from rungs.training.pack import unpackable
+
+    one_each = {cell.rung: cell.recipe for cell in cells}
+    reasons = ((rung, unpackable(recipe)) for rung, recipe in one_each.items())
+    return {rung: reason for rung, reason in reasons if reason is not None}
+
+
+def train_all(todo: Iterable[Pack], root: Path, jobs: int, options: dict[str, Any]) -> Iterator[Outcome]:
+    """Give the packs to `jobs` workers one by one; yield each outcome as it comes. A worker that dies is replaced."""
+    waiting = list(todo)
+    jobs = min(jobs, max(1, len(waiting)))  # so that a few packs get all the cores
     workers = [Worker(jobs, options) for _ in range(min(jobs, len(waiting)))]
     try:
         for worker in workers:
             worker.give(waiting.pop(0), root)
-        while busy := [worker for worker in workers if worker.cell is not None]:
+        while busy := [worker for worker in workers if worker.cells]:
             for ready in wait([worker.pipe for worker in busy]):
                 worker = next(one for one in busy if one.pipe is ready)
-                outcome = worker.take(root)
+                outcomes = worker.take(root)
                 if not worker.process.is_alive() and waiting:
                     workers[workers.index(worker)] = worker = Worker(jobs, options)
                 if waiting and worker.process.is_alive():
                     worker.give(waiting.pop(0), root)
-                yield outcome
+                yield from outcomes
     finally:
         for worker in workers:
             worker.stop()
@@ -131,7 +166,7 @@ class Worker:
 
     jobs: int  # that share the cores out
     options: dict[str, Any]  # of `run_recipe`
-    cell: Cell | None = None  # in its hands
+    cells: Pack = ()  # in its hands
     pipe: Connection = field(init=False)
     process: SpawnProcess = field(init=False)
 
@@ -141,41 +176,45 @@ class Worker:
         self.process.start()
         theirs.close()  # so that the pipe ends when the process does
 
-    def give(self, cell: Cell, root: Path) -> None:
-        """Hand it a cell."""
-        self.cell = cell
+    def give(self, cells: Pack, root: Path) -> None:
+        """Hand it cells of one rung to train at once."""
+        self.cells = cells
         with suppress(BrokenPipeError):  # it died: `take` will find out
-            self.pipe.send((cell, root / cell.folder))
+            self.pipe.send([(cell, root / cell.folder) for cell in cells])
 
-    def take(self, root: Path) -> Outcome:
-        """Return the outcome of its cell; a process that died, for lack of memory perhaps, has failed it."""
-        cell, self.cell = self.cell, None
-        assert cell is not None
-        folder = root / cell.folder
+    def take(self, root: Path) -> list[Outcome]:
+        """Return the outcomes of its cells; a process that died, for lack of memory perhaps, has failed them."""
+        cells, self.cells = self.cells, ()
         try:
-            failure = self.pipe.recv()
+            failures = self.pipe.recv()
         except (EOFError, OSError):
             self.process.join()
-            return Outcome(cell, folder, None, _death(self.process.exitcode))
-        if failure is not None:
-            return Outcome(cell, folder, None, failure)
-        try:
-            record = RunDir(folder).read_record()
-        except UserError as error:
-            return Outcome(cell, folder, None, str(error))
-        return Outcome(cell, folder, record, record.ending)
+            failures = [_death(self.process.exitcode, len(cells))] * len(cells)
+        return [_outcome(cell, root / cell.folder, failure) for cell, failure in zip(cells, failures, strict=True)]
 
     def stop(self) -> None:
         """Let it go: an idle one at once, one that trains after what it has is kept."""
-        if self.cell is not None and self.process.is_alive():
+        if self.cells and self.process.is_alive():
             self.process.terminate()
         self.pipe.close()
 
 
-def _death(code: int | None) -> str:
+def _outcome(cell: Cell, folder: Path, failure: str | None) -> Outcome:
+    """Return what became of a cell whose worker has spoken."""
+    if failure is not None:
+        return Outcome(cell, folder, None, failure)
+    try:
+        record = RunDir(folder).read_record()
+    except UserError as error:
+        return Outcome(cell, folder, None, str(error))
+    return Outcome(cell, folder, record, record.ending)
+
+
+def _death(code: int | None, cells: int) -> str:
     """Say how a process ended that did not say so itself."""
     if code == -signal.SIGKILL:
-        return "its process was killed (SIGKILL): perhaps for lack of memory, then fewer --jobs help"
+        less = "fewer --jobs" if cells == 1 else "fewer --jobs or a smaller --pack"
+        return f"its process was killed (SIGKILL): perhaps for lack of memory, then {less} help"
     return f"its process ended with code {code}"
 
 
@@ -185,8 +224,7 @@ def serve(pipe: Connection, jobs: int, options: dict[str, Any]) -> None:
     with suppress(EOFError, KeyboardInterrupt):  # the parent closed the pipe, or a signal: what is done is kept
         share_threads(jobs)
         while True:
-            cell, folder = pipe.recv()
-            pipe.send(train(cell, folder, options))
+            pipe.send(train(pipe.recv(), options))
 
 
 def follow_parent() -> None:
@@ -199,16 +237,21 @@ def follow_parent() -> None:
         os._exit(1)
 
 
-def train(cell: Cell, folder: Path, options: dict[str, Any]) -> str | None:
-    """Train a cell, from its last checkpoint if it has one; return None, or what failed."""
+def train(cells: Sequence[tuple[Cell, Path]], options: dict[str, Any]) -> list[str | None]:
+    """Train cells, from their last checkpoints where they have some; return for each None, or what failed."""
     from rungs.training.device import open_world
+    from rungs.training.pack_run import run_pack
     from rungs.training.run import run_recipe
 
+    recipes, folders = [cell.recipe for cell, _ in cells], [RunDir(folder) for _, folder in cells]
     try:
         with open_world() as world:
-            run_recipe(cell.recipe, RunDir(folder), world, resume=True, **options)
+            if len(cells) > 1:
+                results = run_pack(recipes, folders, world, **options)
+                return [str(result) if isinstance(result, UserError) else None for result in results]
+            run_recipe(recipes[0], folders[0], world, resume=True, **options)
     except UserError as error:
-        return str(error)
+        return [str(error)] * len(cells)
     except Exception as error:  # a cell that fails must not stop the others
-        return f"{type(error).__name__}: {error}"
-    return None
+        return [f"{type(error).__name__}: {error}"] * len(cells)
+    return [None]

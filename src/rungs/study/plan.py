@@ -12,7 +12,7 @@ from rungs.errors import UserError
 from rungs.ladder import Cell
 from rungs.rundir import RunDir
 from rungs.specs import Recipe
-from rungs.study.climb import finished, share_threads
+from rungs.study.climb import finished, packs, share_threads
 from rungs.training.device import open_world
 from rungs.training.probe import Speed, probe
 from rungs.training.setup import gather
@@ -27,22 +27,27 @@ class Planned:
     estimate_s: float  # 0 for a finished one
 
 
-def plan(cells: Sequence[Cell], root: Path, jobs: int, *, skip_unreadable: bool) -> list[Planned]:
-    """Return what becomes of every cell; those that are not finished are probed, each net with each batch once."""
+def plan(cells: Sequence[Cell], root: Path, jobs: int, *, skip_unreadable: bool, pack: int = 1) -> list[Planned]:
+    """Return what becomes of every cell; those that are not finished are probed, each net with each batch once.
+
+    Cells that are trained in a pack are probed in one of its size; their estimates are their shares of it.
+    """
     left = [cell for cell in cells if finished(cell, root) is None]
-    share_threads(min(jobs, max(1, len(left))))
+    groups = packs(left, pack)
+    packed = {cell: len(group) for group in groups for cell in group}
+    share_threads(min(jobs, max(1, len(groups))))
     speeds: dict[object, tuple[Speed, dict[str, int]] | UserError] = {}
     steps = []
     for cell in cells:
         if cell not in left:
             steps.append(Planned(cell, "finished", 0.0))
             continue
-        key = _speed_key(cell.recipe)
+        key = (_speed_key(cell.recipe), packed[cell])
         if key not in speeds:
             try:
                 with open_world() as world:
                     gather(cell.recipe, skip_unreadable)  # the probe itself takes what it finds
-                    speeds[key] = probe(_harmless(cell.recipe), world)
+                    speeds[key] = probe(_harmless(cell.recipe), world, packed[cell])
             except UserError as error:
                 speeds[key] = error
         known = speeds[key]

@@ -175,6 +175,7 @@ def _values(record: RunRecord) -> dict[str, float]:
             train_s = sum(row.train_s for row in rows)
             values |= {"train_s": train_s, "step_s": train_s / rows[-1].step}
         values |= {"train_flops": record.train_flops} if record.train_flops else {}
+        values |= {"packed": most} if (most := max(row.packed for row in rows)) > 1 else {}
         values["highest_train_accuracy"] = max(row.train_accuracy for row in rows)
         watched = [row.test_accuracy for row in rows if row.test_accuracy is not None]
         values |= {"highest_test_accuracy": max(watched)} if watched else {}

@@ -144,6 +144,17 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or "alloc" in str(error)
 
 
+@contextmanager
+def enough_memory(do: str) -> Iterator[None]:
+    """Turn a lack of memory into an error that says what to do."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise UserError("there is not enough memory", where="training.batch_size", do=do) from error
+
+
 def peak_memory_bytes(device: torch.device) -> int:
     """Return the most memory used so far: of the allocator on a GPU, else resident in this process."""
     if device.type == "cuda":

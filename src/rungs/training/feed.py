@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -85,3 +86,17 @@ def prepare(
     device = draw.index.device
     x, y = to_float(images.to(device, non_blocking=True)), labels.to(device, non_blocking=True)
     return augment.apply(augments, x, y, draw)
+
+
+def together(streams: Sequence[Iterator[tuple[Any, ...]]]) -> Iterator[tuple[Any, ...]]:
+    """Yield the batches of S runs as one, their images side by side in the channels; one run's as they are.
+
+    Yields:
+        float (b, 3 S, H, W); labels int64 (b, S) or class probabilities (b, S, K); what else there is of the first.
+    """
+    if len(streams) == 1:
+        yield from streams[0]
+        return
+    for batch in zip(*streams, strict=True):
+        x, y, *others = zip(*batch, strict=True)
+        yield torch.cat(x, 1), torch.stack(y, 1), *(other[0] for other in others)

@@ -6,19 +6,20 @@ import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torch.nn.utils import clip_grad_norm_
 
 from rungs.data.batches import spans
+from rungs.data.imageset import ImageSet
 from rungs.evaluate.score import score
 from rungs.optim.schedule import factor, plateau_factor
 from rungs.records import EpochRow
 from rungs.seeds import derive
 from rungs.specs import Plateau
-from rungs.training.feed import scoring_batches, training_batches
+from rungs.training.feed import scoring_batches, together, training_batches
 from rungs.training.screen import Screen
 from rungs.training.setup import Kit
 
@@ -26,66 +27,94 @@ CHECK_EVERY = 50
 """Steps between two looks at the loss; each look waits for the GPU, so not every step."""
 
 
+Score: TypeAlias = tuple[float | None, float | None]
+"""Loss and accuracy of a member; None where nothing was scored."""
+
+
 class Diverged(Exception):  # noqa: N818 (an ending, not a mistake)
     """The loss is no longer a finite number."""
 
 
 def train_epochs(kit: Kit, rows: Sequence[EpochRow], screen: Screen) -> Iterator[EpochRow]:
-    """Train from where `rows` end to the recipe's last epoch, yielding a row after each.
+    """Train one run from where `rows` end to the recipe's last epoch, yielding a row after each.
 
     Raises:
         Diverged: The loss stopped being finite; the epoch that was under way yields no row.
+    """
+    for (row,) in train_together(kit, rows, screen):
+        if isinstance(row, Diverged):
+            raise row
+        yield row
+
+
+def train_together(kit: Kit, rows: Sequence[EpochRow], screen: Screen) -> Iterator[tuple[EpochRow | Diverged, ...]]:
+    """Train the members of a kit, a run alone or those of a pack, yielding what an epoch came to for each of them.
+
+    Args:
+        kit: What is trained.
+        rows: The finished epochs of its first member; all members stand at the same one.
+        screen: Shows the batches.
     """
     training = kit.recipe.training
     rows = list(rows)
     for epoch in range(len(rows), training.epochs):
         began = time.perf_counter()
-        torch.manual_seed(derive(kit.recipe.seed, "dropout", epoch, kit.world.rank))
+        kit.seed_dropout([derive(one.recipe.seed, "dropout", epoch, kit.world.rank) for one in kit.members])
         kit.trained.train()
-        total = torch.zeros(3, dtype=torch.float64, device=kit.world.device)  # loss, right, images: sums
+        shape = len(kit.members), 3  # loss, right, images: sums, of each member
+        total = torch.zeros(shape, dtype=torch.float64, device=kit.world.device)
+        lost: dict[int, Diverged] = {}  # member -> how it ended
         step = epoch * kit.steps_per_epoch
-        for batch, labels, whole in screen.watch(training_batches(kit, epoch), epoch, kit.steps_per_epoch):
+        batches = together([training_batches(one, epoch) for one in kit.members])
+        for batch, labels, whole in screen.watch(batches, epoch, kit.steps_per_epoch):
             rate = learning_rate(kit, step, rows)
             for group in kit.optimizer.param_groups:
                 group["lr"] = rate * group.get("share", 1.0)
             kit.optimizer.zero_grad(set_to_none=True)
             for x, y in micro_batches(batch, labels, training.micro_batch):
                 with kit.autocast():
-                    logits = kit.trained(x)  # (b, K)
-                loss = summed_loss(training.loss, logits.float(), y, training.label_smoothing)
+                    logits = kit.trained(x)  # (b, K); of a pack (b, S, K)
+                loss = summed_loss(training.loss, logits.float(), y, training.label_smoothing)  # (); of a pack (S,)
                 torch.autograd.backward(
-                    loss * (kit.world.size / whole)
+                    loss.sum() * (kit.world.size / whole)
                 )  # ranks average gradients: this makes it the batch's mean
                 total += tally(loss, logits, y)
             if training.clip_norm is not None:
-                clip_grad_norm_(kit.model.parameters(), training.clip_norm)
+                kit.clip_gradients(training.clip_norm)
             kit.optimizer.step()
             if kit.ema is not None:
                 kit.ema.update_parameters(kit.model)
             step += 1
-            if step % CHECK_EVERY == 0:
-                require_finite(kit, total, epoch, step)
-        require_finite(kit, total, epoch, step)
-        train_loss, train_right, images = kit.world.sum(total).tolist()
-        train_s = time.perf_counter() - began
-        validation_loss, validation_accuracy = validate(kit, epoch)
-        test_loss, test_accuracy = watch_test(kit)
-        row = EpochRow(
-            epoch=epoch + 1,
-            step=step,
-            learning_rate=rate,
-            train_loss=train_loss / images,
-            train_accuracy=train_right / images,
-            validation_loss=validation_loss,
-            validation_accuracy=validation_accuracy,
-            train_s=train_s,
-            validation_s=time.perf_counter() - began - train_s,
-            images_per_s=images / train_s,
-            test_loss=test_loss,
-            test_accuracy=test_accuracy,
-        )
-        rows.append(row)
-        yield row
+            if step % CHECK_EVERY == 0 and all_lost(kit, total, lost, epoch, step):
+                break
+        if all_lost(kit, total, lost, epoch, step):
+            yield tuple(lost[i] for i in range(len(kit.members)))
+            return
+        sums = kit.world.sum(total).tolist()
+        train_s = (time.perf_counter() - began) / len(kit.members)  # its share of the pack's time
+        validated, watched = validate(kit, epoch), watch_test(kit)
+        validation_s = (time.perf_counter() - began) / len(kit.members) - train_s
+        ended = [
+            EpochRow(
+                epoch=epoch + 1,
+                step=step,
+                learning_rate=rate,
+                train_loss=loss / images,
+                train_accuracy=right / images,
+                validation_loss=validation[0],
+                validation_accuracy=validation[1],
+                train_s=train_s,
+                validation_s=validation_s,
+                images_per_s=images / train_s,
+                test_loss=test[0],
+                test_accuracy=test[1],
+                packed=len(kit.members),
+            )
+            for (loss, right, images), validation, test in zip(sums, validated, watched, strict=True)
+        ]
+        rows.append(ended[0])
+        lost = unfit(validated, epoch) | lost
+        yield tuple(lost.get(i, row) for i, row in enumerate(ended))
 
 
 def micro_batches(x: Tensor, y: Tensor, size: int | None) -> Iterator[tuple[Tensor, Tensor]]:
@@ -108,64 +137,83 @@ def summed_loss(name: str, outputs: Tensor, y: Tensor, smoothing: float = 0.0) -
 
     Args:
         name: Of the loss, as a recipe says it.
-        outputs: The net's, float32 (b, K).
-        y: int64 (b,) classes, or float (b, K) probabilities.
+        outputs: The net's, float32 (b, K); of a pack (b, S, K), and the loss is (S,).
+        y: int64 (b,) classes, or float (b, K) probabilities; of a pack likewise with S.
         smoothing: Share of each label that is spread over all classes.
     """
+    if outputs.ndim == 3:  # side by side: to (b S, K), and the loss of each image back to (b, S)
+        losses = _losses(name, outputs.flatten(0, 1), y.flatten(0, 1), smoothing, "none")
+        return losses.view(outputs.shape[:2]).sum(0)
+    return _losses(name, outputs, y, smoothing, "sum")
+
+
+def _losses(name: str, outputs: Tensor, y: Tensor, smoothing: float, reduction: str) -> Tensor:
     if name == "softmax-cross-entropy":  # the cross-entropy takes what are probabilities already for logits
         outputs = outputs.softmax(1)
     if name == "nll" and y.ndim == 1 and smoothing == 0:
-        return F.nll_loss(outputs.log_softmax(1), y, reduction="sum")
-    return F.cross_entropy(outputs, y, label_smoothing=smoothing, reduction="sum")
+        return F.nll_loss(outputs.log_softmax(1), y, reduction=reduction)
+    return F.cross_entropy(outputs, y, label_smoothing=smoothing, reduction=reduction)
 
 
 def tally(loss: Tensor, logits: Tensor, y: Tensor) -> Tensor:
-    """Return float64 (3,): the batch's summed loss, its number right, its images; on the device, without waiting."""
-    truth = y if y.ndim == 1 else y.argmax(1)
-    right = (logits.argmax(1) == truth).sum()
-    return torch.stack([loss.detach().double(), right.double(), torch.full_like(right, len(y)).double()])
+    """Return float64 (3,): the batch's summed loss, its number right, its images; on the device, without waiting.
 
-
-def require_finite(kit: Kit, total: Tensor, epoch: int, step: int) -> None:
-    """Stop on every rank at once when any rank's loss is no number."""
-    if not kit.world.sum(total)[0].isfinite():
-        raise Diverged(f"the training loss stopped being finite in epoch {epoch + 1}, by step {step}")
-
-
-def validate(kit: Kit, epoch: int) -> tuple[float | None, float | None]:
-    """Return loss and accuracy on the validation part, or None for both without one.
-
-    Raises:
-        Diverged: The loss is not finite.
+    Of a pack (S, 3).
     """
-    part = kit.parts.validation
+    truth = y.argmax(-1) if y.is_floating_point() else y
+    right = (logits.argmax(-1) == truth).sum(0)
+    return torch.stack([loss.detach().double(), right.double(), torch.full_like(right, len(y)).double()], -1)
+
+
+def all_lost(kit: Kit, total: Tensor, lost: dict[int, Diverged], epoch: int, step: int) -> bool:
+    """Note the members whose loss is no number, on every rank at once; tell whether that is all of them."""
+    for i, finite in enumerate(kit.world.sum(total)[:, 0].isfinite().tolist()):
+        if not finite and i not in lost:
+            lost[i] = Diverged(f"the training loss stopped being finite in epoch {epoch + 1}, by step {step}")
+    return len(lost) == len(kit.members)
+
+
+def validate(kit: Kit, epoch: int) -> tuple[Score, ...]:
+    """Score each member on its validation part; without one see whether the net still computes numbers."""
     kit.world.share_buffers(kit.model)  # in the same order on every rank
     if kit.ema is not None:
         kit.world.share_buffers(kit.judged)
-    if part is None:  # a few images tell whether the net still computes numbers
-        logits, _ = score(kit.judged, islice(scoring_batches(kit, kit.parts.train), 1), kit.autocast)
-        if not logits.isfinite().all():
-            raise Diverged(f"the net's outputs were not finite after epoch {epoch + 1}")
-        return None, None
+    if kit.parts.validation is None:  # a few images tell
+        few = together([islice(scoring_batches(one, one.parts.train), 1) for one in kit.members])
+        logits, _ = score(kit.judged, few, kit.autocast)  # (b, K); of a pack (b, S, K)
+        finite = logits.isfinite().view(len(logits), len(kit.members), -1).all(2).all(0)  # (S,)
+        return tuple((None if fine else math.nan, None) for fine in finite.tolist())
     augments = kit.recipe.augment.validation
-    batches = scoring_batches(kit, part, augments, epoch, shared=not augments)  # augmented: all ranks draw the same
-    loss, accuracy = mean_score(kit, batches)
-    if not math.isfinite(loss):
-        raise Diverged(f"the validation loss was not finite after epoch {epoch + 1}")
-    return loss, accuracy
+    shared = not augments  # augmented: all ranks draw the same
+    streams = [scoring_batches(one, part, augments, epoch, shared=shared) for one, part in _parts(kit, "validation")]
+    return mean_scores(kit, together(streams))
 
 
-def watch_test(kit: Kit) -> tuple[float | None, float | None]:
-    """Return loss and accuracy on the test set where the recipe watches it, else None; nothing is chosen by it."""
+def watch_test(kit: Kit) -> tuple[Score, ...]:
+    """Score each member on the test set where the recipe watches it; nothing is chosen by it."""
     if kit.parts.test is None or not kit.recipe.evaluation.watch_test:
-        return None, None
-    return mean_score(kit, scoring_batches(kit, kit.parts.test, shared=True))
+        return ((None, None),) * len(kit.members)
+    return mean_scores(kit, together([scoring_batches(one, part, shared=True) for one, part in _parts(kit, "test")]))
 
 
-def mean_score(kit: Kit, batches: Iterable[tuple[Tensor, Tensor]]) -> tuple[float, float]:
-    """Return the mean of the recipe's loss, not smoothed, and the accuracy; over all ranks' shares."""
+def unfit(scores: Sequence[Score], epoch: int) -> dict[int, Diverged]:
+    """Return the members whose validation came to no number."""
+    lost = {}
+    for i, (loss, accuracy) in enumerate(scores):
+        if loss is not None and not math.isfinite(loss):
+            what = "net's outputs were" if accuracy is None else "validation loss was"
+            lost[i] = Diverged(f"the {what} not finite after epoch {epoch + 1}")
+    return lost
+
+
+def mean_scores(kit: Kit, batches: Iterable[tuple[Tensor, Tensor]]) -> tuple[Score, ...]:
+    """Return the mean of the recipe's loss, not smoothed, and the accuracy; over all ranks' shares, of each member."""
     logits, labels = score(kit.judged, batches, kit.autocast)
     loss = summed_loss(kit.recipe.training.loss, logits, labels)
-    total = kit.world.sum(tally(loss, logits, labels).to(kit.world.device))
-    mean, accuracy = (total[:2] / total[2]).tolist()
-    return mean, accuracy
+    total = kit.world.sum(tally(loss, logits, labels).to(kit.world.device)).view(-1, 3)
+    return tuple((loss, accuracy) for loss, accuracy in (total[:, :2] / total[:, 2:]).tolist())
+
+
+def _parts(kit: Kit, name: str) -> list[tuple[Kit, ImageSet]]:
+    """Return the members with their parts of one name."""
+    return [(one, one.parts.present()[name]) for one in kit.members]

@@ -10,11 +10,13 @@ import torch
 from msgspec.structs import replace
 
 from rungs.data.split import Parts
+from rungs.errors import UserError
 from rungs.specs import Recipe
 from rungs.training.device import World
-from rungs.training.loop import train_epochs
+from rungs.training.loop import Diverged, train_epochs, train_together
+from rungs.training.pack import join
 from rungs.training.screen import Screen
-from rungs.training.setup import assemble, gather
+from rungs.training.setup import Kit, assemble, gather
 
 SCORED = 500
 """Validation images that are scored to learn the speed of scoring."""
@@ -42,21 +44,39 @@ class Speed:
         return self.start_s + recipe.training.epochs * epoch_s + scored * self.score_image_s
 
 
-def probe(recipe: Recipe, world: World) -> tuple[Speed, dict[str, int]]:
+def probe(recipe: Recipe, world: World, pack: int = 1) -> tuple[Speed, dict[str, int]]:
     """Train two epochs of a single batch, time the second, and return it with the number of images in each part.
+
+    Args:
+        recipe: What will be trained.
+        world: Where.
+        pack: How many of its seeds are trained at once; the speed is a run's share of theirs.
 
     Raises:
         UserError: Bad data, or a net that does not fit it.
     """
     began = time.perf_counter()
-    recipe, material = gather(recipe, skip_unreadable=True)
-    training = replace(recipe.training, epochs=2)
-    kit = assemble(replace(recipe, training=training), material, world)
-    start_s = time.perf_counter() - began
-    images = {name: len(part) for name, part in kit.parts.present().items()}
-    train = kit.parts.train.take(torch.arange(min(training.batch_size, images["train"])))
+    training, kits = replace(recipe.training, epochs=2), []
+    for seed in range(recipe.seed, recipe.seed + pack):
+        resolved, material = gather(replace(recipe, seed=seed, training=training), skip_unreadable=True)
+        kits.append(assemble(resolved, material, world))
+    start_s = (time.perf_counter() - began) / pack
+    images = {name: len(part) for name, part in kits[0].parts.present().items()}
+    kit = join([_shortened(kit, images["train"]) for kit in kits])
+    if pack == 1:
+        _, row = train_epochs(kit, [], Screen())
+    else:
+        *_, (first, *_) = train_together(kit, [], Screen())
+        if isinstance(first, Diverged):
+            raise UserError(f"it cannot be timed: {first}", where=recipe.name, do="use a smaller optim.lr")
+        row = first
+    scored = len(kit.parts.present()["validation"])
+    return Speed(start_s, 1 / row.images_per_s, row.validation_s / scored), images
+
+
+def _shortened(kit: Kit, images: int) -> Kit:
+    """Return a kit that trains one batch and scores a few images."""
+    train = kit.parts.train.take(torch.arange(min(kit.recipe.training.batch_size, images)))
     judged = kit.parts.train if kit.parts.validation is None else kit.parts.validation
     judged = judged.take(torch.arange(min(SCORED, len(judged))))
-    kit = dataclasses.replace(kit, parts=Parts(train, judged, None), steps_per_epoch=1)
-    _, row = train_epochs(kit, [], Screen())
-    return Speed(start_s, 1 / row.images_per_s, row.validation_s / len(judged)), images
+    return dataclasses.replace(kit, parts=Parts(train, judged, None), steps_per_epoch=1)

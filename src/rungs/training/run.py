@@ -13,11 +13,9 @@ import torch
 from torch import Tensor
 
 from rungs.data.imageset import ImageSet
-from rungs.errors import UserError
 from rungs.evaluate import NotFinite, judge
 from rungs.evaluate.score import score
 from rungs.evaluate.tta import second_look
-from rungs.models.describe import describe
 from rungs.models.weights import pack
 from rungs.recipe import changes, code_version, fingerprint, to_toml
 from rungs.records import EpochRow, EvalResult, RunRecord
@@ -26,17 +24,18 @@ from rungs.specs import SGD, Recipe
 from rungs.training import checkpoint
 from rungs.training.checkpoint import Checkpoint
 from rungs.training.compiling import choose_compiling, chosen_before, compile_net
-from rungs.training.device import World, is_out_of_memory, peak_memory_bytes
+from rungs.training.device import World, enough_memory, peak_memory_bytes
 from rungs.training.feed import scoring_batches
 from rungs.training.interrupt import Interrupted, Interrupts
 from rungs.training.loop import Diverged, train_epochs
 from rungs.training.resume import Progress, go_on, identity, require_same
-from rungs.training.screen import Screen
+from rungs.training.screen import Screen, title, warn
 from rungs.training.setup import Kit, Material, assemble, gather
 from rungs.training.stopping import best_epoch, should_stop
 from rungs.training.track import TensorBoard, Tracker
 
 Status = Literal["finished", "interrupted", "diverged"]
+LESS = "use smaller batches, smaller images or a smaller net; or free memory, and --resume"
 OTHER_FILES_BYTES = 5_000_000
 """About what the record, the report and its figures take beside the weights."""
 
@@ -68,36 +67,55 @@ def run_recipe(
         UserError: Bad data, a folder that is in use, holds another run or cannot be written.
         Interrupted: SIGINT or SIGTERM; all finished epochs are kept, and the run can be resumed.
     """
-    code = f"rungs {code_version()}, torch {torch.__version__}"
-    progress = Progress(datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter(), code=(code,))
-    screen = screen or Screen()
+    progress, screen = begin(), screen or Screen()
     if world.is_main:
         folder.prepare()
     with folder.locked() if world.is_main else nullcontext():
         if world.is_main and not resume:
             folder.require_free()
         recipe, material = gather(recipe, skip_unreadable)
-        _warn(screen, material)
+        warn(screen, material)
         kit = assemble(chosen_before(recipe, folder) if resume else recipe, material, world)
         choose_compiling(kit, screen.say)
-        if resume:
-            record = require_same(kit, material, folder, screen)
-            if record is not None and record.status == "finished" and folder.weights.exists():
-                screen.say(f"{folder.path} is finished; nothing to do")
-                return record
-            go_on(kit, folder, progress, screen)
-        if world.is_main:
-            _require_room(kit, folder)
-        tracker = TensorBoard(folder, len(progress.rows)) if tensorboard and world.is_main else Tracker()
-        if world.is_main:
-            write_whole(folder.recipe, to_toml(kit.recipe).encode())
+        session = sit_down(kit, material, folder, progress, screen, resume=resume, tensorboard=tensorboard)
+        if isinstance(session, RunRecord):
+            return session
         compile_net(kit)
         try:
-            screen.open(_title(kit, folder), kit.recipe.training.epochs, kit.recipe.training.batch_size)
-            return Session(kit, material, folder, progress, screen, tracker, keep_going).run()
+            screen.open(title(kit, folder), kit.recipe.training.epochs, kit.recipe.training.batch_size)
+            return session.run(keep_going)
         finally:
             screen.close()
-            tracker.close()
+            session.tracker.close()
+
+
+def begin() -> Progress:
+    """Return the progress of a run that begins now."""
+    code = f"rungs {code_version()}, torch {torch.__version__}"
+    return Progress(datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter(), code=(code,))
+
+
+def sit_down(
+    kit: Kit, material: Material, folder: RunDir, progress: Progress, screen: Screen, *, resume: bool, tensorboard: bool
+) -> Session | RunRecord:
+    """Return a session at a run in its folder, from its newest checkpoint on with `resume`; its record if it is done.
+
+    Raises:
+        UserError: The folder holds another run, or the disk is too full for this one.
+    """
+    if resume:
+        record = require_same(kit, material, folder, screen)
+        if record is not None and record.status == "finished" and folder.weights.exists():
+            screen.say(f"{folder.path} is finished; nothing to do")
+            return record
+        go_on(kit, folder, progress, screen)
+    is_main = kit.world.is_main
+    if is_main:
+        _require_room(kit, folder)
+    tracker = TensorBoard(folder, len(progress.rows)) if tensorboard and is_main else Tracker()
+    if is_main:
+        write_whole(folder.recipe, to_toml(kit.recipe).encode())
+    return Session(kit, material, folder, progress, screen, tracker)
 
 
 @dataclass
@@ -110,57 +128,83 @@ class Session:
     progress: Progress
     screen: Screen
     tracker: Tracker
-    keep_going: Callable[[EpochRow], bool]
 
-    def run(self) -> RunRecord:
+    def run(self, keep_going: Callable[[EpochRow], bool]) -> RunRecord:
         """Train, score the best weights, write the record."""
         interrupts = Interrupts()
         with interrupts.heeded():
             try:
-                self.write_best()  # a session that was killed may have left older ones
-                status, ending = self.train(interrupts)
-                results = {} if status == "interrupted" else self.score_best()
-            except NotFinite as error:
-                status, ending, results = "diverged", error.what, {}
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                do = "use smaller batches, smaller images or a smaller net; or free memory, and --resume"
-                raise UserError("there is not enough memory", where="training.batch_size", do=do) from error
+                with enough_memory(
+                    "use smaller batches, smaller images or a smaller net; or free memory, and --resume"
+                ):
+                    self.write_best()  # a session that was killed may have left older ones
+                    result = self.scored(*self.train(interrupts, keep_going))
             except Interrupted as interrupt:
-                with interrupts.shield():
-                    self.write(self.record("interrupted", str(interrupt), {}))
+                self.conclude(interrupts, "interrupted", str(interrupt), {})
                 raise
-            with interrupts.shield():
-                record = self.record(status, ending, results)
-                self.write(record)
+            record = self.conclude(interrupts, *result)
         self.kit.world.wait()
         return record
 
-    def train(self, interrupts: Interrupts) -> tuple[Status, str]:
+    def train(self, interrupts: Interrupts, keep_going: Callable[[EpochRow], bool]) -> tuple[Status, str]:
         """Train to the end, a stop or a divergence; return which, and a sentence."""
-        recipe, rows = self.kit.recipe, self.progress.rows
-        patience_spent = f"{recipe.stopping.monitor} did not improve for {recipe.stopping.patience} epochs"
-        if should_stop(rows, recipe.stopping):  # it was interrupted after its last epoch
-            return "finished", patience_spent
+        if self.patience_is_spent():  # it was interrupted after its last epoch
+            return "finished", self.ending()
         try:
-            for row in train_epochs(self.kit, rows, self.screen):
+            for row in train_epochs(self.kit, self.progress.rows, self.screen):
                 with interrupts.shield():
-                    rows.append(row)
-                    best = best_epoch(rows, recipe.stopping.monitor)
-                    if best == row.epoch:
-                        self.progress.best = {k: v.detach().clone() for k, v in self.kit.judged.state_dict().items()}
-                    if self.kit.world.is_main:
-                        self.save(best == row.epoch)
-                        self.tracker.row(row)
-                self.screen.show(rows, best)
-                if should_stop(rows, recipe.stopping):
-                    return "finished", patience_spent
-                if not self.keep_going(row):
+                    best = self.keep(row)
+                self.screen.show(self.progress.rows, best)
+                if self.patience_is_spent():
+                    break
+                if not keep_going(row):
                     return "interrupted", f"the caller stopped it after epoch {row.epoch}"
         except Diverged as diverged:
             return "diverged", str(diverged)
-        return "finished", f"all {recipe.training.epochs} epochs of the recipe are done"
+        return "finished", self.ending()
+
+    def patience_is_spent(self) -> bool:
+        """Tell whether training stops early here."""
+        return should_stop(self.progress.rows, self.kit.recipe.stopping)
+
+    def is_over(self) -> bool:
+        """Tell whether there is nothing left to train."""
+        return self.patience_is_spent() or len(self.progress.rows) >= self.kit.recipe.training.epochs
+
+    def ending(self) -> str:
+        """Say in a sentence why a training that did not fail is over."""
+        recipe = self.kit.recipe
+        if self.patience_is_spent():
+            return f"{recipe.stopping.monitor} did not improve for {recipe.stopping.patience} epochs"
+        return f"all {recipe.training.epochs} epochs of the recipe are done"
+
+    def keep(self, row: EpochRow) -> int | None:
+        """Take what an epoch came to: history, best weights, checkpoint, events; return the best epoch so far."""
+        rows = self.progress.rows
+        rows.append(row)
+        best = best_epoch(rows, self.kit.recipe.stopping.monitor)
+        if best == row.epoch:
+            self.progress.best = {k: v.detach().clone() for k, v in self.kit.judged.state_dict().items()}
+        if self.kit.world.is_main:
+            self.save(best == row.epoch)
+            self.tracker.row(row)
+        return best
+
+    def scored(self, status: Status, ending: str) -> tuple[Status, str, dict[str, EvalResult]]:
+        """Score the best weights of a training that is over."""
+        try:
+            return status, ending, {} if status == "interrupted" else self.score_best()
+        except NotFinite as error:
+            return "diverged", error.what, {}
+
+    def conclude(
+        self, interrupts: Interrupts, status: Status, ending: str, results: dict[str, EvalResult]
+    ) -> RunRecord:
+        """Write the record."""
+        with interrupts.shield():
+            record = self.record(status, ending, results)
+            self.write(record)
+        return record
 
     def save(self, is_best: bool) -> None:
         """Write the checkpoint, then what can be made from it: history and best weights."""
@@ -266,8 +310,7 @@ class Session:
 
 def train_flops(kit: Kit, epochs: int) -> int:
     """Return the operations of so many epochs: three forward passes an image (Kaplan et al. 2020, arXiv:2001.08361)."""
-    forward = {size: describe(kit.model, "", size).flops for size in {kit.image_size(e) for e in range(epochs)}}
-    return sum(3 * forward[kit.image_size(epoch)] * len(kit.parts.train) for epoch in range(epochs))
+    return sum(3 * kit.forward_flops[kit.image_size(epoch)] * len(kit.parts.train) for epoch in range(epochs))
 
 
 def _require_room(kit: Kit, folder: RunDir) -> None:
@@ -277,23 +320,3 @@ def _require_room(kit: Kit, folder: RunDir) -> None:
     copies = 2 + slots + (kit.ema is not None)  # the net, its best, ...
     there = sum(path.stat().st_size for path in folder.checkpoints.glob("*.ckpt"))
     folder.require_space(3 * copies * net - there + net + OTHER_FILES_BYTES)
-
-
-def _warn(screen: Screen, material: Material) -> None:
-    """Say what is odd about the data, before anybody waits for a result from it."""
-    data = material.record
-    if data.canonical is False:
-        screen.say(f"{data.origin} is NOT the canonical {data.source}: its content differs from what was published")
-    if material.doubts:
-        screen.say(f"{material.doubts} files are duplicate or doubtful: look at rungs data {data.source}")
-    for part, many in data.leaks.items():
-        screen.say(f"a leak: {many:,} of {sum(data.counts[part]):,} {part} images are in a part before it, too")
-
-
-def _title(kit: Kit, folder: RunDir) -> str:
-    sizes = " + ".join(f"{len(part):,} {name}" for name, part in kit.parts.present().items())
-    machine = f"{kit.environment.precision} ({kit.environment.precision_reason})"
-    return (
-        f"{kit.recipe.name} on {kit.recipe.data.source}, {sizes} images, "
-        f"{kit.description.parameters:,} parameters, {machine} -> {folder.path}"
-    )

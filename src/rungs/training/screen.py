@@ -13,6 +13,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from rungs.records import EpochRow
+from rungs.rundir import RunDir
+from rungs.training.setup import Kit, Material
 
 T = TypeVar("T")
 SHOWN_ROWS = 15
@@ -138,6 +140,27 @@ def pick_screen(*, quiet: bool) -> Screen:
     if quiet:
         return Screen()
     return LiveScreen() if sys.stderr.isatty() else PlainScreen()
+
+
+def warn(screen: Screen, material: Material) -> None:
+    """Say what is odd about the data, before anybody waits for a result from it."""
+    data = material.record
+    if data.canonical is False:
+        screen.say(f"{data.origin} is NOT the canonical {data.source}: its content differs from what was published")
+    if material.doubts:
+        screen.say(f"{material.doubts} files are duplicate or doubtful: look at rungs data {data.source}")
+    for part, many in data.leaks.items():
+        screen.say(f"a leak: {many:,} of {sum(data.counts[part]):,} {part} images are in a part before it, too")
+
+
+def title(kit: Kit, folder: RunDir) -> str:
+    """Return the first line of a training: what is trained on what, how, and where it goes."""
+    sizes = " + ".join(f"{len(part):,} {name}" for name, part in kit.parts.present().items())
+    machine = f"{kit.environment.precision} ({kit.environment.precision_reason})"
+    return (
+        f"{kit.recipe.name} on {kit.recipe.data.source}, {sizes} images, "
+        f"{kit.description.parameters:,} parameters, {machine} -> {folder.path}"
+    )
 
 
 def _loss(value: float | None) -> str:

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 
 import torch
 from msgspec.structs import replace
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.nn.utils import clip_grad_norm_
 from torch.optim.swa_utils import AveragedModel
 
 from rungs import data
 from rungs.data.batches import spans, to_float
-from rungs.data.imageset import ImageSet
+from rungs.data.imageset import ImageSet, Source
 from rungs.data.inspect import require_trainable
 from rungs.data.split import Parts, divide
 from rungs.data.stats import mean_std
@@ -28,6 +29,7 @@ from rungs.models.describe import describe
 from rungs.models.initial import draw_weights
 from rungs.models.normalized import Normalized
 from rungs.models.speedrun import SpeedrunNet
+from rungs.models.stacked import Stacked
 from rungs.models.winograd import use_winograd
 from rungs.optim import build_optimizer
 from rungs.optim.ema import average
@@ -54,13 +56,14 @@ class Kit:
     """Everything that a run trains with.
 
     `model` is the net behind its normalisation; `trained` is the same, wrapped for several ranks;
-    `judged` is what validation and test score: the moving average where there is one.
+    `judged` is what validation and test score: the moving average where there is one. `members` are the runs that
+    are trained with it: itself alone, or those of a pack (`rungs.training.pack`).
     """
 
     recipe: Recipe
     world: World
     parts: Parts
-    model: Normalized
+    model: Normalized | Stacked
     trained: nn.Module
     ema: AveragedModel | None
     optimizer: torch.optim.Optimizer
@@ -68,6 +71,7 @@ class Kit:
     environment: Environment
     description: ModelRecord
     steps_per_epoch: int
+    forward_flops: dict[int, int]  # of an image, by its size
 
     def image_size(self, epoch: int) -> int:
         """Return the pixels a side that the net trains on in an epoch, counted from 0."""
@@ -79,14 +83,35 @@ class Kit:
         """The net whose weights are scored and kept."""
         return self.model if self.ema is None else self.ema.module
 
+    @property
+    def members(self) -> tuple[Kit, ...]:
+        """The runs that are trained at once."""
+        return (self,)
 
-def gather(recipe: Recipe, skip_unreadable: bool) -> tuple[Recipe, Material]:
+    def seed_dropout(self, seeds: Sequence[int]) -> None:
+        """Start the draws of dropout anew, of each member from its own seed."""
+        torch.manual_seed(seeds[0])
+
+    def clip_gradients(self, most: float) -> None:
+        """Scale the gradient, of each member by itself, to a norm of at most `most`."""
+        clip_grad_norm_(self.model.parameters(), most)
+
+    def hand_back(self) -> None:
+        """Give each member what training made of it; one alone has it already."""
+
+
+def gather(recipe: Recipe, skip_unreadable: bool, source: Source | None = None) -> tuple[Recipe, Material]:
     """Load the recipe's data, divide it, and return the recipe with its image size resolved.
+
+    Args:
+        recipe: What will be trained.
+        skip_unreadable: Leave unreadable files out.
+        source: The recipe's source of images, where it is loaded already: the runs of a pack share one.
 
     Raises:
         UserError: The source is missing or damaged, or has unreadable files and they may not be skipped.
     """
-    source = data.load(recipe.data.source, recipe.data.image_size)
+    source = source or data.load(recipe.data.source, recipe.data.image_size)
     skipped = require_trainable(source, skip_unreadable)
     recipe = replace(recipe, data=replace(recipe.data, image_size=source.train.image_size))
     parts = divide(source, recipe.data, recipe.seed)
@@ -109,8 +134,14 @@ def gather(recipe: Recipe, skip_unreadable: bool) -> tuple[Recipe, Material]:
     return recipe, Material(parts, record, doubts)
 
 
-def assemble(recipe: Recipe, material: Material, world: World) -> Kit:
+def assemble(recipe: Recipe, material: Material, world: World, moved: dict[int, Tensor] | None = None) -> Kit:
     """Build the net, its optimiser and its precision, and move the data to the device where it fits.
+
+    Args:
+        recipe: With its image size resolved.
+        material: Its data.
+        world: Where it is trained.
+        moved: Pixels that lie on the device already, by their address before, and those that this call moves.
 
     Returns:
         The kit, its recipe resolved: every "auto" replaced by what was chosen.
@@ -129,7 +160,7 @@ def assemble(recipe: Recipe, material: Material, world: World) -> Kit:
         raise UserError("this net needs more memory than there is", where="model", do="choose a smaller one") from error
     model = Normalized(net, material.record.mean, material.record.std)
     description = describe(model, name_of(recipe.model), size)
-    _require_sizes(model, recipe.training.image_sizes)
+    flops = {size: description.flops, **_flops(model, recipe.training.image_sizes)}
     if isinstance(net, SpeedrunNet):
         seen = material.parts.train.at(torch.arange(min(SEEN, len(material.parts.train))))
         net.see(model.normalise(to_float(seen)))
@@ -142,7 +173,7 @@ def assemble(recipe: Recipe, material: Material, world: World) -> Kit:
     return Kit(
         recipe=recipe,
         world=world,
-        parts=_resident(material.parts, world.device),
+        parts=_resident(material.parts, world.device, {} if moved is None else moved),
         model=model,
         trained=trained,
         ema=average(model, recipe.training.ema_decay) if recipe.training.ema_decay else None,
@@ -151,17 +182,19 @@ def assemble(recipe: Recipe, material: Material, world: World) -> Kit:
         environment=environment(world, precision, reason),
         description=description,
         steps_per_epoch=len(spans(len(material.parts.train), recipe.training.batch_size, world.size)),
+        forward_flops=flops,
     )
 
 
-def _resident(parts: Parts, device: torch.device) -> Parts:
+def _resident(parts: Parts, device: torch.device, moved: dict[int, Tensor]) -> Parts:
     """Move the parts to a GPU, once, when their pixels take less than half of its free memory."""
     sources = {
         part.pixels.data_ptr(): part.pixels for part in parts.present().values()
     }  # parts of one source share their pixels
-    if device.type != "cuda" or sum(p.nbytes for p in sources.values()) > torch.cuda.mem_get_info(device)[0] / 2:
+    missing = {pointer: tensor for pointer, tensor in sources.items() if pointer not in moved}
+    if device.type != "cuda" or sum(p.nbytes for p in missing.values()) > torch.cuda.mem_get_info(device)[0] / 2:
         return parts
-    moved = {pointer: tensor.to(device) for pointer, tensor in sources.items()}
+    moved.update({pointer: tensor.to(device) for pointer, tensor in missing.items()})
 
     def move(part: ImageSet) -> ImageSet:
         rows = None if part.rows is None else part.rows.to(device)
@@ -172,17 +205,17 @@ def _resident(parts: Parts, device: torch.device) -> Parts:
     return Parts(move(parts.train), validation, test)
 
 
-def _require_sizes(model: Normalized, sizes: tuple[int, ...]) -> None:
-    """Refuse image sizes that the net cannot take, before the first epoch that has one."""
+def _flops(model: Normalized, sizes: tuple[int, ...]) -> dict[int, int]:
+    """Return the operations of a forward pass at each size; refuse those that the net cannot take, before any epoch."""
+    flops = {}
     for size in sorted(set(sizes)):
         try:
-            with torch.no_grad():
-                model.eval()(torch.zeros(1, 3, size, size))
+            flops[size] = describe(model, "", size).flops
         except RuntimeError as error:
             what = f"this net cannot take images of {size} pixels: {error}"
             do = "leave image_sizes out, or choose a net that ends in a global pool, such as speedrun or resnet18"
             raise UserError(what, where="training.image_sizes", do=do) from error
-    model.train()
+    return flops
 
 
 def _require_watchable(recipe: Recipe, parts: Parts) -> None:

@@ -1,0 +1,102 @@
+"""What does a pack gain? S seeds of one recipe trained side by side against one seed alone, and against S in turn.
+
+An epoch of one alone alternates with an epoch of each pack in one process, so that all meet the same noise. It is an
+epoch of the loop as users have it: batches, augmentation, steps, validation; not the start, the files and the scores at
+the end, which a pack pays for each seed. "to one alone" is what a pack takes in units of one seed; "to each in turn"
+divides it by S: below 1, packing pays.
+
+    python bench/pack.py --data cifar10                                      # net1-002, packs of 2, 4 and 10
+    python bench/pack.py --data digits --recipe digits-quick --packs 1 2 4
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from dataclasses import dataclass
+from typing import Annotated
+
+import torch
+import tyro
+from msgspec.structs import replace
+
+from rungs import data as sources
+from rungs.recipe import choose
+from rungs.specs import Recipe
+from rungs.training.device import World, cores, device_name, open_device, peak_memory_bytes
+from rungs.training.loop import train_together
+from rungs.training.pack import join
+from rungs.training.screen import Screen
+from rungs.training.setup import Kit, assemble, gather
+
+
+def kits_of(recipe: Recipe, many: int, world: World) -> list[Kit]:
+    source, moved = sources.load(recipe.data.source, recipe.data.image_size), {}
+    return [assemble(*gather(replace(recipe, seed=i), True, source), world, moved) for i in range(many)]
+
+
+@dataclass
+class Timed:
+    """A pack and the seconds of its epochs."""
+
+    many: int
+    kit: Kit
+    seconds: list[float]
+
+    def epoch(self) -> None:
+        """Train one more epoch, from the weights that there are; its number decides its order and rate."""
+        if self.kit.world.device.type == "cuda":
+            torch.cuda.synchronize()
+        began = time.perf_counter()
+        next(train_together(self.kit, [], Screen()))
+        self.kit.hand_back()
+        if self.kit.world.device.type == "cuda":
+            torch.cuda.synchronize()
+        self.seconds.append(time.perf_counter() - began)
+
+
+def main(
+    data: str = "cifar10",
+    recipe: str = "net1-002",
+    packs: tuple[int, ...] = (2, 4, 10),
+    images: int | None = None,
+    rounds: int = 5,
+    overrides: Annotated[tuple[str, ...], tyro.conf.arg(name="set"), tyro.conf.UseAppendAction] = (),
+) -> None:
+    """Print, for each pack, its time to that of one seed alone.
+
+    Args:
+        data: Source of images.
+        recipe: Of which seeds are trained.
+        packs: Seeds side by side, each a pack.
+        images: Of the training part, for each seed; all by default.
+        rounds: Epochs of each; one more warms up and is left out.
+        overrides: Fields of the recipe, changed.
+    """
+    few = () if images is None else (f"data.train={images}",)
+    chosen = choose(recipe, (*few, *overrides), data=data)
+    world = World(0, 1, open_device())
+    timed = [Timed(many, join(kits_of(chosen, many, world)), []) for many in (1, *packs)]
+    one = timed[0].kit
+    sizes = {name: len(part) for name, part in one.parts.present().items()}
+    threads = "" if world.device.type == "cuda" else f", {torch.get_num_threads()} of {cores()} cores"
+    print(f"{recipe}, {sizes}, batches of {chosen.training.batch_size}, {one.environment.precision}")
+    print(f"{device_name(world.device)}{threads}, torch {torch.__version__}, n = {rounds} epochs each")
+    for _ in range(rounds + 1):
+        for pack in timed:
+            pack.epoch()
+    alone = timed[0].seconds[1:]
+    print(f"one alone: {statistics.median(alone):.3f} s an epoch ({min(alone):.3f} to {max(alone):.3f})")
+    for pack in timed[1:]:
+        took = pack.seconds[1:]
+        ratios = sorted(ours / theirs for ours, theirs in zip(took, alone, strict=True))
+        middle, spread = statistics.median(ratios), f"({ratios[0]:.2f} to {ratios[-1]:.2f})"
+        each = f"{middle / pack.many:.2f} to each in turn"
+        print(
+            f"pack of {pack.many}: {statistics.median(took):.3f} s an epoch, {middle:.2f} {spread} to one alone, {each}"
+        )
+    print(f"peak memory, all packs together: {peak_memory_bytes(world.device) / 1e6:,.0f} MB")
+
+
+if __name__ == "__main__":
+    tyro.cli(main)

@@ -1,0 +1,180 @@
+"""A pack: runs that differ in their seed alone, trained side by side as one net of nets.
+
+Each member stays an ordinary `Kit`, with its own split, order, augmentation and weights. `join` stacks what training
+changes, the loop trains the stack, and `hand_back` copies it into the members after each epoch: what is validated,
+kept, saved and resumed of a member is what a run alone would have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import msgspec
+import torch
+from msgspec.structs import replace
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from rungs.errors import UserError
+from rungs.models import build_model
+from rungs.models.normalized import Normalized
+from rungs.models.stacked import Stacked, unstackable
+from rungs.optim.ema import average
+from rungs.specs import Plateau, Recipe, name_of
+from rungs.training.setup import Kit
+
+OPTIMIZERS = ("sgd", "adam", "adamw", "rmsprop")
+"""They treat each number by itself, so that stacked weights move as they would alone."""
+KNOWN = {
+    "": "name about source assumptions claims seed data augment model optim schedule training stopping evaluation",
+    "optim": "lr weight_decay decay_all momentum nesterov betas eps alpha",
+    "training": "epochs batch_size micro_batch loss label_smoothing clip_norm ema_decay precision",
+    "evaluation": "batch_size mistakes score_train watch_test",
+}
+"""Fields of a recipe that packs heed. Any other, set to something, keeps a run alone: a pack never ignores one."""
+
+
+@dataclass
+class Pack(Kit):
+    """The kit of at least two runs; what it does not stack is that of the first."""
+
+    runs: tuple[Kit, ...]
+
+    @property
+    def members(self) -> tuple[Kit, ...]:  # noqa: D102
+        return self.runs
+
+    @property
+    def stack(self) -> Stacked:
+        """The nets side by side."""
+        assert isinstance(self.model, Stacked)
+        return self.model
+
+    def seed_dropout(self, seeds: Sequence[int]) -> None:  # noqa: D102
+        self.stack.dice.seed(seeds, self.world.device)
+
+    def clip_gradients(self, most: float) -> None:  # noqa: D102
+        grads = [parameter.grad for parameter in self.model.parameters() if parameter.grad is not None]
+        norms = torch.stack([grad.flatten(1).norm(dim=1) for grad in grads]).norm(dim=0)  # (S,)
+        factor = (most / (norms + 1e-6)).clamp(max=1.0)  # as in torch's clip_grad_norm_
+        for grad in grads:
+            grad.mul_(factor.view(-1, *[1] * (grad.ndim - 1)))
+
+    def hand_back(self) -> None:  # noqa: D102
+        for i, run in enumerate(self.runs):
+            _copy(self.model, run.model, i)
+            if self.ema is not None and run.ema is not None:
+                _copy(self.ema.module, run.ema.module, i)
+                run.ema.n_averaged.copy_(self.ema.n_averaged)
+            for group, stacked in zip(run.optimizer.param_groups, self.optimizer.param_groups, strict=True):
+                group["lr"] = stacked["lr"]
+                for mine, ours in zip(group["params"], stacked["params"], strict=True):
+                    state = self.optimizer.state[ours].items()
+                    run.optimizer.state[mine] = {key: _part(value, i, mine, ours) for key, value in state}
+
+
+def unpackable(recipe: Recipe) -> str | None:
+    """Say why the seeds of a recipe cannot be trained in one pack; None where they can."""
+    for place, known in KNOWN.items():
+        spec = getattr(recipe, place) if place else recipe
+        for field in msgspec.structs.fields(spec):
+            if field.name not in known.split() and getattr(spec, field.name) != field.default:
+                return f"packs do not know {f'{place}.{field.name}'.lstrip('.')}"
+    if name_of(recipe.optim) not in OPTIMIZERS:
+        return f"{name_of(recipe.optim)} does not treat each weight by itself"
+    if isinstance(recipe.schedule, Plateau):
+        return "with a plateau schedule each seed has learning rates of its own"
+    try:
+        with torch.device("meta"):
+            net = build_model(recipe.model, image_size=recipe.data.image_size or 64, classes=10)
+    except UserError:  # its own training will say so
+        return None
+    return unstackable(net)
+
+
+def require_packable(recipe: Recipe, ranks: int = 1) -> None:
+    """Refuse to pack what would not train as it does alone.
+
+    Raises:
+        UserError: With the reason.
+    """
+    reason = unpackable(recipe) if ranks == 1 else "a pack trains in one process, not on several ranks"
+    if reason:
+        raise UserError(f"seeds of {recipe.name} cannot be packed: {reason}", where="--pack", do="leave --pack out")
+
+
+def join(kits: Sequence[Kit]) -> Kit:
+    """Return one kit that trains all of these, which stand at the same epoch; of a single one itself.
+
+    Raises:
+        UserError: They differ in more than their seed, or cannot be packed.
+    """
+    first = kits[0]
+    if len(kits) == 1:
+        return first
+    require_packable(first.recipe, first.world.size)
+    others = [replace(kit.recipe, seed=first.recipe.seed) for kit in kits]
+    sizes = [[len(part) for part in kit.parts.present().values()] for kit in kits]
+    if any(other != first.recipe for other in others) or any(size != sizes[0] for size in sizes):
+        raise UserError("the runs of a pack differ in more than their seed", where="--pack", do="leave --pack out")
+    models = [kit.model for kit in kits if isinstance(kit.model, Normalized)]
+    stack = Stacked(models)
+    own = {"model": stack, "trained": stack, "optimizer": _optimizer(kits, stack), "ema": _ema(kits, stack)}
+    return Pack(**{**_fields(first), **own}, runs=tuple(kits))
+
+
+def _fields(kit: Kit) -> dict[str, Any]:
+    return {field.name: getattr(kit, field.name) for field in fields(Kit)}
+
+
+def _optimizer(kits: Sequence[Kit], stack: Stacked) -> torch.optim.Optimizer:
+    """Return an optimiser of the stacked weights, in the groups of one run, with the states of all runs."""
+    names = {parameter: name for name, parameter in kits[0].model.named_parameters()}
+    stacked = dict(stack.named_parameters())
+    groups = [
+        {**group, "params": [stacked[names[parameter]] for parameter in group["params"]]}
+        for group in kits[0].optimizer.param_groups
+    ]
+    made: torch.optim.Optimizer = type(kits[0].optimizer)(groups)  # type: ignore[call-arg]
+    each = [dict(kit.model.named_parameters()) for kit in kits]
+    for name, ours in stacked.items():
+        states = [kit.optimizer.state.get(one[name], {}) for kit, one in zip(kits, each, strict=True)]
+        made.state[ours] = {key: _beside([state[key] for state in states], ours) for key in states[0]}
+    return made
+
+
+def _ema(kits: Sequence[Kit], stack: Stacked) -> AveragedModel | None:
+    """Return the moving average of the stack, where the runs stand with theirs."""
+    averages = [kit.ema for kit in kits if kit.ema is not None]
+    if not averages:
+        return None
+    made = average(stack, kits[0].recipe.training.ema_decay or 0.0)
+    each = [one.module.state_dict() for one in averages]
+    for name, ours in made.module.state_dict().items():
+        ours.copy_(torch.stack([one[name] for one in each]))
+    made.n_averaged.copy_(averages[0].n_averaged)
+    return made
+
+
+def _beside(values: Sequence[Any], ours: Tensor) -> Any:
+    """Stack an optimiser's state of one weight; what is no tensor of the weight's shape, a count, is that of all."""
+    first = values[0]
+    if not isinstance(first, Tensor) or first.shape != ours.shape[1:]:
+        return first.clone() if isinstance(first, Tensor) else first
+    return torch.stack(list(values)).contiguous()
+
+
+def _part(value: Any, i: int, mine: Tensor, ours: Tensor) -> Any:
+    """Return run i's part of an optimiser's state, lying in memory as its own weight does."""
+    if not isinstance(value, Tensor):
+        return value
+    return torch.empty_like(mine, requires_grad=False).copy_(value[i]) if value.shape == ours.shape else value.clone()
+
+
+def _copy(stack: nn.Module, model: nn.Module, i: int) -> None:
+    """Copy run i's part of all weights and buffers into its own net."""
+    own = model.state_dict()
+    for name, tensor in stack.state_dict().items():
+        own[name].copy_(tensor[i])
