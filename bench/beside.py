@@ -21,6 +21,7 @@ import torch
 import tyro
 from variants import seconds_an_image
 
+from rungs import data as sources
 from rungs.recipe import load
 from rungs.rundir import write_whole
 from rungs.training.device import cores, device_name, open_device
@@ -45,8 +46,8 @@ def main(
     """
     other = runpy.run_path(str(theirs))
     ours = load(recipe)
-    full = 50_000
-    sizes = ours.training.image_sizes or (32,) * ours.training.epochs
+    train = sources.load(data, ours.data.image_size).train
+    sizes = ours.training.image_sizes or (train.image_size,) * ours.training.epochs
     sides = {
         size: seconds_an_image(recipe, [f"data.source={json.dumps(data)}", f"data.image_size={size}"], 1000, rounds + 1)
         for size in sorted(set(sizes))
@@ -58,7 +59,7 @@ def main(
         images = other["step"]()
         theirs_s.append((time.perf_counter() - began) / images * other["images"])
         an_image = {size: next(side) for size, side in sides.items()}
-        ours_s.append(sum(an_image[size] for size in sizes) * full)
+        ours_s.append(sum(an_image[size] for size in sizes) * len(train))
     ours_s, theirs_s = ours_s[1:], theirs_s[1:]
     ratios = sorted(b / a for a, b in zip(ours_s, theirs_s, strict=True))
     result = {

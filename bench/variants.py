@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import statistics
 import time
 from collections.abc import Iterator
@@ -32,7 +33,8 @@ from rungs.training.setup import assemble, gather
 
 def seconds_an_image(recipe: str, overrides: list[str], images: int, rounds: int) -> Iterator[float]:
     """Yield, once for each of `rounds`, the seconds an image that training takes."""
-    chosen = load(recipe, [*overrides, f"training.epochs={rounds}", "training.image_sizes=[]", "data.validation=0"])
+    fixed = [f"training.epochs={rounds}", "training.image_sizes=[]", "data.validation=0", "stopping.patience=none"]
+    chosen = load(recipe, [*overrides, *fixed])
     chosen, material = gather(chosen, False)
     kit = assemble(chosen, material, World(0, 1, open_device()))
     compile_net(kit)
@@ -56,7 +58,7 @@ def main(
 
     Args:
         recipe: The base.
-        variants: Assignments, several joined by commas without spaces.
+        variants: Assignments, several joined by commas.
         data: Source of images.
         images: Trained on in each round.
         rounds: That count; one before them warms up.
@@ -65,7 +67,7 @@ def main(
     common = [f"data.source={json.dumps(data)}"]
     sides = {"base": seconds_an_image(recipe, common, images, rounds + 1)}
     for variant in variants:
-        overrides = variant.replace(",", "\n").splitlines() if "[" not in variant else [variant]
+        overrides = re.split(r",(?=\w+\.)", variant)
         sides[variant] = seconds_an_image(recipe, [*common, *overrides], images, rounds + 1)
     times: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(rounds + 1):

@@ -1,0 +1,51 @@
+"""The benches of speed run, and their ratios are those of the times that they print."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+BENCH = Path(__file__).parents[2] / "bench"
+
+
+def bench(tmp_path: Path, script: str, *arguments: str) -> dict[str, Any]:
+    result = tmp_path / "result.json"
+    command = [sys.executable, BENCH / script, *arguments, "--data", "digits", "--json", result]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=200, env=environment)
+    assert done.returncode == 0, done.stderr
+    figures: dict[str, Any] = json.loads(result.read_text())
+    return figures
+
+
+def test_variants_of_a_recipe_are_set_beside_it(tmp_path: Path) -> None:
+    variants = ["training.micro_batch=20", "model.batch_norm=false,model.dropout=[]"]
+    arguments = ("digits-quick", "--images", "100", "--rounds", "2", "--variants", *variants)
+    figures = bench(tmp_path, "variants.py", *arguments)
+    assert figures["n"] == 2
+    assert list(figures["variants"]) == variants
+    for found in figures["variants"].values():
+        low, high = sorted(base / mine for base, mine in zip(figures["base_s"], found["s"], strict=True))
+        assert found["range"] == pytest.approx([low, high])
+        assert low <= found["ratio"] <= high
+
+
+def test_a_recipe_is_set_beside_a_script_of_ones_own(tmp_path: Path) -> None:
+    theirs = tmp_path / "theirs.py"
+    theirs.write_text("import time\nimages = 1000\n\ndef step():\n    time.sleep(0.01)\n    return 10\n")
+    figures = bench(tmp_path, "beside.py", "digits-quick", "--theirs", str(theirs), "--rounds", "2")
+    assert all(seconds == pytest.approx(1.0, rel=0.5) for seconds in figures["theirs_s"])
+    low, high = figures["range"]
+    assert 0 < low <= figures["theirs / ours"] <= high
+
+
+def test_the_tutorials_loop_learns_too(tmp_path: Path) -> None:
+    figures = bench(tmp_path, "tutorial.py", "--images", "32", "--rounds", "1")
+    (ours,), (theirs,) = figures["ours_ms_an_image"], figures["tutorial_ms_an_image"]
+    assert figures["tutorial / ours"] == pytest.approx(theirs / ours, rel=0.01)
