@@ -49,7 +49,7 @@ def test_lab_003_is_what_the_seed_says() -> None:
         ("optim.lr=0", r"optim\.lr: Expected float > 0"),
         (
             "optim.name=adm",
-            r"optim\.name: 'adm' is not allowed\n.*did you mean 'adam'\? allowed: adam, adamw, rmsprop, sgd",
+            r"optim\.name: 'adm' is not allowed\n.*did you mean 'adam'\? allowed: adam, adamw, muon, rmsprop, sgd",
         ),
         ("augment.train.0.p=2", r"augment\.train\.0\.p: Expected float <= 1"),
         ("augment.train.7.p=1", r"no position in a list"),
