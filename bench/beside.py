@@ -19,12 +19,14 @@ from typing import Annotated
 
 import torch
 import tyro
+from msgspec.structs import replace
 from variants import seconds_an_image
 
 from rungs import data as sources
 from rungs.recipe import load
 from rungs.rundir import write_whole
 from rungs.training.device import cores, device_name, open_device
+from rungs.training.setup import image_size
 
 
 def main(
@@ -38,7 +40,7 @@ def main(
     """Measure and print the ratio of both times.
 
     Args:
-        recipe: Ours. Its `image_sizes` count: each size is timed.
+        recipe: Ours. Its `image_scales` count: each size is timed.
         theirs: The file that defines `images` and `step()`.
         data: Source of images for ours.
         rounds: Pairs that count; one before them warms up.
@@ -47,7 +49,8 @@ def main(
     other = runpy.run_path(str(theirs))
     ours = load(recipe)
     train = sources.load(data, ours.data.image_size).train
-    sizes = ours.training.image_sizes or (train.image_size,) * ours.training.epochs
+    ours = replace(ours, data=replace(ours.data, image_size=train.image_size))
+    sizes = [image_size(ours, epoch) for epoch in range(ours.training.epochs)]
     sides = {
         size: seconds_an_image(recipe, [f"data.source={json.dumps(data)}", f"data.image_size={size}"], 1000, rounds + 1)
         for size in sorted(set(sizes))

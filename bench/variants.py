@@ -33,7 +33,7 @@ from rungs.training.setup import assemble, gather
 
 def seconds_an_image(recipe: str, overrides: list[str], images: int, rounds: int) -> Iterator[float]:
     """Yield, once for each of `rounds`, the seconds an image that training takes."""
-    fixed = [f"training.epochs={rounds}", "training.image_sizes=[]", "data.validation=0", "stopping.patience=none"]
+    fixed = [f"training.epochs={rounds}", "training.image_scales=[]", "data.validation=0", "stopping.patience=none"]
     chosen = load(recipe, [*overrides, *fixed])
     chosen, material = gather(chosen, False)
     kit = assemble(chosen, material, World(0, 1, open_device()))

@@ -241,10 +241,6 @@ def _check(recipe: Recipe, where: str) -> None:
     if any(isinstance(augment, Mixup | CutMix) for augment in recipe.augment.validation):
         do = "take mixup and cutmix out: scoring needs one label an image"
         raise UserError("validation images cannot be mixed", where=dotted(where, ("augment", "validation")), do=do)
-    sizes = recipe.training.image_sizes
-    if sizes and len(sizes) != recipe.training.epochs:
-        what = f"{len(sizes)} image sizes for {recipe.training.epochs} epochs"
-        raise UserError(what, where=dotted(where, ("training", "image_sizes")), do="give one for each epoch")
     model = recipe.model
     if isinstance(model, Plain) and len(model.dropout) > len(model.hidden):
         what = f"{len(model.dropout)} dropouts for {len(model.hidden)} hidden layers"

@@ -34,7 +34,9 @@ class ConvGroup(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map float (B, inputs, H, W) to (B, outputs, H // 2, W // 2), or to (B, outputs, H, W) without a pool."""
-        x = shortcut = F.gelu(self.norms[0](self.pool(self.convs[0](x))))
+        x = self.convs[0](x)
+        x = x if min(x.shape[2:]) < 2 else self.pool(x)  # of small images nothing may be left to pool
+        x = shortcut = F.gelu(self.norms[0](x))
         for number, (conv, norm) in enumerate(zip(self.convs[1:], self.norms[1:], strict=True), 2):
             x = norm(conv(x))
             x = F.gelu(x + shortcut if number == 3 else x)
@@ -53,11 +55,11 @@ class SpeedrunNet(nn.Module):
         stride: Pixels between patches. With 2 the first group does not pool.
         norm_memory: What share of its running mean and variance a BatchNorm keeps at a step: little, since the
             training is short.
-        image_size: Any that leaves a pixel after the poolings: the net ends in a global max pool.
+        image_size: Any: a map of one pixel is not pooled, and the net ends in a global max pool.
         classes: K, the number of logits.
 
     Raises:
-        UserError: The images are too small, or the patterns too many.
+        UserError: The patterns are too many.
     """
 
     def __init__(
@@ -73,9 +75,6 @@ class SpeedrunNet(nn.Module):
         classes: int,
     ) -> None:
         super().__init__()
-        if ((image_size - patch) // stride + 1) // (8 // stride) < 1:
-            what = f"three poolings leave nothing of {image_size} pixels"
-            raise UserError(what, where="model", do=f"use images of at least {8 + patch - stride} pixels")
         most = 3 * patch**2
         if (patterns or 0) > most:
             raise UserError(f"{patterns} patterns of {most}", where="model.patterns", do=f"at most {most}: 3 x patch^2")

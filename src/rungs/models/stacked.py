@@ -20,6 +20,7 @@ from rungs.models.mixconv import Mix, MixConvNet
 from rungs.models.normalized import Normalized
 from rungs.models.plain import PlainNet
 from rungs.models.resnet import BasicBlock, ResNet
+from rungs.models.winograd import WinogradConv2d
 
 AS_THEY_ARE: tuple[type[nn.Module], ...] = (
     nn.Identity, nn.ReLU, nn.Sigmoid, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d,
@@ -196,6 +197,7 @@ class _Mix(nn.Module):
 
 STACKERS: dict[type[nn.Module], Callable[..., nn.Module]] = {
     nn.Conv2d: _Conv,
+    WinogradConv2d: _Conv,  # in a pack it is computed directly
     nn.Linear: _Linear,
     nn.BatchNorm1d: _BatchNorm,
     nn.BatchNorm2d: _BatchNorm,

@@ -31,8 +31,8 @@ class TrainingSpec(Spec, frozen=True):
     `loss`: "cross-entropy" of the logits; "nll", the same written as log-softmax and negative log likelihood;
     "softmax-cross-entropy", a softmax too many: it cannot fall below ln(1 + (K - 1) / e), 1.461 for 10 classes.
     `micro_batch`: images that go through the net at once; the gradients of a batch are added up, and a BatchNorm sees
-    so many images. `image_sizes`: pixels a side in each epoch, where it is not always `data.image_size`: small images
-    cost less, and a net learns most of what it knows from them. `compile`: whether torch.compile translates the net;
+    so many images. `image_scales`: what shares of `data.image_size` images are shrunk to, each for an equal part
+    of the epochs: small images cost less, and a net learns most of what it knows from them. `compile`: whether torch.compile translates the net;
     "auto" tries it where the run is long enough to repay the minute that it costs; "cuda-graphs" also replays a
     step's kernels on a GPU without waiting for Python. `convolution`: "winograd" computes wide 3x3 convolutions with a
     third of the multiplications, equal up to rounding; "auto" does so in fp32 on a CPU.
@@ -41,7 +41,7 @@ class TrainingSpec(Spec, frozen=True):
     epochs: Count
     batch_size: Annotated[int, Meta(ge=2)]
     micro_batch: Annotated[int, Meta(ge=2)] | None = None
-    image_sizes: tuple[ImageSize, ...] = ()
+    image_scales: tuple[Annotated[float, Meta(gt=0, le=1)], ...] = ()
     loss: Literal["cross-entropy", "nll", "softmax-cross-entropy"] = "cross-entropy"
     label_smoothing: Below1 = 0.0
     clip_norm: Positive | None = None

@@ -171,7 +171,7 @@ def _values(record: RunRecord) -> dict[str, float]:
         arrived = next(row for row, loss in zip(rows, losses, strict=True) if loss <= CONVERGED * min(losses))
         values |= {"epochs": len(rows), "steps": rows[-1].step, "convergence_steps": arrived.step}
         values |= {"train_s": fastest_s * len(rows), "step_s": fastest_s / rows[0].step}
-        if record.recipe.training.image_sizes:  # epochs differ in length
+        if record.recipe.training.image_scales:  # epochs differ in length
             train_s = sum(row.train_s for row in rows)
             values |= {"train_s": train_s, "step_s": train_s / rows[-1].step}
         values |= {"train_flops": record.train_flops} if record.train_flops else {}

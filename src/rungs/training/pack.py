@@ -30,7 +30,7 @@ OPTIMIZERS = ("sgd", "adam", "adamw", "rmsprop")
 KNOWN = {
     "": "name about source assumptions claims seed data augment model optim schedule training stopping evaluation",
     "optim": "lr weight_decay decay_all momentum nesterov betas eps alpha",
-    "training": "epochs batch_size micro_batch loss label_smoothing clip_norm ema_decay precision",
+    "training": "epochs batch_size micro_batch loss label_smoothing clip_norm ema_decay precision compile convolution",
     "evaluation": "batch_size mistakes score_train watch_test",
 }
 """Fields of a recipe that packs heed. Any other, set to something, keeps a run alone: a pack never ignores one."""
@@ -84,6 +84,8 @@ def unpackable(recipe: Recipe) -> str | None:
                 return f"packs do not know {f'{place}.{field.name}'.lstrip('.')}"
     if name_of(recipe.optim) not in OPTIMIZERS:
         return f"{name_of(recipe.optim)} does not treat each weight by itself"
+    if recipe.training.compile not in ("auto", "no"):
+        return "the nets of a pack are not compiled"
     if isinstance(recipe.schedule, Plateau):
         return "with a plateau schedule each seed has learning rates of its own"
     try:

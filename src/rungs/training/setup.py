@@ -42,6 +42,12 @@ SEEN = 5000
 """Training images that a net may look at to set its first weights."""
 
 
+def image_size(recipe: Recipe, epoch: int) -> int:
+    """Return the pixels a side that a resolved recipe trains on in an epoch, counted from 0."""
+    full, scales = recipe.data.image_size or 0, recipe.training.image_scales
+    return round(full * scales[epoch * len(scales) // recipe.training.epochs]) if scales else full
+
+
 @dataclass
 class Material:
     """The data of one run: its parts and what the record says of them."""
@@ -75,8 +81,7 @@ class Kit:
 
     def image_size(self, epoch: int) -> int:
         """Return the pixels a side that the net trains on in an epoch, counted from 0."""
-        sizes = self.recipe.training.image_sizes
-        return sizes[epoch] if sizes else self.parts.train.image_size
+        return image_size(self.recipe, epoch)
 
     @property
     def judged(self) -> nn.Module:
@@ -160,7 +165,10 @@ def assemble(recipe: Recipe, material: Material, world: World, moved: dict[int, 
         raise UserError("this net needs more memory than there is", where="model", do="choose a smaller one") from error
     model = Normalized(net, material.record.mean, material.record.std)
     description = describe(model, name_of(recipe.model), size)
-    flops = {size: description.flops, **_flops(model, recipe.training.image_sizes)}
+    flops = {
+        size: description.flops,
+        **_flops(model, {image_size(recipe, e) for e in range(recipe.training.epochs)} - {size}),
+    }
     if isinstance(net, SpeedrunNet):
         seen = material.parts.train.at(torch.arange(min(SEEN, len(material.parts.train))))
         net.see(model.normalise(to_float(seen)))
@@ -205,16 +213,16 @@ def _resident(parts: Parts, device: torch.device, moved: dict[int, Tensor]) -> P
     return Parts(move(parts.train), validation, test)
 
 
-def _flops(model: Normalized, sizes: tuple[int, ...]) -> dict[int, int]:
+def _flops(model: Normalized, sizes: set[int]) -> dict[int, int]:
     """Return the operations of a forward pass at each size; refuse those that the net cannot take, before any epoch."""
     flops = {}
-    for size in sorted(set(sizes)):
+    for size in sorted(sizes):
         try:
             flops[size] = describe(model, "", size).flops
         except RuntimeError as error:
             what = f"this net cannot take images of {size} pixels: {error}"
-            do = "leave image_sizes out, or choose a net that ends in a global pool, such as speedrun or resnet18"
-            raise UserError(what, where="training.image_sizes", do=do) from error
+            do = "leave image_scales out, or choose a net that ends in a global pool, such as speedrun or resnet18"
+            raise UserError(what, where="training.image_scales", do=do) from error
     return flops
 
 
