@@ -31,11 +31,11 @@ class TrainingSpec(Spec, frozen=True):
     `loss`: "cross-entropy" of the logits; "nll", the same written as log-softmax and negative log likelihood;
     "softmax-cross-entropy", a softmax too many: it cannot fall below ln(1 + (K - 1) / e), 1.461 for 10 classes.
     `micro_batch`: images that go through the net at once; the gradients of a batch are added up, and a BatchNorm sees
-    so many images. `image_scales`: what shares of `data.image_size` images are shrunk to, each for an equal part
-    of the epochs: small images cost less, and a net learns most of what it knows from them. `compile`: whether torch.compile translates the net;
-    "auto" tries it where the run is long enough to repay the minute that it costs; "cuda-graphs" also replays a
-    step's kernels on a GPU without waiting for Python. `convolution`: "winograd" computes wide 3x3 convolutions with a
-    third of the multiplications, equal up to rounding; "auto" does so in fp32 on a CPU.
+    so many images. `image_scales`: what shares of `data.image_size` images are shrunk to, each for an equal part of
+    the epochs: small images cost less, and a net learns most of what it knows from them. `compile`: whether
+    torch.compile translates the net; "auto" tries it where the run is long enough to repay the minute that it costs;
+    "cuda-graphs" also replays a step's kernels on a GPU without waiting for Python. `convolution`: "winograd" computes
+    wide 3x3 convolutions with a third of the multiplications, equal up to rounding; "auto" does so in fp32 on a CPU.
     """
 
     epochs: Count
