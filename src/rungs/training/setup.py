@@ -165,10 +165,8 @@ def assemble(recipe: Recipe, material: Material, world: World, moved: dict[int, 
         raise UserError("this net needs more memory than there is", where="model", do="choose a smaller one") from error
     model = Normalized(net, material.record.mean, material.record.std)
     description = describe(model, name_of(recipe.model), size)
-    flops = {
-        size: description.flops,
-        **_flops(model, {image_size(recipe, e) for e in range(recipe.training.epochs)} - {size}),
-    }
+    smaller = {image_size(recipe, epoch) for epoch in range(recipe.training.epochs)} - {size}
+    flops = {size: description.flops, **_flops(model, smaller)}
     if isinstance(net, SpeedrunNet):
         seen = material.parts.train.at(torch.arange(min(SEEN, len(material.parts.train))))
         net.see(model.normalise(to_float(seen)))
