@@ -40,13 +40,15 @@ def tiny(recipe: Recipe) -> Recipe:
 @pytest.mark.parametrize(("ladder", "rung"), RUNGS, ids=[f"{ladder}:{rung}" for ladder, rung in RUNGS])
 def test_a_rung_trains_two_steps_and_scores(ladder: str, rung: str, monkeypatch: pytest.MonkeyPatch) -> None:
     rows: list[EpochRow] = []
-    train_epochs = probing.train_epochs
+    train_together = probing.train_together
 
-    def watched(*args: object) -> list[EpochRow]:
-        rows.extend(train_epochs(*args))  # type: ignore[arg-type]
-        return rows
+    def watched(*args: object) -> list[tuple[EpochRow]]:
+        for (row,) in train_together(*args):  # type: ignore[arg-type]
+            assert isinstance(row, EpochRow)
+            rows.append(row)
+        return [(row,) for row in rows]
 
-    monkeypatch.setattr(probing, "train_epochs", watched)
+    monkeypatch.setattr(probing, "train_together", watched)
     speed, images = probing.probe(tiny(recipe_of(ladder, rung)), ALONE)
     assert min(speed.start_s, speed.train_image_s, speed.score_image_s) > 0
     assert (images["validation"], images["test"]) == (8, 10)

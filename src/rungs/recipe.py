@@ -24,6 +24,10 @@ ABOUT_FIELDS = ("name", "about", "source", "assumptions", "claims")
 FLOORS_THAT_COMPUTE = ("data", "augment", "models", "optim", "evaluate", "training")
 
 
+RESOLVED = ("data.image_size", "training.precision", "training.compile", "training.convolution")
+"""Fields that a run fills in where a recipe leaves them open."""
+
+
 def choose(
     recipe: str | Path | Recipe, overrides: Sequence[str] = (), *, data: str | None = None, seed: int | None = None
 ) -> Recipe:
@@ -148,9 +152,7 @@ def changes(recipe: Recipe) -> tuple[str, ...]:
     mine, usual = (flat(msgspec.to_builtins(one)) for one in (recipe, load(recipe.name)))
     for leaves in (mine, usual):
         leaves["data.source"] = leaves["data.source"].partition(":")[0]
-    resolved = {
-        key for key in ("data.image_size", "training.precision", "training.compile") if usual[key] in (None, "auto")
-    }
+    resolved = {key for key in RESOLVED if usual[key] in (None, "auto")}
     skipped = {"seed", *ABOUT_FIELDS, *resolved, *(key for key in mine if key.startswith("evaluation."))}
     keys = dict.fromkeys((*mine, *usual))
     return tuple(key for key in keys if key not in skipped and mine.get(key) != usual.get(key))

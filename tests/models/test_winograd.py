@@ -115,7 +115,7 @@ def test_a_net_with_winograd_is_the_same_net() -> None:
         nn.Conv2d(8, 8, 1),
     )
     fast = copy.deepcopy(net)
-    use_winograd(fast)
+    assert use_winograd(fast, [12])
     kinds = [type(module) for module in fast.modules() if isinstance(module, nn.Conv2d)]
     assert kinds == [WinogradConv2d] * 3 + [nn.Conv2d] * 2
     assert list(fast.state_dict()) == list(net.state_dict())
@@ -133,7 +133,8 @@ def test_a_net_with_winograd_is_the_same_net() -> None:
 def test_it_steps_aside_in_bf16() -> None:
     net = nn.Sequential(nn.Conv2d(64, 64, 3, padding=1))
     fast = copy.deepcopy(net)
-    use_winograd(fast)
+    assert not use_winograd(copy.deepcopy(net), [2])
+    use_winograd(fast, [])
     x = torch.randn(1, 64, 8, 8)
     with torch.autocast("cpu", torch.bfloat16):
         out = fast(x)

@@ -109,7 +109,7 @@ def test_weights_that_are_not_finite_never_become_the_best(tmp_path: Path) -> No
 def test_a_net_that_says_no_numbers_of_the_test_set_has_diverged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from rungs.training import run as engine
+    from rungs.training import scoring as engine
 
     real = engine.score
 

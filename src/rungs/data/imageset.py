@@ -61,7 +61,8 @@ class ImageSet:
     def take(self, index: torch.Tensor) -> ImageSet:
         """Return the part at `index`, int64 (M,), in that order; no image is copied; its hash says which were taken."""
         paths = None if self.paths is None else [self.paths[i] for i in index.tolist()]
-        taken = hashlib.sha256(self.hash.encode() + index.numpy().tobytes()).hexdigest()
+        taken = hashlib.sha256(self.hash.encode() + index.cpu().numpy().tobytes()).hexdigest()
+        index = index.to(self.labels.device)
         rows = index if self.rows is None else self.rows[index]
         return ImageSet(self.pixels, self.labels[index], self.classes, taken, paths, rows)
 

@@ -40,7 +40,8 @@ class Averaged(nn.Module):
 
     def _both_ways(self, x: Tensor) -> Tensor:
         x = x.contiguous(memory_format=torch.channels_last)
-        return (self.model(x) + self.model(x.flip(3))) / 2  # type: ignore[no-any-return]
+        straight = self.model(x).clone()  # a CUDA graph writes its next output over this one
+        return (straight + self.model(x.flip(3))) / 2  # type: ignore[no-any-return]
 
 
 def second_look(
@@ -54,8 +55,6 @@ def second_look(
 ) -> Tensor:
     """Return the logits with those of the least sure images replaced by means over views.
 
-    Sure images keep their class under almost any view, so a quarter of the work buys nearly all of the gain.
-
     Args:
         model: The net that gave the logits.
         logits: float32 (N, K), of each image as it is.
@@ -68,5 +67,5 @@ def second_look(
     unsure = sureness.argsort(stable=True)[: round(share * len(logits))].sort().values
     if len(unsure) == 0:
         return logits
-    means, _ = score(Averaged(model, views), inputs(unsure), autocast)
+    means, _ = score(Averaged(model, views).train(model.training), inputs(unsure), autocast)
     return logits.index_copy(0, unsure, means)

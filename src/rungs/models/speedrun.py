@@ -18,6 +18,9 @@ from rungs.errors import UserError
 WHITENING_EPS = 5e-4
 """Added to the variances that the whitening divides by; those of the finest patterns are near 0 (airbench)."""
 
+CHUNK = 100
+"""Images whose patches are held at once: a patch is as large as 3 * patch^2 pixels, and each pixel begins one."""
+
 
 class ConvGroup(nn.Module):
     """Convolutions with a norm and a GELU behind each; the first has a 2x2 max pool before its norm.
@@ -33,7 +36,7 @@ class ConvGroup(nn.Module):
         self.pool = nn.MaxPool2d(2) if pool else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map float (B, inputs, H, W) to (B, outputs, H // 2, W // 2), or to (B, outputs, H, W) without a pool."""
+        """Map float (B, inputs, H, W) to (B, outputs, H // 2, W // 2), or to H, W without a pool."""
         x = self.convs[0](x)
         x = x if min(x.shape[2:]) < 2 else self.pool(x)  # of small images nothing may be left to pool
         x = shortcut = F.gelu(self.norms[0](x))
@@ -110,8 +113,12 @@ class SpeedrunNet(nn.Module):
         train your ResNet", 8).
         """
         filters = self.whiten.weight
-        patches = F.unfold(images, filters.shape[2:]).transpose(1, 2).flatten(0, 1)  # (B * positions, 3 * patch^2)
-        variances, vectors = torch.linalg.eigh(patches.T @ patches / len(patches))
+        covariance, many = torch.zeros(len(filters[0].flatten()), len(filters[0].flatten())), 0
+        for chunk in torch.split(images, CHUNK):
+            patches = F.unfold(chunk, filters.shape[2:]).transpose(1, 2).flatten(0, 1)  # (b * positions, 3 * patch^2)
+            covariance += patches.T @ patches
+            many += len(patches)
+        variances, vectors = torch.linalg.eigh(covariance / many)
         whitening = (vectors / (variances + WHITENING_EPS).sqrt()).T.view(-1, *filters.shape[1:])
         whitening = whitening[-len(filters) // 2 :]  # variances come in ascending order
         filters.copy_(torch.cat([whitening, -whitening]))

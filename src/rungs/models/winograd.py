@@ -17,11 +17,13 @@ As the transforms are dense products here, all points cost the same, and ours ar
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 POINTS: dict[int, tuple[float, ...]] = {
@@ -137,6 +139,7 @@ class Winograd(torch.autograd.Function):
         return out.permute(0, 3, 1, 2)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         """Return the gradients by x and by weight."""
         u, *kept = ctx.saved_tensors
@@ -176,23 +179,36 @@ def conv3x3(x: Tensor, weight: Tensor, m: int | None = None) -> Tensor:
 class WinogradConv2d(nn.Conv2d):
     """A 3x3 convolution that takes the Winograd way wherever that pays: float32 on a CPU, enough channels."""
 
+    used = False  # whether it ever did
+
     def forward(self, x: Tensor) -> Tensor:
         """Map float (B, Cin, H, W) to (B, Cout, H, W)."""
         fits = x.dtype == self.weight.dtype == torch.float32 and x.device.type == "cpu"
         if not fits or torch.is_autocast_enabled("cpu") or not pays(self.in_channels, self.out_channels, *x.shape[2:]):
             return super().forward(x)
+        self.used = True
         out = conv3x3(x, self.weight)
         return out if self.bias is None else out + self.bias.view(1, -1, 1, 1)
 
 
-def use_winograd(model: nn.Module) -> None:
-    """Put a `WinogradConv2d` of the same weights in place of each 3x3 convolution of stride 1 and padding 1."""
+def use_winograd(model: nn.Module, sizes: Iterable[int]) -> bool:
+    """Put a `WinogradConv2d` of the same weights in place of each 3x3 convolution of stride 1 and padding 1.
+
+    Returns:
+        Whether any of them takes that way, for images of one of the sizes.
+    """
     for parent in list(model.modules()):
         for name, conv in parent.named_children():
             if type(conv) is nn.Conv2d and _fits(conv):
                 fast = WinogradConv2d(conv.in_channels, conv.out_channels, 3, padding=1, device="meta")
                 fast.weight, fast.bias = conv.weight, conv.bias
                 setattr(parent, name, fast.train(conv.training))
+    was_training = model.training
+    with torch.no_grad():
+        for size in sizes:
+            model.eval()(torch.zeros(1, 3, size, size))
+    model.train(was_training)
+    return any(module.used for module in model.modules() if isinstance(module, WinogradConv2d))
 
 
 def _fits(conv: nn.Conv2d) -> bool:

@@ -50,6 +50,12 @@ def build_optimizer(spec: AnyOptimizer, model: nn.Module) -> optim.Optimizer:
     return OPTIMIZERS[tag](groups, **{**fields, kernel: True})
 
 
+def slowed(spec: AnyOptimizer, factor: float) -> AnyOptimizer:
+    """Return an optimiser with all of its learning rates multiplied by a factor."""
+    rates = [name for name in ("lr", "head_lr", "bias_lr") if hasattr(spec, name)]
+    return msgspec.structs.replace(spec, **{name: getattr(spec, name) * factor for name in rates})
+
+
 def muon_groups(spec: MuonSpec, model: nn.Module) -> list[dict[str, Any]]:
     """Divide the trained parameters: kernels of convolutions, weights of linear layers, biases and norms.
 

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from rungs.errors import UserError
 from rungs.ladder import Cell
+from rungs.optim import slowed
 from rungs.rundir import RunDir
 from rungs.specs import Recipe
 from rungs.study.climb import finished, packs, share_threads
@@ -65,9 +66,10 @@ def plan(cells: Sequence[Cell], root: Path, jobs: int, *, skip_unreadable: bool,
 
 def _harmless(recipe: Recipe) -> Recipe:
     """Return a recipe that is as fast and cannot diverge."""
-    return replace(recipe, optim=replace(recipe.optim, lr=1e-6))
+    return replace(recipe, optim=slowed(recipe.optim, 1e-6 / recipe.optim.lr))
 
 
 def _speed_key(recipe: Recipe) -> object:
     """Return what decides how fast an image is trained and how many there are; the seed does not."""
-    return recipe.model, recipe.training.batch_size, recipe.data, recipe.augment, type(recipe.optim)
+    training = replace(recipe.training, epochs=1)
+    return recipe.model, training, recipe.evaluation.batch_size, recipe.data, recipe.augment, type(recipe.optim)

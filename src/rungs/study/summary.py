@@ -190,11 +190,7 @@ def _short(value: float) -> float:
 def _of_one(whole: Sequence[RunRecord], metric: str) -> tuple[float, float] | None:
     """Return Wilson's interval over the images where there is one run and the metric is its accuracy on a part."""
     part, _, what = metric.rpartition("_")
-    if (
-        len(whole) != 1
-        or what != "accuracy"
-        or part not in ("train", "validation", "test", "validation_tta", "test_tta")
-    ):
+    if len(whole) != 1 or what != "accuracy" or part not in SCORED:
         return None
     result: EvalResult | None = getattr(whole[0], part)
     return None if result is None else result.accuracy_interval

@@ -14,9 +14,11 @@ from msgspec.structs import replace
 
 from rungs.bench_records import PHASES, BenchRecord, Ceilings, Phase, Point, Spread, Work
 from rungs.errors import UserError
+from rungs.optim import slowed
 from rungs.seeds import derive
 from rungs.specs import Recipe
 from rungs.training.ceilings import Copy, Stopwatch, fastest_product, side_by_side, timed
+from rungs.training.compiling import compile_net
 from rungs.training.device import World, is_out_of_memory, peak_memory_bytes
 from rungs.training.phases import Case, scoring_feed, step, train_on, training_feed
 from rungs.training.setup import Kit, assemble, gather
@@ -59,8 +61,10 @@ def measure(
     started, began = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
     tell("loading data")
     recipe, material = gather(recipe, skip_unreadable)
-    slow = replace(recipe.optim, lr=recipe.optim.lr * RATE_FACTOR)
-    kit = assemble(replace(recipe, optim=slow), material, world)
+    if recipe.training.compile == "auto":  # a trial belongs to a run, whose length decides
+        recipe = replace(recipe, training=replace(recipe.training, compile="no"))
+    kit = assemble(replace(recipe, optim=slowed(recipe.optim, RATE_FACTOR)), material, world)
+    compile_net(kit)
     torch.manual_seed(derive(recipe.seed, "dropout"))
     try:
         session = Session(kit, seconds, tell)

@@ -37,15 +37,18 @@ def chosen_before(recipe: Recipe, folder: RunDir) -> Recipe:
     return replace(recipe, training=replace(recipe.training, compile=read(folder.recipe).training.compile))
 
 
-def choose_compiling(kit: Kit, say: Callable[[str], None]) -> None:
+def choose_compiling(kit: Kit, asked: str, say: Callable[[str], None]) -> None:
     """Put into a kit's recipe whether to compile, and why into its environment.
 
     Args:
         kit: The run's; its net is copied, not touched.
+        asked: What the recipe said before `chosen_before`.
         say: Told before a trial begins, because it takes a while.
     """
     training = kit.recipe.training
-    choice, reason = _try_it(kit, say) if training.compile == "auto" else (training.compile, "the recipe asks for it")
+    choice, reason = training.compile, "the recipe asks for it" if asked != "auto" else "chosen when the run began"
+    if training.compile == "auto":
+        choice, reason = _try_it(kit, say)
     kit.recipe = replace(kit.recipe, training=replace(training, compile=choice))
     kit.environment = replace(kit.environment, compile_reason=reason)
 
@@ -58,6 +61,8 @@ def compile_net(kit: Kit) -> None:
 
 
 def _try_it(kit: Kit, say: Callable[[str], None]) -> tuple[Literal["no", "yes"], str]:
+    if kit.world.size > 1:
+        return "no", "not tried: each rank could find another answer"
     if kit.recipe.training.convolution == "winograd":
         return "no", "Winograd's convolutions are products of matrices, which compiling does not make faster"
     x, y = _trial_batch(kit)
@@ -68,7 +73,7 @@ def _try_it(kit: Kit, say: Callable[[str], None]) -> tuple[Literal["no", "yes"],
     say("trying whether compiling the net pays; this takes about a minute")
     try:
         compiled = copy.deepcopy(kit.model)
-        compiled.compile()
+        compiled.compile(dynamic=False)
         compiled_s = _step_s(kit, compiled, x, y)
     except Exception as error:  # whatever a compiler, or its absence, raises
         return "no", f"compiling failed: {type(error).__name__}"

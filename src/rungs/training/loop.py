@@ -71,8 +71,8 @@ def train_together(kit: Kit, rows: Sequence[EpochRow], screen: Screen) -> Iterat
             for group in kit.optimizer.param_groups:
                 group["lr"] = rate * group.get("share", 1.0)
             kit.optimizer.zero_grad(set_to_none=True)
-            for x, y in micro_batches(batch, labels, training.micro_batch):
-                with kit.autocast():
+            for x, y, is_last in micro_batches(batch, labels, training.micro_batch):
+                with kit.autocast(), kit.in_step(is_last):
                     logits = kit.trained(x)  # (b, K); of a pack (b, S, K)
                 loss = summed_loss(training.loss, logits.float(), y, training.label_smoothing)  # (); of a pack (S,)
                 torch.autograd.backward(
@@ -117,10 +117,14 @@ def train_together(kit: Kit, rows: Sequence[EpochRow], screen: Screen) -> Iterat
         yield tuple(lost.get(i, row) for i, row in enumerate(ended))
 
 
-def micro_batches(x: Tensor, y: Tensor, size: int | None) -> Iterator[tuple[Tensor, Tensor]]:
-    """Cut a batch into pieces of `size` images, at least two in each (BatchNorm needs them); None: one piece."""
+def micro_batches(x: Tensor, y: Tensor, size: int | None) -> Iterator[tuple[Tensor, Tensor, bool]]:
+    """Cut a batch into pieces of `size` images, at least two in each (BatchNorm needs them); None: one piece.
+
+    Yields:
+        Images, labels, and whether they are the last of the batch.
+    """
     for start, stop in spans(len(x), size or len(x)):
-        yield x[start:stop], y[start:stop]
+        yield x[start:stop], y[start:stop], stop == len(x)
 
 
 def learning_rate(kit: Kit, step: int, rows: Sequence[EpochRow]) -> float:

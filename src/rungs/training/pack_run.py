@@ -63,6 +63,7 @@ def run_pack(
                 held.enter_context(folder.locked())
                 recipe, material = gather(recipe, skip_unreadable, source)
                 kit = assemble(as_it_is(recipe), material, world, moved)
+                kit.environment = replace(kit.environment, compile_reason="the nets of a pack are not compiled")
                 found = sit_down(kit, material, folder, progress, Screen(), resume=True, tensorboard=tensorboard)
             except UserError as error:
                 results[i] = error

@@ -12,7 +12,6 @@ from typing import TypeVar
 import torch
 from msgspec.structs import replace
 from torch import Tensor
-from torch.nn.utils import clip_grad_norm_
 
 from rungs.bench_records import Kind
 from rungs.data.imageset import ImageSet
@@ -66,7 +65,7 @@ def forward(kit: Kit, batch: Batch) -> Tensor:
 def update(kit: Kit) -> None:
     """Change the weights, and their moving average where there is one."""
     if kit.recipe.training.clip_norm is not None:
-        clip_grad_norm_(kit.model.parameters(), kit.recipe.training.clip_norm)
+        kit.clip_gradients(kit.recipe.training.clip_norm)
     kit.optimizer.step()
     if kit.ema is not None:
         kit.ema.update_parameters(kit.model)
@@ -83,8 +82,8 @@ def train_on(kit: Kit, feed: Iterator[Batch], mark: Callable[[], None] = lambda:
 def step(kit: Kit, x: Tensor, y: Tensor, mark: Callable[[], None] = lambda: None) -> None:
     """Train on a batch, with a mark behind each forward and backward pass (of each micro-batch) and the update."""
     kit.optimizer.zero_grad(set_to_none=True)
-    for piece in micro_batches(x, y, kit.recipe.training.micro_batch):
-        loss = forward(kit, piece)
+    for images, labels, _ in micro_batches(x, y, kit.recipe.training.micro_batch):
+        loss = forward(kit, (images, labels))
         mark()
         torch.autograd.backward(loss / len(x))
         mark()

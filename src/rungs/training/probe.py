@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import statistics
 import time
 from dataclasses import dataclass
 
 import torch
 from msgspec.structs import replace
+from torch import Tensor
 
+from rungs import data
 from rungs.data.split import Parts
 from rungs.errors import UserError
 from rungs.specs import Recipe
 from rungs.training.device import World
-from rungs.training.loop import Diverged, train_epochs, train_together
+from rungs.training.loop import Diverged, train_together
 from rungs.training.pack import join
 from rungs.training.screen import Screen
 from rungs.training.setup import Kit, assemble, gather
@@ -56,22 +59,25 @@ def probe(recipe: Recipe, world: World, pack: int = 1) -> tuple[Speed, dict[str,
         UserError: Bad data, or a net that does not fit it.
     """
     began = time.perf_counter()
-    training, kits = replace(recipe.training, epochs=2), []
+    training, kits = replace(recipe.training, epochs=2, image_scales=()), []
+    source, moved = data.load(recipe.data.source, recipe.data.image_size), dict[int, Tensor]()
     for seed in range(recipe.seed, recipe.seed + pack):
-        resolved, material = gather(replace(recipe, seed=seed, training=training), skip_unreadable=True)
-        kits.append(assemble(resolved, material, world))
+        resolved, material = gather(replace(recipe, seed=seed, training=training), True, source)
+        kits.append(assemble(resolved, material, world, moved))
     start_s = (time.perf_counter() - began) / pack
     images = {name: len(part) for name, part in kits[0].parts.present().items()}
     kit = join([_shortened(kit, images["train"]) for kit in kits])
-    if pack == 1:
-        _, row = train_epochs(kit, [], Screen())
-    else:
-        *_, (first, *_) = train_together(kit, [], Screen())
-        if isinstance(first, Diverged):
-            raise UserError(f"it cannot be timed: {first}", where=recipe.name, do="use a smaller optim.lr")
-        row = first
+    *_, (row, *_) = train_together(kit, [], Screen())
+    if isinstance(row, Diverged):
+        raise UserError(f"it cannot be timed: {row}", where=recipe.name, do="use a smaller optim.lr")
     scored = len(kit.parts.present()["validation"])
-    return Speed(start_s, 1 / row.images_per_s, row.validation_s / scored), images
+    scale = statistics.mean(square_scales(recipe))
+    return Speed(start_s, scale / row.images_per_s, row.validation_s / scored), images
+
+
+def square_scales(recipe: Recipe) -> tuple[float, ...]:
+    """Return the pixels of training images, as shares of the full size's: work grows with them."""
+    return tuple(scale**2 for scale in recipe.training.image_scales) or (1.0,)
 
 
 def _shortened(kit: Kit, images: int) -> Kit:

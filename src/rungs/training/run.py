@@ -3,32 +3,28 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
 import torch
-from torch import Tensor
 
-from rungs.data.imageset import ImageSet
-from rungs.evaluate import NotFinite, judge
-from rungs.evaluate.score import score
-from rungs.evaluate.tta import second_look
+from rungs.evaluate import NotFinite
 from rungs.models.weights import pack
 from rungs.recipe import changes, code_version, fingerprint, to_toml
 from rungs.records import EpochRow, EvalResult, RunRecord
 from rungs.rundir import RunDir, write_whole
-from rungs.specs import SGD, Recipe
+from rungs.specs import SGD, Muon, Recipe
 from rungs.training import checkpoint
 from rungs.training.checkpoint import Checkpoint
 from rungs.training.compiling import choose_compiling, chosen_before, compile_net
 from rungs.training.device import World, enough_memory, peak_memory_bytes
-from rungs.training.feed import scoring_batches
 from rungs.training.interrupt import Interrupted, Interrupts
 from rungs.training.loop import Diverged, train_epochs
 from rungs.training.resume import Progress, go_on, identity, require_same
+from rungs.training.scoring import score_parts
 from rungs.training.screen import Screen, title, warn
 from rungs.training.setup import Kit, Material, assemble, gather
 from rungs.training.stopping import best_epoch, should_stop
@@ -76,7 +72,8 @@ def run_recipe(
         recipe, material = gather(recipe, skip_unreadable)
         warn(screen, material)
         kit = assemble(chosen_before(recipe, folder) if resume else recipe, material, world)
-        choose_compiling(kit, screen.say)
+        with enough_memory(LESS):
+            choose_compiling(kit, recipe.training.compile, screen.say)
         session = sit_down(kit, material, folder, progress, screen, resume=resume, tensorboard=tensorboard)
         if isinstance(session, RunRecord):
             return session
@@ -134,9 +131,7 @@ class Session:
         interrupts = Interrupts()
         with interrupts.heeded():
             try:
-                with enough_memory(
-                    "use smaller batches, smaller images or a smaller net; or free memory, and --resume"
-                ):
+                with enough_memory(LESS):
                     self.write_best()  # a session that was killed may have left older ones
                     result = self.scored(*self.train(interrupts, keep_going))
             except Interrupted as interrupt:
@@ -240,39 +235,12 @@ class Session:
 
     def score_best(self) -> dict[str, EvalResult]:
         """Score the weights that validation chose, once on each part; only rank 0 does."""
-        kit, parts, best = self.kit, self.kit.parts, self.progress.best
-        if best is None or not kit.world.is_main:
+        best = self.progress.best
+        if best is None or not self.kit.world.is_main:
             return {}
-        kit.judged.load_state_dict(best)
-        recipe = kit.recipe
-        chosen = best_epoch(self.progress.rows, recipe.stopping.monitor) or 1
-        augments = {"validation": recipe.augment.validation}
-        results = {}
-        for name, part in parts.present().items():
-            if name == "train" and not recipe.evaluation.score_train:
-                continue
-            batches = scoring_batches(kit, part, augments.get(name, ()), chosen - 1)
-            logits, labels = score(kit.judged, batches, kit.autocast)
-            shown = recipe.evaluation.mistakes if name == self.last_part else 0
-            results[name] = judge(logits, labels, images=part.at, paths=part.paths, mistakes=shown)
-            if recipe.evaluation.tta != "none" and name != "train":
-                results[f"{name}_tta"] = judge(self.look_again(part, logits), labels, images=part.at)
-        return results
-
-    @property
-    def last_part(self) -> str:
-        """The part whose mistakes are shown: test, or validation without one."""
-        return list(self.kit.parts.present())[-1]
-
-    def look_again(self, part: ImageSet, logits: Tensor) -> Tensor:
-        """Return the logits after the recipe's test-time augmentation."""
-        kit, spec = self.kit, self.kit.recipe.evaluation
-        assert spec.tta != "none"
-
-        def inputs(chosen: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-            return scoring_batches(kit, part, only=chosen)
-
-        return second_look(kit.judged, logits, inputs, kit.autocast, views=spec.tta, share=spec.tta_share)
+        self.kit.judged.load_state_dict(best)
+        chosen = best_epoch(self.progress.rows, self.kit.recipe.stopping.monitor) or 1
+        return score_parts(self.kit, chosen - 1)
 
     def record(self, status: Status, ending: str, results: dict[str, EvalResult]) -> RunRecord:
         """Gather all that is known of the run."""
@@ -316,7 +284,7 @@ def train_flops(kit: Kit, epochs: int) -> int:
 def _require_room(kit: Kit, folder: RunDir) -> None:
     """Fail now where the disk cannot hold three checkpoints (one is written before the oldest goes) and the rest."""
     net = sum(tensor.nbytes for tensor in kit.model.state_dict().values())
-    slots = 1 if isinstance(kit.recipe.optim, SGD) else 2  # tensors an optimiser keeps for each weight
+    slots = 1 if isinstance(kit.recipe.optim, SGD | Muon) else 2  # tensors an optimiser keeps for each weight
     copies = 2 + slots + (kit.ema is not None)  # the net, its best, ...
     there = sum(path.stat().st_size for path in folder.checkpoints.glob("*.ckpt"))
     folder.require_space(3 * copies * net - there + net + OTHER_FILES_BYTES)

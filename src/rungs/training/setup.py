@@ -28,7 +28,6 @@ from rungs.models import build_model
 from rungs.models.describe import describe
 from rungs.models.initial import draw_weights
 from rungs.models.normalized import Normalized
-from rungs.models.speedrun import SpeedrunNet
 from rungs.models.stacked import Stacked
 from rungs.models.winograd import use_winograd
 from rungs.optim import build_optimizer
@@ -45,7 +44,8 @@ SEEN = 5000
 def image_size(recipe: Recipe, epoch: int) -> int:
     """Return the pixels a side that a resolved recipe trains on in an epoch, counted from 0."""
     full, scales = recipe.data.image_size or 0, recipe.training.image_scales
-    return round(full * scales[epoch * len(scales) // recipe.training.epochs]) if scales else full
+    part = -(-(epoch + 1) * len(scales) // recipe.training.epochs) - 1  # the last epoch has the last scale
+    return round(full * scales[part]) if scales else full
 
 
 @dataclass
@@ -92,6 +92,14 @@ class Kit:
     def members(self) -> tuple[Kit, ...]:
         """The runs that are trained at once."""
         return (self,)
+
+    def in_step(self, is_last: bool) -> AbstractContextManager[object]:
+        """Make the context of a forward pass whose gradients ranks share, once a step: with the last micro-batch.
+
+        Their shares of a batch may differ by an image, and so in the number of micro-batches.
+        """
+        waits = isinstance(self.trained, DistributedDataParallel) and not is_last
+        return self.trained.no_sync() if waits else nullcontext()  # type: ignore[operator]
 
     def seed_dropout(self, seeds: Sequence[int]) -> None:
         """Start the draws of dropout anew, of each member from its own seed."""
@@ -167,11 +175,13 @@ def assemble(recipe: Recipe, material: Material, world: World, moved: dict[int, 
     description = describe(model, name_of(recipe.model), size)
     smaller = {image_size(recipe, epoch) for epoch in range(recipe.training.epochs)} - {size}
     flops = {size: description.flops, **_flops(model, smaller)}
-    if isinstance(net, SpeedrunNet):
-        seen = material.parts.train.at(torch.arange(min(SEEN, len(material.parts.train))))
-        net.see(model.normalise(to_float(seen)))
-    if convolution == "winograd":
-        use_winograd(model)
+    see: Callable[[Tensor], None] | None = getattr(net, "see", None)
+    if see is not None:
+        every = max(1, len(material.parts.train) // SEEN)
+        seen = material.parts.train.at(torch.arange(0, len(material.parts.train), every)[:SEEN])
+        see(model.normalise(to_float(seen)))
+    if convolution == "winograd" and not use_winograd(model, flops):
+        recipe = replace(recipe, training=replace(recipe.training, convolution="direct"))  # no layer is wide enough
     model = model.to(world.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     trained: nn.Module = model
     if world.size > 1:  # BatchNorm statistics are shared before scoring, not before each step
@@ -219,7 +229,7 @@ def _flops(model: Normalized, sizes: set[int]) -> dict[int, int]:
             flops[size] = describe(model, "", size).flops
         except RuntimeError as error:
             what = f"this net cannot take images of {size} pixels: {error}"
-            do = "leave image_scales out, or choose a net that ends in a global pool, such as speedrun or resnet18"
+            do = "leave image_scales out, or choose a net that ends in a global pool, such as resnet18"
             raise UserError(what, where="training.image_scales", do=do) from error
     return flops
 

@@ -1,0 +1,53 @@
+"""The scores of a finished net: each part once, and with the recipe's test-time augmentation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from torch import Tensor
+
+from rungs.data.imageset import ImageSet
+from rungs.evaluate import judge
+from rungs.evaluate.score import score
+from rungs.evaluate.tta import second_look
+from rungs.records import EvalResult
+from rungs.training.feed import scoring_batches
+from rungs.training.setup import Kit
+
+
+def score_parts(kit: Kit, epoch: int) -> dict[str, EvalResult]:
+    """Score the net of a kit on its parts, as the recipe says.
+
+    Args:
+        kit: With the weights that were chosen.
+        epoch: The one they are of, counted from 0: it seeds a validation that is augmented.
+
+    Returns:
+        By the name of the part; "test_tta" and "validation_tta" are with test-time augmentation.
+
+    Raises:
+        NotFinite: The net says no numbers of some image.
+    """
+    recipe, results = kit.recipe, dict[str, EvalResult]()
+    parts = kit.parts.present()
+    shown = list(parts)[-1]  # the part whose mistakes are kept: test, or validation without one
+    for name, part in parts.items():
+        if name == "train" and not recipe.evaluation.score_train:
+            continue
+        augments = recipe.augment.validation if name == "validation" else ()
+        logits, labels = score(kit.judged, scoring_batches(kit, part, augments, epoch), kit.autocast)
+        mistakes = recipe.evaluation.mistakes if name == shown else 0
+        results[name] = judge(logits, labels, images=part.at, paths=part.paths, mistakes=mistakes)
+        if recipe.evaluation.tta != "none" and name != "train" and not augments:
+            results[f"{name}_tta"] = judge(_look_again(kit, part, logits), labels, images=part.at)
+    return results
+
+
+def _look_again(kit: Kit, part: ImageSet, logits: Tensor) -> Tensor:
+    spec = kit.recipe.evaluation
+    assert spec.tta != "none"
+
+    def inputs(chosen: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        return scoring_batches(kit, part, only=chosen)
+
+    return second_look(kit.judged, logits, inputs, kit.autocast, views=spec.tta, share=spec.tta_share)
