@@ -180,7 +180,10 @@ def code_version() -> str:
 
 
 def fingerprint(recipe: Recipe, data_hash: str, code_version: str) -> str:
-    """Return the identity (hex) of a run: the same recipe, data and code give the same one."""
+    """Return the identity (hex) of a run: the same recipe, data and code give the same one.
+
+    The recipe is resolved: what a trial on this machine found, `training.compile`, is part of it.
+    """
     return hashlib.sha256("\n".join((digest(recipe), data_hash, code_version)).encode()).hexdigest()
 
 

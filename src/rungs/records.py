@@ -184,7 +184,7 @@ CELL_VALUES = (
     "highest_test_accuracy",  # over the epochs, of a watched test set
     "validation_tta_accuracy", "validation_tta_loss", "test_tta_accuracy", "test_tta_loss",
     "steps", "convergence_steps", "epochs", "train_flops",
-    "step_s", "train_s",  # a step, and all epochs, at the pace of the fastest epoch, the least disturbed one
+    "step_s", "train_s",  # a step, and all epochs, at the pace of the fastest, least disturbed epoch
     "packed",  # the most runs that were trained at once with it, where there were others: its times are shares
     "wall_s", "peak_memory_bytes",
 )  # fmt: skip
