@@ -40,14 +40,22 @@ def require_equal(a: Any, b: Any, where: str = "state") -> int:
     return 0
 
 
+SPEEDRUN = (
+    "model.name=speedrun", "model.widths=[8, 12, 12]", "optim.name=muon", "optim.lr=0.1", "schedule.name=linear",
+    "data.image_size=12", "data.train=210", "training.image_scales=[0.5, 0.75, 1]", "training.micro_batch=20",
+)  # fmt: skip
+"""Images of 6, 9, 12 and 12 pixels in four epochs: it is resumed where their size changes."""
+
+
 @pytest.mark.parametrize(
     "overrides",
     [
         (),
         ("optim.name=adamw", "optim.lr=0.002", "schedule.name=cosine"),
         ("optim.name=rmsprop", "optim.lr=0.002", "schedule.name=plateau", "schedule.patience=1"),
+        SPEEDRUN,
     ],
-    ids=["sgd", "adamw", "rmsprop-plateau"],
+    ids=["sgd", "adamw", "rmsprop-plateau", "muon-speedrun"],
 )
 def test_two_and_two_epochs_equal_four(tmp_path: Path, overrides: tuple[str, ...]) -> None:
     recipe = small(*overrides)

@@ -59,10 +59,9 @@ def recipe(tmp_path: Path) -> Path:
     return path
 
 
-def test_two_ranks_equal_one_at_the_same_global_batch(tmp_path: Path, recipe: Path) -> None:
-    for ranks in (1, 2):
-        train(tmp_path / str(ranks), recipe, ranks, EXACT)
-    one, two = (RunDir(tmp_path / str(ranks)).read_record() for ranks in (1, 2))
+def require_equal(home: Path) -> None:
+    """Compare the runs of one rank and of two."""
+    one, two = (RunDir(home / str(ranks)).read_record() for ranks in (1, 2))
     assert (one.environment.ranks, two.environment.ranks) == (1, 2)
     assert two.test is not None
     for a, b in zip(one.history, two.history, strict=True):
@@ -70,9 +69,25 @@ def test_two_ranks_equal_one_at_the_same_global_batch(tmp_path: Path, recipe: Pa
         assert a.train_loss == pytest.approx(b.train_loss, abs=1e-4)
         assert a.validation_loss == pytest.approx(b.validation_loss, abs=1e-4)
         assert a.train_accuracy == pytest.approx(b.train_accuracy, abs=1e-9)
-    first, second = (load_file(tmp_path / str(ranks) / "weights.safetensors") for ranks in (1, 2))
+    first, second = (load_file(home / str(ranks) / "weights.safetensors") for ranks in (1, 2))
     for name, tensor in first.items():
         assert torch.allclose(tensor, second[name], atol=1e-4), name
+
+
+def test_two_ranks_equal_one_at_the_same_global_batch(tmp_path: Path, recipe: Path) -> None:
+    for ranks in (1, 2):
+        train(tmp_path / str(ranks), recipe, ranks, EXACT)
+    require_equal(tmp_path)
+
+
+MICRO = ["data.train=193", "training.batch_size=43", "training.micro_batch=20", "training.epochs=2"]
+"""Ranks take 21 and 22 images, in one piece and in two: a last one of a single image joins the one before it."""
+
+
+def test_two_ranks_equal_one_with_muon_and_micro_batches(tmp_path: Path, recipe: Path) -> None:
+    for ranks in (1, 2):
+        train(tmp_path / str(ranks), recipe, ranks, [*EXACT, *MICRO, "optim.name=muon"])
+    require_equal(tmp_path)
 
 
 def test_two_ranks_train_with_everything_on(tmp_path: Path, recipe: Path) -> None:

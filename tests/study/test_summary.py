@@ -85,6 +85,42 @@ def test_means_and_the_difference_are_over_pairs_of_equal_seeds() -> None:
     assert record.seeds == (0, 1, 2)
 
 
+def looked_twice(rung: str, seed: int, validation: float, test: float) -> Outcome:
+    """A run whose net was scored with test-time augmentation, too."""
+    record = replace(scored(healthy(), 0.80), test_tta=replace(result(10, 10000, test), loss=0.4, accuracy=test))
+    twice = replace(result(10, 1000, validation), loss=0.5, accuracy=validation)
+    return outcome(rung, seed, replace(record, validation_tta=twice))
+
+
+def test_scores_with_test_time_augmentation_are_means_over_seeds_beside_their_claim() -> None:
+    text = LADDER.replace('metric = "validation_loss", value = 0.5', 'metric = "test_tta_accuracy", value = 0.83')
+    two = ladders.parse(text, "two.toml")
+    outcomes = [looked_twice("base", 0, 0.82, 0.81), looked_twice("base", 1, 0.84, 0.83)]
+    record = summarise(two, [*outcomes, outcome("changed", 0, healthy())], command="", reduced=())
+    base, changed = rung(record, "base"), rung(record, "changed")
+    assert [cell.values["test_tta_accuracy"] for cell in base.cells] == [0.81, 0.83]
+    means = {name: estimate.mean for name, estimate in base.estimates.items() if "_tta_" in name}
+    assert means == pytest.approx(
+        {
+            "validation_tta_accuracy": 0.83, "validation_tta_loss": 0.5,
+            "test_tta_accuracy": 0.82, "test_tta_loss": 0.4,
+        }
+    )  # fmt: skip
+    assert base.estimates["test_accuracy"].mean == pytest.approx(0.80)
+    (answer,) = (one for one in base.answers if one.metric == "test_tta_accuracy")
+    assert (answer.claimed, answer.verdict) == (0.83, "reproduced")
+    assert answer.measured == pytest.approx(0.82)
+    assert not [name for name in (*changed.estimates, *changed.cells[0].values) if "_tta" in name]
+
+
+def test_one_seed_with_test_time_augmentation_has_the_interval_of_its_images() -> None:
+    one = looked_twice("base", 0, 0.82, 0.81)
+    base = rung(summarise(ladder(), [one], command="", reduced=()), "base")
+    assert one.record is not None and one.record.test_tta is not None
+    estimate = base.estimates["test_tta_accuracy"]
+    assert (estimate.n, estimate.low, estimate.high) == (1, *one.record.test_tta.accuracy_interval)
+
+
 def test_seeds_that_only_one_of_two_rungs_has_are_in_its_mean_but_in_no_pair() -> None:
     record = summed(both([0.80, 0.82, 0.81], [0.83]))
     difference = rung(record, "changed").difference

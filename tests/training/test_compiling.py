@@ -5,10 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 from small import Told, run, small
 
+from rungs.models.winograd import pays
 from rungs.records import EpochRow
 from rungs.training import compiling
+from rungs.training.compiling import choose_compiling, compile_net
+from rungs.training.device import World
+from rungs.training.loop import train_epochs
+from rungs.training.screen import Screen
+from rungs.training.setup import assemble, gather
 
 SHORT = (
     "training.epochs=1", "data.train=100", "data.validation=50", "evaluation.batch_size=50",
@@ -40,6 +47,24 @@ def test_a_compiled_net_computes_the_same(tmp_path: Path) -> None:
     assert compiled.test is not None and plain.test is not None
     assert compiled.test.loss == pytest.approx(plain.test.loss, rel=1e-2)
     assert compiled.environment.compile_reason == "the recipe asks for it"
+
+
+def test_a_compiled_net_computes_the_winograd_way_the_same() -> None:
+    assert pays(64, 64, 12, 12)
+    rows = []
+    for choice in ("no", "yes"):
+        recipe = small(
+            *SHORT, "model={name='plain',stages=[[64,64]],hidden=[]}", "training.precision=fp32", "data.image_size=12",
+            "training.ema_decay=none", f"training.compile={choice}",
+        )  # fmt: skip
+        kit = assemble(*gather(recipe, False), World(0, 1, torch.device("cpu")))
+        choose_compiling(kit, choice, lambda text: None)
+        assert (kit.recipe.training.convolution, kit.recipe.training.compile) == ("winograd", choice)
+        compile_net(kit)
+        rows += train_epochs(kit, [], Screen())
+    plain, compiled = rows
+    assert compiled.train_loss == pytest.approx(plain.train_loss, rel=1e-3)
+    assert compiled.validation_loss == pytest.approx(plain.validation_loss, rel=1e-3)
 
 
 @pytest.mark.parametrize(("seconds", "choice"), [((1.0, 0.5), "yes"), ((1.0, 0.99), "no"), ((0.5, 1.0), "no")])

@@ -95,7 +95,7 @@ def test_each_epoch_has_its_image_size() -> None:
         lambda module, inputs: seen.append(inputs[0].shape[2]) if module.training else None
     )
     rows = list(train_epochs(kit, [], Screen()))
-    assert seen == [12] * 4 + [16] * 2 + [24] * 2  # two steps an epoch
+    assert seen == [12] * 2 + [16] * 2 + [24] * 4  # two steps an epoch
     assert [kit.forward_flops[size] for size in (12, 16, 24)] == sorted(kit.forward_flops.values())
     x, _, _ = next(training_batches(kit, 0))
     assert 0 <= x.min() < x.max() <= 1

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from small import run, small
 
 from rungs.errors import UserError
+from rungs.models import winograd
 from rungs.models.stacked import Dice, unstackable
 from rungs.records import EpochRow, RunRecord
 from rungs.rundir import RunDir
@@ -103,6 +104,41 @@ def test_each_run_of_a_pack_is_the_run_alone(overrides: tuple[str, ...]) -> None
         for name, tensor in wanted.items():
             assert found[name].stride() == tensor.stride(), name
             assert torch.allclose(found[name].double(), tensor.double(), rtol=1e-2, atol=2e-3), name
+
+
+WIDE = (
+    "model={name='plain',stages=[[64,64]],hidden=[],batch_norm=true}", "optim={name='sgd',lr=0.05}",
+    "data.image_size=12", "data.train=100", "data.validation=20",
+)  # fmt: skip
+"""A net whose second layer trains faster the Winograd way."""
+
+
+def test_a_pack_computes_directly_what_runs_alone_compute_the_winograd_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[tuple[int, ...]] = []
+    way = winograd.conv3x3
+
+    def watched(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        taken.append(tuple(weight.shape))
+        return way(x, weight)
+
+    monkeypatch.setattr(winograd, "conv3x3", watched)
+    recipe = recipe_of(*WIDE)
+    alone, members = kits_of(recipe, 0, 1), kits_of(recipe, 0, 1)
+    assert {kit.recipe.training.convolution for kit in (*alone, *members)} == {"winograd"}
+    expected = [tuple(train_epochs(kit, [], Screen())) for kit in alone]
+    assert set(taken) == {(64, 64, 3, 3)}
+    taken.clear()
+    together = join(members)
+    histories = list(zip(*train_together(together, [], Screen()), strict=True))
+    together.hand_back()
+    assert not taken
+    assert len({rows[-1].train_loss for rows in expected}) == 2
+    for rows, own, kit, member in zip(histories, expected, alone, members, strict=True):
+        require_alike(rows, own)
+        wanted, found = state_of(kit), state_of(member)
+        assert wanted.keys() == found.keys()
+        for name, tensor in wanted.items():
+            assert torch.allclose(found[name].double(), tensor.double(), rtol=1e-3, atol=1e-4), name
 
 
 def test_bf16_is_bf16_in_a_pack() -> None:
