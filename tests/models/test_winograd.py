@@ -133,7 +133,6 @@ def test_a_net_with_winograd_is_the_same_net() -> None:
 def test_it_steps_aside_in_bf16() -> None:
     net = nn.Sequential(nn.Conv2d(64, 64, 3, padding=1))
     fast = copy.deepcopy(net)
-    assert not use_winograd(copy.deepcopy(net), [2])
     use_winograd(fast, [])
     x = torch.randn(1, 64, 8, 8)
     with torch.autocast("cpu", torch.bfloat16):

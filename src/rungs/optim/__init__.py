@@ -18,6 +18,7 @@ OPTIMIZERS: Mapping[str, type[optim.Optimizer]] = {
     "adam": optim.Adam,
     "adamw": optim.AdamW,
     "rmsprop": optim.RMSprop,
+    "muon": Muon,
 }
 
 FUSED = {"sgd": {"cpu", "cuda", "mps"}, "adam": {"cpu", "cuda", "mps"}, "adamw": {"cpu", "cuda", "mps"}}
