@@ -185,17 +185,9 @@ def climb(
     """
     options = {"data": data, "seeds": seeds, "only": only, "epochs": epochs, "images": images, "folder": folder}
     plan = prepare_climb(ladder, overrides, **options)  # type: ignore[arg-type]
-    if getattr(multiprocessing.current_process(), "_inheriting", False):  # what Python itself asks before it starts one
-        what = "a worker of a climb read your script again and came to its climb(…)"
-        do = 'put what starts the climb under  if __name__ == "__main__":'
-        raise UserError(what, where="rungs.climb", do=do)
-    if "WORLD_SIZE" in os.environ:
-        raise UserError("a climb starts its own processes", where="torchrun", do="start it alone: rungs climb …")
     jobs = study.default_jobs() if jobs is None else jobs
     pack = 1 if pack is None else pack
-    for flag, number, most in (("--jobs", jobs, study.JOBS_ALLOWED), ("--pack", pack, study.PACK_ALLOWED)):
-        if not 1 <= number <= most:
-            raise UserError(f"{number} is not from 1 to {most}", where=flag, do="give a number between these")
+    _require_startable(jobs, pack)
     plan.folder.prepare()
     with plan.folder.locked():
         _require_same_study(plan)
@@ -214,6 +206,19 @@ def climb(
         write_whole(plan.folder.record, to_json(record))
         ladder_html.write(record, plan.folder.path)
     return record
+
+
+def _require_startable(jobs: int, pack: int) -> None:
+    """Refuse a climb that would start itself again in each worker, or on each rank, and numbers out of range."""
+    if getattr(multiprocessing.current_process(), "_inheriting", False):  # what Python itself asks before it starts one
+        what = "a worker of a climb read your script again and came to its climb(…)"
+        do = 'put what starts the climb under  if __name__ == "__main__":'
+        raise UserError(what, where="rungs.climb", do=do)
+    if "WORLD_SIZE" in os.environ:
+        raise UserError("a climb starts its own processes", where="torchrun", do="start it alone: rungs climb …")
+    for flag, number, most in (("--jobs", jobs, study.JOBS_ALLOWED), ("--pack", pack, study.PACK_ALLOWED)):
+        if not 1 <= number <= most:
+            raise UserError(f"{number} is not from 1 to {most}", where=flag, do="give a number between these")
 
 
 def _require_same_study(plan: Climb) -> None:

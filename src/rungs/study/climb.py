@@ -36,7 +36,7 @@ class Outcome:
 
 Tell: TypeAlias = Callable[[Outcome, int, int], None]
 """Called with an outcome, the number of cells done, and of all."""
-Pack: TypeAlias = tuple[Cell, ...]
+Group: TypeAlias = tuple[Cell, ...]
 """Cells of one rung that a worker trains at once; one alone, too."""
 MOST_JOBS = 4
 """By default: each job holds its own copy of the data."""
@@ -98,7 +98,7 @@ def trained_before(cells: Iterable[Cell], root: Path) -> list[Outcome]:
     return [Outcome(c, root / c.folder, record, record.ending, kept=True) for c, record in found if record is not None]
 
 
-def packs(cells: Iterable[Cell], most: int) -> list[Pack]:
+def packs(cells: Iterable[Cell], most: int) -> list[Group]:
     """Group cells of one rung, up to `most` seeds together, in the order of their first seeds; see `unpacked`."""
     cells, made, latest = list(cells), list[list[Cell]](), dict[str, list[Cell]]()
     alone = unpacked(cells, most)
@@ -122,7 +122,7 @@ def unpacked(cells: Iterable[Cell], most: int) -> dict[str, str]:
     return {rung: reason for rung, reason in reasons if reason is not None}
 
 
-def train_all(todo: Iterable[Pack], root: Path, jobs: int, options: dict[str, Any]) -> Iterator[Outcome]:
+def train_all(todo: Iterable[Group], root: Path, jobs: int, options: dict[str, Any]) -> Iterator[Outcome]:
     """Give the packs to `jobs` workers one by one; yield each outcome as it comes. A worker that dies is replaced."""
     waiting = list(todo)
     jobs = min(jobs, max(1, len(waiting)))  # so that a few packs get all the cores
@@ -166,7 +166,7 @@ class Worker:
 
     jobs: int  # that share the cores out
     options: dict[str, Any]  # of `run_recipe`
-    cells: Pack = ()  # in its hands
+    cells: Group = ()  # in its hands
     pipe: Connection = field(init=False)
     process: SpawnProcess = field(init=False)
 
@@ -176,7 +176,7 @@ class Worker:
         self.process.start()
         theirs.close()  # so that the pipe ends when the process does
 
-    def give(self, cells: Pack, root: Path) -> None:
+    def give(self, cells: Group, root: Path) -> None:
         """Hand it cells of one rung to train at once."""
         self.cells = cells
         with suppress(BrokenPipeError):  # it died: `take` will find out

@@ -91,30 +91,56 @@ def train_together(kit: Kit, rows: Sequence[EpochRow], screen: Screen) -> Iterat
             yield tuple(lost[i] for i in range(len(kit.members)))
             return
         sums = kit.world.sum(total).tolist()
-        train_s = (time.perf_counter() - began) / len(kit.members)  # its share of the pack's time
+        train_s = time.perf_counter() - began
         validated, watched = validate(kit, epoch), watch_test(kit)
-        validation_s = (time.perf_counter() - began) / len(kit.members) - train_s
-        ended = [
-            EpochRow(
-                epoch=epoch + 1,
-                step=step,
-                learning_rate=rate,
-                train_loss=loss / images,
-                train_accuracy=right / images,
-                validation_loss=validation[0],
-                validation_accuracy=validation[1],
-                train_s=train_s,
-                validation_s=validation_s,
-                images_per_s=images / train_s,
-                test_loss=test[0],
-                test_accuracy=test[1],
-                packed=len(kit.members),
-            )
-            for (loss, right, images), validation, test in zip(sums, validated, watched, strict=True)
-        ]
+        validation_s = time.perf_counter() - began - train_s
+        scores = list(zip(sums, validated, watched, strict=True))
+        ended = [epoch_row(epoch, step, rate, train_s, validation_s, len(kit.members), *one) for one in scores]
         rows.append(ended[0])
         lost = unfit(validated, epoch) | lost
         yield tuple(lost.get(i, row) for i, row in enumerate(ended))
+
+
+def epoch_row(
+    epoch: int,
+    step: int,
+    rate: float,
+    train_s: float,
+    validation_s: float,
+    members: int,
+    sums: Sequence[float],
+    validation: Score,
+    test: Score,
+) -> EpochRow:
+    """Return what an epoch, counted from 0, came to for one of the members; of the seconds it has its share.
+
+    Args:
+        epoch: Which.
+        step: Optimiser steps since the start.
+        rate: Learning rate of the last one.
+        train_s: Seconds of training, of all members together.
+        validation_s: Seconds of scoring, likewise.
+        members: How many there are.
+        sums: Loss, right and images of the member's training.
+        validation: Its loss and accuracy there.
+        test: Likewise, of a watched test set.
+    """
+    loss, right, images = sums
+    return EpochRow(
+        epoch=epoch + 1,
+        step=step,
+        learning_rate=rate,
+        train_loss=loss / images,
+        train_accuracy=right / images,
+        validation_loss=validation[0],
+        validation_accuracy=validation[1],
+        train_s=train_s / members,
+        validation_s=validation_s / members,
+        images_per_s=images / (train_s / members),
+        test_loss=test[0],
+        test_accuracy=test[1],
+        packed=members,
+    )
 
 
 def micro_batches(x: Tensor, y: Tensor, size: int | None) -> Iterator[tuple[Tensor, Tensor, bool]]:
