@@ -2,7 +2,7 @@
 
 Theirs is a Python file of your own that brings their script to this device and precision. It must define
 `images`, how many images their whole training shows to the net (epochs x images), and `step()`, which takes one
-optimiser step and returns how many images it took. Their steps and ours take turns in one process; seconds an image
+optimiser step, waits until a GPU has taken it, and returns how many images it took. Their steps and ours take turns in one process; seconds an image
 times images is the time of a whole training, without start, compiling and scoring, on both sides.
 
     python bench/beside.py speedrun-94 --theirs airbench_on_cpu.py
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import runpy
-import statistics
 import time
 from pathlib import Path
 from typing import Annotated
@@ -20,11 +19,10 @@ from typing import Annotated
 import torch
 import tyro
 from msgspec.structs import replace
-from variants import seconds_an_image
+from variants import compared, keep, seconds_an_image
 
 from rungs import data as sources
 from rungs.recipe import load
-from rungs.rundir import write_whole
 from rungs.training.device import cores, device_name, open_device
 from rungs.training.setup import image_size
 
@@ -64,19 +62,16 @@ def main(
         an_image = {size: next(side) for size, side in sides.items()}
         ours_s.append(sum(an_image[size] for size in sizes) * len(train))
     ours_s, theirs_s = ours_s[1:], theirs_s[1:]
-    ratios = sorted(b / a for a, b in zip(ours_s, theirs_s, strict=True))
     result = {
         "machine": f"{device_name(open_device())}, {cores()} cores, torch {torch.__version__}",
         "date": time.strftime("%Y-%m-%d"),
         "n": rounds,
         "ours_s": [round(s, 1) for s in ours_s],
         "theirs_s": [round(s, 1) for s in theirs_s],
-        "theirs / ours": round(statistics.median(ratios), 3),
-        "range": [round(ratios[0], 3), round(ratios[-1], 3)],
+        **compared(ours_s, theirs_s, "theirs / ours"),
     }
     print(json.dumps(result, indent=1))
-    if json_path is not None:
-        write_whole(json_path, json.dumps(result, indent=1).encode() + b"\n")
+    keep(result, json_path)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import random
-import statistics
 import time
 from pathlib import Path
 from typing import Annotated
@@ -22,12 +21,11 @@ import tyro
 from PIL import Image, ImageOps
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
-from variants import seconds_an_image
+from variants import compared, keep, seconds_an_image
 
 from rungs import data as sources
 from rungs.models.resnet import resnet18
-from rungs.rundir import write_whole
-from rungs.training.device import cores, device_name
+from rungs.training.device import cores, device_name, open_device
 
 NET = ("model.stem=cifar", "training.batch_size=128", "augment.train=[{name='crop', padding=4}, {name='flip'}]")
 
@@ -59,7 +57,8 @@ class Tutorial:
 
     def __init__(self, data: str, images: int) -> None:
         self.loader = DataLoader(Pictures(data, images), batch_size=128, shuffle=True, num_workers=2)
-        self.net = resnet18(stem="cifar", width=64, image_size=32, classes=10)
+        self.device = open_device()
+        self.net = resnet18(stem="cifar", width=64, image_size=32, classes=10).to(self.device)
         self.optimizer = torch.optim.SGD(self.net.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
         self.criterion, self.images = nn.CrossEntropyLoss(), images
 
@@ -68,7 +67,7 @@ class Tutorial:
         began, running = time.perf_counter(), 0.0
         for x, y in self.loader:
             self.optimizer.zero_grad()
-            loss = self.criterion(self.net(x), y)
+            loss = self.criterion(self.net(x.to(self.device)), y.to(self.device))
             loss.backward()
             self.optimizer.step()
             running += loss.item()
@@ -92,20 +91,17 @@ def main(
     ours_side = seconds_an_image("resnet18", [f"data.source={json.dumps(data)}", *NET], images, rounds + 1)
     theirs_side = Tutorial(data, images)
     pairs = [(next(ours_side), theirs_side.epoch()) for _ in range(rounds + 1)][1:]
-    ratios = sorted(theirs / ours for ours, theirs in pairs)
     result = {
-        "machine": f"{device_name(torch.device('cpu'))}, {cores()} cores, torch {torch.__version__}",
+        "machine": f"{device_name(open_device())}, {cores()} cores, torch {torch.__version__}",
         "date": time.strftime("%Y-%m-%d"),
         "n": rounds,
         "images": images,
         "ours_ms_an_image": [round(1e3 * ours, 2) for ours, _ in pairs],
         "tutorial_ms_an_image": [round(1e3 * theirs, 2) for _, theirs in pairs],
-        "tutorial / ours": round(statistics.median(ratios), 3),
-        "range": [round(ratios[0], 3), round(ratios[-1], 3)],
+        **compared(*zip(*pairs, strict=True), name="tutorial / ours"),
     }
     print(json.dumps(result, indent=1))
-    if json_path is not None:
-        write_whole(json_path, json.dumps(result, indent=1).encode() + b"\n")
+    keep(result, json_path)
 
 
 if __name__ == "__main__":

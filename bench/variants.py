@@ -13,7 +13,7 @@ import json
 import re
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -41,9 +41,24 @@ def seconds_an_image(recipe: str, overrides: list[str], images: int, rounds: int
     train = kit.parts.train.take(torch.arange(images))
     steps = -(-images // chosen.training.batch_size)
     kit = dataclasses.replace(kit, parts=Parts(train, None, None), steps_per_epoch=steps)
-    kit.recipe = replace(kit.recipe, evaluation=replace(kit.recipe.evaluation, batch_size=2))
+    few = replace(
+        kit.recipe.evaluation, batch_size=2
+    )  # what is looked at after an epoch, to see that it still computes
+    kit.recipe = replace(kit.recipe, evaluation=few)
     for row in train_epochs(kit, [], Screen()):
         yield row.train_s / images
+
+
+def compared(ours: Sequence[float], theirs: Sequence[float], name: str) -> dict[str, object]:
+    """Return the median ratio of theirs over ours, in pairs, under its name, and the range."""
+    ratios = sorted(b / a for a, b in zip(ours, theirs, strict=True))
+    return {name: round(statistics.median(ratios), 3), "range": [round(ratios[0], 3), round(ratios[-1], 3)]}
+
+
+def keep(result: Mapping[str, object], path: Path | None) -> None:
+    """Write a result where the user asked for it."""
+    if path is not None:
+        write_whole(path, json.dumps(result, indent=1).encode() + b"\n")
 
 
 def main(
@@ -83,9 +98,7 @@ def main(
         ratios = sorted(a / b for a, b in zip(times["base"], times[name], strict=True))
         rows[name] = {"ratio": statistics.median(ratios), "range": (ratios[0], ratios[-1]), "s": times[name]}
         print(f"{name}: {statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})")
-    if json_path is not None:
-        content = {**result, "base_s": times["base"], "variants": rows}
-        write_whole(json_path, json.dumps(content, indent=1).encode() + b"\n")
+    keep({**result, "base_s": times["base"], "variants": rows}, json_path)
 
 
 if __name__ == "__main__":

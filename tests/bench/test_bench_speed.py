@@ -40,12 +40,12 @@ def test_a_recipe_is_set_beside_a_script_of_ones_own(tmp_path: Path) -> None:
     theirs = tmp_path / "theirs.py"
     theirs.write_text("import time\nimages = 1000\n\ndef step():\n    time.sleep(0.01)\n    return 10\n")
     figures = bench(tmp_path, "beside.py", "digits-quick", "--theirs", str(theirs), "--rounds", "2")
-    assert all(seconds == pytest.approx(1.0, rel=0.5) for seconds in figures["theirs_s"])
+    assert all(seconds >= 1.0 for seconds in figures["theirs_s"])  # 100 steps that sleep for 10 ms
     low, high = figures["range"]
     assert 0 < low <= figures["theirs / ours"] <= high
 
 
-def test_the_tutorials_loop_learns_too(tmp_path: Path) -> None:
+def test_a_tutorials_loop_is_set_beside_ours(tmp_path: Path) -> None:
     figures = bench(tmp_path, "tutorial.py", "--images", "32", "--rounds", "1")
     (ours,), (theirs,) = figures["ours_ms_an_image"], figures["tutorial_ms_an_image"]
     assert figures["tutorial / ours"] == pytest.approx(theirs / ours, rel=0.01)
