@@ -2,8 +2,9 @@
 
 Theirs is a Python file of your own that brings their script to this device and precision. It must define
 `images`, how many images their whole training shows to the net (epochs x images), and `step()`, which takes one
-optimiser step, waits until a GPU has taken it, and returns how many images it took. Their steps and ours take turns in one process; seconds an image
-times images is the time of a whole training, without start, compiling and scoring, on both sides.
+optimiser step, waits until a GPU has taken it, and returns how many images it took. Their steps and ours take turns in
+one process; seconds an image times images is the time of a whole training, without start, compiling and scoring, on
+both sides.
 
     python bench/beside.py speedrun-94 --theirs airbench_on_cpu.py
 """
