@@ -20,7 +20,7 @@ from typing import Annotated
 import torch
 import tyro
 from msgspec.structs import replace
-from variants import compared, keep, seconds_an_image
+from variants import compared, keep, script, seconds_an_image
 
 from rungs import data as sources
 from rungs.recipe import load
@@ -76,4 +76,4 @@ def main(
 
 
 if __name__ == "__main__":
-    tyro.cli(main)
+    script(main)

@@ -21,7 +21,7 @@ import tyro
 from PIL import Image, ImageOps
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
-from variants import compared, keep, seconds_an_image
+from variants import compared, keep, script, seconds_an_image
 
 from rungs import data as sources
 from rungs.models.resnet import resnet18
@@ -105,4 +105,4 @@ def main(
 
 
 if __name__ == "__main__":
-    tyro.cli(main)
+    script(main)

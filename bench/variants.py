@@ -12,8 +12,9 @@ import dataclasses
 import json
 import re
 import statistics
+import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +23,7 @@ import tyro
 from msgspec.structs import replace
 
 from rungs.data.split import Parts
+from rungs.errors import UserError
 from rungs.recipe import load
 from rungs.rundir import write_whole
 from rungs.training.compiling import compile_net
@@ -59,6 +61,15 @@ def keep(result: Mapping[str, object], path: Path | None) -> None:
     """Write a result where the user asked for it."""
     if path is not None:
         write_whole(path, json.dumps(result, indent=1).encode() + b"\n")
+
+
+def script(main: Callable[..., None]) -> None:
+    """Run a bench with the flags of the command line; bad input is told in a sentence, exit code 2."""
+    try:
+        tyro.cli(main)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
 
 
 def main(
@@ -102,4 +113,4 @@ def main(
 
 
 if __name__ == "__main__":
-    tyro.cli(main)
+    script(main)

@@ -49,3 +49,12 @@ def test_a_tutorials_loop_is_set_beside_ours(tmp_path: Path) -> None:
     figures = bench(tmp_path, "tutorial.py", "--images", "32", "--rounds", "1")
     (ours,), (theirs,) = figures["ours_ms_an_image"], figures["tutorial_ms_an_image"]
     assert figures["tutorial / ours"] == pytest.approx(theirs / ours, rel=0.01)
+
+
+def test_a_variant_that_no_recipe_has_is_told_in_a_sentence() -> None:
+    arguments = ["digits-quick", "--data", "digits", "--variants", "training.microbatch=20"]
+    command = [sys.executable, BENCH / "variants.py", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 2
+    assert "did you mean 'micro_batch'" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -243,3 +243,14 @@ def test_no_history_breaks_a_rule(losses: list[float | None]) -> None:
     assert found == examine(replace(samples.healthy(), history=rows, best_epoch=len(rows)))
     doubted = bool({"no-validation", "unstable"} & {finding.rule for finding in found})
     assert found[0].level in (("note", "warning") if len(losses) < 3 or doubted else ("good", "warning"))
+
+
+def test_augmentation_at_test_time_that_does_harm_is_named() -> None:
+    record = samples.healthy()
+    assert record.validation is not None and record.test is not None
+    worse, as_good = (replace(record.validation, accuracy=record.validation.accuracy - loss) for loss in (0.045, 0.005))
+    assert seen(replace(record, validation_tta=worse))["augmented-test"] == "warning"
+    assert "4.5 points fewer than without" in text_of(replace(record, validation_tta=worse), "augmented-test")
+    assert "augmented-test" not in seen(replace(record, validation_tta=as_good))
+    tested = replace(record, test_tta=replace(record.test, accuracy=record.test.accuracy - 0.045))
+    assert "augmented-test" in seen(tested)

@@ -35,6 +35,8 @@ CALIBRATION_IMAGES = 500
 """500 / 15 bins = 33 images each, whose accuracy is known to 1.96 sqrt(0.25 / 33) = 17 points: with fewer, noise."""
 IMBALANCE = 3.0
 """Ratio of the largest to the smallest class from which accuracy no longer speaks for all classes."""
+TTA_LOSS = 0.01
+"""Accuracy that test-time augmentation may cost before it is a fault."""
 SMALL_PIXELS = 64
 """Up to this size a stem that divides the map by four leaves too little of it (He et al. 2015, section 4.2)."""
 
@@ -212,6 +214,19 @@ def calibration(record: RunRecord) -> Finding | None:
     return note("calibration", "Its probabilities are uneven", text, None)
 
 
+def augmented_test(record: RunRecord) -> Finding | None:
+    """Test-time augmentation costs accuracy: the views are not of the same class any more."""
+    plain, twice = record.test, record.test_tta
+    if record.validation_tta is not None:
+        plain, twice = record.validation, record.validation_tta
+    if plain is None or twice is None or plain.accuracy - twice.accuracy <= TTA_LOSS:
+        return None
+    lost = 100 * (plain.accuracy - twice.accuracy)
+    text = f"With test-time augmentation {100 * twice.accuracy:.1f} % of the held-out images are classified right, "
+    text += f"{lost:.1f} points fewer than without: a mirrored or moved image is another thing here, as with digits."
+    return warning("augmented-test", "Test-time augmentation does harm", text, "--set evaluation.tta=none")
+
+
 # --- what the recipe asks for -------------------------------------------------------------------------
 
 
@@ -260,7 +275,7 @@ def skipped(record: RunRecord) -> Finding | None:
 
 RULES: tuple[Callable[[RunRecord], Finding | None], ...] = (
     diverged, interrupted, leak, stuck, guessing, overfitting, unfinished, large_stem, imbalance,
-    gap, unstable, no_validation, small_validation, confused_pair, calibration, skipped, mixed_code,
+    gap, unstable, no_validation, small_validation, confused_pair, calibration, augmented_test, skipped, mixed_code,
 )  # fmt: skip
 
 

@@ -140,8 +140,11 @@ def _roof(axes: Axes, record: BenchRecord) -> None:
     axes.text(x[-1], peak / GIGA * 1.08, f"matrix product {rate(peak)}", ha="right", va="bottom")
     axes.text(x[0] * 1.1, peak / GIGA * 1.08, f"slope: copy {fmt.size(round(copy))}/s", va="bottom", color="#57606a")
     axes.set_title("What the chip allows")
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
+    plain = FuncFormatter(lambda v, _: f"{v:g}")
+    axes.xaxis.set_major_formatter(plain)
+    axes.yaxis.set_major_formatter(plain)
+    if peak / GIGA * 2.2 < 100 * axes.get_ylim()[0]:  # over two decades their labels would touch
+        axes.yaxis.set_minor_formatter(FuncFormatter(lambda v, _: f"{v:g}" if f"{v:e}"[0] in "2356" else ""))
     axes.legend(loc="lower right")
 
 
