@@ -1,8 +1,8 @@
 """The net of the CIFAR-10 speedruns: a whitening layer, then three groups of two convolutions.
 
 It descends from T. Munyan's hlb-CIFAR10 and K. Jordan's airbench (2024, arXiv:2404.00498). What is special:
-a first layer that whitens patches of pixels, computed from images and never trained; convolutions that start
-as a partial identity; BatchNorms whose scales stay 1; GELU; and logits scaled down by the width of the head.
+a first layer that whitens patches of pixels, its filters computed from images and never trained; convolutions that
+start as a partial identity; BatchNorms whose scales stay 1; GELU; and logits scaled down by the width of the head.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class SpeedrunNet(nn.Module):
         if (patterns or 0) > most:
             raise UserError(f"{patterns} patterns of {most}", where="model.patterns", do=f"at most {most}: 3 x patch^2")
         self.whiten = nn.Conv2d(3, 2 * (patterns or most), patch, stride)
-        self.whiten.requires_grad_(False)
+        self.whiten.weight.requires_grad_(False)  # its bias learns
         channels = (self.whiten.out_channels, *widths)
         first = depth if stride == 1 else depth - 1
         self.groups = nn.Sequential(
