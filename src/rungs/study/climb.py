@@ -41,9 +41,6 @@ Group: TypeAlias = tuple[Cell, ...]
 MOST_JOBS = 4
 """By default: each job holds its own copy of the data."""
 JOBS_ALLOWED = 64
-LARGE_PAGES = "glibc.malloc.hugetlb=1"
-"""Asks Linux for pages of 2 MB, of which a process that computes needs to look up fewer (GNU C library manual, "Memory
-Allocation Tunables"); `bench/pages.py` measures what it brings."""
 PACK_ALLOWED = 256
 
 
@@ -174,7 +171,6 @@ class Worker:
     process: SpawnProcess = field(init=False)
 
     def __post_init__(self) -> None:
-        os.environ.setdefault("GLIBC_TUNABLES", LARGE_PAGES)  # read when a process starts
         self.pipe, theirs = CONTEXT.Pipe()
         self.process = CONTEXT.Process(target=serve, args=(theirs, self.jobs, self.options))
         self.process.start()

@@ -94,7 +94,6 @@ def open_device(local_rank: int = 0) -> torch.device:
         torch.backends.cudnn.deterministic = True  # a resumed run is the run that never stopped
         torch.backends.cudnn.allow_tf32 = False  # "fp32" means fp32; TF32 has 10 bits
         return torch.device("cuda", local_rank)
-    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # torch then asks Linux for pages of 2 MB for its large tensors
     return torch.device("cpu")
 
 
