@@ -19,10 +19,12 @@ from typing import Annotated
 
 import torch
 import tyro
+from common import compared, keep, sentences
 from msgspec.structs import replace
-from variants import compared, keep, script, seconds_an_image
+from variants import seconds_an_image
 
 from rungs import data as sources
+from rungs.errors import UserError
 from rungs.recipe import load
 from rungs.training.device import cores, device_name, open_device
 from rungs.training.setup import image_size
@@ -45,6 +47,8 @@ def main(
         rounds: Pairs that count; one before them warms up.
         json_path: Also write the figures here.
     """
+    if not theirs.is_file():
+        raise UserError("there is no such file", where=str(theirs), do="name a script that defines `images` and `step()`")
     other = runpy.run_path(str(theirs))
     ours = load(recipe)
     train = sources.load(data, ours.data.image_size).train
@@ -76,4 +80,5 @@ def main(
 
 
 if __name__ == "__main__":
-    script(main)
+    with sentences():
+        tyro.cli(main)

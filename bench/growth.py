@@ -20,6 +20,7 @@ from typing import Annotated
 
 import torch
 import tyro
+from common import sentences
 
 from rungs.records import RunRecord, from_json
 from rungs.rundir import write_whole
@@ -48,7 +49,7 @@ def measure(recipe: str, data: str, change: dict[str, str]) -> tuple[float, int]
         command = [sys.executable, "-m", "rungs", "train", recipe, "--data", data, "--out", f"{folder}/run"]
         options = [word for field, value in sets.items() for word in ("--set", f"{field}={value}")]
         environment = {**os.environ, "OMP_NUM_THREADS": threads}
-        subprocess.run([*command, *options], env=environment, check=True, capture_output=True)
+        subprocess.run([*command, *options], env=environment, check=True, stdout=subprocess.DEVNULL)
         path = Path(folder) / "run" / "run.json"
         record = from_json(path.read_bytes(), RunRecord, path)
     return min(row.train_s for row in record.history), record.peak_memory_bytes
@@ -87,4 +88,5 @@ def main(
 
 
 if __name__ == "__main__":
-    tyro.cli(main)
+    with sentences():
+        tyro.cli(main)

@@ -20,6 +20,7 @@ from typing import Annotated
 
 import torch
 import tyro
+from common import sentences
 from torch import nn
 from torch.nn import functional as F
 
@@ -106,7 +107,7 @@ def train(data: str, images: int, batch_size: int, epochs: int, keep_going: obje
 def peak(which: str, data: str, images: int, batch_size: int) -> int:
     """Return the peak memory in bytes of a fresh process that trains one epoch."""
     command = [sys.executable, __file__, "--only", which, "--data", data, "--images", str(images)]
-    done = subprocess.run([*command, "--batch-size", str(batch_size)], capture_output=True, text=True, check=True)
+    done = subprocess.run([*command, "--batch-size", str(batch_size)], stdout=subprocess.PIPE, text=True, check=True)
     return int(done.stdout.split()[-1])
 
 
@@ -159,4 +160,5 @@ def main(
 
 
 if __name__ == "__main__":
-    tyro.cli(main)
+    with sentences():
+        tyro.cli(main)

@@ -18,6 +18,7 @@ from typing import Annotated
 
 import torch
 import tyro
+from common import sentences
 from msgspec.structs import replace
 
 from rungs import data as sources
@@ -99,4 +100,5 @@ def main(
 
 
 if __name__ == "__main__":
-    tyro.cli(main)
+    with sentences():
+        tyro.cli(main)

@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from common import sentences
 from PIL import Image, ImageOps
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -131,4 +132,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with sentences():
+        main()

@@ -18,10 +18,11 @@ from typing import Annotated
 import numpy as np
 import torch
 import tyro
+from common import compared, keep, sentences
 from PIL import Image, ImageOps
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
-from variants import compared, keep, script, seconds_an_image
+from variants import seconds_an_image
 
 from rungs import data as sources
 from rungs.models.resnet import resnet18
@@ -105,4 +106,5 @@ def main(
 
 
 if __name__ == "__main__":
-    script(main)
+    with sentences():
+        tyro.cli(main)

@@ -12,20 +12,18 @@ import dataclasses
 import json
 import re
 import statistics
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import torch
 import tyro
+from common import keep, sentences
 from msgspec.structs import replace
 
 from rungs.data.split import Parts
-from rungs.errors import UserError
 from rungs.recipe import load
-from rungs.rundir import write_whole
 from rungs.training.compiling import compile_net
 from rungs.training.device import World, cores, device_name, open_device
 from rungs.training.loop import train_epochs
@@ -49,27 +47,6 @@ def seconds_an_image(recipe: str, overrides: list[str], images: int, rounds: int
     kit.recipe = replace(kit.recipe, evaluation=few)
     for row in train_epochs(kit, [], Screen()):
         yield row.train_s / images
-
-
-def compared(ours: Sequence[float], theirs: Sequence[float], name: str) -> dict[str, object]:
-    """Return the median ratio of theirs over ours, in pairs, under its name, and the range."""
-    ratios = sorted(b / a for a, b in zip(ours, theirs, strict=True))
-    return {name: round(statistics.median(ratios), 3), "range": [round(ratios[0], 3), round(ratios[-1], 3)]}
-
-
-def keep(result: Mapping[str, object], path: Path | None) -> None:
-    """Write a result where the user asked for it."""
-    if path is not None:
-        write_whole(path, json.dumps(result, indent=1).encode() + b"\n")
-
-
-def script(main: Callable[..., None]) -> None:
-    """Run a bench with the flags of the command line; bad input is told in a sentence, exit code 2."""
-    try:
-        tyro.cli(main)
-    except UserError as error:
-        print(error, file=sys.stderr)
-        sys.exit(2)
 
 
 def main(
@@ -113,4 +90,5 @@ def main(
 
 
 if __name__ == "__main__":
-    script(main)
+    with sentences():
+        tyro.cli(main)

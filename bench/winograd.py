@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 
 import torch
+from common import sentences
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -47,6 +48,8 @@ def main() -> None:
     for name, default in (("batch", 128), ("rounds", 4), ("threads", 1)):
         parser.add_argument(f"--{name}", type=int, default=default)
     args = parser.parse_args()
+    if min(args.batch, args.rounds, args.threads) < 1:
+        parser.error("batch, rounds and threads are at least 1")
     torch.set_num_threads(args.threads)
     print(f"{'Cin Cout side':>14}   m  direct ms  GFLOP/s  fewer multiplications  direct / ours  pays")
     for cin, cout, side in LAYERS:
@@ -68,4 +71,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with sentences():
+        main()

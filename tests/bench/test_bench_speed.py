@@ -51,10 +51,18 @@ def test_a_tutorials_loop_is_set_beside_ours(tmp_path: Path) -> None:
     assert figures["tutorial / ours"] == pytest.approx(theirs / ours, rel=0.01)
 
 
-def test_a_variant_that_no_recipe_has_is_told_in_a_sentence() -> None:
-    arguments = ["digits-quick", "--data", "digits", "--variants", "training.microbatch=20"]
-    command = [sys.executable, BENCH / "variants.py", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=200)
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ("variants.py digits-quick --data digits --variants training.microbatch=20", "did you mean 'micro_batch'"),
+        ("beside.py digits-quick --data digits --theirs nowhere.py", "nowhere.py: there is no such file"),
+        ("growth.py --data nowhere", "no data source 'nowhere'"),  # a process of its own says so
+        ("pack.py --data nowhere", "no data source 'nowhere'"),
+    ],
+)
+def test_bad_input_is_told_in_a_sentence(command: str, told: str) -> None:
+    script, *arguments = command.split()
+    done = subprocess.run([sys.executable, BENCH / script, *arguments], capture_output=True, text=True, timeout=200)
     assert done.returncode == 2
-    assert "did you mean 'micro_batch'" in done.stderr
+    assert told in done.stderr
     assert "Traceback" not in done.stderr
