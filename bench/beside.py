@@ -48,7 +48,7 @@ def main(
         json_path: Also write the figures here.
     """
     if not theirs.is_file():
-        raise UserError("there is no such file", where=str(theirs), do="name a script that defines `images` and `step()`")
+        raise UserError("there is no such file", where=str(theirs), do="it defines `images` and `step()`")
     other = runpy.run_path(str(theirs))
     ours = load(recipe)
     train = sources.load(data, ours.data.image_size).train
