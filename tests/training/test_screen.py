@@ -50,6 +50,13 @@ def test_a_log_gets_a_line_an_epoch(tmp_path: Path) -> None:
     assert not any("\x1b" in line for line in lines)
 
 
+def test_without_validation_no_epoch_is_best(tmp_path: Path) -> None:
+    lines = train(tmp_path, "--set", "data.validation=0", terminal=False).splitlines()
+    epochs = [line for line in lines if line.startswith("epoch ")]
+    assert len(epochs) == 4
+    assert not any("best" in line for line in epochs)
+
+
 @pytest.mark.parametrize("terminal", [True, False])
 def test_quiet_shows_nothing(tmp_path: Path, terminal: bool) -> None:
     assert train(tmp_path, "--quiet", terminal=terminal).strip() == ""

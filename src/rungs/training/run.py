@@ -149,7 +149,7 @@ class Session:
             for row in train_epochs(self.kit, self.progress.rows, self.screen):
                 with interrupts.shield():
                     best = self.keep(row)
-                self.screen.show(self.progress.rows, best)
+                self.screen.show(self.progress.rows, best if row.validation_loss is not None else None)
                 if self.patience_is_spent():
                     break
                 if not keep_going(row):

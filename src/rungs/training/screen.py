@@ -37,7 +37,7 @@ class Screen:
         yield from batches
 
     def show(self, rows: Sequence[EpochRow], best: int | None) -> None:
-        """Show the finished epochs, the best one marked."""
+        """Show the finished epochs, the best one marked; None where nothing is held out to choose it by."""
 
     def close(self) -> None:
         """End; safe to call twice."""
