@@ -24,7 +24,7 @@ ABOUT_FIELDS = ("name", "about", "source", "assumptions", "claims")
 FLOORS_THAT_COMPUTE = ("data", "augment", "models", "optim", "evaluate", "training")
 
 
-RESOLVED = ("data.image_size", "training.precision", "training.compile", "training.convolution")
+RESOLVED = ("data.image_size", *(f"training.{name}" for name in ("precision", "compile", "cuda_graphs", "convolution")))
 """Fields that a run fills in where a recipe leaves them open."""
 
 

@@ -34,6 +34,7 @@ class EpochRow(Record, frozen=True, kw_only=True):
     images_per_s: float  # training images, all ranks together
     test_loss: float | None = None  # None: the test set is not watched, as it should be
     test_accuracy: float | None = None
+    warm_up_s: float = 0.0  # of train_s: steps that compiled the net or led to a CUDA graph, and recording it
     packed: int = 1  # runs that were trained at once with it in one process, itself included
 
 

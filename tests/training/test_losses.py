@@ -15,7 +15,7 @@ from small import run, small
 from torch import Tensor
 
 from rungs.records import EpochRow, RunRecord
-from rungs.training.loop import summed_loss
+from rungs.training.step import summed_loss
 
 FLOOR = math.log(1 + 9 / math.e)
 """Of a softmax too many, for 10 classes: its best outputs are 1 for the right class and 0 for the others."""

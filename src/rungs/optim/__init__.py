@@ -24,6 +24,9 @@ OPTIMIZERS: Mapping[str, type[optim.Optimizer]] = {
 FUSED = {"sgd": {"cpu", "cuda", "mps"}, "adam": {"cpu", "cuda", "mps"}, "adamw": {"cpu", "cuda", "mps"}}
 """Where torch has one kernel for the whole step."""
 
+COUNTING = ("adam", "adamw", "rmsprop")
+"""They count their steps; on a GPU the count must lie there, for a CUDA graph to record a step (`capturable`)."""
+
 
 def build_optimizer(spec: AnyOptimizer, model: nn.Module) -> optim.Optimizer:
     """Make the optimiser of a recipe for a model that is already on its device.
@@ -48,6 +51,8 @@ def build_optimizer(spec: AnyOptimizer, model: nn.Module) -> optim.Optimizer:
     groups = parameter_groups(model, fields.pop("weight_decay"), decay_all=fields.pop("decay_all"))
     devices = {parameter.device.type for group in groups for parameter in group["params"]}
     kernel = "fused" if devices <= FUSED.get(tag, set()) else "foreach"
+    if tag in COUNTING:
+        fields["capturable"] = devices == {"cuda"}
     return OPTIMIZERS[tag](groups, **{**fields, kernel: True})
 
 

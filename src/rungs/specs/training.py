@@ -34,8 +34,9 @@ class TrainingSpec(Spec, frozen=True):
     so many images. `image_scales`: what shares of `data.image_size` images are shrunk to, each for an equal part of
     the epochs: small images cost less, and a net learns most of what it knows from them. `compile`: whether
     torch.compile translates the net; "auto" tries it where the run is long enough to repay the minute that it costs;
-    "cuda-graphs" also replays a step's kernels on a GPU without waiting for Python. `convolution`: "winograd" computes
-    wide 3x3 convolutions with a third of the multiplications, equal up to rounding; "auto" does so in fp32 on a CPU.
+    `cuda_graphs`: a step's kernels are recorded once and then replayed without waiting for Python; "auto" does so on
+    one GPU. `convolution`: "winograd" computes wide 3x3 convolutions with a third of the multiplications, equal up to
+    rounding; "auto" does so in fp32 on a CPU.
     """
 
     epochs: Count
@@ -47,7 +48,8 @@ class TrainingSpec(Spec, frozen=True):
     clip_norm: Positive | None = None
     ema_decay: Annotated[float, Meta(gt=0, lt=1)] | None = None
     precision: Literal["auto", "bf16", "fp32"] = "auto"
-    compile: Literal["auto", "no", "yes", "cuda-graphs"] = "auto"
+    compile: Literal["auto", "no", "yes"] = "auto"
+    cuda_graphs: Literal["auto", "no", "yes"] = "auto"
     convolution: Literal["auto", "direct", "winograd"] = "auto"
 
 

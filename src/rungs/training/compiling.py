@@ -17,9 +17,6 @@ from rungs.rundir import RunDir
 from rungs.specs import Recipe
 from rungs.training.setup import Kit
 
-MODES = {"yes": "default", "cuda-graphs": "reduce-overhead"}
-"""What torch.compile calls them; its CUDA graphs replay a step's kernels without asking Python for each."""
-
 WORTH_A_TRIAL_S = 20 * 60.0
 """A trial costs about a minute, mostly of compiling: a shorter run could not win it back by much."""
 
@@ -55,9 +52,8 @@ def choose_compiling(kit: Kit, asked: str, say: Callable[[str], None]) -> None:
 
 def compile_net(kit: Kit) -> None:
     """Compile the net of a kit in place; names of weights stay. The first step at each image size waits for it."""
-    mode = MODES.get(kit.recipe.training.compile)
-    if mode is not None:
-        kit.model.compile(mode=mode, dynamic=False)
+    if kit.recipe.training.compile == "yes":
+        kit.model.compile(dynamic=False)
 
 
 def _try_it(kit: Kit, say: Callable[[str], None]) -> tuple[Literal["no", "yes"], str]:

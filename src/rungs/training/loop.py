@@ -10,9 +10,7 @@ from typing import TypeAlias
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from rungs.data.batches import spans
 from rungs.data.imageset import ImageSet
 from rungs.evaluate.score import score
 from rungs.optim.schedule import factor, plateau_factor
@@ -22,6 +20,7 @@ from rungs.specs import Plateau
 from rungs.training.feed import scoring_batches, together, training_batches
 from rungs.training.screen import Screen
 from rungs.training.setup import Kit
+from rungs.training.step import Stepper, summed_loss, tally
 
 CHECK_EVERY = 50
 """Steps between two looks at the loss; each look waits for the GPU, so not every step."""
@@ -55,10 +54,9 @@ def train_together(kit: Kit, rows: Sequence[EpochRow], screen: Screen) -> Iterat
         rows: The finished epochs of its first member; all members stand at the same one.
         screen: Shows the batches.
     """
-    training = kit.recipe.training
-    rows = list(rows)
-    for epoch in range(len(rows), training.epochs):
-        began = time.perf_counter()
+    rows, take = list(rows), Stepper(kit)
+    for epoch in range(len(rows), kit.recipe.training.epochs):
+        began, warm_up_s = time.perf_counter(), take.warm_up_s
         kit.seed_dropout([derive(one.recipe.seed, "dropout", epoch, kit.world.rank) for one in kit.members])
         kit.trained.train()
         shape = len(kit.members), 3  # loss, right, images: sums, of each member
@@ -70,18 +68,7 @@ def train_together(kit: Kit, rows: Sequence[EpochRow], screen: Screen) -> Iterat
             rate = learning_rate(kit, step, rows)
             for group in kit.optimizer.param_groups:
                 group["lr"] = rate * group.get("share", 1.0)
-            kit.optimizer.zero_grad(set_to_none=True)
-            for x, y, is_last in micro_batches(batch, labels, training.micro_batch):
-                with kit.autocast(), kit.in_step(is_last):
-                    logits = kit.trained(x)  # (b, K); of a pack (b, S, K)
-                loss = summed_loss(training.loss, logits.float(), y, training.label_smoothing)  # (); of a pack (S,)
-                torch.autograd.backward(
-                    loss.sum() * (kit.world.size / whole)
-                )  # ranks average gradients: this makes it the batch's mean
-                total += tally(loss, logits, y)
-            if training.clip_norm is not None:
-                kit.clip_gradients(training.clip_norm)
-            kit.optimizer.step()
+            total += take(batch, labels, whole)
             if kit.ema is not None:
                 kit.ema.update_parameters(kit.model)
             step += 1
@@ -95,7 +82,10 @@ def train_together(kit: Kit, rows: Sequence[EpochRow], screen: Screen) -> Iterat
         validated, watched = validate(kit, epoch), watch_test(kit)
         validation_s = time.perf_counter() - began - train_s
         scores = list(zip(sums, validated, watched, strict=True))
-        ended = [epoch_row(epoch, step, rate, train_s, validation_s, len(kit.members), *one) for one in scores]
+        warm_up_s = take.warm_up_s - warm_up_s
+        ended = [
+            epoch_row(epoch, step, rate, (train_s, warm_up_s, validation_s), len(kit.members), *one) for one in scores
+        ]
         rows.append(ended[0])
         lost = unfit(validated, epoch) | lost
         yield tuple(lost.get(i, row) for i, row in enumerate(ended))
@@ -105,8 +95,7 @@ def epoch_row(
     epoch: int,
     step: int,
     rate: float,
-    train_s: float,
-    validation_s: float,
+    seconds: tuple[float, float, float],
     members: int,
     sums: Sequence[float],
     validation: Score,
@@ -118,14 +107,14 @@ def epoch_row(
         epoch: Which.
         step: Optimiser steps since the start.
         rate: Learning rate of the last one.
-        train_s: Seconds of training, of all members together.
-        validation_s: Seconds of scoring, likewise.
+        seconds: Of training, of warming up within it, of scoring; of all members together.
         members: How many there are.
         sums: Loss, right and images of the member's training.
         validation: Its loss and accuracy there.
         test: Likewise, of a watched test set.
     """
     loss, right, images = sums
+    train_s, warm_up_s, validation_s = (one / members for one in seconds)
     return EpochRow(
         epoch=epoch + 1,
         step=step,
@@ -134,23 +123,14 @@ def epoch_row(
         train_accuracy=right / images,
         validation_loss=validation[0],
         validation_accuracy=validation[1],
-        train_s=train_s / members,
-        validation_s=validation_s / members,
-        images_per_s=images / (train_s / members),
+        train_s=train_s,
+        validation_s=validation_s,
+        images_per_s=images / train_s,
         test_loss=test[0],
         test_accuracy=test[1],
+        warm_up_s=warm_up_s,
         packed=members,
     )
-
-
-def micro_batches(x: Tensor, y: Tensor, size: int | None) -> Iterator[tuple[Tensor, Tensor, bool]]:
-    """Cut a batch into pieces of `size` images, at least two in each (BatchNorm needs them); None: one piece.
-
-    Yields:
-        Images, labels, and whether they are the last of the batch.
-    """
-    for start, stop in spans(len(x), size or len(x)):
-        yield x[start:stop], y[start:stop], stop == len(x)
 
 
 def learning_rate(kit: Kit, step: int, rows: Sequence[EpochRow]) -> float:
@@ -160,39 +140,6 @@ def learning_rate(kit: Kit, step: int, rows: Sequence[EpochRow]) -> float:
     if isinstance(recipe.schedule, Plateau):
         rate *= plateau_factor(recipe.schedule, rows, recipe.stopping.monitor)
     return rate
-
-
-def summed_loss(name: str, outputs: Tensor, y: Tensor, smoothing: float = 0.0) -> Tensor:
-    """Return the loss summed over a batch.
-
-    Args:
-        name: Of the loss, as a recipe says it.
-        outputs: The net's, float32 (b, K); of a pack (b, S, K), and the loss is (S,).
-        y: int64 (b,) classes, or float (b, K) probabilities; of a pack likewise with S.
-        smoothing: Share of each label that is spread over all classes.
-    """
-    if outputs.ndim == 3:  # side by side: to (b S, K), and the loss of each image back to (b, S)
-        losses = _losses(name, outputs.flatten(0, 1), y.flatten(0, 1), smoothing, "none")
-        return losses.view(outputs.shape[:2]).sum(0)
-    return _losses(name, outputs, y, smoothing, "sum")
-
-
-def _losses(name: str, outputs: Tensor, y: Tensor, smoothing: float, reduction: str) -> Tensor:
-    if name == "softmax-cross-entropy":  # the cross-entropy takes what are probabilities already for logits
-        outputs = outputs.softmax(1)
-    if name == "nll" and y.ndim == 1 and smoothing == 0:
-        return F.nll_loss(outputs.log_softmax(1), y, reduction=reduction)
-    return F.cross_entropy(outputs, y, label_smoothing=smoothing, reduction=reduction)
-
-
-def tally(loss: Tensor, logits: Tensor, y: Tensor) -> Tensor:
-    """Return float64 (3,): the batch's summed loss, its number right, its images; on the device, without waiting.
-
-    Of a pack (S, 3).
-    """
-    truth = y.argmax(-1) if y.is_floating_point() else y
-    right = (logits.argmax(-1) == truth).sum(0)
-    return torch.stack([loss.detach().double(), right.double(), torch.full_like(right, len(y)).double()], -1)
 
 
 def all_lost(kit: Kit, total: Tensor, lost: dict[int, Diverged], epoch: int, step: int) -> bool:

@@ -30,7 +30,8 @@ OPTIMIZERS = ("sgd", "adam", "adamw", "rmsprop")
 KNOWN = {
     "": "name about source assumptions claims seed data augment model optim schedule training stopping evaluation",
     "optim": "lr weight_decay decay_all momentum nesterov betas eps alpha",
-    "training": "epochs batch_size micro_batch loss label_smoothing clip_norm ema_decay precision compile convolution",
+    "training": "epochs batch_size micro_batch loss label_smoothing clip_norm ema_decay precision compile"
+    " cuda_graphs convolution",
     "evaluation": "batch_size mistakes score_train watch_test",
 }
 """Fields of a recipe that packs heed. Any other, set to something, keeps a run alone: a pack never ignores one."""

@@ -17,8 +17,8 @@ from rungs.bench_records import Kind
 from rungs.data.imageset import ImageSet
 from rungs.training.ceilings import Stopwatch
 from rungs.training.feed import scoring_batches, training_batches
-from rungs.training.loop import micro_batches, summed_loss, tally
 from rungs.training.setup import Kit
+from rungs.training.step import micro_batches, summed_loss, tally
 
 T = TypeVar("T")
 Batch = tuple[Tensor, Tensor]

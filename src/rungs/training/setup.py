@@ -35,7 +35,14 @@ from rungs.optim.ema import average
 from rungs.records import DataRecord, Environment, ModelRecord
 from rungs.seeds import derive
 from rungs.specs import Plateau, Recipe, name_of
-from rungs.training.device import World, environment, is_out_of_memory, pick_convolution, pick_precision
+from rungs.training.device import (
+    World,
+    environment,
+    is_out_of_memory,
+    pick_convolution,
+    pick_cuda_graphs,
+    pick_precision,
+)
 
 SEEN = 5000
 """Training images that a net may look at to set its first weights."""
@@ -161,7 +168,9 @@ def assemble(recipe: Recipe, material: Material, world: World, moved: dict[int, 
     """
     precision, reason = pick_precision(recipe.training.precision, world.device)
     convolution = pick_convolution(recipe.training.convolution, precision, world.device)
-    recipe = replace(recipe, training=replace(recipe.training, precision=precision, convolution=convolution))
+    graphs = pick_cuda_graphs(recipe.training.cuda_graphs, world)
+    training = replace(recipe.training, precision=precision, convolution=convolution, cuda_graphs=graphs)
+    recipe = replace(recipe, training=training)
     _require_two_a_rank(recipe, len(material.parts.train), world)
     size, classes = material.record.image_size, len(material.record.classes)
     try:

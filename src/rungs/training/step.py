@@ -1,0 +1,181 @@
+"""One step of training; on a GPU recorded once as a CUDA graph, then replayed without waiting for Python."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from rungs.data.batches import spans
+from rungs.training.setup import Kit
+
+WARM_UP = 3
+"""Steps of each shape before it is recorded: libraries choose their kernels, the optimiser makes its state."""
+
+Shape: TypeAlias = tuple[torch.Size, torch.Size, int]
+
+
+def take_step(kit: Kit, batch: Tensor, labels: Tensor, whole: int) -> Tensor:
+    """Change the weights by one batch.
+
+    Args:
+        kit: With the rates of this step in the groups of its optimiser.
+        batch: This rank's share, float (b, 3, H, W) in [0, 1]; of a pack (b, 3 S, H, W).
+        labels: int64 (b,) classes, or float (b, K) probabilities; of a pack with S behind b.
+        whole: Images of the batch, over all ranks.
+
+    Returns:
+        What `tally` says of the batch: float64 (3,), of a pack (S, 3); on the device, without waiting.
+    """
+    training = kit.recipe.training
+    total = torch.zeros((), dtype=torch.float64, device=batch.device)
+    kit.optimizer.zero_grad(set_to_none=True)
+    for x, y, is_last in micro_batches(batch, labels, training.micro_batch):
+        with kit.autocast(), kit.in_step(is_last):
+            logits = kit.trained(x)  # (b, K); of a pack (b, S, K)
+        loss = summed_loss(training.loss, logits.float(), y, training.label_smoothing)  # (); of a pack (S,)
+        # ranks average gradients: this makes it the batch's mean
+        torch.autograd.backward(loss.sum() * (kit.world.size / whole))
+        total = total + tally(loss, logits, y)
+    if training.clip_norm is not None:
+        kit.clip_gradients(training.clip_norm)
+    kit.optimizer.step()
+    return total
+
+
+@dataclass
+class Recording:
+    """The kernels of a step, and the memory that they read and write."""
+
+    graph: torch.cuda.CUDAGraph
+    batch: Tensor
+    labels: Tensor
+    total: Tensor
+
+
+class Stepper:
+    """Takes steps as a recipe says: plainly, or each shape of batch recorded after `WARM_UP` steps, then replayed.
+
+    The GPU of a small net waits for Python, which asks for some hundred kernels a step; a recording asks once. Its
+    numbers are the same: the same kernels in the same order. Memory is that of a step, whatever the number of shapes.
+
+    Attributes:
+        warm_up_s: Seconds of the steps that compiled the net or led to a recording, and of recording them.
+    """
+
+    def __init__(self, kit: Kit) -> None:
+        training = kit.recipe.training
+        self.kit, self.warm_up_s = kit, 0.0
+        self.records, self.waits = training.cuda_graphs == "yes", training.compile == "yes"
+        self.calls, self.recordings = Counter[Shape](), dict[Shape, Recording]()
+        if self.records:
+            self.stream, self.pool = torch.cuda.Stream(), torch.cuda.graph_pool_handle()  # type: ignore[no-untyped-call]
+            self.rates = [torch.zeros((), device=kit.world.device) for _ in kit.optimizer.param_groups]
+
+    def __call__(self, batch: Tensor, labels: Tensor, whole: int) -> Tensor:
+        """Take a step: see `take_step`. What it returns is overwritten by the next one."""
+        shape = batch.shape, labels.shape, whole
+        if shape in self.recordings:
+            return self._replay(self.recordings[shape], batch, labels)
+        self.calls[shape] += 1
+        if not (self.records or self.waits) or self.calls[shape] > WARM_UP:
+            return take_step(self.kit, batch, labels, whole)
+        began = _now(batch)
+        total = self._apart(batch, labels, whole) if self.records else take_step(self.kit, batch, labels, whole)
+        if self.records and self.calls[shape] == WARM_UP:
+            self.recordings[shape] = self._record(batch, labels, whole)
+        self.warm_up_s += _now(batch) - began
+        return total
+
+    def _apart(self, batch: Tensor, labels: Tensor, whole: int) -> Tensor:
+        """Take a step on the stream that will be recorded, with the rates in memory that a recording reads again."""
+        self._set_rates()
+        self.stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self.stream):
+            total = self._with_tensor_rates(batch, labels, whole)
+        torch.cuda.current_stream().wait_stream(self.stream)
+        return total
+
+    def _record(self, batch: Tensor, labels: Tensor, whole: int) -> Recording:
+        graph, batch, labels = torch.cuda.CUDAGraph(), batch.clone(), labels.clone()
+        with torch.cuda.graph(graph, pool=self.pool, stream=self.stream):
+            total = self._with_tensor_rates(batch, labels, whole)
+        return Recording(graph, batch, labels, total)
+
+    def _replay(self, recording: Recording, batch: Tensor, labels: Tensor) -> Tensor:
+        self._set_rates()
+        recording.batch.copy_(batch)
+        recording.labels.copy_(labels)
+        recording.graph.replay()
+        return recording.total
+
+    def _set_rates(self) -> None:
+        for rate, group in zip(self.rates, self.kit.optimizer.param_groups, strict=True):
+            rate.fill_(group["lr"])
+
+    def _with_tensor_rates(self, batch: Tensor, labels: Tensor, whole: int) -> Tensor:
+        groups = self.kit.optimizer.param_groups
+        numbers = [group["lr"] for group in groups]
+        for group, rate in zip(groups, self.rates, strict=True):
+            group["lr"] = rate
+        try:
+            return take_step(self.kit, batch, labels, whole)
+        finally:
+            for group, number in zip(groups, numbers, strict=True):
+                group["lr"] = number
+
+
+def _now(tensor: Tensor) -> float:
+    """Return the time when all work on a tensor's device is done."""
+    if tensor.is_cuda:
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def micro_batches(x: Tensor, y: Tensor, size: int | None) -> Iterator[tuple[Tensor, Tensor, bool]]:
+    """Cut a batch into pieces of `size` images, at least two in each (BatchNorm needs them); None: one piece.
+
+    Yields:
+        Images, labels, and whether they are the last of the batch.
+    """
+    for start, stop in spans(len(x), size or len(x)):
+        yield x[start:stop], y[start:stop], stop == len(x)
+
+
+def summed_loss(name: str, outputs: Tensor, y: Tensor, smoothing: float = 0.0) -> Tensor:
+    """Return the loss summed over a batch.
+
+    Args:
+        name: Of the loss, as a recipe says it.
+        outputs: The net's, float32 (b, K); of a pack (b, S, K), and the loss is (S,).
+        y: int64 (b,) classes, or float (b, K) probabilities; of a pack likewise with S.
+        smoothing: Share of each label that is spread over all classes.
+    """
+    if outputs.ndim == 3:  # side by side: to (b S, K), and the loss of each image back to (b, S)
+        losses = _losses(name, outputs.flatten(0, 1), y.flatten(0, 1), smoothing, "none")
+        return losses.view(outputs.shape[:2]).sum(0)
+    return _losses(name, outputs, y, smoothing, "sum")
+
+
+def _losses(name: str, outputs: Tensor, y: Tensor, smoothing: float, reduction: str) -> Tensor:
+    if name == "softmax-cross-entropy":  # the cross-entropy takes what are probabilities already for logits
+        outputs = outputs.softmax(1)
+    if name == "nll" and y.ndim == 1 and smoothing == 0:
+        return F.nll_loss(outputs.log_softmax(1), y, reduction=reduction)
+    return F.cross_entropy(outputs, y, label_smoothing=smoothing, reduction=reduction)
+
+
+def tally(loss: Tensor, logits: Tensor, y: Tensor) -> Tensor:
+    """Return float64 (3,): the batch's summed loss, its number right, its images; on the device, without waiting.
+
+    Of a pack (S, 3).
+    """
+    truth = y.argmax(-1) if y.is_floating_point() else y
+    right = (logits.argmax(-1) == truth).sum(0)
+    return torch.stack([loss.detach().double(), right.double(), torch.full_like(right, len(y)).double()], -1)
