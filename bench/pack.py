@@ -44,12 +44,15 @@ class Timed:
     kit: Kit
     seconds: list[float]
 
+    def __post_init__(self) -> None:
+        self.epochs = train_together(self.kit, [], Screen())
+
     def epoch(self) -> None:
-        """Train one more epoch, from the weights that there are; its number decides its order and rate."""
+        """Train one more epoch."""
         if self.kit.world.device.type == "cuda":
             torch.cuda.synchronize()
         began = time.perf_counter()
-        next(train_together(self.kit, [], Screen()))
+        next(self.epochs)
         self.kit.hand_back()
         if self.kit.world.device.type == "cuda":
             torch.cuda.synchronize()
@@ -75,7 +78,7 @@ def main(
         overrides: Fields of the recipe, changed.
     """
     few = () if images is None else (f"data.train={images}",)
-    chosen = choose(recipe, (*few, *overrides), data=data)
+    chosen = choose(recipe, (*few, f"training.epochs={rounds + 1}", *overrides), data=data)
     world = World(0, 1, open_device())
     timed = [Timed(many, join(kits_of(chosen, many, world)), []) for many in (1, *packs)]
     one = timed[0].kit

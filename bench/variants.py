@@ -46,7 +46,7 @@ def seconds_an_image(recipe: str, overrides: list[str], images: int, rounds: int
     )  # what is looked at after an epoch, to see that it still computes
     kit.recipe = replace(kit.recipe, evaluation=few)
     for row in train_epochs(kit, [], Screen()):
-        yield row.train_s / images
+        yield (row.train_s - row.warm_up_s) / images
 
 
 def main(
