@@ -14,7 +14,12 @@ from rungs.training.device import World, pick_cuda_graphs
 
 GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 CPU, ONE, TWO = (World(0, size, torch.device(kind)) for size, kind in ((1, "cpu"), (1, "cuda"), (2, "cuda")))
-SPEEDRUN = ("model={name='speedrun',widths=[8,16,16]}", "optim={name='muon'}", "data.image_size=16", "augment.train=[]")
+SPEEDRUN = (
+    "model={name='speedrun',widths=[8,16,16]}",
+    "optim={name='muon',lr=0.1}",
+    "data.image_size=16",
+    "augment.train=[]",
+)
 
 
 def losses(record: RunRecord) -> list[tuple[float, float | None]]:
@@ -41,9 +46,9 @@ def test_nobody_else_can_be_told_to(world: World) -> None:
     [
         (),  # dropout, mixup, clipping, a moving average, a last batch of another size
         ("training.batch_size=64", "training.micro_batch=20"),
-        ("optim={name='adamw'}",),
-        ("optim={name='adam'}",),
-        ("optim={name='rmsprop'}",),
+        ("optim={name='adamw',lr=0.01}",),
+        ("optim={name='adam',lr=0.01}",),
+        ("optim={name='rmsprop',lr=0.01}",),
         SPEEDRUN,
         (*SPEEDRUN, "training.image_scales=[0.5,1.0]", "training.precision=fp32"),
     ],

@@ -30,7 +30,7 @@ def orthogonalised(matrices: Tensor, steps: int) -> Tensor:
     x = x if wide else x.mT
     for _ in range(steps):
         gram = x @ x.mT
-        x = a * x + (b * gram + c * gram @ gram) @ x
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
     orthogonal: Tensor = x if wide else x.mT
     return orthogonal.to(matrices.dtype)
 
@@ -38,7 +38,7 @@ def orthogonalised(matrices: Tensor, steps: int) -> Tensor:
 class Muon(Optimizer):
     """Muon for the parameter groups marked `orthogonal`, SGD with Nesterov's momentum for the others.
 
-    A convolution's kernel (out, in, h, w) is taken as a matrix (out, in * h * w). Its norm is set to the root of its
+    A convolution's kernel (out, in, h, w) is taken as a matrix (out, h * w * in). Its norm is set to the root of its
     rows before each step, as in airbench, in place of weight decay. Kernels of one shape are orthogonalised together.
 
     Args:
@@ -55,35 +55,44 @@ class Muon(Optimizer):
         loss = None if closure is None else closure()
         for group in self.param_groups:
             parameters = [p for p in group["params"] if p.grad is not None]
+            if not parameters:
+                continue
+            gradients, momenta = [p.grad for p in parameters], [self._momentum(p) for p in parameters]
             if group["weight_decay"]:
-                for p in parameters:
-                    p.grad.add_(p, alpha=group["weight_decay"])
-            directions = [self._direction(p, group["momentum"]) for p in parameters]
+                torch._foreach_add_(gradients, parameters, alpha=group["weight_decay"])
+            torch._foreach_mul_(momenta, group["momentum"])
+            torch._foreach_add_(momenta, gradients)
+            directions = list(torch._foreach_add(gradients, momenta, alpha=group["momentum"]))  # Nesterov's look ahead
             if group["orthogonal"]:
-                for p in parameters:
-                    p.mul_(len(p) ** 0.5 / p.norm())
+                norms = torch._foreach_norm(parameters)
+                torch._foreach_mul_(
+                    parameters, [len(p) ** 0.5 / norm for p, norm in zip(parameters, norms, strict=True)]
+                )
                 directions = _all_orthogonalised(directions, group["ns_steps"])
-            for p, direction in zip(parameters, directions, strict=True):
-                p.sub_(direction * group["lr"])
+            torch._foreach_mul_(directions, group["lr"])
+            torch._foreach_sub_(parameters, directions)
         return loss
 
-    def _direction(self, p: Tensor, momentum: float) -> Tensor:
-        """Move the momentum and return Nesterov's look ahead of it."""
+    def _momentum(self, p: Tensor) -> Tensor:
         state = self.state[p]
         if "momentum_buffer" not in state:
             state["momentum_buffer"] = torch.zeros_like(p)
-        buffer = state["momentum_buffer"].mul_(momentum).add_(p.grad)
-        return p.grad.add(buffer, alpha=momentum)  # type: ignore[union-attr]
+        buffer: Tensor = state["momentum_buffer"]
+        return buffer
 
 
 def _all_orthogonalised(tensors: list[Tensor], steps: int) -> list[Tensor]:
-    """Orthogonalise each tensor as a matrix, those of one shape in one go."""
+    """Orthogonalise each tensor as a matrix, those of one shape in one go.
+
+    The order of its columns does not matter: channels come last, as they lie in memory.
+    """
     alike: dict[tuple[int, ...], list[int]] = defaultdict(list)
     for number, tensor in enumerate(tensors):
         alike[tuple(tensor.shape)].append(number)
     done = list(tensors)
     for shape, numbers in alike.items():
-        stacked = torch.stack([tensors[number].flatten(1) for number in numbers])
+        out, inputs, *window = shape
+        stacked = torch.stack([tensors[number].movedim(1, -1).flatten(1) for number in numbers])
         for number, matrix in zip(numbers, orthogonalised(stacked, steps), strict=True):
-            done[number] = matrix.view(shape)
+            done[number] = matrix.view(out, *window, inputs).movedim(-1, 1)
     return done
