@@ -39,11 +39,11 @@ def score_parts(kit: Kit, epoch: int) -> dict[str, EvalResult]:
         mistakes = recipe.evaluation.mistakes if name == shown else 0
         results[name] = judge(logits, labels, images=part.at, paths=part.paths, mistakes=mistakes)
         if recipe.evaluation.tta != "none" and name != "train" and not augments:
-            results[f"{name}_tta"] = judge(_look_again(kit, part, logits), labels, images=part.at)
+            results[f"{name}_tta"] = judge(look_again(kit, part, logits), labels, images=part.at)
     return results
 
 
-def _look_again(kit: Kit, part: ImageSet, logits: Tensor) -> Tensor:
+def look_again(kit: Kit, part: ImageSet, logits: Tensor) -> Tensor:
     spec = kit.recipe.evaluation
     assert spec.tta != "none"
 

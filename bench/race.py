@@ -1,0 +1,127 @@
+"""How long does one of our recipes take on this GPU, and how good are its nets? Many seeds, one after the other.
+
+A first run, of another seed, warms up: it compiles, and its seconds are told apart. Then each seed is timed from its first
+batch to its last prediction of the test set, with test-time augmentation, which is what the speedrun scripts time; loading
+and files are not in it. The test set is scored once a seed and nothing is chosen by it: choose by validation first.
+
+Somebody else's script, run on the same card, can stand beside: a JSON file of its own with a list `seconds` and a list
+`accuracy`, an entry a run.
+
+    python bench/race.py speedrun-94-gpu --runs 20 --set training.compile=yes --theirs hiverge.json
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import tyro
+from common import keep, sentences
+from msgspec.structs import replace
+
+from rungs import data as sources
+from rungs.data.imageset import Source
+from rungs.errors import UserError
+from rungs.evaluate.score import score
+from rungs.recipe import choose
+from rungs.specs import Recipe
+from rungs.study.intervals import estimate
+from rungs.training.compiling import compile_net
+from rungs.training.device import World, cores, device_name, open_device
+from rungs.training.feed import scoring_batches
+from rungs.training.loop import train_epochs
+from rungs.training.run import train_flops
+from rungs.training.scoring import look_again
+from rungs.training.screen import Screen
+from rungs.training.setup import assemble, gather
+
+
+def run(recipe: Recipe, source: Source, world: World) -> dict[str, float]:
+    """Train one seed and score it on the test set; return seconds and accuracies."""
+    kit = assemble(*gather(recipe, False, source), world)
+    compile_net(kit)
+    assert kit.parts.test is not None
+    began = now(world)
+    rows = list(train_epochs(kit, [], Screen()))
+    trained = now(world)
+    logits, labels = score(kit.judged, scoring_batches(kit, kit.parts.test), kit.autocast)
+    plain = (logits.argmax(1) == labels).double().mean().item()
+    augmented = plain
+    if recipe.evaluation.tta != "none":
+        augmented = (look_again(kit, kit.parts.test, logits).argmax(1) == labels).double().mean().item()
+    ended, warm_up_s = now(world), sum(row.warm_up_s for row in rows)
+    return {
+        "seconds": ended - began - warm_up_s,
+        "scoring_s": ended - trained,
+        "warm_up_s": warm_up_s,
+        "plain": plain,
+        "accuracy": augmented,
+        "pflop": train_flops(kit, len(rows)) / 1e15,
+    }
+
+
+def now(world: World) -> float:
+    """Return the time when all work on the device is done."""
+    if world.device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def told(name: str, values: Sequence[float], scale: float, unit: str) -> str:
+    """Say a mean, its 95 % interval and the standard deviation."""
+    found = estimate([scale * value for value in values])
+    return f"{name}: {found.mean:.3f} {unit} ({found.low:.3f} to {found.high:.3f}), sd {found.sd:.3f}, n = {found.n}"
+
+
+def main(
+    recipe: Annotated[str, tyro.conf.Positional] = "speedrun-94-gpu",
+    *,
+    runs: int = 20,
+    data: str = "cifar10",
+    overrides: Annotated[tuple[str, ...], tyro.conf.arg(name="set"), tyro.conf.UseAppendAction] = (),
+    theirs: Path | None = None,
+    json_path: Annotated[Path | None, tyro.conf.arg(name="json")] = None,
+) -> None:
+    """Train, time and print.
+
+    Args:
+        recipe: Which.
+        runs: Seeds 0, 1, ...; at least 2.
+        data: Source of images; it must have a test set.
+        overrides: Fields of the recipe, changed.
+        theirs: Figures of another script.
+        json_path: Also write the figures here.
+    """
+    if runs < 2:
+        raise UserError(f"{runs} leaves nothing to compare", where="--runs", do="give 2 or more")
+    chosen, world = choose(recipe, overrides, data=data), World(0, 1, open_device())
+    source = sources.load(chosen.data.source, chosen.data.image_size)
+    began = time.perf_counter()
+    run(replace(chosen, seed=runs), source, world)
+    print(f"{device_name(world.device)}, {cores()} cores, torch {torch.__version__}, {time.strftime('%Y-%m-%d')}")
+    print(f"warming up, a whole run: {time.perf_counter() - began:.1f} s")
+    rows = [run(replace(chosen, seed=seed), source, world) for seed in range(runs)]
+    seconds = [row["seconds"] for row in rows]
+    print(told("training and scoring", seconds, 1, "s"))
+    print(told("of which scoring", [row["scoring_s"] for row in rows], 1, "s"))
+    print(told("test, plain", [row["plain"] for row in rows], 100, "%"))
+    print(told("test, with test-time augmentation", [row["accuracy"] for row in rows], 100, "%"))
+    print(f"{rows[0]['pflop']:.3f} PFLOP of training")
+    result = {"recipe": recipe, "set": overrides, "device": device_name(world.device), "rows": rows}
+    if theirs is not None:
+        other = json.loads(theirs.read_text())
+        print(told("theirs", other["seconds"], 1, "s"))
+        print(told("theirs, test", other["accuracy"], 100, "%"))
+        print(f"theirs / ours: {statistics.mean(other['seconds']) / statistics.mean(seconds):.2f}")
+        result["theirs"] = other
+    keep(result, json_path)
+
+
+if __name__ == "__main__":
+    with sentences():
+        tyro.cli(main)
