@@ -1,8 +1,9 @@
 """How long does one of our recipes take on this GPU, and how good are its nets? Many seeds, one after the other.
 
-A first run, of another seed, warms up: it compiles, and its seconds are told apart. Then each seed is timed from its first
-batch to its last prediction of the test set, with test-time augmentation, which is what the speedrun scripts time; loading
-and files are not in it. The test set is scored once a seed and nothing is chosen by it: choose by validation first.
+A first run, of another seed, warms up: it compiles, and its seconds are told apart. Then each seed is timed from its
+first batch to its last prediction of the test set, with test-time augmentation, which is what the speedrun scripts
+time; loading and files are not in it. The test set is scored once a seed and nothing is chosen by it: choose by
+validation first.
 
 Somebody else's script, run on the same card, can stand beside: a JSON file of its own with a list `seconds` and a list
 `accuracy`, an entry a run.

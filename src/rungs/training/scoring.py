@@ -44,6 +44,7 @@ def score_parts(kit: Kit, epoch: int) -> dict[str, EvalResult]:
 
 
 def look_again(kit: Kit, part: ImageSet, logits: Tensor) -> Tensor:
+    """Return logits (N, K) of a part with those of the least sure images replaced, as the recipe says."""
     spec = kit.recipe.evaluation
     assert spec.tta != "none"
 
