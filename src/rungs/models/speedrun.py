@@ -126,7 +126,10 @@ class SpeedrunNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map normalised float (B, 3, H, W) to logits (B, K)."""
         x = self.groups(F.gelu(self.whiten(x)))  # (B, widths[-1], H', W')
-        return self.head(x.amax((2, 3))) / self.head.in_features  # type: ignore[no-any-return]
+        # Not amax: its gradient looks for the maximum again, and compiled in bf16, among numbers less rounded than it,
+        # finds none and divides by 0.
+        x = x.flatten(2).max(2).values
+        return self.head(x) / self.head.in_features  # type: ignore[no-any-return]
 
 
 def _norm(channels: int, memory: float) -> nn.BatchNorm2d:
