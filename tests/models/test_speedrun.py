@@ -87,3 +87,15 @@ def test_the_patterns_that_vary_most_are_kept() -> None:
 def test_more_patterns_than_there_are_are_refused() -> None:
     with pytest.raises(UserError, match="13 patterns of 12"):
         build_model(Speedrun(patterns=13), image_size=32, classes=10)
+
+
+def test_compiled_in_bf16_its_gradients_stay_finite() -> None:
+    """The last pooling must know its maximum by its place: by its value, rounded to bf16, it would not find it."""
+    torch.manual_seed(0)
+    model = net(patch=1)
+    model.compile(dynamic=False)
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = model(torch.randn(16, 3, 8, 8))
+    logits.float().square().sum().backward()
+    trained = [p for p in model.parameters() if p.requires_grad]
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in trained)
