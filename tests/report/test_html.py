@@ -101,6 +101,16 @@ def test_only_what_falls_short_of_a_claim_is_marked_as_bad(tmp_path: Path) -> No
     assert re.search(r'class="verdict-cell no">below the claim', page)
 
 
+def test_warming_up_is_told_where_there_was_some(tmp_path: Path) -> None:
+    record = samples.healthy()
+    assert "warming up" not in text(write(lambda: record, tmp_path / "plain"))
+    first, *others = record.history
+    record = replace(record, history=(replace(first, warm_up_s=1.26), *others))
+    assert "1.3 s of the training: compiling the net, recording its steps" in text(
+        write(lambda: record, tmp_path / "it")
+    )
+
+
 def test_one_core_is_a_core(tmp_path: Path) -> None:
     record = samples.first_epoch()
     page = text(write(lambda: replace(record, environment=replace(record.environment, cores=1)), tmp_path))

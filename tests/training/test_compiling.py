@@ -54,6 +54,8 @@ def test_a_compiled_net_computes_the_same(tmp_path: Path) -> None:
     assert compiled.test is not None and plain.test is not None
     assert compiled.test.loss == pytest.approx(plain.test.loss, rel=1e-2)
     assert compiled.environment.compile_reason == "the recipe asks for it"
+    warm_up_s, train_s = compiled.history[0].warm_up_s, compiled.history[0].train_s
+    assert train_s / 2 < warm_up_s < train_s and plain.history[0].warm_up_s == 0
 
 
 def test_a_compiled_net_computes_the_winograd_way_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

