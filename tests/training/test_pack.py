@@ -12,6 +12,7 @@ import torch
 from msgspec.structs import replace
 from small import run, small
 
+from rungs import data
 from rungs.errors import UserError
 from rungs.models import winograd
 from rungs.models.stacked import Dice, unstackable
@@ -19,7 +20,7 @@ from rungs.records import EpochRow, RunRecord
 from rungs.rundir import RunDir
 from rungs.ship.bundle import load_weights
 from rungs.specs import Recipe
-from rungs.training import loop, pack, pack_run
+from rungs.training import feed, loop, pack, pack_run
 from rungs.training.device import World
 from rungs.training.interrupt import Interrupted
 from rungs.training.loop import Diverged, train_epochs, train_together
@@ -104,6 +105,26 @@ def test_each_run_of_a_pack_is_the_run_alone(overrides: tuple[str, ...]) -> None
         for name, tensor in wanted.items():
             assert found[name].stride() == tensor.stride(), name
             assert torch.allclose(found[name].double(), tensor.double(), rtol=1e-2, atol=2e-3), name
+
+
+@pytest.mark.parametrize("augment", ["[]", "[{name='crop',padding=1}]"])
+def test_the_images_of_a_pack_come_in_one_fetch_where_nothing_is_drawn(
+    monkeypatch: pytest.MonkeyPatch, augment: str
+) -> None:
+    recipe = recipe_of(f"augment.train={augment}")
+    source = data.load(recipe.data.source, recipe.data.image_size)
+    kits = [assemble(*gather(replace(recipe, seed=seed), False, source), ALONE) for seed in (0, 1, 7)]
+    pack_of_three = join(kits)
+    for epoch in range(recipe.training.epochs):
+        expected = list(feed.together([feed.training_batches(kit, epoch) for kit in kits]))
+        found = list(feed.batches_of_members(pack_of_three, epoch))
+        assert len(found) == len(expected) > 1
+        for (x, y, whole), (images, labels, size) in zip(found, expected, strict=True):
+            assert torch.equal(x, images) and torch.equal(y, labels) and whole == size
+    asked: list[int] = []
+    monkeypatch.setattr(feed, "training_batches", lambda kit, epoch: iter(asked.append(epoch) or ()))
+    list(feed.batches_of_members(pack_of_three, 0))
+    assert len(asked) == (3 if "crop" in augment else 0)
 
 
 WIDE = (

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from rungs import augment
-from rungs.data.batches import batches, order, to_float
+from rungs.data.batches import batches, order, spans, to_float
 from rungs.data.imageset import ImageSet
 from rungs.seeds import Stream, derive
 from rungs.specs import AnyAugment
@@ -41,6 +41,27 @@ def training_batches(kit: Kit, epoch: int) -> Iterator[tuple[Tensor, Tensor, int
         draw = augment.Draw(rng, epoch, chosen.to(world.device), len(part.classes), salt(recipe.seed))
         x, y = prepare(images, labels, recipe.augment.train, draw)
         yield resized(x, kit.image_size(epoch)), y, whole
+
+
+def batches_of_members(kit: Kit, epoch: int) -> Iterator[tuple[Tensor, Tensor, int]]:
+    """Yield the training batches of a kit's members side by side: see `together`; of one alone, its own.
+
+    Without augmentation, whose draws belong to each member, the images of all come in one fetch from the source that
+    they share: on a GPU a pack of small nets would wait for Python to ask for each member's.
+    """
+    parts = [one.parts.train for one in kit.members]
+    pixels, recipe = parts[0].pixels, kit.recipe
+    if len(parts) == 1 or recipe.augment.train or any(part.pixels.data_ptr() != pixels.data_ptr() for part in parts):
+        yield from together([training_batches(one, epoch) for one in kit.members])
+        return
+    orders = [order(len(one.parts.train), one.recipe.seed, epoch).to(pixels.device) for one in kit.members]
+    rows = torch.stack([index if p.rows is None else p.rows[index] for p, index in zip(parts, orders, strict=True)], 1)
+    labels = torch.stack([p.labels[index] for p, index in zip(parts, orders, strict=True)], 1)  # (n, S), as the rows
+    for start, stop in spans(len(rows), recipe.training.batch_size):
+        images = pixels.index_select(0, rows[start:stop].flatten()).to(kit.world.device, non_blocking=True)
+        x = to_float(images.view(stop - start, -1, *images.shape[2:]))  # (b, 3 S, H, W)
+        y = labels[start:stop].to(kit.world.device, non_blocking=True)
+        yield x, y, stop - start
 
 
 def scoring_batches(

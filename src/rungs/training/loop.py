@@ -17,7 +17,7 @@ from rungs.optim.schedule import factor, plateau_factor
 from rungs.records import EpochRow
 from rungs.seeds import derive
 from rungs.specs import Plateau
-from rungs.training.feed import scoring_batches, together, training_batches
+from rungs.training.feed import batches_of_members, scoring_batches, together
 from rungs.training.screen import Screen
 from rungs.training.setup import Kit
 from rungs.training.step import Stepper, summed_loss, tally
@@ -63,7 +63,7 @@ def train_together(kit: Kit, rows: Sequence[EpochRow], screen: Screen) -> Iterat
         total = torch.zeros(shape, dtype=torch.float64, device=kit.world.device)
         lost: dict[int, Diverged] = {}  # member -> how it ended
         step = epoch * kit.steps_per_epoch
-        batches = together([training_batches(one, epoch) for one in kit.members])
+        batches = batches_of_members(kit, epoch)
         for batch, labels, whole in screen.watch(batches, epoch, kit.steps_per_epoch):
             rate = learning_rate(kit, step, rows)
             for group in kit.optimizer.param_groups:
