@@ -127,6 +127,14 @@ def test_the_images_of_a_pack_come_in_one_fetch_where_nothing_is_drawn(
     assert len(asked) == (3 if "crop" in augment else 0)
 
 
+@pytest.mark.parametrize(("dropout", "records"), [("[0.1]", False), ("[]", True)])
+def test_a_pack_that_draws_dropout_is_not_recorded_as_a_cuda_graph(dropout: str, records: bool) -> None:
+    kits = kits_of(recipe_of(f"model.dropout={dropout}"), 0, 1)
+    for kit in kits:
+        kit.recipe = replace(kit.recipe, training=replace(kit.recipe.training, cuda_graphs="yes"))  # as on a GPU
+    assert join(kits).records is records and kits[0].records
+
+
 WIDE = (
     "model={name='plain',stages=[[64,64]],hidden=[],batch_norm=true}", "optim={name='sgd',lr=0.05}",
     "data.image_size=12", "data.train=100", "data.validation=20",

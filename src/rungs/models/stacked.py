@@ -80,6 +80,11 @@ class Stacked(nn.Module):
         self.register_buffer("std", torch.stack([model.std for model in models]))
         self.train(models[0].training)
 
+    @property
+    def draws(self) -> bool:
+        """Whether training draws dropout."""
+        return any(isinstance(module, _Dropout) and module.p > 0 for module in self.modules())
+
     def forward(self, x: Tensor) -> Tensor:
         """Map float (B, 3 S, H, W) in [0, 1] to logits (B, S, K)."""
         x = (x - self.mean.view(1, -1, 1, 1)) / self.std.view(1, -1, 1, 1)

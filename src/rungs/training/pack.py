@@ -53,6 +53,10 @@ class Pack(Kit):
         assert isinstance(self.model, Stacked)
         return self.model
 
+    @property
+    def records(self) -> bool:  # noqa: D102
+        return super().records and not self.stack.draws  # each net's dropout has a state that Python carries
+
     def seed_dropout(self, seeds: Sequence[int]) -> None:  # noqa: D102
         self.stack.dice.seed(seeds, self.world.device)
 

@@ -100,6 +100,11 @@ class Kit:
         """The runs that are trained at once."""
         return (self,)
 
+    @property
+    def records(self) -> bool:
+        """Whether steps are recorded as CUDA graphs."""
+        return self.recipe.training.cuda_graphs == "yes"
+
     def in_step(self, is_last: bool) -> AbstractContextManager[object]:
         """Make the context of a forward pass whose gradients ranks share, once a step: with the last micro-batch.
 

@@ -70,9 +70,8 @@ class Stepper:
     """
 
     def __init__(self, kit: Kit) -> None:
-        training = kit.recipe.training
         self.kit, self.warm_up_s = kit, 0.0
-        self.records, self.waits = training.cuda_graphs == "yes", training.compile == "yes"
+        self.records, self.waits = kit.records, kit.recipe.training.compile == "yes"
         self.calls, self.recordings = Counter[Shape](), dict[Shape, Recording]()
         if self.records:
             self.stream, self.pool = torch.cuda.Stream(), torch.cuda.graph_pool_handle()  # type: ignore[no-untyped-call]
