@@ -20,6 +20,7 @@ from rungs.training.loop import Diverged, train_together
 from rungs.training.pack import join
 from rungs.training.screen import Screen
 from rungs.training.setup import Kit, assemble, gather
+from rungs.training.step import WARM_UP
 
 SCORED = 500
 """Validation images that are scored to learn the speed of scoring."""
@@ -48,7 +49,9 @@ class Speed:
 
 
 def probe(recipe: Recipe, world: World, pack: int = 1) -> tuple[Speed, dict[str, int]]:
-    """Train two epochs of a single batch, time the second, and return it with the number of images in each part.
+    """Train two epochs of a single batch (more where steps are recorded), time the last, and return it.
+
+    With it comes the number of images in each part.
 
     Args:
         recipe: What will be trained.
@@ -67,6 +70,8 @@ def probe(recipe: Recipe, world: World, pack: int = 1) -> tuple[Speed, dict[str,
     start_s = (time.perf_counter() - began) / pack
     images = {name: len(part) for name, part in kits[0].parts.present().items()}
     kit = join([_shortened(kit, images["train"]) for kit in kits])
+    if kit.records:
+        kit.recipe = replace(kit.recipe, training=replace(kit.recipe.training, epochs=WARM_UP + 1))
     *_, (row, *_) = train_together(kit, [], Screen())
     if isinstance(row, Diverged):
         raise UserError(f"it cannot be timed: {row}", where=recipe.name, do="use a smaller optim.lr")
