@@ -29,6 +29,7 @@ from rungs.training.loop import train_together
 from rungs.training.pack import join
 from rungs.training.screen import Screen
 from rungs.training.setup import Kit, assemble, gather
+from rungs.training.step import WARM_UP
 
 
 def kits_of(recipe: Recipe, many: int, world: World) -> list[Kit]:
@@ -74,11 +75,11 @@ def main(
         recipe: Of which seeds are trained.
         packs: Seeds side by side, each a pack.
         images: Of the training part, for each seed; all by default.
-        rounds: Epochs of each; one more warms up and is left out.
+        rounds: Epochs of each; a few before them warm up and are left out.
         overrides: Fields of the recipe, changed.
     """
     few = () if images is None else (f"data.train={images}",)
-    chosen = choose(recipe, (*few, f"training.epochs={rounds + 1}", *overrides), data=data)
+    chosen = choose(recipe, (*few, *overrides, f"training.epochs={WARM_UP + rounds}"), data=data)
     world = World(0, 1, open_device())
     timed = [Timed(many, join(kits_of(chosen, many, world)), []) for many in (1, *packs)]
     one = timed[0].kit
@@ -86,13 +87,13 @@ def main(
     threads = "" if world.device.type == "cuda" else f", {torch.get_num_threads()} of {cores()} cores"
     print(f"{recipe}, {sizes}, batches of {chosen.training.batch_size}, {one.environment.precision}")
     print(f"{device_name(world.device)}{threads}, torch {torch.__version__}, n = {rounds} epochs each")
-    for _ in range(rounds + 1):
+    for _ in range(WARM_UP + rounds):
         for pack in timed:
             pack.epoch()
-    alone = timed[0].seconds[1:]
+    alone = timed[0].seconds[WARM_UP:]
     print(f"one alone: {statistics.median(alone):.3f} s an epoch ({min(alone):.3f} to {max(alone):.3f})")
     for pack in timed[1:]:
-        took = pack.seconds[1:]
+        took = pack.seconds[WARM_UP:]
         ratios = sorted(ours / theirs for ours, theirs in zip(took, alone, strict=True))
         middle, spread = statistics.median(ratios), f"({ratios[0]:.2f} to {ratios[-1]:.2f})"
         each = f"{middle / pack.many:.2f} to each in turn"

@@ -2,8 +2,8 @@
 
 A first run, of another seed, warms up: it compiles, and its seconds are told apart. Then each seed is timed from its
 first batch to its last prediction of the test set, with test-time augmentation, which is what the speedrun scripts
-time; loading and files are not in it. The test set is scored once a seed and nothing is chosen by it: choose by
-validation first.
+time; the recording of its steps is in it, loading and files are not. The test set is scored once a seed and nothing is
+chosen by it: choose by validation first.
 
 Somebody else's script, run on the same card, can stand beside: a JSON file of its own with a list `seconds` and a list
 `accuracy`, an entry a run.
@@ -35,7 +35,7 @@ from rungs.study.intervals import estimate
 from rungs.training.compiling import compile_net
 from rungs.training.device import World, cores, device_name, open_device
 from rungs.training.feed import scoring_batches
-from rungs.training.loop import train_epochs
+from rungs.training.loop import Diverged, train_epochs
 from rungs.training.run import train_flops
 from rungs.training.scoring import look_again
 from rungs.training.screen import Screen
@@ -43,23 +43,31 @@ from rungs.training.setup import assemble, gather
 
 
 def run(recipe: Recipe, source: Source, world: World) -> dict[str, float]:
-    """Train one seed and score it on the test set; return seconds and accuracies."""
+    """Train one seed and score it on the test set; return seconds and accuracies.
+
+    Raises:
+        UserError: There is no test set, or the loss stopped being finite.
+    """
     kit = assemble(*gather(recipe, False, source), world)
+    if kit.parts.test is None:
+        raise UserError("there is no test set", where=recipe.data.source, do="choose another source")
     compile_net(kit)
-    assert kit.parts.test is not None
     began = now(world)
-    rows = list(train_epochs(kit, [], Screen()))
+    try:
+        rows = list(train_epochs(kit, [], Screen()))
+    except Diverged as diverged:
+        raise UserError(str(diverged), where=f"seed {recipe.seed}", do="use a smaller optim.lr") from diverged
     trained = now(world)
     logits, labels = score(kit.judged, scoring_batches(kit, kit.parts.test), kit.autocast)
     plain = (logits.argmax(1) == labels).double().mean().item()
     augmented = plain
     if recipe.evaluation.tta != "none":
         augmented = (look_again(kit, kit.parts.test, logits).argmax(1) == labels).double().mean().item()
-    ended, warm_up_s = now(world), sum(row.warm_up_s for row in rows)
+    ended = now(world)
     return {
-        "seconds": ended - began - warm_up_s,
+        "seconds": ended - began,
         "scoring_s": ended - trained,
-        "warm_up_s": warm_up_s,
+        "warm_up_s": sum(row.warm_up_s for row in rows),
         "plain": plain,
         "accuracy": augmented,
         "pflop": train_flops(kit, len(rows)) / 1e15,
@@ -98,6 +106,8 @@ def main(
         theirs: Figures of another script.
         json_path: Also write the figures here.
     """
+    if theirs is not None and not theirs.is_file():
+        raise UserError("there is no such file", where=str(theirs), do="it holds `seconds` and `accuracy`")
     if runs < 2:
         raise UserError(f"{runs} leaves nothing to compare", where="--runs", do="give 2 or more")
     chosen, world = choose(recipe, overrides, data=data), World(0, 1, open_device())
@@ -107,20 +117,25 @@ def main(
     print(f"{device_name(world.device)}, {cores()} cores, torch {torch.__version__}, {time.strftime('%Y-%m-%d')}")
     print(f"warming up, a whole run: {time.perf_counter() - began:.1f} s")
     rows = [run(replace(chosen, seed=seed), source, world) for seed in range(runs)]
+    other = None if theirs is None else json.loads(theirs.read_text())
+    show(rows, other)
+    device = device_name(world.device)
+    keep({"recipe": recipe, "set": overrides, "device": device, "rows": rows, "theirs": other}, json_path)
+
+
+def show(rows: list[dict[str, float]], other: dict[str, list[float]] | None) -> None:
+    """Print what our runs came to, and theirs."""
     seconds = [row["seconds"] for row in rows]
     print(told("training and scoring", seconds, 1, "s"))
     print(told("of which scoring", [row["scoring_s"] for row in rows], 1, "s"))
+    print(told("of which recording, with the steps before it", [row["warm_up_s"] for row in rows], 1, "s"))
     print(told("test, plain", [row["plain"] for row in rows], 100, "%"))
     print(told("test, with test-time augmentation", [row["accuracy"] for row in rows], 100, "%"))
     print(f"{rows[0]['pflop']:.3f} PFLOP of training")
-    result = {"recipe": recipe, "set": overrides, "device": device_name(world.device), "rows": rows}
-    if theirs is not None:
-        other = json.loads(theirs.read_text())
+    if other is not None:
         print(told("theirs", other["seconds"], 1, "s"))
         print(told("theirs, test", other["accuracy"], 100, "%"))
         print(f"theirs / ours: {statistics.mean(other['seconds']) / statistics.mean(seconds):.2f}")
-        result["theirs"] = other
-    keep(result, json_path)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import re
 import statistics
 import time
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
@@ -29,11 +30,17 @@ from rungs.training.device import World, cores, device_name, open_device
 from rungs.training.loop import train_epochs
 from rungs.training.screen import Screen
 from rungs.training.setup import assemble, gather
+from rungs.training.step import WARM_UP
 
 
 def seconds_an_image(recipe: str, overrides: list[str], images: int, rounds: int) -> Iterator[float]:
-    """Yield, once for each of `rounds`, the seconds an image that training takes."""
-    fixed = [f"training.epochs={rounds}", "training.image_scales=[]", "data.validation=0", "stopping.patience=none"]
+    """Yield, once for each of `rounds`, the seconds an image that training takes, after epochs that warm up."""
+    fixed = [
+        f"training.epochs={WARM_UP + rounds}",
+        "training.image_scales=[]",
+        "data.validation=0",
+        "stopping.patience=none",
+    ]
     chosen = load(recipe, [*overrides, *fixed])
     chosen, material = gather(chosen, False)
     kit = assemble(chosen, material, World(0, 1, open_device()))
@@ -45,8 +52,8 @@ def seconds_an_image(recipe: str, overrides: list[str], images: int, rounds: int
         kit.recipe.evaluation, batch_size=2
     )  # what is looked at after an epoch, to see that it still computes
     kit.recipe = replace(kit.recipe, evaluation=few)
-    for row in train_epochs(kit, [], Screen()):
-        yield (row.train_s - row.warm_up_s) / images
+    for row in islice(train_epochs(kit, [], Screen()), WARM_UP, None):  # compiling, recording: once a size of batch
+        yield row.train_s / images
 
 
 def main(
@@ -64,19 +71,18 @@ def main(
         variants: Assignments, several joined by commas.
         data: Source of images.
         images: Trained on in each round.
-        rounds: That count; one before them warms up.
+        rounds: That count; others before them warm up.
         json_path: Also write the figures here.
     """
     common = [f"data.source={json.dumps(data)}"]
-    sides = {"base": seconds_an_image(recipe, common, images, rounds + 1)}
+    sides = {"base": seconds_an_image(recipe, common, images, rounds)}
     for variant in variants:
         overrides = re.split(r",(?=\w+\.)", variant)
-        sides[variant] = seconds_an_image(recipe, [*common, *overrides], images, rounds + 1)
+        sides[variant] = seconds_an_image(recipe, [*common, *overrides], images, rounds)
     times: dict[str, list[float]] = {name: [] for name in sides}
-    for _ in range(rounds + 1):
+    for _ in range(rounds):
         for name, side in sides.items():
             times[name].append(next(side))
-    times = {name: found[1:] for name, found in times.items()}
     device = open_device()
     machine = f"{device_name(device)}, {torch.get_num_threads()} of {cores()} cores, torch {torch.__version__}"
     result = {"machine": machine, "date": time.strftime("%Y-%m-%d"), "recipe": recipe, "images": images, "n": rounds}

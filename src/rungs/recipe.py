@@ -24,8 +24,10 @@ ABOUT_FIELDS = ("name", "about", "source", "assumptions", "claims")
 FLOORS_THAT_COMPUTE = ("data", "augment", "models", "optim", "evaluate", "training")
 
 
-RESOLVED = ("data.image_size", *(f"training.{name}" for name in ("precision", "compile", "cuda_graphs", "convolution")))
+RESOLVED = ("data.image_size", "training.precision", "training.compile", "training.convolution")
 """Fields that a run fills in where a recipe leaves them open."""
+NO_MATTER = "cuda_graphs"
+"""A field of `training` that changes nothing but the speed: a run goes on with or without."""
 
 
 def choose(
@@ -153,7 +155,13 @@ def changes(recipe: Recipe) -> tuple[str, ...]:
     for leaves in (mine, usual):
         leaves["data.source"] = leaves["data.source"].partition(":")[0]
     resolved = {key for key in RESOLVED if usual[key] in (None, "auto")}
-    skipped = {"seed", *ABOUT_FIELDS, *resolved, *(key for key in mine if key.startswith("evaluation."))}
+    skipped = {
+        "seed",
+        f"training.{NO_MATTER}",
+        *ABOUT_FIELDS,
+        *resolved,
+        *(key for key in mine if key.startswith("evaluation.")),
+    }
     keys = dict.fromkeys((*mine, *usual))
     return tuple(key for key in keys if key not in skipped and mine.get(key) != usual.get(key))
 
@@ -162,12 +170,14 @@ def differences(one: Recipe, other: Recipe) -> tuple[str, ...]:
     """Return the fields, dotted, in which the results of two recipes may differ."""
     first, second = (flat(msgspec.to_builtins(recipe)) for recipe in (one, other))
     keys = dict.fromkeys((*first, *second))
-    return tuple(k for k in keys if k.partition(".")[0] not in ABOUT_FIELDS and first.get(k) != second.get(k))
+    silent = {*ABOUT_FIELDS, f"training.{NO_MATTER}"}
+    return tuple(k for k in keys if not {k, k.partition(".")[0]} & silent and first.get(k) != second.get(k))
 
 
 def digest(recipe: Recipe) -> str:
-    """Return the SHA-256 (hex) of all that influences the result: the recipe without its `ABOUT_FIELDS`."""
+    """Return the SHA-256 (hex) of all that influences the result: the recipe without `ABOUT_FIELDS` and `NO_MATTER`."""
     table = {k: v for k, v in msgspec.to_builtins(recipe).items() if k not in ABOUT_FIELDS}
+    table["training"].pop(NO_MATTER)
     return hashlib.sha256(msgspec.json.encode(table, order="sorted")).hexdigest()
 
 

@@ -1,16 +1,28 @@
-"""Steps recorded as CUDA graphs: asked for where they can be, and the same numbers as plain steps."""
+"""Steps recorded as CUDA graphs: recorded where they can be, replayed on what is new, the same as plain steps."""
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
 import torch
+from msgspec.structs import replace
 from small import run, small
 
-from rungs.errors import UserError
+from rungs import data
+from rungs.recipe import changes, digest
 from rungs.records import RunRecord
-from rungs.training.device import World, pick_cuda_graphs
+from rungs.specs import Recipe
+from rungs.training import step
+from rungs.training.device import World, open_device
+from rungs.training.loop import train_epochs, train_together
+from rungs.training.pack import join
+from rungs.training.screen import Screen
+from rungs.training.setup import Kit, assemble, gather
+from rungs.training.step import WARM_UP, Stepper
 
 GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 CPU, ONE, TWO = (World(0, size, torch.device(kind)) for size, kind in ((1, "cpu"), (1, "cuda"), (2, "cuda")))
@@ -27,42 +39,129 @@ def losses(record: RunRecord) -> list[float]:
     return [loss or 0.0 for row in record.history for loss in (row.train_loss, row.validation_loss)]
 
 
+def kit_of(recipe: Recipe, world: World = CPU) -> Kit:
+    return assemble(*gather(recipe, False, data.load("digits", recipe.data.image_size)), world)
+
+
 @pytest.mark.parametrize(
-    ("choice", "world", "found"),
-    [("auto", CPU, "no"), ("auto", ONE, "yes"), ("auto", TWO, "no"), ("no", ONE, "no"), ("yes", ONE, "yes")],
+    ("world", "wanted", "found"), [(CPU, True, False), (ONE, True, True), (TWO, True, False), (ONE, False, False)]
 )
-def test_one_gpu_records_unless_it_is_told_not_to(choice: str, world: World, found: str) -> None:
-    assert pick_cuda_graphs(choice, world) == found
+def test_one_gpu_records_unless_it_is_told_not_to(world: World, wanted: bool, found: bool) -> None:
+    kit = kit_of(small(f"training.cuda_graphs={str(wanted).lower()}"))
+    assert dataclasses.replace(kit, world=world).records is found
 
 
-@pytest.mark.parametrize("world", [CPU, TWO])
-def test_nobody_else_can_be_told_to(world: World) -> None:
-    with pytest.raises(UserError, match="cuda graphs are for one GPU"):
-        pick_cuda_graphs("yes", world)
+def test_a_run_is_the_same_run_recorded_or_not() -> None:
+    recorded, plain = (small(f"training.cuda_graphs={choice}") for choice in ("true", "false"))
+    assert recorded != plain and digest(recorded) == digest(plain)
+    assert digest(recorded) != digest(small("training.batch_size=51")) and changes(plain) == ()
+
+
+class FakeGraph:
+    """What a GPU does, for a machine without one: to replay is to do again what was recorded, on the same memory."""
+
+    recording: FakeGraph | None = None
+
+    def __init__(self) -> None:
+        self.again: Callable[[], None] = lambda: None
+
+    def replay(self) -> None:
+        self.again()
+
+
+@pytest.fixture
+def fake_gpu(monkeypatch: pytest.MonkeyPatch) -> list[tuple[bool, float, float, int]]:
+    """Replace CUDA's graphs and `take_step`; return what steps saw: replayed?, first pixel, rate, first label."""
+    seen: list[tuple[bool, float, float, int]] = []
+
+    def take(kit: Kit, batch: torch.Tensor, labels: torch.Tensor, whole: int) -> torch.Tensor:
+        rate = kit.optimizer.param_groups[0]["lr"]  # memory, if it is to be read again
+        assert isinstance(rate, torch.Tensor)
+        total = torch.zeros(3)
+
+        def note(*, replayed: bool = True) -> None:
+            seen.append((replayed, batch.flatten()[0].item(), round(rate.item(), 6), int(labels[0])))
+            total.fill_(len(seen))
+
+        if FakeGraph.recording is None:
+            note(replayed=False)
+        else:
+            FakeGraph.recording.again = note
+        return total
+
+    @contextmanager
+    def record(graph: FakeGraph, **_: object) -> Iterator[None]:
+        FakeGraph.recording = graph
+        yield
+        FakeGraph.recording = None
+
+    class Stream:
+        def wait_stream(self, _other: object) -> None: ...
+
+    monkeypatch.setattr(step, "take_step", take)
+    for name, fake in {
+        "CUDAGraph": FakeGraph, "graph": record, "Stream": Stream, "current_stream": Stream,
+        "stream": lambda _: nullcontext(), "graph_pool_handle": lambda: None,
+    }.items():  # fmt: skip
+        monkeypatch.setattr(torch.cuda, name, fake)
+    monkeypatch.setattr(Kit, "records", True)
+    return seen
+
+
+def test_a_recording_is_replayed_on_the_new_batch_at_the_new_rate(
+    fake_gpu: list[tuple[bool, float, float, int]],
+) -> None:
+    kit = kit_of(small())
+    take, expected = Stepper(kit), []
+    for number in range(8):
+        size = 3 if number == 6 else 4  # one batch of another size, too rare to be recorded
+        kit.optimizer.param_groups[0]["lr"] = 0.1 * (1 + number)
+        batch = torch.full((size, 3, 8, 8), float(number))
+        total = take(batch, torch.full((size,), number), size)
+        expected.append((size == 4 and number >= WARM_UP, float(number), round(0.1 * (1 + number), 6), number))
+        assert total.tolist() == [number + 1.0] * 3
+        assert kit.optimizer.param_groups[0]["lr"] == 0.1 * (1 + number)  # a number again, as checkpoints keep it
+    assert fake_gpu == expected
+    assert take.warm_up_s > 0
 
 
 @GPU
 @pytest.mark.parametrize(
     "fields",
     [
-        (),  # dropout, mixup, clipping, a moving average, a last batch of another size
-        ("training.batch_size=64", "training.micro_batch=20"),
+        (),  # dropout, mixup, clipping, a moving average
+        ("training.batch_size=64", "training.micro_batch=20"),  # and a last batch of another size
         ("optim={name='adamw',lr=0.01}",),
         ("optim={name='adam',lr=0.01}",),
         ("optim={name='rmsprop',lr=0.01}",),
         SPEEDRUN,
+        (*SPEEDRUN, "training.compile=yes"),
         (*SPEEDRUN, "training.image_scales=[0.5,1.0]", "training.precision=fp32"),
     ],
     ids=lambda fields: "-".join(fields)[:40],
 )
 def test_recorded_steps_compute_what_plain_ones_do(tmp_path: Path, fields: tuple[str, ...]) -> None:
     recorded, plain = (
-        run(small(*fields, f"training.cuda_graphs={choice}"), tmp_path / choice) for choice in ("auto", "no")
+        run(small(*fields, f"training.cuda_graphs={choice}"), tmp_path / choice) for choice in ("true", "false")
     )
-    assert (recorded.recipe.training.cuda_graphs, plain.recipe.training.cuda_graphs) == ("yes", "no")
     rounding = 1e-3 if "rmsprop" in str(fields) else 0.0  # torch divides by a rate in memory in another order
     assert losses(recorded) == pytest.approx(losses(plain), rel=rounding)
-    assert sum(row.warm_up_s for row in recorded.history) > 0 == sum(row.warm_up_s for row in plain.history)
+    assert sum(row.warm_up_s for row in recorded.history) > 0
+
+
+@GPU
+def test_a_recorded_pack_computes_what_its_members_do_alone() -> None:
+    recipe = small("model.dropout=[]", "training.precision=fp32", "training.micro_batch=none")
+    world, source = World(0, 1, open_device()), data.load("digits", None)
+
+    def kits() -> list[Kit]:
+        return [assemble(*gather(replace(recipe, seed=seed), False, source), world) for seed in (0, 1)]
+
+    alone = [tuple(train_epochs(kit, [], Screen())) for kit in kits()]
+    together = join(kits())
+    assert together.records
+    for rows, own in zip(zip(*train_together(together, [], Screen()), strict=True), alone, strict=True):
+        assert [row.train_loss for row in rows] == pytest.approx([row.train_loss for row in own], abs=1e-3)
 
 
 @GPU

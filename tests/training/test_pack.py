@@ -129,9 +129,8 @@ def test_the_images_of_a_pack_come_in_one_fetch_where_nothing_is_drawn(
 
 @pytest.mark.parametrize(("dropout", "records"), [("[0.1]", False), ("[]", True)])
 def test_a_pack_that_draws_dropout_is_not_recorded_as_a_cuda_graph(dropout: str, records: bool) -> None:
-    kits = kits_of(recipe_of(f"model.dropout={dropout}"), 0, 1)
-    for kit in kits:
-        kit.recipe = replace(kit.recipe, training=replace(kit.recipe.training, cuda_graphs="yes"))  # as on a GPU
+    gpu = World(0, 1, torch.device("cuda"))
+    kits = [dataclasses.replace(kit, world=gpu) for kit in kits_of(recipe_of(f"model.dropout={dropout}"), 0, 1)]
     assert join(kits).records is records and kits[0].records
 
 

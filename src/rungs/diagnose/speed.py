@@ -127,6 +127,8 @@ def training_batches(record: BenchRecord) -> Finding | None:
         return None
     own, best, gain = found
     text = f"{_compared(own, best, gain)} "
+    if record.on_gpu and record.recipe.training.cuda_graphs:
+        text += "These are plain steps; training records them as CUDA graphs, so that a small net gains less. "
     if best.batch_size > own.batch_size:
         text += "It takes fewer steps an epoch, so the learning rate wants tuning again."
         return note(

@@ -83,7 +83,7 @@ class Stacked(nn.Module):
     @property
     def draws(self) -> bool:
         """Whether training draws dropout."""
-        return any(isinstance(module, _Dropout) and module.p > 0 for module in self.modules())
+        return any(isinstance(module, _Dropout) for module in self.modules())
 
     def forward(self, x: Tensor) -> Tensor:
         """Map float (B, 3 S, H, W) in [0, 1] to logits (B, S, K)."""

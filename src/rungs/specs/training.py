@@ -34,9 +34,9 @@ class TrainingSpec(Spec, frozen=True):
     so many images. `image_scales`: what shares of `data.image_size` images are shrunk to, each for an equal part of
     the epochs: small images cost less, and a net learns most of what it knows from them. `compile`: whether
     torch.compile translates the net; "auto" tries it where the run is long enough to repay the minute that it costs;
-    `cuda_graphs`: a step's kernels are recorded once and then replayed without waiting for Python; "auto" does so on
-    one GPU. `convolution`: "winograd" computes wide 3x3 convolutions with a third of the multiplications, equal up to
-    rounding; "auto" does so in fp32 on a CPU.
+    `cuda_graphs`: on one GPU a step's kernels are recorded once and then replayed without waiting for Python; elsewhere
+    it says nothing. `convolution`: "winograd" computes wide 3x3 convolutions with a third of the multiplications, equal
+    up to rounding; "auto" does so in fp32 on a CPU.
     """
 
     epochs: Count
@@ -49,7 +49,7 @@ class TrainingSpec(Spec, frozen=True):
     ema_decay: Annotated[float, Meta(gt=0, lt=1)] | None = None
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     compile: Literal["auto", "no", "yes"] = "auto"
-    cuda_graphs: Literal["auto", "no", "yes"] = "auto"
+    cuda_graphs: bool = True
     convolution: Literal["auto", "direct", "winograd"] = "auto"
 
 

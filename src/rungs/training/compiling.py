@@ -16,6 +16,7 @@ from rungs.recipe import read
 from rungs.rundir import RunDir
 from rungs.specs import Recipe
 from rungs.training.setup import Kit
+from rungs.training.step import replayable
 
 WORTH_A_TRIAL_S = 20 * 60.0
 """A trial costs about a minute, mostly of compiling: a shorter run could not win it back by much."""
@@ -62,7 +63,10 @@ def _try_it(kit: Kit, say: Callable[[str], None]) -> tuple[Literal["no", "yes"],
     if kit.recipe.training.convolution == "winograd":
         return "no", "Winograd's convolutions are products of matrices, which compiling does not make faster"
     x, y = _trial_batch(kit)
-    plain_s = _step_s(kit, copy.deepcopy(kit.model), x, y)
+    try:
+        plain_s = _step_s(kit, copy.deepcopy(kit.model), x, y)
+    except Exception as error:  # whatever a recording on this GPU raises
+        return "no", f"the trial failed: {type(error).__name__}"
     run_s = plain_s / len(x) * len(kit.parts.train) * kit.recipe.training.epochs
     if run_s < WORTH_A_TRIAL_S:
         return "no", "too short a run to win back the time of compiling"
@@ -86,12 +90,17 @@ def _trial_batch(kit: Kit) -> tuple[Tensor, Tensor]:
 
 def _step_s(kit: Kit, model: nn.Module, x: Tensor, y: Tensor) -> float:
     """Return the seconds of a forward and a backward pass, the fastest of three after one to warm up."""
-    times = []
-    for _ in range(4):
-        began = time.perf_counter()
+
+    def once() -> None:
+        model.zero_grad(set_to_none=True)
         with kit.autocast():
             logits = model(x)
         torch.autograd.backward(F.cross_entropy(logits.float(), y))
+
+    do, times = replayable(once) if kit.records else once, []
+    for _ in range(4):
+        began = time.perf_counter()
+        do()
         if x.is_cuda:
             torch.cuda.synchronize()
         times.append(time.perf_counter() - began)

@@ -128,23 +128,6 @@ def pick_convolution(choice: str, precision: str, device: torch.device) -> Liter
     return "winograd" if can and choice != "direct" else "direct"
 
 
-def pick_cuda_graphs(choice: str, world: World) -> Literal["no", "yes"]:
-    """Return whether steps are recorded and replayed.
-
-    Args:
-        choice: "auto", "no" or "yes", as a recipe says.
-        world: Where it will run. What several ranks say to each other is not recorded.
-
-    Raises:
-        UserError: It was asked for where it cannot be.
-    """
-    can = world.device.type == "cuda" and world.size == 1
-    if choice == "yes" and not can:
-        what = f"cuda graphs are for one GPU, not for {world.size} x {world.device.type}"
-        raise UserError(what, where="training.cuda_graphs", do="set it to auto")
-    return "yes" if can and choice != "no" else "no"
-
-
 def _fast_bf16(device: torch.device) -> tuple[bool, str]:
     if device.type == "cuda":
         fast = torch.cuda.is_bf16_supported(including_emulation=False)

@@ -1,4 +1,4 @@
-"""How long a recipe will take here: two short epochs of its own loop, timed."""
+"""How long a recipe will take here: the last of a few short epochs of its own loop, timed."""
 
 from __future__ import annotations
 

@@ -82,6 +82,8 @@ def go_on(kit: Kit, folder: RunDir, progress: Progress, screen: Screen) -> None:
         screen.say("nothing to resume: starting at the beginning")
         return
     kit.model.load_state_dict(state.model)
+    for saved, own in zip(state.optimizer["param_groups"], kit.optimizer.param_groups, strict=True):
+        saved.update({"capturable": own["capturable"]} if "capturable" in own else {})  # it was on another device
     kit.optimizer.load_state_dict(state.optimizer)
     if kit.ema is not None and state.ema is not None:
         kit.ema.load_state_dict(state.ema)

@@ -31,7 +31,10 @@ from rungs.training.stopping import best_epoch, should_stop
 from rungs.training.track import TensorBoard, Tracker
 
 Status = Literal["finished", "interrupted", "diverged"]
-LESS = "use smaller batches, smaller images or a smaller net; or free memory, and --resume"
+LESS = (
+    "use smaller batches, smaller images or a smaller net; or free memory (on a GPU training.cuda_graphs=false saves "
+    "some, too), and --resume"
+)
 OTHER_FILES_BYTES = 5_000_000
 """About what the record, the report and its figures take beside the weights."""
 

@@ -40,7 +40,6 @@ from rungs.training.device import (
     environment,
     is_out_of_memory,
     pick_convolution,
-    pick_cuda_graphs,
     pick_precision,
 )
 
@@ -102,8 +101,8 @@ class Kit:
 
     @property
     def records(self) -> bool:
-        """Whether steps are recorded as CUDA graphs."""
-        return self.recipe.training.cuda_graphs == "yes"
+        """Whether steps are recorded as CUDA graphs; what several ranks say to each other cannot be."""
+        return self.recipe.training.cuda_graphs and self.world.device.type == "cuda" and self.world.size == 1
 
     def in_step(self, is_last: bool) -> AbstractContextManager[object]:
         """Make the context of a forward pass whose gradients ranks share, once a step: with the last micro-batch.
@@ -173,9 +172,7 @@ def assemble(recipe: Recipe, material: Material, world: World, moved: dict[int, 
     """
     precision, reason = pick_precision(recipe.training.precision, world.device)
     convolution = pick_convolution(recipe.training.convolution, precision, world.device)
-    graphs = pick_cuda_graphs(recipe.training.cuda_graphs, world)
-    training = replace(recipe.training, precision=precision, convolution=convolution, cuda_graphs=graphs)
-    recipe = replace(recipe, training=training)
+    recipe = replace(recipe, training=replace(recipe.training, precision=precision, convolution=convolution))
     _require_two_a_rank(recipe, len(material.parts.train), world)
     size, classes = material.record.image_size, len(material.record.classes)
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -19,6 +19,7 @@ WARM_UP = 3
 """Steps of each shape before it is recorded: libraries choose their kernels, the optimiser makes its state."""
 
 Shape: TypeAlias = tuple[torch.Size, torch.Size, int]
+"""Of the images and of the labels of a batch, and its size over all ranks."""
 
 
 def take_step(kit: Kit, batch: Tensor, labels: Tensor, whole: int) -> Tensor:
@@ -51,7 +52,7 @@ def take_step(kit: Kit, batch: Tensor, labels: Tensor, whole: int) -> Tensor:
 
 @dataclass
 class Recording:
-    """The kernels of a step, and the memory that they read and write."""
+    """The kernels of a step, and the memory that they read (`batch`, `labels`) and write (`total`): see `take_step`."""
 
     graph: torch.cuda.CUDAGraph
     batch: Tensor
@@ -62,8 +63,9 @@ class Recording:
 class Stepper:
     """Takes steps as a recipe says: plainly, or each shape of batch recorded after `WARM_UP` steps, then replayed.
 
-    The GPU of a small net waits for Python, which asks for some hundred kernels a step; a recording asks once, and runs
-    the same kernels in the same order. All recordings share the memory of one step.
+    The GPU of a small net waits for Python, which asks for some hundred kernels a step; a recording asks once. It
+    computes the same, to rounding: the learning rates, float32 (), lie in memory that a recording reads, and RMSprop
+    divides by such a rate in another order. All recordings share the memory of one step.
 
     Attributes:
         warm_up_s: Seconds of the steps that compiled the net or led to a recording, and of recording them.
@@ -128,6 +130,19 @@ class Stepper:
         finally:
             for group, number in zip(groups, numbers, strict=True):
                 group["lr"] = number
+
+
+def replayable(do: Callable[[], object]) -> Callable[[], None]:
+    """Run work on a GPU `WARM_UP` times, record it, and return what replays it."""
+    graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream()  # type: ignore[no-untyped-call]
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(WARM_UP):
+            do()
+    torch.cuda.current_stream().wait_stream(stream)
+    with torch.cuda.graph(graph, stream=stream):
+        do()
+    return graph.replay
 
 
 def _now(tensor: Tensor) -> float:
