@@ -9,8 +9,9 @@ import torch
 from msgspec.structs import replace
 
 from rungs import ladder as ladders
+from rungs import recipe as recipes
 from rungs.models import build_model
-from rungs.recipe import parse, to_toml
+from rungs.recipe import digest, parse, to_toml
 from rungs.records import EpochRow
 from rungs.specs import MixConv, Recipe, ResNet18
 from rungs.training import probe as probing
@@ -91,3 +92,7 @@ def test_normalised_weights_make_other_outputs(rung: str) -> None:
     images = torch.rand(1, 3, 32, 32)
     with torch.inference_mode():
         assert not torch.allclose(one(images), other(images), atol=1e-4)
+
+
+def test_the_rung_of_the_speedrun_is_the_recipe_of_its_name() -> None:
+    assert digest(recipe_of("speedrun", "speedrun-94")) == digest(recipes.load("speedrun-94"))
