@@ -8,18 +8,18 @@ chosen by it: choose by validation first.
 Somebody else's script, run on the same card, can stand beside: a JSON file of its own with a list `seconds` and a list
 `accuracy`, an entry a run.
 
-    python bench/race.py speedrun-94-gpu --runs 20 --set training.compile=yes --theirs hiverge.json
+    python bench/race.py speedrun-94-gpu --runs 20 --theirs hiverge.json
 """
 
 from __future__ import annotations
 
-import json
 import statistics
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 import torch
 import tyro
 from common import keep, sentences
@@ -106,8 +106,7 @@ def main(
         theirs: Figures of another script.
         json_path: Also write the figures here.
     """
-    if theirs is not None and not theirs.is_file():
-        raise UserError("there is no such file", where=str(theirs), do="it holds `seconds` and `accuracy`")
+    other = None if theirs is None else figures(theirs)
     if runs < 2:
         raise UserError(f"{runs} leaves nothing to compare", where="--runs", do="give 2 or more")
     chosen, world = choose(recipe, overrides, data=data), World(0, 1, open_device())
@@ -117,10 +116,24 @@ def main(
     print(f"{device_name(world.device)}, {cores()} cores, torch {torch.__version__}, {time.strftime('%Y-%m-%d')}")
     print(f"warming up, a whole run: {time.perf_counter() - began:.1f} s")
     rows = [run(replace(chosen, seed=seed), source, world) for seed in range(runs)]
-    other = None if theirs is None else json.loads(theirs.read_text())
-    show(rows, other)
     device = device_name(world.device)
     keep({"recipe": recipe, "set": overrides, "device": device, "rows": rows, "theirs": other}, json_path)
+    show(rows, other)
+
+
+def figures(path: Path) -> dict[str, list[float]]:
+    """Read another script's figures.
+
+    Raises:
+        UserError: There is no such file, or it does not hold two lists of at least two numbers.
+    """
+    try:
+        found = msgspec.json.decode(path.read_bytes(), type=dict[str, list[float]])
+    except (OSError, msgspec.DecodeError) as error:
+        raise UserError(str(error), where=str(path), do="it must hold lists `seconds` and `accuracy`") from error
+    if min(len(found.get(name, [])) for name in ("seconds", "accuracy")) < 2:
+        raise UserError("less than two runs", where=str(path), do="it must hold lists `seconds` and `accuracy`")
+    return found
 
 
 def show(rows: list[dict[str, float]], other: dict[str, list[float]] | None) -> None:

@@ -24,6 +24,7 @@ from common import keep, sentences
 from msgspec.structs import replace
 
 from rungs.data.split import Parts
+from rungs.errors import UserError
 from rungs.recipe import load
 from rungs.training.compiling import compile_net
 from rungs.training.device import World, cores, device_name, open_device
@@ -45,6 +46,9 @@ def seconds_an_image(recipe: str, overrides: list[str], images: int, rounds: int
     chosen, material = gather(chosen, False)
     kit = assemble(chosen, material, World(0, 1, open_device()))
     compile_net(kit)
+    if images > len(kit.parts.train):
+        what = f"{images:,} images of {len(kit.parts.train):,}"
+        raise UserError(what, where="--images", do="give fewer, or other --data")
     train = kit.parts.train.take(torch.arange(images))
     steps = -(-images // chosen.training.batch_size)
     kit = dataclasses.replace(kit, parts=Parts(train, None, None), steps_per_epoch=steps)
@@ -54,6 +58,11 @@ def seconds_an_image(recipe: str, overrides: list[str], images: int, rounds: int
     kit.recipe = replace(kit.recipe, evaluation=few)
     for row in islice(train_epochs(kit, [], Screen()), WARM_UP, None):  # compiling, recording: once a size of batch
         yield row.train_s / images
+
+
+def assignments(variant: str) -> list[str]:
+    """Divide a variant at the commas between its assignments."""
+    return re.split(r",(?=\w+\.)", variant)
 
 
 def main(
@@ -75,10 +84,11 @@ def main(
         json_path: Also write the figures here.
     """
     common = [f"data.source={json.dumps(data)}"]
+    for variant in variants:  # a wrong one is told before the first step
+        load(recipe, [*common, *assignments(variant)])
     sides = {"base": seconds_an_image(recipe, common, images, rounds)}
     for variant in variants:
-        overrides = re.split(r",(?=\w+\.)", variant)
-        sides[variant] = seconds_an_image(recipe, [*common, *overrides], images, rounds)
+        sides[variant] = seconds_an_image(recipe, [*common, *assignments(variant)], images, rounds)
     times: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(rounds):
         for name, side in sides.items():

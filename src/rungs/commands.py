@@ -292,7 +292,10 @@ def _recipe_rows() -> list[tuple[str, str]]:
 
 def _ladder_rows() -> list[tuple[str, str, str, str]]:
     found = [ladders.load(name)[0] for name in ladders.shipped()]
-    return [(one.name, f"{len(one.rungs)} rungs", one.source, one.headline or one.about) for one in found]
+    return [
+        (one.name, f"{len(one.rungs)} rung{'s' * (len(one.rungs) != 1)}", one.source, one.headline or one.about)
+        for one in found
+    ]
 
 
 def _model_rows() -> list[tuple[str, str]]:

@@ -90,7 +90,8 @@ def _struct_of(table: Mapping[str, Any], path: tuple[str, ...], root: type[Spec]
 
 
 def _allowed(path: tuple[str, ...], root: type[Spec] = Recipe) -> list[str]:
-    return [str(value) for kind in _types_at(path, root) if get_origin(kind) is Literal for value in get_args(kind)]
+    kinds = [Literal["true", "false"] if kind is bool else kind for kind in _types_at(path, root)]
+    return [str(value) for kind in kinds if get_origin(kind) is Literal for value in get_args(kind)]
 
 
 def fields_of(kind: type[Spec]) -> list[str]:

@@ -51,10 +51,23 @@ def test_a_tutorials_loop_is_set_beside_ours(tmp_path: Path) -> None:
     assert figures["tutorial / ours"] == pytest.approx(theirs / ours, rel=0.01)
 
 
+def test_a_race_is_run_with_every_seed_and_told_beside_theirs(tmp_path: Path) -> None:
+    theirs = tmp_path / "theirs.json"
+    theirs.write_text('{"seconds": [2.0, 2.5, 3.0], "accuracy": [0.5, 0.6, 0.7]}')
+    figures = bench(tmp_path, "race.py", "digits-quick", "--runs", "2", "--theirs", str(theirs), "--set",
+                    "training.epochs=1", "--set", "evaluation.tta=mirror")  # fmt: skip
+    assert figures["theirs"] == json.loads(theirs.read_text())
+    one, other = figures["rows"]
+    assert one["plain"] != other["plain"]
+    assert all(0 < row["scoring_s"] < row["seconds"] and row["warm_up_s"] == 0 for row in (one, other))
+
+
 @pytest.mark.parametrize(
     ("command", "told"),
     [
         ("variants.py digits-quick --data digits --variants training.microbatch=20", "did you mean 'micro_batch'"),
+        ("variants.py digits-quick --data digits --images 5000", "5,000 images of 1,438"),
+        ("race.py digits-quick --data digits --theirs nowhere.json", "it must hold lists `seconds` and `accuracy`"),
         ("beside.py digits-quick --data digits --theirs nowhere.py", "nowhere.py: there is no such file"),
         ("growth.py --data nowhere", "no data source 'nowhere'"),  # a process of its own says so
         ("pack.py --data nowhere", "no data source 'nowhere'"),
