@@ -35,13 +35,7 @@ from rungs.optim.ema import average
 from rungs.records import DataRecord, Environment, ModelRecord
 from rungs.seeds import derive
 from rungs.specs import Plateau, Recipe, name_of
-from rungs.training.device import (
-    World,
-    environment,
-    is_out_of_memory,
-    pick_convolution,
-    pick_precision,
-)
+from rungs.training.device import World, environment, is_out_of_memory, pick_convolution, pick_precision
 
 SEEN = 5000
 """Training images that a net may look at to set its first weights."""
