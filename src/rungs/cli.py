@@ -8,26 +8,14 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal, NoReturn
+from typing import NoReturn
 
 import tyro
-from tyro.conf import DisallowNone, FlagCreatePairsOff, Positional, PositionalMetavarFromFieldName, UseAppendAction, arg
+from tyro.conf import DisallowNone, FlagCreatePairsOff, Positional, PositionalMetavarFromFieldName, UseAppendAction
 
+from rungs.cli_flags import Data, Family, Files, Number, Override, Part, Where
+from rungs.cli_study import bench, climb
 from rungs.errors import UserError
-
-Override = Annotated[tuple[str, ...], arg(name="set", metavar="FIELD=VALUE", help_behavior_hint="")]
-Data = Annotated[str | None, arg(metavar="SOURCE", help_behavior_hint="")]
-Where = Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="")]
-Number = Annotated[int | None, arg(metavar="N", help_behavior_hint="")]
-Seconds = Annotated[float, arg(metavar="SECONDS")]
-Share = Annotated[float | None, arg(metavar="SHARE", help_behavior_hint="")]
-Rungs = Annotated[tuple[str, ...], arg(metavar="RUNG", help_behavior_hint="")]
-Part = Annotated[
-    Literal["train", "validation", "test", "all"] | None,
-    arg(metavar="{train,validation,test,all}", help_behavior_hint=""),
-]
-Files = Positional[Annotated[tuple[Path, ...], arg(help_behavior_hint="")]]
-Family = Literal["all", "recipes", "ladders", "models", "data", "augments"]
 
 
 def train(
@@ -72,81 +60,6 @@ def train(
         screen=pick_screen(quiet=quiet),
     )
     commands.finish(record, folder, quiet=quiet)
-
-
-def climb(
-    ladder: Positional[str],
-    /,
-    data: Data = None,
-    out: Where = None,
-    seeds: Number = None,
-    only: Rungs = (),
-    epochs: Number = None,
-    images: Share = None,
-    overrides: Override = (),
-    jobs: Number = None,
-    pack: Number = None,
-    dry_run: bool = False,
-    skip_unreadable: bool = False,
-    tensorboard: bool = False,
-    quiet: bool = False,
-) -> None:
-    """Climb a ladder: train every rung with several seeds and say what each change bought.
-
-    The same command goes on where a climb was stopped; what is trained is not trained again.
-
-    Args:
-        ladder: Name (see rungs list ladders) or path of a TOML file.
-        data: Another source of images than the base recipe's.
-        out: Folder (default: climbs/NAME; with a digest where the study is not the ladder file's).
-        seeds: Seeds per rung, from 0 (default: the ladder's own number).
-        only: Climb this rung only (repeatable); rungs that were trained before stay in the report.
-        epochs: Of the base recipe; other rungs and all schedules change in proportion.
-        images: Share of the training images that each rung uses, above 0 and at most 1.
-        overrides: Change a field of the base recipe, below all rungs (repeatable).
-        jobs: Cells trained at once (default: 1 on a GPU, else as many as there are cores, at most 4).
-        pack: Seeds of a rung trained as one net of nets in each of these jobs, where they can be (default: 1).
-        dry_run: List all cells and estimate the time from a short probe of each; train nothing.
-        skip_unreadable: Leave unreadable files out instead of stopping.
-        tensorboard: Also write events for TensorBoard into each cell's folder.
-        quiet: Show errors and nothing else.
-    """
-    from rungs import climb_commands
-
-    options = {"data": data, "seeds": seeds, "only": only, "epochs": epochs, "images": images, "folder": out}
-    if dry_run:
-        climb_commands.plan(ladder, overrides, options, jobs, pack, skip_unreadable=skip_unreadable)
-    else:
-        how = {"skip_unreadable": skip_unreadable, "tensorboard": tensorboard, "jobs": jobs, "pack": pack}
-        climb_commands.climb(ladder, overrides, options, how, quiet=quiet)
-
-
-def bench(
-    recipe: Positional[str] = "lab-003",
-    /,
-    data: Data = None,
-    out: Where = None,
-    overrides: Override = (),
-    seconds: Seconds = 30.0,
-    skip_unreadable: bool = False,
-    quiet: bool = False,
-) -> None:
-    """Measure what share of this machine's ceiling a recipe reaches, where its time goes and what would help.
-
-    Args:
-        recipe: Name (see rungs list) or path of a TOML file.
-        data: Source of images: cifar10[:PATH], cifar100, digits, folder:PATH, parquet:PATH, hub:OWNER/NAME.
-        out: Folder of record and report (default: runs/bench-NAME).
-        overrides: Change a field of the recipe, e.g. --set training.batch_size=128 (repeatable).
-        seconds: Time to measure; batch sizes that do not fit into it are left out, the recipe's own never.
-        skip_unreadable: Leave unreadable files out instead of stopping.
-        quiet: Show errors and nothing else.
-    """
-    from rungs import bench_commands
-    from rungs import recipe as recipes
-
-    chosen = recipes.choose(recipe, overrides, data=data)
-    bench_commands.bench(chosen, out, quiet=quiet, seconds=seconds, skip_unreadable=skip_unreadable)
 
 
 def evaluate(

@@ -256,6 +256,9 @@ def _check(recipe: Recipe, where: str) -> None:
     if any(isinstance(augment, Mixup | CutMix) for augment in recipe.augment.validation):
         do = "take mixup and cutmix out: scoring needs one label an image"
         raise UserError("validation images cannot be mixed", where=dotted(where, ("augment", "validation")), do=do)
+    if recipe.evaluation.watch_test and not recipe.evaluation.score_test:
+        where = dotted(where, ("evaluation", "watch_test"))
+        raise UserError("a test set that stays closed cannot be watched", where=where, do="set score_test = true")
     model = recipe.model
     if isinstance(model, Plain) and len(model.dropout) > len(model.hidden):
         what = f"{len(model.dropout)} dropouts for {len(model.hidden)} hidden layers"

@@ -52,6 +52,7 @@ class DataRecord(Record, frozen=True, kw_only=True):
     source: str
     origin: str  # where it was found
     hash: str  # SHA-256 over the parts: their source's content and which of its images they hold
+    hashes: dict[str, str] = {}  # of each part
     canonical: bool | None  # True: the published data set, to the byte; None: there is no published one
     classes: tuple[str, ...]
     counts: dict[str, tuple[int, ...]]  # "train", "validation", "test" -> (K,)
@@ -94,6 +95,15 @@ class Mistake(Record, frozen=True, kw_only=True):
     picture: str  # base64 of a PNG
 
 
+class PerImage(Record, frozen=True, kw_only=True):
+    """What a net said of each image of a set, in the set's order, as base64 of little-endian numbers."""
+
+    truth: str  # uint16 (N,): the class
+    said: str  # uint16 (N,): the class called most probable
+    sure: str  # float32 (N,): its probability
+    loss: str  # float32 (N,)
+
+
 class EvalResult(Record, frozen=True, kw_only=True):
     """A net scored once on one set."""
 
@@ -108,6 +118,16 @@ class EvalResult(Record, frozen=True, kw_only=True):
     calibration_error: float  # expected calibration error, 15 bins
     calibration: tuple[tuple[float, float, int], ...]  # per bin: mean confidence, accuracy, count
     mistakes: tuple[Mistake, ...] = ()  # worst first, by loss
+    per_image: PerImage | None = None  # kept of validation and test, so that two runs can be compared image by image
+
+
+class ActivationRow(Record, frozen=True, kw_only=True):
+    """What the outputs of one activation did on some training images, with the weights that were kept."""
+
+    name: str  # of the layer
+    kind: Literal["relu", "sigmoid"]
+    idle: float  # ReLU: share of channels (units) that were zero for all images, everywhere
+    saturated: float  # sigmoid: share of values below 0.05 or above 0.95
 
 
 class Environment(Record, frozen=True, kw_only=True):
@@ -126,6 +146,26 @@ class Environment(Record, frozen=True, kw_only=True):
     compile_reason: str = ""  # why the net was compiled or not
 
 
+class Series(Record, frozen=True, kw_only=True):
+    """Values to draw: a line over `x`, or a bar for each name in `x`."""
+
+    name: str
+    y: tuple[float | None, ...]
+
+
+class Evidence(Record, frozen=True, kw_only=True):
+    """A small plot that shows what a rule saw."""
+
+    x_label: str
+    y_label: str
+    x: tuple[float | str, ...]  # numbers: lines; names: bars
+    series: tuple[Series, ...]
+    level: float | None = None  # a horizontal line: the threshold
+    level_name: str = ""
+    at: float | None = None  # a vertical line: where it happens
+    at_name: str = ""
+
+
 class Finding(Record, frozen=True, kw_only=True):
     """What a rule saw in a record."""
 
@@ -134,6 +174,9 @@ class Finding(Record, frozen=True, kw_only=True):
     title: str
     text: str  # for a student
     cure: str | None = None
+    threshold: str = ""  # when the rule speaks, in words
+    citation: str = ""
+    evidence: Evidence | None = None
 
 
 class RunRecord(Record, frozen=True, kw_only=True):
@@ -149,6 +192,7 @@ class RunRecord(Record, frozen=True, kw_only=True):
     data: DataRecord
     model: ModelRecord
     environment: Environment
+    activations: tuple[ActivationRow, ...] = ()
     history: tuple[EpochRow, ...]
     best_epoch: int | None  # chosen on validation; the last epoch without one
     train: EvalResult | None = None  # the best weights on the training images, as they are

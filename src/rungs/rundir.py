@@ -13,9 +13,11 @@ from pathlib import Path
 from rungs.bench_records import BenchRecord
 from rungs.errors import UserError
 from rungs.records import EpochRow, LadderRecord, RunRecord, from_json, to_json
+from rungs.search_records import SearchRecord
 
 TEMPORARY = ".rungs-tmp"
 """Ending of a file that is being written."""
+LOOKS = "looks.jsonl"
 
 
 class Folder:
@@ -72,6 +74,7 @@ class LadderDir(Folder):
     ladder.json   the `LadderRecord`
     report.html   the report, with its pictures inside
     figures/      the same pictures as SVG and PNG
+    looks.jsonl   comparisons by the test set, a `rungs.looks.Look` a line
     RUNG-seedN-…  a run folder for each cell
     """
 
@@ -80,6 +83,7 @@ class LadderDir(Folder):
     def __init__(self, path: str | Path) -> None:
         super().__init__(path)
         self.record = self.path / "ladder.json"
+        self.looks = self.path / LOOKS
 
     def read_record(self) -> LadderRecord:
         """Read `ladder.json`.
@@ -90,6 +94,41 @@ class LadderDir(Folder):
         if not self.record.is_file():
             raise UserError("no ladder.json here", where=self.path, do="give the folder of a climb")
         return from_json(self.record.read_bytes(), LadderRecord, self.record)
+
+
+class SearchDir(Folder):
+    """Names the files of one search, which holds the run folder of each trial and re-run, too.
+
+    search.json   the `SearchRecord`
+    journal.log   Optuna's storage, where no other address was given
+    report.html   the report, with its pictures inside
+    figures/      the same pictures as SVG and PNG
+    looks.jsonl   looks at the test set, a `rungs.looks.Look` a line
+    trials/       a run folder for each set of values
+    finals/       a run folder for each re-run
+    """
+
+    if_unwritable = "make room or rights, or give another --out"
+
+    def __init__(self, path: str | Path) -> None:
+        super().__init__(path)
+        self.record = self.path / "search.json"
+        self.journal = self.path / "journal.log"
+        self.report = self.path / "report.html"
+        self.figures = self.path / "figures"
+        self.looks = self.path / LOOKS
+        self.trials = self.path / "trials"
+        self.finals = self.path / "finals"
+
+    def read_record(self) -> SearchRecord:
+        """Read `search.json`.
+
+        Raises:
+            UserError: There is none, or it is damaged.
+        """
+        if not self.record.is_file():
+            raise UserError("no search.json here", where=self.path, do="give the folder of a search")
+        return from_json(self.record.read_bytes(), SearchRecord, self.record)
 
 
 class BenchDir(Folder):
@@ -137,6 +176,7 @@ class RunDir(Folder):
     history.jsonl       one `EpochRow` a line, a line an epoch
     weights.safetensors the best weights, with classes, mean, std and the recipe inside
     run.json            the `RunRecord`
+    looks.jsonl         every look at the test set, a `rungs.looks.Look` a line
     report.html         the report, with its pictures inside
     figures/            the same pictures as SVG and PNG
     checkpoints/        the last two, to resume from
@@ -153,6 +193,7 @@ class RunDir(Folder):
         self.figures = self.path / "figures"
         self.checkpoints = self.path / "checkpoints"
         self.events = self.path / "events"
+        self.looks = self.path / LOOKS
 
     def holds_run(self) -> bool:
         """Tell whether anything of a run is here."""
@@ -221,6 +262,23 @@ def write_whole(path: Path, *data: bytes | memoryview) -> None:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def append_line(path: Path, line: bytes) -> None:
+    """Append a line to a log in one write, and see it onto the disk; what a killed writer left torn is closed first.
+
+    Raises:
+        UserError: The disk is full or the file cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a+b", buffering=0) as file:
+            if file.seek(0, os.SEEK_END) and (file.seek(-1, os.SEEK_END), file.read(1))[1] != b"\n":
+                line = b"\n" + line
+            file.write(line + b"\n")
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise _cannot_write(path, error, Folder.if_unwritable) from error
 
 
 def _cannot_write(path: Path, error: OSError, do: str) -> UserError:

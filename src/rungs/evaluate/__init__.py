@@ -24,6 +24,7 @@ def judge(
     images: Callable[[Tensor], Tensor],
     paths: Sequence[str] | None = None,
     mistakes: int = 0,
+    keep_images: bool = False,
 ) -> EvalResult:
     """Compute everything that a record says of a net on a set.
 
@@ -33,6 +34,7 @@ def judge(
         images: Gives the set's images at positions int64 (M,) as uint8 (M, 3, H, W), for the pictures of mistakes.
         paths: Their files, where known.
         mistakes: How many of the worst to keep.
+        keep_images: Also keep what was said of each image.
 
     Raises:
         NotFinite: The net's outputs, or their loss, are no finite numbers.
@@ -41,7 +43,7 @@ def judge(
     do = "the training diverged: train again with a smaller optim.lr"
     if bad:
         raise NotFinite(f"the net's outputs are not finite for {bad} of {len(logits)} images", do=do)
-    result = evaluate(logits, labels, worst(logits, labels, images, mistakes, paths))
+    result = evaluate(logits, labels, worst(logits, labels, images, mistakes, paths), keep_images=keep_images)
     if not math.isfinite(result.loss):
         raise NotFinite("the loss is infinite", do=do)
     return result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import math
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from rungs.evaluate.calibration import calibration
-from rungs.records import EvalResult, Mistake
+from rungs.records import EvalResult, Mistake, PerImage
 
 Z95 = 1.959963984540054
 """The 97.5 % point of the standard normal distribution."""
@@ -37,13 +38,30 @@ def confusion(said: Tensor, labels: Tensor, classes: int) -> Tensor:
     return torch.bincount(labels * classes + said, minlength=classes**2).view(classes, classes)
 
 
-def evaluate(logits: Tensor, labels: Tensor, mistakes: tuple[Mistake, ...] = ()) -> EvalResult:
+def per_image(logits: Tensor, labels: Tensor) -> PerImage:
+    """Return what was said of each image.
+
+    Args:
+        logits: float32 (N, K).
+        labels: int64 (N,).
+    """
+    sure, said = logits.double().softmax(1).max(1)
+    loss = F.cross_entropy(logits, labels, reduction="none")
+    columns = {"truth": (labels, "<u2"), "said": (said, "<u2"), "sure": (sure, "<f4"), "loss": (loss, "<f4")}
+    packed = {name: values.numpy().astype(kind).tobytes() for name, (values, kind) in columns.items()}
+    return PerImage(**{name: base64.b64encode(column).decode() for name, column in packed.items()})
+
+
+def evaluate(
+    logits: Tensor, labels: Tensor, mistakes: tuple[Mistake, ...] = (), *, keep_images: bool = False
+) -> EvalResult:
     """Compute every metric of one pass.
 
     Args:
         logits: float32 (N, K).
         labels: int64 (N,).
         mistakes: The worst mistakes, with pictures, from `rungs.evaluate.mistakes`.
+        keep_images: Also keep what was said of each image.
     """
     classes = logits.shape[1]
     loss, right, n = sums(logits, labels).tolist()
@@ -65,4 +83,5 @@ def evaluate(logits: Tensor, labels: Tensor, mistakes: tuple[Mistake, ...] = ())
         calibration_error=error,
         calibration=bins,
         mistakes=mistakes,
+        per_image=per_image(logits, labels) if keep_images else None,
     )

@@ -67,6 +67,7 @@ class EvaluationSpec(Spec, frozen=True):
     `watch_test` also scores the test set after every epoch, to show what a maximum over epochs flatters; nothing is
     ever chosen by it. `tta`, test-time augmentation, scores the finished net a second time: over each image and its
     mirror image, or also over both moved by a pixel. `tta_share`: of the images, those that the net is least sure of.
+    `score_test` false keeps the test set closed: what a search tries is judged by validation alone.
     """
 
     batch_size: Count = 250
@@ -74,6 +75,7 @@ class EvaluationSpec(Spec, frozen=True):
     tta_share: Probability = 1.0
     mistakes: CountOrZero = 24
     score_train: bool = True
+    score_test: bool = True
     watch_test: bool = False
 
 

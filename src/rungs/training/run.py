@@ -11,13 +11,16 @@ from typing import Literal
 
 import torch
 
+from rungs import looks
 from rungs.evaluate import NotFinite
+from rungs.looks import Kind
 from rungs.models.weights import pack
 from rungs.recipe import changes, code_version, fingerprint, to_toml
-from rungs.records import EpochRow, EvalResult, RunRecord
+from rungs.records import ActivationRow, EpochRow, EvalResult, RunRecord
 from rungs.rundir import RunDir, write_whole
 from rungs.specs import SGD, Muon, Recipe
 from rungs.training import checkpoint
+from rungs.training.activations import activations
 from rungs.training.checkpoint import Checkpoint
 from rungs.training.compiling import choose_compiling, chosen_before, compile_net
 from rungs.training.device import World, enough_memory, peak_memory_bytes
@@ -128,6 +131,7 @@ class Session:
     progress: Progress
     screen: Screen
     tracker: Tracker
+    activations: tuple[ActivationRow, ...] = ()
 
     def run(self, keep_going: Callable[[EpochRow], bool]) -> RunRecord:
         """Train, score the best weights, write the record."""
@@ -180,6 +184,8 @@ class Session:
         """Take what an epoch came to: history, best weights, checkpoint, events; return the best epoch so far."""
         rows = self.progress.rows
         rows.append(row)
+        if row.test_loss is not None:
+            self.note_look("watched", f"a look after epoch {row.epoch}, which chooses nothing")
         best = best_epoch(rows, self.kit.recipe.stopping.monitor)
         if best == row.epoch:
             self.progress.best = {k: v.detach().clone() for k, v in self.kit.judged.state_dict().items()}
@@ -243,7 +249,15 @@ class Session:
             return {}
         self.kit.judged.load_state_dict(best)
         chosen = best_epoch(self.progress.rows, self.kit.recipe.stopping.monitor) or 1
+        self.note_look("scored", f"the score of epoch {chosen}, which was chosen without it")
+        self.activations = activations(self.kit)
         return score_parts(self.kit, chosen - 1)
+
+    def note_look(self, kind: Kind, purpose: str) -> None:
+        """Write into the run's log that the test set is looked at, where there is one."""
+        test = self.kit.parts.test
+        if test is not None and self.kit.world.is_main:
+            looks.note(self.folder.looks, kind, purpose, len(test), test.hash)
 
     def record(self, status: Status, ending: str, results: dict[str, EvalResult]) -> RunRecord:
         """Gather all that is known of the run."""
@@ -258,6 +272,7 @@ class Session:
             data=self.material.record,
             model=kit.description,
             environment=kit.environment,
+            activations=self.activations,
             history=tuple(rows),
             best_epoch=best_epoch(rows, kit.recipe.stopping.monitor),
             train=results.get("train"),

@@ -37,7 +37,10 @@ def score_parts(kit: Kit, epoch: int) -> dict[str, EvalResult]:
         augments = recipe.augment.validation if name == "validation" else ()
         logits, labels = score(kit.judged, scoring_batches(kit, part, augments, epoch), kit.autocast)
         mistakes = recipe.evaluation.mistakes if name == shown else 0
-        results[name] = judge(logits, labels, images=part.at, paths=part.paths, mistakes=mistakes)
+        keep_images = name != "train"
+        results[name] = judge(
+            logits, labels, images=part.at, paths=part.paths, mistakes=mistakes, keep_images=keep_images
+        )
         if recipe.evaluation.tta != "none" and name != "train" and not augments:
             results[f"{name}_tta"] = judge(look_again(kit, part, logits), labels, images=part.at)
     return results

@@ -139,6 +139,7 @@ def gather(recipe: Recipe, skip_unreadable: bool, source: Source | None = None) 
         source=source.name,
         origin=source.origin,
         hash=parts.hash,
+        hashes={name: part.hash for name, part in parts.present().items()},
         canonical=source.canonical,
         classes=parts.train.classes,
         counts={name: part.counts() for name, part in parts.present().items()},
@@ -149,6 +150,8 @@ def gather(recipe: Recipe, skip_unreadable: bool, source: Source | None = None) 
         leaks=leaks(parts.present()),
     )
     doubts = sum(problem.kind in ("duplicate", "doubtful") for problem in source.problems)
+    if not recipe.evaluation.score_test:  # closed: nothing after this can look at it
+        parts = dataclasses.replace(parts, test=None)
     return recipe, Material(parts, record, doubts)
 
 

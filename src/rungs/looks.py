@@ -1,0 +1,87 @@
+"""The protocol guard's log: every look at a test set.
+
+A test set answers honestly only as long as nothing is chosen by it (Dwork et al. 2015, doi:10.1126/science.aaa9375).
+Each folder of a run, a climb or a search holds `looks.jsonl`, a `Look` a line; a line that a killed process left torn
+is passed over.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import shlex
+import sys
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from rungs.records import Record
+from rungs.rundir import append_line
+
+Kind: TypeAlias = Literal["scored", "watched", "evaluated", "compared"]
+"""Scored: the weights that validation chose, at the end of a run. Watched: after an epoch. Evaluated: a trained net,
+once more. Compared: no image was opened, but scores of earlier looks were set side by side."""
+OPENING: tuple[Kind, ...] = ("scored", "watched", "evaluated")
+"""The kinds that open the test set."""
+
+
+class Look(Record, frozen=True, kw_only=True):
+    """One look at a test set."""
+
+    when: str  # UTC, ISO 8601
+    who: str  # the user, and the command that was given
+    kind: Kind
+    purpose: str  # what for, a phrase
+    images: int
+    test_hash: str  # of the set's content; "" where it is not known
+
+
+def note(path: Path, kind: Kind, purpose: str, images: int, test_hash: str = "") -> None:
+    """Append a look to the log at `path`.
+
+    Raises:
+        UserError: It cannot be written; then nobody may look.
+    """
+    look = Look(
+        when=datetime.now(UTC).isoformat(timespec="seconds"),
+        who=f"{user()}: {command()}",
+        kind=kind,
+        purpose=purpose,
+        images=images,
+        test_hash=test_hash,
+    )
+    append_line(path, msgspec.json.encode(look))
+
+
+def read(path: Path) -> tuple[Look, ...]:
+    """Return the looks of a log, oldest first; () where there is none."""
+    looks = []
+    with suppress(OSError):
+        for line in path.read_bytes().splitlines():
+            with suppress(msgspec.MsgspecError):
+                looks.append(msgspec.json.decode(line, type=Look))
+    return tuple(looks)
+
+
+def openings(looks: tuple[Look, ...]) -> int:
+    """Return how often the test set was opened."""
+    return sum(look.kind in OPENING for look in looks)
+
+
+def user() -> str:
+    """Return the name of who runs this process; its number where it has none."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):  # a container's user without a name
+        return f"user {os.getuid()}" if hasattr(os, "getuid") else "unknown"
+
+
+def command() -> str:
+    """Return the command that was given to this process, short enough for a log."""
+    program, *words = sys.argv or [""]
+    name = Path(program).name
+    text = shlex.join(["rungs" if name in ("rungs", "__main__.py") else name or "python", *words])
+    return text if len(text) <= 200 else f"{text[:199]}…"

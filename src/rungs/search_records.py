@@ -1,0 +1,72 @@
+"""The record of a search, as JSON: every trial, what it showed, and how the best few did on fresh seeds.
+
+Units are those of `rungs.records`. A "value" is the metric that the search goes by: of a trial, that of its best epoch
+on validation. No number here but `test` comes from the test set.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from rungs.records import DataRecord, Environment, Estimate, LadderRecord, Record
+from rungs.space import Scalar, Space
+from rungs.specs import Recipe
+
+
+class TrialRecord(Record, frozen=True, kw_only=True):
+    """One set of values, trained with the search's seed."""
+
+    number: int  # from 0, in the order in which they were asked for
+    params: dict[str, Scalar]  # field -> value; a list or a table by its JSON
+    state: Literal["complete", "pruned", "running", "waiting", "failed"]
+    value: float | None  # of a pruned one, the best that it reached
+    epochs: int  # done
+    curve: tuple[float | None, ...]  # the metric after each epoch
+    train_s: float
+    worker: str  # "HOST:PID"; "" where it is not known
+    folder: str  # of its run, inside the search's; "" without one
+    ending: str
+    started: str  # UTC, ISO 8601; "" where it is waiting
+    finished: str  # "" where it is not
+    takes_up: int | None = None  # number of the trial whose worker died, which this one goes on with
+
+
+class Finalist(Record, frozen=True, kw_only=True):
+    """The recipe as it was, or one of the best trials, trained again on fresh seeds."""
+
+    name: str  # of its rung in the finals: "recipe" or "trial-12"
+    trial: int | None  # None: the recipe as it was
+    overrides: tuple[str, ...]  # field=value, as after --set
+    searched: float | None  # its value in the search, where it was a trial
+    rerun: Estimate  # of the same metric, over the fresh seeds
+    optimism: Estimate | None = None  # searched minus re-run, in the metric's units (positive: flattered)
+
+
+class SearchRecord(Record, frozen=True, kw_only=True):
+    """A search."""
+
+    schema: int = 1
+    name: str
+    command: str  # that makes this record, or joins the search
+    dashboard: str  # the command that opens optuna-dashboard on the storage
+    space: Space
+    recipe: Recipe  # that the trials vary, resolved
+    reduced: tuple[str, ...]  # what makes it shorter or smaller than the recipe, a phrase each
+    metric: Literal["validation_accuracy", "validation_loss"]
+    sampler: str
+    pruner: str
+    storage: str  # its address, without a password
+    trials: tuple[TrialRecord, ...]
+    importance: dict[str, float]  # field -> share of what the fields explain of the metric's variance, sums to 1
+    importance_by: str = ""  # how it was estimated
+    finals: LadderRecord | None = None  # "recipe" and the best trials, each against the recipe in pairs of seeds
+    finalists: tuple[Finalist, ...] = ()  # best first, by the re-runs
+    winner: str | None = None  # name of a finalist
+    verdict: str = ""  # in sentences: who won, by how much, whether it can be told from the recipe as it was
+    test: Estimate | None = None  # test accuracy of the winner's re-runs, opened once, after it was named
+    test_accuracies: tuple[float, ...] = ()  # a value a seed
+    data: DataRecord
+    environment: Environment
+    started: str  # UTC, ISO 8601
+    finished: str
+    train_s: float  # of all trials and re-runs together

@@ -1,0 +1,52 @@
+"""What the activations of a trained net do: units that never fire, and those that are driven to their ends."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rungs.data.batches import to_float
+from rungs.records import ActivationRow
+from rungs.training.setup import Kit
+
+SEEN = 256
+"""Training images that are looked at: a unit that is idle for all of them is idle for nearly all."""
+LOW, HIGH = 0.05, 0.95
+"""A sigmoid beyond these has less than a fifth of its steepest slope, s (1 - s) < 0.0475 against 0.25."""
+
+
+def activations(kit: Kit) -> tuple[ActivationRow, ...]:
+    """Run some training images through the judged net of a kit; return a row for each ReLU and sigmoid layer.
+
+    Activations that a net computes by a function call (ResNet, the speedrun's GELU) are not layers, and not seen.
+    """
+    layers = {path: m for path, m in kit.judged.named_modules() if isinstance(m, nn.ReLU | nn.Sigmoid)}
+    seen: dict[str, ActivationRow] = {}
+
+    def hook(path: str, layer: nn.Module) -> Any:
+        return layer.register_forward_hook(lambda _m, _i, out: seen.__setitem__(path, _row(path, layer, out)))
+
+    handles = [hook(path, layer) for path, layer in layers.items()]
+    train = kit.parts.train
+    x = to_float(train.at(torch.arange(min(SEEN, len(train)))).to(kit.world.device))
+    was_training = kit.judged.training
+    try:
+        with torch.inference_mode(), kit.autocast():
+            kit.judged.eval()(x.contiguous(memory_format=torch.channels_last))
+    finally:
+        kit.judged.train(was_training)
+        for handle in handles:
+            handle.remove()
+    return tuple(seen.values())
+
+
+def _row(path: str, layer: nn.Module, out: Tensor) -> ActivationRow:
+    """Judge the output of a layer, (B, C, H, W) or (B, F)."""
+    name = path.removeprefix("net.")
+    if isinstance(layer, nn.ReLU):
+        silent = (out == 0).transpose(0, 1).flatten(1).all(1)  # (C,)
+        return ActivationRow(name=name, kind="relu", idle=float(silent.float().mean()), saturated=0.0)
+    ends = (out < LOW) | (out > HIGH)
+    return ActivationRow(name=name, kind="sigmoid", idle=0.0, saturated=float(ends.float().mean()))
