@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import re
 import shlex
 import sys
 from contextlib import suppress
@@ -84,4 +85,5 @@ def command() -> str:
     program, *words = sys.argv or [""]
     name = Path(program).name
     text = shlex.join(["rungs" if name in ("rungs", "__main__.py") else name or "python", *words])
+    text = re.sub(r"(\w://[^:/@\s]*):[^@\s]+@", r"\1:***@", text)  # the password of a search's storage
     return text if len(text) <= 200 else f"{text[:199]}…"
