@@ -102,7 +102,13 @@ def tune(
     """
     from rungs import tune_commands
 
-    options = {"data": data, "trials": trials, "sampler": sampler, "pruner": pruner, "metric": metric}
+    options: dict[str, object] = {
+        "data": data,
+        "trials": trials,
+        "sampler": sampler,
+        "pruner": pruner,
+        "metric": metric,
+    }
     options |= {"epochs": epochs, "images": images, "storage": storage, "top": top, "seeds": seeds}
     options |= {"sampler_seed": sampler_seed, "folder": out, "skip_unreadable": skip_unreadable}
     tune_commands.tune(recipe, space, overrides, options, workers, quiet=quiet)

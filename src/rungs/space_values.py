@@ -17,6 +17,8 @@ from rungs.specs import Recipe
 
 COMBINATIONS_PROVED = 500
 """Of choices and ends: as many are tried against a recipe before anything runs, at about half a millisecond each."""
+DIGITS = 6
+"""Significant digits of a value that was drawn from a range."""
 
 
 def check(space: Space, recipe: Recipe, metric: str = "validation_accuracy") -> None:
@@ -75,8 +77,15 @@ def choice_of(field: Field, value: Scalar) -> Any:
 
 
 def assignment(field: Field, value: Scalar) -> str:
-    """Return what gives a field a value of a trial: FIELD=VALUE, the value in TOML, as after `--set`."""
-    return f"{field.field}={toml(choice_of(field, value) if field.choices else value)}"
+    """Return what gives a field a value of a trial: FIELD=VALUE, the value in TOML, as after `--set`.
+
+    A number between the ends of a range is rounded to `DIGITS`, so that a person can write it.
+    """
+    if field.choices:
+        return f"{field.field}={toml(choice_of(field, value))}"
+    if isinstance(value, float) and value not in (field.low, field.high):
+        value = float(f"{value:.{DIGITS}g}")
+    return f"{field.field}={toml(value)}"
 
 
 def assignments(space: Space, params: Mapping[str, Scalar]) -> tuple[str, ...]:

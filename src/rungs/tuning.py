@@ -12,6 +12,7 @@ from rungs import recipe as recipes
 from rungs import space as spaces
 from rungs.api import require_known, require_startable
 from rungs.errors import UserError, did_you_mean
+from rungs.looks import without_password
 from rungs.rundir import SearchDir
 from rungs.search_records import SearchRecord
 from rungs.space_values import check, grid
@@ -22,7 +23,7 @@ from rungs.study.attempt import closed
 from rungs.study.climb import default_jobs
 from rungs.study.conclude import conclude
 from rungs.study.search import Tell, search
-from rungs.study.storage import optuna, without_password
+from rungs.study.storage import optuna
 from rungs.training.interrupt import Interrupts
 from rungs.training.setup import gather
 
@@ -176,10 +177,13 @@ def tune(
     tell: Tell = lambda trial, done, of: None,
     tell_final: climbing.Tell = lambda outcome, done, of: None,
 ) -> SearchRecord:
-    """Search a space, re-run the best trials on fresh seeds, name a winner, score it on the test set; return the record.
+    """Search a space, re-run the best trials on fresh seeds, name a winner, score it on the test set.
 
     The same call goes on where a search was stopped; on another machine, with the same folder on a shared disk or the
-    same storage, it joins. The search itself reads no image of the test set.
+    same storage, it joins. The search itself scores no image of the test set.
+
+    Returns:
+        The record, which the folder holds, too.
 
     Args:
         recipe: A recipe, its name or its path.

@@ -51,7 +51,7 @@ def lives_here(worker: str) -> bool | None:
 
 
 def _start(pid: int) -> str:
-    """Return when a process started, in ticks since the machine did; "" where the system does not say, "Z" if it is dead.
+    """Return when a process started, in ticks since the machine did; "Z" if it is dead, "" where nobody says.
 
     `proc(5)`: the third field of /proc/PID/stat is the state, the 22nd the start time.
     """

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from rungs import recipe as recipes
 from rungs.errors import UserError
+from rungs.looks import without_password
 from rungs.rundir import SearchDir
 from rungs.space import Field, Scalar, Space, key
 from rungs.space_values import grid, own_values
 from rungs.specs import Recipe
 from rungs.study.alive import host
-from rungs.study.storage import open_storage, optuna, without_password
+from rungs.study.storage import open_storage, optuna
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -31,7 +32,7 @@ STARTUP = 5
 WARMUP_SHARE = 0.25
 """Of the epochs, in which no trial is pruned by the median: high rates start slowly under a warm-up or one-cycle."""
 REDUCTION = 3
-"""Hyperband (Li et al. 2018, JMLR 18:185): each rung keeps one in three; the shortest trials have a ninth of the epochs."""
+"""Hyperband (Li et al. 2018, JMLR 18:185): each rung keeps one in three; the shortest have a ninth of the epochs."""
 READY_S = 60.0
 """Who joins a search waits so long for who made it to lay out the first trials; then it does so itself."""
 GOAL, FINGERPRINT, DATA, READY, HOST = "goal", "goal_digest", "data_hash", "ready", "made_on"

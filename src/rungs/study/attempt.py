@@ -144,8 +144,8 @@ def train(work: Work, recipe: Recipe, trial: Trial) -> RunRecord:
     with open_world() as world:
         while True:
             try:
-                options = {"resume": True, "skip_unreadable": work.skip_unreadable}
-                record = run_recipe(recipe, folder, world, keep_going=keep_going, **options)
+                skip = work.skip_unreadable
+                record = run_recipe(recipe, folder, world, resume=True, skip_unreadable=skip, keep_going=keep_going)
                 break
             except UserError as error:
                 if "another process is training here" not in error.what or time.monotonic() > deadline:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from rungs.errors import UserError
-from rungs.looks import openings, read
+from rungs.looks import openings, read, without_password
 from rungs.records import Environment, Estimate, to_json
 from rungs.report import search_html
 from rungs.rundir import RunDir, SearchDir, write_whole
@@ -23,7 +23,7 @@ from rungs.study.alive import host
 from rungs.study.asking import Search
 from rungs.study.climb import Tell
 from rungs.study.importance import importance
-from rungs.study.storage import is_database, open_storage, optuna, without_password
+from rungs.study.storage import is_database, open_storage, optuna
 from rungs.study.summary import system
 from rungs.training.device import World, environment, open_device
 from rungs.training.setup import Material

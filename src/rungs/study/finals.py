@@ -49,7 +49,7 @@ class Finals:
 
 def best_distinct(work: Work, ranked: Sequence[FrozenTrial], top: int) -> list[FrozenTrial]:
     """Return the best trials whose recipes differ from each other and from the recipe as it was, at most `top`."""
-    seen, chosen = {recipes.digest(work.recipe)}, []
+    seen, chosen = {recipes.digest(work.recipe)}, list["FrozenTrial"]()
     for trial in ranked:
         digest = recipes.digest(recipe_of(work, trial))
         if digest not in seen and len(chosen) < top:

@@ -13,12 +13,13 @@ from multiprocessing.context import SpawnProcess
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from rungs.errors import UserError
+from rungs.looks import without_password
 from rungs.search_records import TrialRecord
 from rungs.study.alive import Watch, host
 from rungs.study.asking import Work, distributions, join, sampler
 from rungs.study.attempt import Lost, attempt
 from rungs.study.climb import CONTEXT, follow_parent, share_threads
-from rungs.study.storage import optuna, without_password
+from rungs.study.storage import optuna
 from rungs.study.trials import WORKER, fail, give_up, is_surplus, places, record, take_up
 from rungs.training.interrupt import Interrupted, Interrupts
 
@@ -221,7 +222,7 @@ def next_trial(work: Work, study: Study, index: int) -> Trial | None:
 
 
 def give_back(work: Work, number: int, words: str) -> None:
-    """Let a trial's values wait for another worker, over a new connection: a signal may have cut off what the old did."""
+    """Let a trial's values wait for another, over a new connection: a signal may have cut off what the old one did."""
     with suppress(Exception):  # then it is taken up as a dead worker's
         study = join(work)
         trial: FrozenTrial = next(trial for trial in study.get_trials(deepcopy=False) if trial.number == number)

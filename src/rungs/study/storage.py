@@ -7,19 +7,16 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, BinaryIO
 
 from filelock import FileLock
 
 from rungs.errors import UserError
-
-if TYPE_CHECKING:
-    from optuna.storages import BaseStorage
+from rungs.looks import without_password
 
 SQLITE_WAITS_S = 60
 """How long a connection waits for others that write: as many as there are workers, a few milliseconds each."""
@@ -49,13 +46,8 @@ def is_database(address: str) -> bool:
     return "://" in address
 
 
-def without_password(text: str) -> str:
-    """Return a text with the passwords of the addresses in it hidden."""
-    return re.sub(r"(\w://[^:/@\s]*):[^@\s]+@", r"\1:***@", text)
-
-
-def open_storage(address: str) -> BaseStorage:
-    """Open a storage; a journal or a database file that is not there is made.
+def open_storage(address: str) -> Any:
+    """Open a storage (`optuna.storages.BaseStorage`); a journal or a database file that is not there is made.
 
     Args:
         address: The path of a journal, or a URL: sqlite:///FILE, postgresql://…, mysql://…, redis://….
@@ -87,7 +79,7 @@ def _words(error: BaseException) -> str:
     return without_password((str(deepest) or type(deepest).__name__).strip().splitlines()[0])
 
 
-def _database(address: str) -> BaseStorage:
+def _database(address: str) -> Any:
     """Open a database."""
     package = optuna()
     is_sqlite = address.startswith("sqlite")
@@ -142,6 +134,8 @@ class Journal:
         self.path = path
         self._lock = FileLock(path.with_name(f".{path.name}.lock"))
         self._places = {0: 0}  # how many lines were read -> where the next one begins
+        if not path.parent.is_dir():
+            raise UserError("its folder is not there", where=path, do="make it, or give another --storage")
         try:
             with self._lock, path.open("ab"):
                 pass
@@ -194,9 +188,9 @@ def _whole(line: bytes) -> dict[str, Any] | None:
     return log if isinstance(log, dict) and "op_code" in log else None
 
 
-def _end_of_whole_lines(file: Any, block: int = 4096) -> int:
+def _end_of_whole_lines(file: BinaryIO, block: int = 4096) -> int:
     """Return where the last whole line of a file ends."""
-    end: int = file.seek(0, os.SEEK_END)
+    end = file.seek(0, os.SEEK_END)
     while end > 0:
         start = max(0, end - block)
         file.seek(start)

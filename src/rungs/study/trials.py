@@ -1,8 +1,8 @@
 """The trials of a search as its storage holds them: whose turn it is, whose worker died, and their records.
 
-Optuna numbers trials atomically, from 0. A trial whose worker died is marked as failed, which a storage grants once, and
-its values wait under a new number that says which trial it takes up: both are one *place* of the search, called by the
-first number. The first N places are its N trials; who asked for one beyond them gives it back.
+Optuna numbers trials atomically, from 0. A trial whose worker died is marked as failed, which a storage grants once,
+and its values wait under a new number that says which trial it takes up: both are one *place* of the search, called
+by the first number. The first N places are its N trials; who asked for one beyond them gives it back.
 """
 
 from __future__ import annotations
@@ -140,9 +140,9 @@ def take_up(study: Study, watch: Watch, *, at_once: bool = False) -> list[int]:
     package, taken = optuna(), []
     trials = study.get_trials(deepcopy=False)
     for trial in trials:
-        if trial.state == package.trial.TrialState.RUNNING and is_dead(trial, watch):
-            if give_up(study, trial, "died", "its worker died"):
-                taken.append(trial.number)
+        dead = trial.state == package.trial.TrialState.RUNNING and is_dead(trial, watch)
+        if dead and give_up(study, trial, "died", "its worker died"):
+            taken.append(trial.number)
     for place in places(trials):
         if place.is_owed and (at_once or watch.same_for_s(("owed", place.last.number), "") > ORPHAN_S):
             wait_again(study, place.last)
@@ -181,7 +181,7 @@ def records(trials: Iterable[FrozenTrial]) -> tuple[TrialRecord, ...]:
 def record(trial: FrozenTrial) -> TrialRecord:
     """Return the record of a trial."""
     states = optuna().trial.TrialState
-    run = run_of(trial)
+    run = None if trial.state == states.FAIL else run_of(trial)  # it was killed after it had written what it came to
     curve = run.curve if run else tuple(value for _, value in sorted(trial.intermediate_values.items()))
     params: dict[str, Scalar] = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
     names: dict[Any, Any] = {states.COMPLETE: "complete", states.PRUNED: "pruned", states.RUNNING: "running"}
