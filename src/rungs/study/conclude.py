@@ -60,7 +60,7 @@ def conclude(
             _refuse_empty(plan, record)
         if before is None:
             _write(record, plan.folder)
-        elsewhere = _finals_elsewhere(plan)
+        elsewhere = finals_elsewhere(plan)
         record = (
             replace(record, verdict=elsewhere)
             if elsewhere
@@ -86,7 +86,7 @@ def _refuse_empty(plan: Search, record: SearchRecord) -> None:
     raise UserError(what, where=plan.folder.path, do="mend what is said above; then search with another --out")
 
 
-def _finals_elsewhere(plan: Search) -> str:
+def finals_elsewhere(plan: Search) -> str:
     """Return where else the finals of a search in a database are made; "" where they are this process's business.
 
     A study of its own is the claim, because a database grants a name once.
