@@ -105,6 +105,16 @@ def parse(text: str, where: str) -> Space:
         space = msgspec.convert(table, Space)
     except msgspec.ValidationError as error:
         _explain(error, table, where)
+    require_sane(space, where)
+    return space
+
+
+def require_sane(space: Space, where: str) -> None:
+    """Refuse what makes no sense for any recipe; `where` names the space in errors.
+
+    Raises:
+        UserError: An empty range, a range and choices, two fields of one name, a field that no search may vary.
+    """
     names: list[str] = []
     for field in space.fields:
         _require_sane(field, f"{where}, field {field.field}")
@@ -114,7 +124,6 @@ def parse(text: str, where: str) -> Space:
                 what = f"{field.field} is varied twice" if name == field.field else f"{name} is a part of it, or it of"
                 raise UserError(what, where=f"{where}, field {field.field}", do="vary each field once")
         names.append(field.field)
-    return space
 
 
 def _explain(error: msgspec.ValidationError, table: dict[str, Any], where: str) -> NoReturn:

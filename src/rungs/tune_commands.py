@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -52,6 +53,11 @@ def tune(
     record = tuning.tune(recipe, space, overrides, **options, **how)
     if not quiet:
         _finish(record)
+        if record.winner not in (None, "recipe"):
+            changes = [*overrides, *record.finalists[0].overrides]
+            data = ["--data", options["data"]] if options["data"] else []
+            words = ["rungs", "train", recipe, *data, *(word for one in changes for word in ("--set", one))]
+            out.print(f"train the winner: {shlex.join(words)}", soft_wrap=True, markup=False)
         out.print(f"trials:  {record.dashboard}", soft_wrap=True, markup=False)
         out.print(f"record:  {folder.record}\nreport:  {folder.report}", soft_wrap=True, markup=False)
 

@@ -76,6 +76,7 @@ def prepare(
     chosen = recipes.choose(usual, overrides, data=data)
     require_known(chosen.data.source)
     asked = space if isinstance(space, spaces.Space) else spaces.load(space)
+    spaces.require_sane(asked, f"space {asked.name}")
     made = closed(ladders.reduced(chosen, epochs, images))
     check(asked, made, metric)
     goal = asking.goal(made, asked, metric, sampler, pruner)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,7 +13,9 @@ from searches import RECIPE, SPACE, write_files
 from rungs import tuning
 from rungs.errors import UserError
 from rungs.study.asking import Search, begin_or_join, distributions
-from rungs.study.search import next_trial, try_trials
+from rungs.study.climb import CONTEXT
+from rungs.study.search import MOST_VAIN_DEATHS, next_trial, search, try_trials
+from rungs.study.storage import open_storage, optuna
 from rungs.study.trials import give_up, is_surplus, places, ranked, reason_of, record, records
 
 
@@ -35,7 +38,7 @@ def prepared(**options: Any) -> tuple[Search, Any]:
 def searched(**options: Any) -> tuple[Search, tuple[Any, ...]]:
     """Search in this process alone; return the trials' records."""
     plan, study = prepared(**options)
-    list(try_trials(plan.work, 0))
+    list(try_trials(plan.work))
     return plan, records(study.get_trials())
 
 
@@ -44,7 +47,7 @@ def test_more_trials_go_on_and_never_more_than_asked_for(here: Path) -> None:
     assert len(told) == 3
     plan, told = searched(trials=5)
     assert [trial.state for trial in told] == ["complete"] * 5
-    assert list(try_trials(plan.work, 0)) == []
+    assert list(try_trials(plan.work)) == []
 
 
 def test_one_worker_alone_makes_the_same_search_again(here: Path) -> None:
@@ -84,7 +87,7 @@ def test_a_trial_that_falls_behind_is_pruned_and_keeps_its_best(here: Path) -> N
     for rate in (0.1, 0.12, 0.15, 0.2, 0.09):
         study.enqueue_trial({"optim.lr": rate, "training.batch_size": 50})
     study.enqueue_trial({"optim.lr": 0.001, "training.batch_size": 50})
-    list(try_trials(plan.work, 0))
+    list(try_trials(plan.work))
     slow = record(study.get_trials()[6])
     assert slow.params["optim.lr"] == 0.001 and slow.state == "pruned"
     assert 2 <= slow.epochs < 6 and slow.ending == f"pruned after epoch {slow.epochs} of 6 (median)"
@@ -95,12 +98,13 @@ def test_a_trial_that_falls_behind_is_pruned_and_keeps_its_best(here: Path) -> N
 
 def test_a_training_that_diverges_is_complete_says_so_and_is_no_finalist(here: Path) -> None:
     plan, study = prepared(trials=2, overrides=["optim.lr=1e30", "evaluation.mistakes=3"], space=_wide(here))
-    list(try_trials(plan.work, 0))
+    list(try_trials(plan.work))
     (lost,) = [trial for trial in records(study.get_trials()) if trial.params["optim.lr"] == 1e30]
     assert (
         lost.state == "complete" and lost.ending.startswith("diverged: ") and lost.ending.endswith("counts like chance")
     )
     assert (lost.value, lost.epochs) == (0.1, 0)
+    assert not [*here.rglob("*.ckpt")]  # of trials that are over
     assert lost.number not in [trial.number for trial in ranked(study.get_trials(), maximise=True)]
 
 
@@ -111,11 +115,11 @@ def _wide(folder: Path) -> str:
 
 def test_by_loss_chance_is_its_logarithm_and_less_is_better(here: Path) -> None:
     plan, study = prepared(trials=1, metric="validation_loss", overrides=["optim.lr=1e30"], space=_wide(here))
-    list(try_trials(plan.work, 0))
+    list(try_trials(plan.work))
     assert records(study.get_trials())[0].value == pytest.approx(math.log(10))
     (here / "search").rename(here / "first")
     plan, study = prepared(trials=3, metric="validation_loss", pruner="none")
-    list(try_trials(plan.work, 0))
+    list(try_trials(plan.work))
     best = ranked(study.get_trials(), maximise=False)
     assert best[0].value == min(trial.value for trial in study.get_trials()) == study.best_value
 
@@ -140,7 +144,7 @@ def test_who_asks_for_one_too_many_gives_it_back(here: Path) -> None:
     assert not is_surplus(study.get_trials()[1], study.get_trials(), 2)
     assert is_surplus(study.get_trials()[late.number], study.get_trials(), 2)
     study.tell(asked[1], 0.5)
-    assert next_trial(plan.work, study, 0) is None
+    assert next_trial(plan.work, study) is None
 
 
 def test_the_place_of_a_dead_workers_trial_stays_its_own(here: Path) -> None:
@@ -202,6 +206,52 @@ def test_a_folder_of_another_search_or_of_other_images_is_refused(here: Path) ->
         prepared(trials=2, sampler="random")
     with pytest.raises(UserError, match="begun on other images"):
         begin_or_join(plan.work, plan.goal, "another hash")
+
+
+def test_who_joins_lays_the_first_trials_out_where_who_began_died_before_it_could(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = tuning.prepare("tiny.toml", "rates.toml", folder="search")
+    plan.folder.prepare()
+    optuna().create_study(study_name=plan.work.name, storage=open_storage(plan.work.address), direction="maximize")
+    monkeypatch.setattr("rungs.study.asking.READY_S", 0.0)
+    study = begin_or_join(plan.work, plan.goal, "hash")
+    assert [trial.system_attrs["fixed_params"]["optim.lr"] for trial in study.get_trials()] == [0.1]
+    assert len(begin_or_join(plan.work, plan.goal, "hash").get_trials()) == 1
+
+
+class Broken:
+    """A worker that is killed before it can say anything."""
+
+    started = 0
+
+    def __init__(self, work: object, jobs: int) -> None:
+        Broken.started += 1
+        self.pipe, theirs = CONTEXT.Pipe(duplex=False)
+        theirs.close()
+        self.process = SimpleNamespace(pid=0, exitcode=-9, join=lambda *_: None, is_alive=lambda: False)
+
+
+def test_workers_that_die_without_a_trial_are_not_replaced_for_ever(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, study = prepared(trials=2)
+    monkeypatch.setattr("rungs.study.search.Hand", Broken)
+    with pytest.raises(UserError, match=r"before they have a trial: a worker was killed \(SIGKILL\)"):
+        search(plan.work, study, 1, lambda trial, done, of: None)
+    assert Broken.started == MOST_VAIN_DEATHS
+
+
+def test_a_storage_that_goes_away_says_how_to_go_on(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan, study = prepared(trials=2)
+
+    def away(*_: object, **__: object) -> None:
+        raise optuna().exceptions.StorageInternalError("connection to mysql://me:word@h refused")
+
+    monkeypatch.setattr("rungs.study.search.take_up", away)
+    with pytest.raises(UserError, match=r"cannot be reached any more: .*me:\*\*\*@h refused") as caught:
+        search(plan.work, study, 1, lambda trial, done, of: None)
+    assert "same command" in str(caught.value)
 
 
 def test_without_the_extra_the_command_says_what_to_install(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:

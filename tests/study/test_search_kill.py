@@ -144,7 +144,7 @@ def test_who_marked_a_dead_trial_and_died_before_it_let_it_wait_loses_nothing(tm
     take_up(study, Watch(), at_once=True)
     take_up(study, Watch(), at_once=True)
     assert [t.user_attrs.get(TAKES_UP) for t in study.get_trials()] == [None, 0]
-    assert list(try_trials(plan.work, 0)) == [1]
+    assert list(try_trials(plan.work)) == [1]
 
 
 def test_a_living_worker_keeps_its_trial_and_a_silent_one_elsewhere_loses_it(

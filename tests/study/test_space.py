@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from rungs import commands, tuning
 from rungs import recipe as recipes
 from rungs import space as spaces
 from rungs.errors import UserError
@@ -182,6 +183,18 @@ def test_a_file_that_is_no_space_says_what_it_is(tmp_path: Path, text: str, mess
     with pytest.raises(UserError) as caught:
         spaces.load(path)
     assert message in str(caught.value) and "a.toml" in str(caught.value)
+
+
+def test_a_space_made_in_python_is_checked_as_well() -> None:
+    fields = (spaces.Field(field="seed", low=0, high=9),)
+    with pytest.raises(UserError, match="space mine, field seed: no search may vary seed"):
+        tuning.prepare("digits-quick", spaces.Space(name="mine", about="", fields=fields))
+
+
+def test_list_shows_the_spaces_with_their_fields(capsys: pytest.CaptureFixture[str]) -> None:
+    commands.families("spaces")
+    said = " ".join(capsys.readouterr().out.split())
+    assert all(name in said for name in spaces.shipped()) and "optim.lr, training.batch_size" in said
 
 
 def test_a_space_that_is_not_there_names_those_that_are(tmp_path: Path) -> None:

@@ -16,13 +16,12 @@ from rungs.rundir import SearchDir
 from rungs.space import Field, Scalar, Space, key
 from rungs.space_values import grid, own_values
 from rungs.specs import Recipe
-from rungs.study.alive import host
 from rungs.study.storage import open_storage, optuna
 
 if TYPE_CHECKING:
     from optuna import Study
-    from optuna.samplers import BaseSampler
     from optuna.storages import BaseStorage
+    from optuna.trial import FrozenTrial
 
 Metric: TypeAlias = Literal["validation_accuracy", "validation_loss"]
 SAMPLERS = ("tpe", "random", "grid", "gp")
@@ -35,9 +34,8 @@ REDUCTION = 3
 """Hyperband (Li et al. 2018, JMLR 18:185): each rung keeps one in three; the shortest have a ninth of the epochs."""
 READY_S = 60.0
 """Who joins a search waits so long for who made it to lay out the first trials; then it does so itself."""
-GOAL, FINGERPRINT, DATA, READY, HOST = "goal", "goal_digest", "data_hash", "ready", "made_on"
-"""User attributes of a study: what is searched (a table), its digest, the hash of the data, whether the first trials
-are laid out, and on which machine it began."""
+GOAL, DATA, READY = "goal", "data_hash", "ready"
+"""User attributes of a study: what is searched (a table), the hash of the images, that the first trials are there."""
 
 
 @dataclass(frozen=True)
@@ -111,30 +109,55 @@ def _distribution(field: Field) -> Any:
     return package.FloatDistribution(field.low, field.high, log=field.log, step=field.step)
 
 
-def sampler(work: Work, study: Study, index: int) -> BaseSampler:
-    """Return a sampler for the next trial, its seed drawn from how many were asked for before.
+class Sampler:
+    """Draws each trial with a sampler of Optuna's whose seed is made of the trial's number.
 
-    So a worker that is replaced does not draw again what its predecessor drew, and one worker alone always makes the
-    same search. TPE: Bergstra et al. 2011, NeurIPS 24; that trials under way count as bad ones ("constant liar") keeps
-    workers from asking for the same. GP: a Gaussian process with expected improvement.
-
-    Args:
-        work: The search.
-        study: Where it stands.
-        index: Of the worker among its siblings.
+    So no two workers draw the same, wherever they are, one that is replaced does not repeat its predecessor, and one
+    worker alone always makes the same search, interrupted or not. Optuna asks for these methods of
+    `optuna.samplers.BaseSampler`.
     """
-    package = optuna().samplers
-    elsewhere = "" if study.user_attrs.get(HOST) == host() else host()
-    asked = len(study.get_trials(deepcopy=False))
-    words = f"{work.sampler_seed} {asked} {index} {elsewhere}"
-    seed = int.from_bytes(hashlib.sha256(words.encode()).digest()[:4], "big")
-    if work.sampler == "gp":
-        made = package.GPSampler(seed=seed)
-    elif work.sampler == "tpe":
-        made = package.TPESampler(seed=seed, multivariate=True, constant_liar=True)
-    else:  # a grid's trials are laid out: nothing is drawn
-        made = package.RandomSampler(seed=seed)
-    return made  # type: ignore[no-any-return]
+
+    def __init__(self, kind: str, seed: int) -> None:
+        self.kind, self.seed = kind, seed
+        self.inner = self._made(0)
+
+    def _made(self, number: int) -> Any:
+        """Return a sampler for a trial.
+
+        TPE: Bergstra et al. 2011, NeurIPS 24; that trials under way count as bad ones ("constant liar") keeps workers
+        from asking for the same. GP: a Gaussian process with expected improvement.
+        """
+        package = optuna().samplers
+        seed = int.from_bytes(hashlib.sha256(f"{self.seed} {number}".encode()).digest()[:4], "big")
+        if self.kind == "gp":
+            return package.GPSampler(seed=seed)
+        if self.kind == "tpe":
+            return package.TPESampler(seed=seed, multivariate=True, constant_liar=True)
+        return package.RandomSampler(seed=seed)  # for a grid, too, whose trials are laid out: nothing is drawn
+
+    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+        """Take the seed of a trial."""
+        self.inner = self._made(trial.number)
+        self.inner.before_trial(study, trial)
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> Any:
+        """Return the fields that are drawn together."""
+        return self.inner.infer_relative_search_space(study, trial)
+
+    def sample_relative(self, study: Study, trial: FrozenTrial, search_space: Any) -> Any:
+        """Return values of these fields."""
+        return self.inner.sample_relative(study, trial, search_space)
+
+    def sample_independent(self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: Any) -> Any:
+        """Return the value of a field that is drawn by itself."""
+        return self.inner.sample_independent(study, trial, param_name, param_distribution)
+
+    def after_trial(self, study: Study, trial: FrozenTrial, state: Any, values: Any) -> None:
+        """Hear of a trial's end."""
+        self.inner.after_trial(study, trial, state, values)
+
+    def reseed_rng(self) -> None:
+        """Do nothing: the seed is the trial's."""
 
 
 def pruner(work: Work) -> Any:
@@ -148,14 +171,16 @@ def pruner(work: Work) -> Any:
     return package.NopPruner()
 
 
-def join(work: Work, index: int = 0) -> Study:
+def join(work: Work) -> Study:
     """Return the study of a search that was begun.
 
     Raises:
         UserError: Its storage cannot be reached.
     """
-    storage = open_storage(work.address)
-    return optuna().load_study(study_name=work.name, storage=storage, pruner=pruner(work))  # type: ignore[no-any-return]
+    storage, drawing = open_storage(work.address), Sampler(work.sampler, work.sampler_seed)
+    return optuna().load_study(  # type: ignore[no-any-return]
+        study_name=work.name, storage=storage, sampler=drawing, pruner=pruner(work)
+    )
 
 
 def begin_or_join(work: Work, what: dict[str, Any], data_hash: str) -> Study:
@@ -177,11 +202,11 @@ def begin_or_join(work: Work, what: dict[str, Any], data_hash: str) -> Study:
         package.create_study(study_name=work.name, storage=storage, direction=direction)
     except package.exceptions.DuplicatedStudyError:
         is_mine = False
-    study: Study = package.load_study(study_name=work.name, storage=storage, pruner=pruner(work))
+    study: Study = package.load_study(study_name=work.name, storage=storage)
     if not is_mine and _was_laid_out(study):
         _require_same_data(work, study, data_hash)
         return study
-    for name, value in ((HOST, host()), (GOAL, what), (DATA, data_hash)):
+    for name, value in ((GOAL, what), (DATA, data_hash)):
         study.set_user_attr(name, value)
     for params in first_trials(work):
         study.enqueue_trial(params, skip_if_exists=True)

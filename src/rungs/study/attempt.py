@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -78,6 +79,7 @@ def attempt(work: Work, study: Study, trial: Trial) -> None:
         with heartbeat(trial):
             record = train(work, recipe, trial)
         tell(study, trial, run_of_record(work, record, folder_of(recipe)), pruned=record.status == "interrupted")
+        shutil.rmtree(RunDir(work.folder / folder_of(recipe)).checkpoints, ignore_errors=True)  # nobody resumes it
     except UserError as error:
         fail(study, frozen(study, trial), "failed", str(error))
     except (package.exceptions.UpdateFinishedTrialError, Lost) as error:

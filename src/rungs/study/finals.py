@@ -249,7 +249,8 @@ def score_once(
     """
     if before is not None and before.test is not None and _same_winner(before, finals):
         return before.test, before.test_accuracies
-    purpose = f"the score of {finals.finalists[0].name}, which was chosen without it; {len(finals.cells)} re-runs"
+    runs = f"{len(finals.cells)} re-run{'s' * (len(finals.cells) != 1)}"
+    purpose = f"the score of {finals.finalists[0].name}, which was chosen without it; {runs}"
     looks.note(folder.looks, "scored", purpose, images, test_hash)
     results = []
     for cell in finals.cells:

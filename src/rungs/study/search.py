@@ -16,7 +16,7 @@ from rungs.errors import UserError
 from rungs.looks import without_password
 from rungs.search_records import TrialRecord
 from rungs.study.alive import Watch, host
-from rungs.study.asking import Work, distributions, join, sampler
+from rungs.study.asking import Work, distributions, join
 from rungs.study.attempt import Lost, attempt
 from rungs.study.climb import CONTEXT, follow_parent, share_threads
 from rungs.study.storage import optuna
@@ -53,11 +53,11 @@ def search(work: Work, study: Study, workers: int, tell: Tell) -> None:
         UserError: Workers cannot start, or the storage cannot be reached any more.
         Interrupted: SIGINT or SIGTERM; what is trained is kept.
     """
-    watch = Watch()
-    take_up(study, watch, at_once=True)
-    missing = work.trials - sum(place.is_over for place in places(study.get_trials(deepcopy=False)))
-    crew = Crew(work, max(0, min(workers, missing)))
+    watch, crew = Watch(), Crew(work)
     try:
+        take_up(study, watch, at_once=True)
+        missing = work.trials - sum(place.is_over for place in places(study.get_trials(deepcopy=False)))
+        crew.jobs = max(0, min(workers, missing))
         for number in crew.working(lambda: take_up(study, watch)):
             trials = study.get_trials(deepcopy=False)
             done = sum(place.is_over for place in places(trials))
@@ -82,13 +82,12 @@ class Hand:
 
     work: Work
     jobs: int  # that share the cores out
-    index: int
     pipe: Connection = field(init=False)
     process: SpawnProcess = field(init=False)
 
     def __post_init__(self) -> None:
         self.pipe, theirs = CONTEXT.Pipe(duplex=False)
-        self.process = CONTEXT.Process(target=serve, args=(theirs, self.work, self.jobs, self.index))
+        self.process = CONTEXT.Process(target=serve, args=(theirs, self.work, self.jobs))
         self.process.start()
         theirs.close()  # so that the pipe ends when the process does
 
@@ -96,18 +95,16 @@ class Hand:
 class Crew:
     """The workers of one search here."""
 
-    def __init__(self, work: Work, jobs: int) -> None:
-        self.work, self.jobs, self.started = work, jobs, 0
+    def __init__(self, work: Work) -> None:
+        self.work, self.jobs = work, 0  # how many there are to be
         self.hands: list[Hand] = []
         self.pids: list[int] = []  # of all that were ever started
         self.vain_deaths = 0
-        self.why = ""
 
     def hire(self) -> None:
         """Start a worker."""
-        self.hands.append(Hand(self.work, self.jobs, self.started))
+        self.hands.append(Hand(self.work, self.jobs))
         self.pids.append(self.hands[-1].process.pid or 0)
-        self.started += 1
 
     def working(self, take_up: Callable[[], list[int]]) -> Iterator[int]:
         """Yield the number of each trial that a worker finishes until all say that it is over; replace those that die.
@@ -172,13 +169,13 @@ class Crew:
                 give_up(study, trial, "stopped", "its worker was stopped")
 
 
-def serve(pipe: Connection, work: Work, jobs: int, index: int) -> None:
+def serve(pipe: Connection, work: Work, jobs: int) -> None:
     """Be a worker: try trials until there are enough, or until the parent is gone."""
     threading.Thread(target=follow_parent, daemon=True).start()
     with suppress(BrokenPipeError, KeyboardInterrupt), Interrupts().heeded():
         try:
             share_threads(jobs)
-            for number in try_trials(work, index):
+            for number in try_trials(work):
                 pipe.send(("trial", number, ""))
             pipe.send(("over", -1, ""))
         except UserError as error:
@@ -187,10 +184,10 @@ def serve(pipe: Connection, work: Work, jobs: int, index: int) -> None:
             pipe.send(("error", -1, without_password(f"{type(error).__name__}: {error}")))
 
 
-def try_trials(work: Work, index: int) -> Iterator[int]:
+def try_trials(work: Work) -> Iterator[int]:
     """Try one trial after the other; yield the number of each that is done."""
     study = join(work)
-    while (trial := next_trial(work, study, index)) is not None:
+    while (trial := next_trial(work, study)) is not None:
         try:
             attempt(work, study, trial)
         except Interrupted as signalled:
@@ -201,7 +198,7 @@ def try_trials(work: Work, index: int) -> Iterator[int]:
         yield trial.number
 
 
-def next_trial(work: Work, study: Study, index: int) -> Trial | None:
+def next_trial(work: Work, study: Study) -> Trial | None:
     """Ask for a trial; wait while others may leave one; return None when the search has all of them."""
     waiting = optuna().trial.TrialState.WAITING
     asked = distributions(work.space)
@@ -213,7 +210,6 @@ def next_trial(work: Work, study: Study, index: int) -> Trial | None:
         if len(held) >= work.trials and not any(trial.state == waiting for trial in trials):
             time.sleep(IDLE_S)  # the last ones are being trained; one of them may be given back
             continue
-        study.sampler = sampler(work, study, index)
         trial = study.ask(asked)
         mine = study._storage.get_trial(trial._trial_id)
         if not is_surplus(mine, study.get_trials(deepcopy=False), work.trials):

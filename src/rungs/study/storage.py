@@ -66,7 +66,7 @@ def open_storage(address: str) -> Any:
         raise
     except ImportError as error:
         what = f"no driver for this storage is installed: {_words(error)}"
-        do = "install one, for example pip install psycopg2-binary (PostgreSQL) or pymysql (mysql+pymysql://…)"
+        do = "install it: pip install 'psycopg[binary]' for postgresql://…, pymysql for mysql+pymysql://…"
         raise UserError(what, where=without_password(address), do=do) from error
     except Exception as error:  # each database has its own
         do = "is the address right (sqlite:///FILE, postgresql://USER:PASSWORD@HOST/NAME), and does the server run?"
