@@ -14,7 +14,7 @@ import tyro
 from tyro.conf import DisallowNone, FlagCreatePairsOff, Positional, PositionalMetavarFromFieldName, UseAppendAction
 
 from rungs.cli_flags import Data, Family, Files, Number, Override, Part, Where
-from rungs.cli_study import bench, climb
+from rungs.cli_study import bench, climb, guard
 from rungs.errors import UserError
 
 
@@ -182,6 +182,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "evaluate": evaluate,
     "predict": predict,
     "report": report,
+    "guard": guard,
     "data": data,
     "list": list_,
     "show": show_,

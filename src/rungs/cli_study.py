@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from tyro.conf import Positional
 
 from rungs.cli_flags import Data, Number, Override, Rungs, Seconds, Share, Where
@@ -80,3 +82,15 @@ def bench(
 
     chosen = recipes.choose(recipe, overrides, data=data)
     bench_commands.bench(chosen, out, quiet=quiet, seconds=seconds, skip_unreadable=skip_unreadable)
+
+
+def guard(folder: Positional[Path] = Path("runs"), /, json: bool = False) -> None:
+    """Say how often each test set was opened by the runs and studies in a folder, by whom and what for.
+
+    Args:
+        folder: Folder of runs, of climbs or of searches, however deep (default: runs).
+        json: Print everything as JSON.
+    """
+    from rungs import guard_commands
+
+    guard_commands.guard(folder, as_json=json)
