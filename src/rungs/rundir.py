@@ -267,6 +267,8 @@ def write_whole(path: Path, *data: bytes | memoryview) -> None:
 def append_line(path: Path, line: bytes) -> None:
     """Append a line to a log in one write, and see it onto the disk; what a killed writer left torn is closed first.
 
+    Several processes may write at once: their lines stay whole, an empty one may come between.
+
     Raises:
         UserError: The disk is full or the file cannot be written.
     """
