@@ -1,6 +1,6 @@
 """rungs: climb from a baseline to an image classifier that you can trust, one measured change at a time.
 
-Importing this package costs nothing: `train`, `load`, `climb` and `bench` bring in torch when they are first used.
+Importing this package costs nothing: `train`, `load`, `climb`, `tune` and `bench` bring in torch when first used.
 
     from rungs import train, load
     record = train("digits-quick", folder="runs/first")
@@ -10,7 +10,7 @@ Importing this package costs nothing: `train`, `load`, `climb` and `bench` bring
 from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "bench", "climb", "load", "train"]
+__all__ = ["__version__", "bench", "climb", "load", "train", "tune"]
 
 
 def __getattr__(name: str) -> Any:
@@ -19,4 +19,8 @@ def __getattr__(name: str) -> Any:
         from rungs import api
 
         return getattr(api, name)
+    if name == "tune":
+        from rungs import tuning
+
+        return tuning.tune
     raise AttributeError(f"module 'rungs' has no attribute {name!r}")

@@ -188,7 +188,7 @@ def climb(
     plan = prepare_climb(ladder, overrides, **options)  # type: ignore[arg-type]
     jobs = study.default_jobs() if jobs is None else jobs
     pack = 1 if pack is None else pack
-    _require_startable(jobs, pack)
+    require_startable(("--jobs", jobs, study.JOBS_ALLOWED), ("--pack", pack, study.PACK_ALLOWED))
     plan.folder.prepare()
     with plan.folder.locked():
         _require_same_study(plan)
@@ -222,15 +222,23 @@ def _note_comparisons(record: LadderRecord, folder: LadderDir) -> None:
                 looks.note(folder.looks, "compared", purpose, images, record.data.hashes.get("test", ""))
 
 
-def _require_startable(jobs: int, pack: int) -> None:
-    """Refuse a climb that would start itself again in each worker, or on each rank, and numbers out of range."""
+def require_startable(*numbers: tuple[str, int, int], what: str = "climb") -> None:
+    """Refuse what would start itself again in each of its workers, or on each rank, and numbers out of range.
+
+    Args:
+        numbers: Flag, its number, and the largest allowed.
+        what: A climb, or a tune.
+
+    Raises:
+        UserError: It is one of these.
+    """
     if getattr(multiprocessing.current_process(), "_inheriting", False):  # what Python itself asks before it starts one
-        what = "a worker of a climb read your script again and came to its climb(…)"
-        do = 'put what starts the climb under  if __name__ == "__main__":'
-        raise UserError(what, where="rungs.climb", do=do)
+        said = f"a worker of a {what} read your script again and came to its {what}(…)"
+        do = 'put what starts the climb under  if __name__ == "__main__":'.replace("climb", what)
+        raise UserError(said, where=f"rungs.{what}", do=do)
     if "WORLD_SIZE" in os.environ:
-        raise UserError("a climb starts its own processes", where="torchrun", do="start it alone: rungs climb …")
-    for flag, number, most in (("--jobs", jobs, study.JOBS_ALLOWED), ("--pack", pack, study.PACK_ALLOWED)):
+        raise UserError(f"a {what} starts its own processes", where="torchrun", do=f"start it alone: rungs {what} …")
+    for flag, number, most in numbers:
         if not 1 <= number <= most:
             raise UserError(f"{number} is not from 1 to {most}", where=flag, do="give a number between these")
 

@@ -14,7 +14,7 @@ import tyro
 from tyro.conf import DisallowNone, FlagCreatePairsOff, Positional, PositionalMetavarFromFieldName, UseAppendAction
 
 from rungs.cli_flags import Data, Family, Files, Number, Override, Part, Where
-from rungs.cli_study import bench, climb, guard
+from rungs.cli_study import bench, climb, guard, tune
 from rungs.errors import UserError
 
 
@@ -127,10 +127,10 @@ def data(source: Positional[str], /, image_size: Number = None, sheet: Where = N
 
 
 def list_(family: Positional[Family] = "all", /) -> None:
-    """List recipes, ladders, models, data sources and augmentations.
+    """List recipes, ladders, spaces, models, data sources and augmentations.
 
     Args:
-        family: One of recipes, ladders, models, data, augments.
+        family: One of recipes, ladders, spaces, models, data, augments.
     """
     from rungs import commands
 
@@ -178,6 +178,7 @@ CONFIG = (UseAppendAction, FlagCreatePairsOff, PositionalMetavarFromFieldName, D
 COMMANDS: dict[str, Callable[..., None]] = {
     "train": train,
     "climb": climb,
+    "tune": tune,
     "bench": bench,
     "evaluate": evaluate,
     "predict": predict,
@@ -204,7 +205,7 @@ def main() -> None:
         _fail(str(error))
     except KeyboardInterrupt as interrupt:
         signum = getattr(interrupt, "signum", None)
-        resume = "" if "climb" in sys.argv[1:2] else " and --resume"
+        resume = "" if {"climb", "tune"} & {*sys.argv[1:2]} else " and --resume"
         kept = f"; what is done is kept: go on with the same command{resume}" if signum else ""
         _say(f"{str(interrupt) or 'interrupted'}{kept}")
         sys.exit(128 + (signum or signal.SIGINT))

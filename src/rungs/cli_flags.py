@@ -18,5 +18,9 @@ Part = Annotated[
     Literal["train", "validation", "test", "all"] | None,
     arg(metavar="{train,validation,test,all}", help_behavior_hint=""),
 ]
+Space = Annotated[str, arg(metavar="SPACE")]
+Word = Annotated[str, arg(metavar="NAME")]
+Address = Annotated[str | None, arg(metavar="ADDRESS", help_behavior_hint="")]
+HowMany = Annotated[int, arg(metavar="N")]
 Files = Positional[Annotated[tuple[Path, ...], arg(help_behavior_hint="")]]
-Family = Literal["all", "recipes", "ladders", "models", "data", "augments"]
+Family = Literal["all", "recipes", "ladders", "spaces", "models", "data", "augments"]

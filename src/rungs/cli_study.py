@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
-from rungs.cli_flags import Data, Number, Override, Rungs, Seconds, Share, Where
+from rungs.cli_flags import Address, Data, HowMany, Number, Override, Rungs, Seconds, Share, Space, Where, Word
 
 
 def climb(
@@ -54,6 +54,66 @@ def climb(
     else:
         how = {"skip_unreadable": skip_unreadable, "tensorboard": tensorboard, "jobs": jobs, "pack": pack}
         climb_commands.climb(ladder, overrides, options, how, quiet=quiet)
+
+
+def tune(
+    recipe: Positional[str],
+    /,
+    space: Space,
+    data: Data = None,
+    out: Where = None,
+    trials: Number = None,
+    workers: Number = None,
+    sampler: Word = "tpe",
+    pruner: Word = "median",
+    metric: Word = "validation_accuracy",
+    epochs: Number = None,
+    images: Share = None,
+    overrides: Override = (),
+    storage: Address = None,
+    top: HowMany = 3,
+    seeds: HowMany = 3,
+    sampler_seed: HowMany = 0,
+    skip_unreadable: bool = False,
+    quiet: bool = False,
+) -> None:
+    """Search a space by validation alone, re-run the best on fresh seeds, then score the winner on the test set, once.
+
+    The same command goes on where a search was stopped. On another machine, with the folder on a shared disk or with
+    the same --storage, it joins.
+
+    Args:
+        recipe: Name (see rungs list) or path of a TOML file.
+        space: What is searched: a name (see rungs list spaces) or the path of a TOML file.
+        data: Another source of images than the recipe's.
+        out: Folder (default: searches/RECIPE-SPACE-DIGEST).
+        trials: How many in all, on all machines (default: 30; with --sampler grid all its points).
+        workers: Trials trained at once here (default: 1 on a GPU, else as many as there are cores, at most 4).
+        sampler: tpe, random, grid or gp.
+        pruner: median, hyperband or none: what ends a trial early that falls behind.
+        metric: validation_accuracy or validation_loss, of a trial's best epoch.
+        epochs: Of each trial and re-run; schedules change in proportion.
+        images: Share of the training images that each trial uses, above 0 and at most 1.
+        overrides: Change a field of the recipe, below all trials (repeatable).
+        storage: Any storage of Optuna's: sqlite:///FILE, postgresql://…, mysql://… (default: a journal in the folder).
+        top: How many of the best trials are re-run on fresh seeds.
+        seeds: Fresh seeds for each of these and for the recipe as it was.
+        sampler_seed: Of the sampler; the recipe's own seed trains.
+        skip_unreadable: Leave unreadable files out instead of stopping.
+        quiet: Show errors and nothing else.
+    """
+    from rungs import tune_commands
+
+    options: dict[str, object] = {
+        "data": data,
+        "trials": trials,
+        "sampler": sampler,
+        "pruner": pruner,
+        "metric": metric,
+    }
+    options |= {"epochs": epochs, "images": images, "storage": storage, "top": top, "seeds": seeds}
+    options |= {"sampler_seed": sampler_seed, "folder": out, "skip_unreadable": skip_unreadable}
+    tune_commands.tune(recipe, space, overrides, options, workers, quiet=quiet)
 
 
 def bench(

@@ -18,6 +18,7 @@ from rich.table import Table
 
 from rungs import ladder as ladders
 from rungs import recipe as recipes
+from rungs import space as spaces
 from rungs.errors import UserError
 from rungs.records import EvalResult, RunRecord, to_json
 from rungs.rundir import RunDir, write_whole
@@ -45,7 +46,7 @@ CANONICAL = {
 }
 KNOWN = {"cifar10": (32, 10), "cifar100": (32, 100), "digits": (8, 10)}
 """Pixels and classes of the sources that are always the same."""
-EXTRAS = {"hub": "datasets", "track": "tensorboard"}
+EXTRAS = {"hub": "datasets", "track": "tensorboard", "search": "optuna"}
 
 
 def is_first_rank() -> bool:
@@ -269,10 +270,11 @@ def _installed(module: str) -> str:
 
 
 def families(family: str) -> None:
-    """Print the names of recipes, ladders, models, data sources and augmentations, each with a sentence."""
+    """Print the names of recipes, ladders, spaces, models, data sources and augmentations, each with a sentence."""
     tables: dict[str, Callable[[], Sequence[Sequence[str]]]] = {
         "recipes": _recipe_rows,
         "ladders": _ladder_rows,
+        "spaces": _space_rows,
         "models": _model_rows,
         "data": _data_rows,
         "augments": _augment_rows,
@@ -296,6 +298,11 @@ def _ladder_rows() -> list[tuple[str, str, str, str]]:
         (one.name, f"{len(one.rungs)} rung{'s' * (len(one.rungs) != 1)}", one.source, one.headline or one.about)
         for one in found
     ]
+
+
+def _space_rows() -> list[tuple[str, str, str]]:
+    found = [spaces.load(name) for name in spaces.shipped()]
+    return [(one.name, ", ".join(field.field for field in one.fields), one.about) for one in found]
 
 
 def _model_rows() -> list[tuple[str, str]]:

@@ -208,7 +208,7 @@ def cells(
     chosen = [rung for rung in ladder.rungs if not only or rung.name in only]
     _require_judges(ladder, base)
     factor = 1.0 if epochs is None else epochs / base.training.epochs
-    made = {rung.name: _thinned(_stretched(_recipe(ladder, rung, base), factor), images) for rung in chosen}
+    made = {rung.name: thinned(stretched(_recipe(ladder, rung, base), factor), images) for rung in chosen}
     return [
         Cell(rung.name, seed, replace(made[rung.name], seed=seed))
         for seed in range(ladder.seeds if seeds is None else seeds)
@@ -260,7 +260,7 @@ def require_no_business(assignment: str, where: str) -> None:
         raise UserError(f"{field!r} is what the ladder gives to each cell", where=where, do=do)
 
 
-def _stretched(recipe: Recipe, factor: float) -> Recipe:
+def stretched(recipe: Recipe, factor: float) -> Recipe:
     """Make training longer or shorter, and with it the warm-up, milestones and patience of its schedule."""
     schedule = replace(recipe.schedule, warmup_epochs=recipe.schedule.warmup_epochs * factor)
     if isinstance(schedule, Step):
@@ -271,13 +271,18 @@ def _stretched(recipe: Recipe, factor: float) -> Recipe:
     return replace(recipe, schedule=schedule, training=training)
 
 
-def _thinned(recipe: Recipe, share: float | None) -> Recipe:
+def thinned(recipe: Recipe, share: float | None) -> Recipe:
     """Train on a share of the images that the recipe would train on."""
     train = recipe.data.train
     if share is None or share == 1:
         return recipe
     thinner = max(1, round(train * share)) if isinstance(train, int) else (1.0 if train is None else train) * share
     return replace(recipe, data=replace(recipe.data, train=thinner))
+
+
+def reduced(recipe: Recipe, epochs: int | None, images: float | None) -> Recipe:
+    """Return a recipe made shorter, its schedule in proportion, and with a share of its training images."""
+    return thinned(stretched(recipe, 1.0 if epochs is None else epochs / recipe.training.epochs), images)
 
 
 def reductions(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import re
 import shlex
 import sys
 from contextlib import suppress
@@ -84,4 +85,11 @@ def command() -> str:
     program, *words = sys.argv or [""]
     name = Path(program).name
     text = shlex.join(["rungs" if name in ("rungs", "__main__.py") else name or "python", *words])
+    text = without_password(text)  # of a search's storage
     return text if len(text) <= 200 else f"{text[:199]}…"
+
+
+def without_password(text: str) -> str:
+    """Return a text with the passwords of the addresses in it hidden."""
+    text = re.sub(r"(\w://[^:/@\s]*):\S+@", r"\1:***@", text)
+    return re.sub(r"(\bpassword=)[^&\s]+", r"\1***", text)

@@ -61,7 +61,7 @@ def summarise(ladder: Ladder, outcomes: Sequence[Outcome], *, command: str, redu
         seeds=tuple(sorted({outcome.cell.seed for outcome in outcomes})),
         recipe=whole[0].recipe,
         data=replace(whole[0].data, origin=Path(whole[0].data.origin).name),
-        environment=replace(whole[0].environment, platform=_system(whole[0].environment.platform)),
+        environment=replace(whole[0].environment, platform=system(whole[0].environment.platform)),
         rungs=tuple(replace(rung, difference=differences.get(rung.name)) for rung in rungs),
         started=min(record.started for record in records),
         finished=max(record.finished for record in records),
@@ -69,7 +69,7 @@ def summarise(ladder: Ladder, outcomes: Sequence[Outcome], *, command: str, redu
     )
 
 
-def _system(platform: str) -> str:
+def system(platform: str) -> str:
     """Shorten "Linux-6.1.0-x86_64-with-glibc2.36": like paths, the name of a kernel build is nobody else's business."""
     system, _, rest = platform.partition("-")
     machine = next((part for part in ("x86_64", "arm64", "aarch64", "AMD64") if part in rest), "")

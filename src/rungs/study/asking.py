@@ -1,0 +1,230 @@
+"""What a search asks of Optuna: the study that it makes or joins, its distributions, sampler and pruner."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from rungs import recipe as recipes
+from rungs.errors import UserError
+from rungs.looks import without_password
+from rungs.rundir import SearchDir
+from rungs.space import Field, Scalar, Space, key
+from rungs.space_values import grid, own_values
+from rungs.specs import Recipe
+from rungs.study.alive import host
+from rungs.study.storage import open_storage, optuna
+
+if TYPE_CHECKING:
+    from optuna import Study
+    from optuna.samplers import BaseSampler
+    from optuna.storages import BaseStorage
+
+Metric: TypeAlias = Literal["validation_accuracy", "validation_loss"]
+SAMPLERS = ("tpe", "random", "grid", "gp")
+PRUNERS = ("median", "hyperband", "none")
+STARTUP = 5
+"""Trials that run to their end before the median of others ends one; Optuna's default."""
+WARMUP_SHARE = 0.25
+"""Of the epochs, in which no trial is pruned by the median: high rates start slowly under a warm-up or one-cycle."""
+REDUCTION = 3
+"""Hyperband (Li et al. 2018, JMLR 18:185): each rung keeps one in three; the shortest have a ninth of the epochs."""
+READY_S = 60.0
+"""Who joins a search waits so long for who made it to lay out the first trials; then it does so itself."""
+GOAL, FINGERPRINT, DATA, READY, HOST = "goal", "goal_digest", "data_hash", "ready", "made_on"
+"""User attributes of a study: what is searched (a table), its digest, the hash of the data, whether the first trials
+are laid out, and on which machine it began."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """All that a worker must know of a search."""
+
+    name: str  # of the study
+    address: str  # of the storage, with its password
+    recipe: Recipe  # that the trials vary, shortened, its test set closed
+    space: Space
+    metric: Metric
+    trials: int
+    sampler: str
+    pruner: str
+    sampler_seed: int
+    folder: Path
+    skip_unreadable: bool
+
+    @property
+    def maximise(self) -> bool:
+        """Whether more of the metric is better."""
+        return self.metric == "validation_accuracy"
+
+
+@dataclass(frozen=True)
+class Search:
+    """A search as it will be run."""
+
+    work: Work
+    goal: dict[str, Any]  # what makes it this one and no other
+    folder: SearchDir
+    command: str
+    reduced: tuple[str, ...]
+    top: int  # of its trials are re-run
+    seeds: int  # fresh ones, for each of them
+
+
+def goal(recipe: Recipe, space: Space, metric: str, sampler: str, pruner: str) -> dict[str, Any]:
+    """Return what makes a search this one and no other, as a table that can be stored.
+
+    Numbers of trials, workers, re-runs and what a space says of itself are not part of it.
+    """
+    import msgspec
+
+    return {
+        "recipe": recipes.digest(recipe),
+        "fields": msgspec.to_builtins(space.fields),
+        "metric": metric,
+        "sampler": sampler,
+        "pruner": pruner,
+    }
+
+
+def digest(what: dict[str, Any]) -> str:
+    """Return six hex digits of a goal."""
+    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:6]
+
+
+def distributions(space: Space) -> dict[str, Any]:
+    """Return Optuna's distribution of each field."""
+    return {field.field: _distribution(field) for field in space.fields}
+
+
+def _distribution(field: Field) -> Any:
+    package = optuna().distributions
+    if field.choices:
+        return package.CategoricalDistribution([key(choice) for choice in field.choices])
+    assert field.low is not None and field.high is not None
+    if isinstance(field.low, int):
+        return package.IntDistribution(field.low, field.high, log=field.log, step=field.step or 1)
+    return package.FloatDistribution(field.low, field.high, log=field.log, step=field.step)
+
+
+def sampler(work: Work, study: Study, index: int) -> BaseSampler:
+    """Return a sampler for the next trial, its seed drawn from how many were asked for before.
+
+    So a worker that is replaced does not draw again what its predecessor drew, and one worker alone always makes the
+    same search. TPE: Bergstra et al. 2011, NeurIPS 24; that trials under way count as bad ones ("constant liar") keeps
+    workers from asking for the same. GP: a Gaussian process with expected improvement.
+
+    Args:
+        work: The search.
+        study: Where it stands.
+        index: Of the worker among its siblings.
+    """
+    package = optuna().samplers
+    elsewhere = "" if study.user_attrs.get(HOST) == host() else host()
+    asked = len(study.get_trials(deepcopy=False))
+    words = f"{work.sampler_seed} {asked} {index} {elsewhere}"
+    seed = int.from_bytes(hashlib.sha256(words.encode()).digest()[:4], "big")
+    if work.sampler == "gp":
+        made = package.GPSampler(seed=seed)
+    elif work.sampler == "tpe":
+        made = package.TPESampler(seed=seed, multivariate=True, constant_liar=True)
+    else:  # a grid's trials are laid out: nothing is drawn
+        made = package.RandomSampler(seed=seed)
+    return made  # type: ignore[no-any-return]
+
+
+def pruner(work: Work) -> Any:
+    """Return the pruner."""
+    package, epochs = optuna().pruners, work.recipe.training.epochs
+    if work.pruner == "median":
+        return package.MedianPruner(n_startup_trials=STARTUP, n_warmup_steps=max(1, round(WARMUP_SHARE * epochs)))
+    if work.pruner == "hyperband":
+        shortest = max(1, epochs // REDUCTION**2)
+        return package.HyperbandPruner(min_resource=shortest, max_resource=epochs, reduction_factor=REDUCTION)
+    return package.NopPruner()
+
+
+def join(work: Work, index: int = 0) -> Study:
+    """Return the study of a search that was begun.
+
+    Raises:
+        UserError: Its storage cannot be reached.
+    """
+    storage = open_storage(work.address)
+    return optuna().load_study(study_name=work.name, storage=storage, pruner=pruner(work))  # type: ignore[no-any-return]
+
+
+def begin_or_join(work: Work, what: dict[str, Any], data_hash: str) -> Study:
+    """Make the study with its first trials, or join the one that is there.
+
+    Args:
+        work: The search.
+        what: Its goal.
+        data_hash: Of the images.
+
+    Raises:
+        UserError: The storage cannot be reached, or holds another search, or the same one on other images.
+    """
+    package, storage = optuna(), open_storage(work.address)
+    _require_no_other(work, storage, what)
+    direction = "maximize" if work.maximise else "minimize"
+    is_mine = True
+    try:
+        package.create_study(study_name=work.name, storage=storage, direction=direction)
+    except package.exceptions.DuplicatedStudyError:
+        is_mine = False
+    study: Study = package.load_study(study_name=work.name, storage=storage, pruner=pruner(work))
+    if not is_mine and _was_laid_out(study):
+        _require_same_data(work, study, data_hash)
+        return study
+    for name, value in ((HOST, host()), (GOAL, what), (DATA, data_hash)):
+        study.set_user_attr(name, value)
+    for params in first_trials(work):
+        study.enqueue_trial(params, skip_if_exists=True)
+    study.set_user_attr(READY, True)
+    return study
+
+
+def first_trials(work: Work) -> list[dict[str, Scalar]]:
+    """Return the values that are tried in any case: the recipe's own, if they lie in the space, and a grid's."""
+    own = own_values(work.space, work.recipe)
+    if work.sampler != "grid":
+        return [] if own is None else [own]
+    points = grid(work.space)
+    return sorted(points, key=lambda point: point != own)[: work.trials]  # a sort keeps the order of equals
+
+
+def _was_laid_out(study: Study) -> bool:
+    """Wait until the first trials of a study are there; return False if they do not come."""
+    deadline = time.monotonic() + READY_S
+    while not study.user_attrs.get(READY):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.2)
+    return True
+
+
+def _require_no_other(work: Work, storage: BaseStorage, what: dict[str, Any]) -> None:
+    """Refuse the journal of another search; a database may hold many."""
+    if "://" in work.address:
+        return
+    found = storage.get_all_studies()
+    if not found or any(study.study_name == work.name for study in found):
+        return
+    before = found[0].user_attrs.get(GOAL, {})
+    differs = [name for name in what if before.get(name) != what[name]] or ["name"]
+    said = {"fields": "the space's fields", "recipe": "the recipe (or its --set, --data, --epochs, --images)"}
+    what_differs = ", ".join(said.get(name, name) for name in differs)
+    text = f"this journal is of another search, {found[0].study_name}: {what_differs} differ"
+    raise UserError(text, where=work.address, do="give another --out or --storage, or the command as it was then")
+
+
+def _require_same_data(work: Work, study: Study, data_hash: str) -> None:
+    if study.user_attrs.get(DATA) not in (None, data_hash):
+        what = f"search {work.name} was begun on other images: their hash differs, though the recipe is the same"
+        do = "give the images of then, or begin a search of its own: --out (or --storage) elsewhere"
+        raise UserError(what, where=without_password(work.address), do=do)

@@ -1,0 +1,208 @@
+"""One trial of a search: trained, watched by the pruner, and told to the storage."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec.structs import replace
+
+from rungs import recipe as recipes
+from rungs.errors import UserError
+from rungs.records import EpochRow, RunRecord
+from rungs.rundir import RunDir
+from rungs.space_values import assignments
+from rungs.specs import Recipe
+from rungs.study.alive import BEAT_S, me
+from rungs.study.asking import Work
+from rungs.study.storage import optuna
+from rungs.study.trials import BEAT, RUN, WORKER, Run, fail, run_of
+from rungs.training.device import open_world
+from rungs.training.run import run_recipe
+from rungs.training.stopping import best_epoch
+
+if TYPE_CHECKING:
+    from optuna import Study
+    from optuna.trial import FrozenTrial, Trial
+
+POLL_S = 0.5
+"""How often a trial looks whether another one with its values is done."""
+BUSY_S = 60.0
+"""How long a trial waits for a folder that another process is about to leave."""
+
+
+class Lost(Exception):  # noqa: N818 (an ending, not a mistake)
+    """Another worker took this trial: it had been silent for too long."""
+
+
+def closed(recipe: Recipe) -> Recipe:
+    """Return a recipe that is judged by validation alone: its test set stays closed."""
+    evaluation = replace(
+        recipe.evaluation, score_test=False, watch_test=False, score_train=False, mistakes=0, tta="none"
+    )
+    return replace(recipe, evaluation=evaluation)
+
+
+def recipe_of(work: Work, trial: Trial | FrozenTrial) -> Recipe:
+    """Return the recipe of a trial."""
+    chosen = assignments(work.space, trial.params)
+    return recipes.parse(recipes.to_toml(work.recipe), work.recipe.name, chosen)
+
+
+def folder_of(recipe: Recipe) -> str:
+    """Return where a trial's run lies inside the search's folder: equal values share it and are trained once."""
+    return f"trials/{recipes.digest(recipe)[:12]}"
+
+
+def attempt(work: Work, study: Study, trial: Trial) -> None:
+    """Train a trial and tell the storage what it came to.
+
+    Raises:
+        Lost: It is no longer this worker's.
+        Interrupted: A signal; what is trained is kept.
+    """
+    package = optuna()
+    try:
+        trial.set_user_attr(WORKER, me())
+        twin = finished_twin(study, trial)
+        if twin is not None and (run := run_of(twin)) is not None:
+            copy(study, trial, twin, run)
+            return
+        recipe = recipe_of(work, trial)
+        with heartbeat(trial):
+            record = train(work, recipe, trial)
+        tell(study, trial, run_of_record(work, record, folder_of(recipe)), pruned=record.status == "interrupted")
+    except UserError as error:
+        fail(study, frozen(study, trial), "failed", str(error))
+    except (package.exceptions.UpdateFinishedTrialError, Lost) as error:
+        raise Lost from error
+    except Exception as error:  # a trial that fails must not stop the others
+        if isinstance(error, package.exceptions.OptunaError):
+            raise
+        fail(study, frozen(study, trial), "failed", f"{type(error).__name__}: {error}")
+
+
+def frozen(study: Study, trial: Trial) -> FrozenTrial:
+    """Return a trial as the storage holds it."""
+    return study._storage.get_trial(trial._trial_id)
+
+
+def finished_twin(study: Study, trial: Trial) -> FrozenTrial | None:
+    """Return an earlier trial with the same values that was trained; one that is being trained is waited for."""
+    states = optuna().trial.TrialState
+    while True:
+        same = [t for t in study.get_trials(deepcopy=False) if t.number < trial.number and t.params == trial.params]
+        done = [t for t in same if t.state in (states.COMPLETE, states.PRUNED)]
+        if done:
+            return done[0]
+        if not any(t.state == states.RUNNING for t in same):
+            return None
+        time.sleep(POLL_S)
+
+
+def copy(study: Study, trial: Trial, twin: FrozenTrial, run: Run) -> None:
+    """Give a trial what one with the same values came to."""
+    ending = f"the values of trial {twin.number}, trained there: {run.ending}"
+    for epoch, value in sorted(twin.intermediate_values.items()):
+        trial.report(value, epoch)
+    pruned = twin.state == optuna().trial.TrialState.PRUNED
+    tell(study, trial, Run(run.value, run.curve, 0.0, run.folder, ending, run.diverged), pruned=pruned)
+
+
+def tell(study: Study, trial: Trial, run: Run, *, pruned: bool) -> None:
+    """Write into the storage what a trial came to."""
+    states = optuna().trial.TrialState
+    trial.set_user_attr(RUN, asdict(run))
+    try:
+        study.tell(trial, None if pruned else run.value, states.PRUNED if pruned else states.COMPLETE)
+    except ValueError as error:  # it is not running any more
+        raise Lost from error
+
+
+def train(work: Work, recipe: Recipe, trial: Trial) -> RunRecord:
+    """Train a trial from its last checkpoint on, where there is one; the pruner is asked after each epoch."""
+    folder, reported = RunDir(work.folder / folder_of(recipe)), set[int]()
+
+    def report(rows: Sequence[EpochRow]) -> None:
+        for row in rows:
+            value = getattr(row, work.metric)
+            if row.epoch not in reported and value is not None and math.isfinite(value):
+                trial.report(value, row.epoch)
+            reported.add(row.epoch)
+
+    def keep_going(row: EpochRow) -> bool:
+        report([*(history(folder) if row.epoch - 1 not in reported else ()), row])
+        return row.epoch == recipe.training.epochs or work.pruner == "none" or not trial.should_prune()
+
+    deadline = time.monotonic() + BUSY_S
+    with open_world() as world:
+        while True:
+            try:
+                skip = work.skip_unreadable
+                record = run_recipe(recipe, folder, world, resume=True, skip_unreadable=skip, keep_going=keep_going)
+                break
+            except UserError as error:
+                if "another process is training here" not in error.what or time.monotonic() > deadline:
+                    raise
+                time.sleep(POLL_S)  # a worker that died a moment ago still holds it
+    report(record.history)
+    return record
+
+
+def history(folder: RunDir) -> list[EpochRow]:
+    """Return the epochs that a run had before."""
+    lines: list[bytes] = []
+    with suppress(OSError):
+        lines = folder.history.read_bytes().splitlines()
+    return [msgspec.json.decode(line, type=EpochRow) for line in lines]
+
+
+def run_of_record(work: Work, record: RunRecord, folder: str) -> Run:
+    """Return what a training came to.
+
+    One that diverged counts with its best epoch; without any, it knows no more than chance: 1 / K right, a loss of
+    ln K. It is never among the best trials that are re-run.
+    """
+    rows, classes = record.history, len(record.data.classes)
+    best = best_epoch(rows, record.recipe.stopping.monitor)
+    value = None if best is None else getattr(rows[best - 1], work.metric)
+    if value is None:
+        value = 1 / classes if work.maximise else math.log(classes)
+    diverged, ending = record.status == "diverged", record.ending
+    if diverged:
+        ending = f"diverged: {ending}" + ("" if rows else "; it counts like chance")
+    if record.status == "interrupted":
+        ending = f"pruned after epoch {len(rows)} of {record.recipe.training.epochs} ({work.pruner})"
+    return Run(
+        value=value,
+        curve=tuple(getattr(row, work.metric) for row in rows),
+        train_s=sum(row.train_s + row.validation_s for row in rows),
+        folder=folder,
+        ending=ending,
+        diverged=diverged,
+    )
+
+
+@contextmanager
+def heartbeat(trial: Trial) -> Iterator[None]:
+    """Say in the storage, as long as the block lasts, that this worker lives."""
+    over = threading.Event()
+
+    def beat() -> None:
+        while not over.wait(BEAT_S):
+            with suppress(Exception):  # the storage is away for a moment: the next beat may get through
+                trial.storage.set_trial_user_attr(trial._trial_id, BEAT, time.time())
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join(timeout=BEAT_S)

@@ -1,0 +1,191 @@
+"""From the trials of a search to its record and report: finals, winner, test."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from rungs.errors import UserError
+from rungs.looks import openings, read, without_password
+from rungs.records import Environment, Estimate, to_json
+from rungs.report import search_html
+from rungs.rundir import RunDir, SearchDir, write_whole
+from rungs.search_records import SearchRecord
+from rungs.specs import Recipe
+from rungs.study import finals, trials
+from rungs.study.alive import host
+from rungs.study.asking import Search
+from rungs.study.climb import Tell
+from rungs.study.importance import importance
+from rungs.study.storage import is_database, open_storage, optuna
+from rungs.study.summary import system
+from rungs.training.device import World, environment, open_device
+from rungs.training.setup import Material
+
+if TYPE_CHECKING:
+    from optuna import Study
+    from optuna.trial import FrozenTrial
+
+
+def conclude(
+    plan: Search, study: Study, resolved: Recipe, material: Material, workers: int, tell: Tell
+) -> SearchRecord:
+    """Make the record of a search that has its trials: finals, winner, test.
+
+    Args:
+        plan: The search.
+        study: Where its trials are.
+        resolved: The recipe that they vary, with what a run fills in.
+        material: Its images.
+        workers: Re-runs at once.
+        tell: Called with each re-run.
+
+    Raises:
+        UserError: No trial, or no finalist, came to a sound end.
+        Interrupted: A signal; what is trained is kept.
+    """
+    with ExitStack() as stack:
+        _hold(plan.folder, stack)  # one process makes the finals; another waits here, and then finds them done
+        before = plan.folder.read_record() if plan.folder.record.is_file() else None
+        record = _record(plan, study, resolved, material)
+        ranked = trials.ranked(study.get_trials(deepcopy=False), maximise=plan.work.maximise)
+        if not ranked:
+            _write(record, plan.folder)
+            _refuse_empty(plan, record)
+        if before is None:
+            _write(record, plan.folder)
+        elsewhere = finals_elsewhere(plan)
+        record = (
+            replace(record, verdict=elsewhere)
+            if elsewhere
+            else _with_finals(plan, record, finals.best_distinct(plan.work, ranked, plan.top), before, workers, tell)
+        )
+        _write(record, plan.folder)
+    return record
+
+
+def _hold(folder: SearchDir, stack: ExitStack) -> None:
+    """Wait for the folder until no other process makes finals in it."""
+    while True:
+        try:
+            stack.enter_context(folder.locked())
+            return
+        except UserError:
+            time.sleep(0.5)
+
+
+def _refuse_empty(plan: Search, record: SearchRecord) -> None:
+    endings = sorted({f"trial {trial.number}: {trial.ending}" for trial in record.trials})
+    what = "no trial came to a sound end" + "".join(f"\n  {ending}" for ending in endings[:5])
+    raise UserError(what, where=plan.folder.path, do="mend what is said above; then search with another --out")
+
+
+def finals_elsewhere(plan: Search) -> str:
+    """Return where else the finals of a search in a database are made; "" where they are this process's business.
+
+    A study of its own is the claim, because a database grants a name once.
+    """
+    if not is_database(plan.work.address):
+        return ""
+    package, storage = optuna(), open_storage(plan.work.address)
+    name, mine = f"{plan.work.name}-finals", f"{host()}:{plan.folder.path.resolve()}"
+    try:
+        package.create_study(study_name=name, storage=storage).set_user_attr("where", mine)
+    except package.exceptions.DuplicatedStudyError:
+        claim = package.load_study(study_name=name, storage=storage).user_attrs.get("where", mine)
+        if claim != mine:
+            where, _, folder = claim.partition(":")
+            return f"The finals are made on {where}, in {folder}: the same command goes on with them there."
+    return ""
+
+
+def _with_finals(
+    plan: Search,
+    record: SearchRecord,
+    chosen: Sequence[FrozenTrial],
+    before: SearchRecord | None,
+    workers: int,
+    tell: Tell,
+) -> SearchRecord:
+    """Return the record with its finals, its winner and the winner's score on the test set."""
+    found = finals.run(
+        plan.work,
+        plan.folder,
+        chosen,
+        seeds=plan.seeds,
+        workers=workers,
+        command=plan.command,
+        reduced=plan.reduced,
+        tell=tell,
+    )
+    test: Estimate | None = None
+    accuracies: tuple[float, ...] = ()
+    counts = record.data.counts.get("test")
+    if counts is not None:
+        test_hash = record.data.hashes.get("test", "")
+        test, accuracies = finals.score_once(plan.work, plan.folder, found, sum(counts), test_hash, before)
+    opened = openings(read(plan.folder.looks))
+    warning = f" The test set was opened {opened} times in this search: its score is no longer fresh." * (opened > 1)
+    return replace(
+        record,
+        finals=found.record,
+        finalists=found.finalists,
+        winner=found.finalists[0].name,
+        verdict=found.verdict + warning,
+        test=test,
+        test_accuracies=accuracies,
+        environment=found.record.environment,
+        finished=max(record.finished, found.record.finished),
+        train_s=record.train_s + found.record.train_s,
+    )
+
+
+def _record(plan: Search, study: Study, resolved: Recipe, material: Material) -> SearchRecord:
+    """Return the record of the trials alone."""
+    work = plan.work
+    told = trials.records(study.get_trials(deepcopy=False))
+    shares, by = importance(study, len(work.space.fields))
+    folders = {trial.number: trial.folder if (work.folder / trial.folder).is_dir() else "" for trial in told}
+    return SearchRecord(
+        name=work.name,
+        command=plan.command,
+        dashboard=shlex.join(["optuna-dashboard", without_password(work.address)]),
+        space=work.space,
+        recipe=resolved,
+        reduced=plan.reduced,
+        metric=work.metric,
+        sampler=work.sampler,
+        pruner=work.pruner,
+        storage=without_password(work.address),
+        trials=tuple(replace(trial, folder=folders[trial.number]) for trial in told),
+        importance=shares,
+        importance_by=by,
+        data=replace(material.record, origin=Path(material.record.origin).name),
+        environment=_environment(plan, folders.values()),
+        started=min((trial.started for trial in told if trial.started), default=""),
+        finished=max((trial.finished for trial in told), default=""),
+        train_s=sum(trial.train_s for trial in told),
+    )
+
+
+def _environment(plan: Search, folders: Iterable[str]) -> Environment:
+    """Return the environment of a trial that was trained here, else that of this process."""
+    for folder in folders:
+        place = RunDir(plan.folder.path / folder)
+        if folder and place.record.is_file():
+            found = place.read_record().environment
+            return replace(found, platform=system(found.platform))
+    found = environment(World(0, 1, open_device()), plan.work.recipe.training.precision, "")
+    return replace(found, platform=system(found.platform))
+
+
+def _write(record: SearchRecord, folder: SearchDir) -> None:
+    """Write the record and its report."""
+    write_whole(folder.record, to_json(record))
+    search_html.write(record, folder)

@@ -1,0 +1,266 @@
+"""The finals of a search: the best trials again on fresh seeds, beside the recipe as it was; then the test set, once.
+
+The best of many trials was lucky, too: its value is the highest of many noisy ones (Cawley and Talbot 2010, JMLR
+11:2079). Its re-runs know nothing of that luck, so that only they name a winner.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from rungs import looks
+from rungs import recipe as recipes
+from rungs.errors import UserError
+from rungs.ladder import Cell, Ladder, Rung
+from rungs.records import Difference, Estimate, LadderRecord, RungRecord
+from rungs.rundir import SearchDir
+from rungs.search_records import Finalist, SearchRecord
+from rungs.ship.bundle import load_weights
+from rungs.ship.evaluate import evaluate
+from rungs.space_values import assignments
+from rungs.study import intervals
+from rungs.study.asking import Work
+from rungs.study.attempt import recipe_of
+from rungs.study.climb import Tell, climb
+from rungs.study.summary import summarise
+from rungs.study.trials import run_of
+from rungs.training.device import open_device
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+RECIPE = "recipe"
+"""The name of the recipe as it was, among the finalists."""
+
+
+@dataclass(frozen=True)
+class Finals:
+    """The finals, run."""
+
+    record: LadderRecord
+    finalists: tuple[Finalist, ...]  # best first
+    cells: tuple[Cell, ...]  # of the first of these, the winner
+    verdict: str
+
+
+def best_distinct(work: Work, ranked: Sequence[FrozenTrial], top: int) -> list[FrozenTrial]:
+    """Return the best trials whose recipes differ from each other and from the recipe as it was, at most `top`."""
+    seen, chosen = {recipes.digest(work.recipe)}, list["FrozenTrial"]()
+    for trial in ranked:
+        digest = recipes.digest(recipe_of(work, trial))
+        if digest not in seen and len(chosen) < top:
+            chosen.append(trial)
+            seen.add(digest)
+    return chosen
+
+
+def as_ladder(work: Work, chosen: Sequence[FrozenTrial], seeds: int) -> Ladder:
+    """Return the finals as a ladder: each trial is a rung that builds on the recipe as it was."""
+    rungs = [Rung(name=RECIPE, about="The recipe as it was, with no value of the search.")]
+    for trial in chosen:
+        changes = assignments(work.space, trial.params)
+        about = f"The values of trial {trial.number} of the search."
+        rungs.append(Rung(name=f"trial-{trial.number}", about=about, set=changes))
+    return Ladder(
+        name=f"{work.name}-finals",
+        about="The best trials of a search and the recipe as it was, on seeds that the search did not see.",
+        base=work.recipe.name,
+        builds_on="base",
+        seeds=seeds,
+        rungs=tuple(rungs),
+    )
+
+
+def cells(work: Work, ladder: Ladder) -> list[Cell]:
+    """Return every finalist with every fresh seed: those that follow the search's."""
+    made = []
+    for seed in range(work.recipe.seed + 1, work.recipe.seed + 1 + ladder.seeds):
+        for rung in ladder.rungs:
+            recipe = recipes.parse(recipes.to_toml(work.recipe), work.recipe.name, rung.set)
+            made.append(Cell(rung.name, seed, replace(recipe, name=f"{work.recipe.name}-{rung.name}", seed=seed)))
+    return made
+
+
+def run(
+    work: Work,
+    folder: SearchDir,
+    chosen: Sequence[FrozenTrial],
+    *,
+    seeds: int,
+    workers: int,
+    command: str,
+    reduced: tuple[str, ...],
+    tell: Tell,
+) -> Finals:
+    """Train the finalists on fresh seeds, those that are not trained yet, and name a winner by their means.
+
+    Args:
+        work: The search.
+        folder: Of the search.
+        chosen: The best trials.
+        seeds: How many fresh ones.
+        workers: Re-runs at once.
+        command: That made them.
+        reduced: What makes them shorter than the recipe.
+        tell: Called with each re-run.
+
+    Raises:
+        UserError: No re-run came to its end.
+        Interrupted: A signal; what is trained is kept.
+    """
+    ladder = as_ladder(work, chosen, seeds)
+    skip = work.skip_unreadable
+    every = cells(work, ladder)
+    outcomes = climb(every, folder.finals, jobs=workers, skip_unreadable=skip, tell=tell)
+    record = summarise(ladder, outcomes, command=command, reduced=reduced)
+    finalists = rank(work, record, chosen, seeds)
+    if not finalists:
+        endings = sorted(
+            {f"{o.cell.rung}, seed {o.cell.seed}: {o.ending}" for o in outcomes if not _is_whole(o.record)}
+        )
+        what = "no finalist came to its end with all its seeds" + "".join(f"\n  {line}" for line in endings[:5])
+        raise UserError(what, where=folder.finals, do="mend what is said above, and give the same command again")
+    winners = tuple(cell for cell in every if cell.rung == finalists[0].name)
+    return Finals(record, finalists, winners, verdict(work, record, finalists, chosen))
+
+
+def _is_whole(record: object) -> bool:
+    return getattr(record, "status", None) == "finished"
+
+
+def rank(work: Work, record: LadderRecord, chosen: Sequence[FrozenTrial], seeds: int) -> tuple[Finalist, ...]:
+    """Return the finalists whose re-runs all came to their end, best first; of equals the recipe as it was."""
+    by_name = {f"trial-{trial.number}": trial for trial in chosen}
+    found = []
+    for rung in record.rungs:
+        rerun = rung.estimates.get(work.metric)
+        if rerun is None or rerun.n < seeds:
+            continue
+        trial = by_name.get(rung.name)
+        run_ = None if trial is None else run_of(trial)
+        searched = None if run_ is None else run_.value
+        optimism = None if searched is None else _optimism(work, rung, searched)
+        number = None if trial is None else trial.number
+        found.append(
+            Finalist(
+                name=rung.name, trial=number, overrides=rung.changes, searched=searched, rerun=rerun, optimism=optimism
+            )
+        )
+    sign = -1 if work.maximise else 1
+    return tuple(sorted(found, key=lambda finalist: sign * finalist.rerun.mean))  # a sort keeps the order of equals
+
+
+def _optimism(work: Work, rung: RungRecord, searched: float) -> Estimate:
+    """Return by how much the search flattered a trial, over its re-runs; more is more flattered, of a loss, too."""
+    sign = 1 if work.maximise else -1
+    return intervals.estimate([sign * (searched - value) for value in values(rung, work.metric).values()])
+
+
+def values(rung: RungRecord, metric: str) -> dict[int, float]:
+    """Return a metric of the re-runs that came to their end, by seed."""
+    return {c.seed: c.values[metric] for c in rung.cells if c.status == "finished" and metric in c.values}
+
+
+def verdict(work: Work, record: LadderRecord, finalists: Sequence[Finalist], chosen: Sequence[FrozenTrial]) -> str:
+    """Say who won, by how much, what it can be told apart from, and how much the search flattered it."""
+    winner, metric = finalists[0], work.metric
+    by_seed = {rung.name: values(rung, metric) for rung in record.rungs}
+    what = "the recipe as it was" if winner.trial is None else f"{winner.name} ({', '.join(winner.overrides)})"
+    seeds = f"{winner.rerun.n} fresh seed{'s' * (winner.rerun.n > 1)}"
+    noun = metric.replace("_", " ")
+    said = [f"On {seeds}, {what} has the best {noun}: {_with_interval(metric, winner.rerun)}."]
+    if winner.trial is None:
+        said.append(
+            "No trial of the search does better there." if chosen else "The search found nothing to set beside it."
+        )
+    rivals = (
+        [RECIPE, *(f.name for f in finalists[1:2])] if winner.trial is not None else [f.name for f in finalists[1:2]]
+    )
+    tested = differences(metric, by_seed, winner.name)
+    for rival in dict.fromkeys(rivals):
+        if rival in tested:
+            said.append(_against(rival, tested[rival]))
+    if winner.optimism is not None and winner.searched is not None:
+        said.append(_flattered(metric, winner))
+    return " ".join(said)
+
+
+def differences(metric: str, by_seed: dict[str, dict[int, float]], winner: str) -> dict[str, Difference]:
+    """Return the winner minus each other finalist in pairs of equal seeds, which share their validation images.
+
+    All of them count for Holm's correction, since it was chosen from all of them.
+    """
+    others = [name for name in by_seed if name != winner]
+    changes = [(name, winner, metric, by_seed[winner], by_seed[name]) for name in others]
+    return intervals.compare(changes)
+
+
+def _against(rival: str, found: Difference) -> str:
+    name = "the recipe as it was" if rival == RECIPE else f"the runner-up, {rival},"
+    if found.verdict == "real gain":
+        return f"Against {name} it {found.words}."
+    return f"It is not to be told apart from {name.rstrip(',')}: {found.words}."
+
+
+def _flattered(metric: str, winner: Finalist) -> str:
+    assert winner.optimism is not None and winner.searched is not None
+    found, is_loss = winner.optimism, metric.endswith("loss")
+    size = f"{abs(found.mean):.4f}" if is_loss else f"{100 * abs(found.mean):.2f} points"
+    way = "better" if found.mean > 0 else "worse"
+    searched = f"{winner.searched:.4f}" if is_loss else f"{100 * winner.searched:.2f} %"
+    between = "" if found.low is None or found.high is None else _interval(metric, found.low, found.high, signed=True)
+    share = f"In the search its one run had {searched}, {size} {way} than the mean of its re-runs{between}"
+    return f"{share}: the search's optimism."
+
+
+def _with_interval(metric: str, found: Estimate) -> str:
+    number = f"{found.mean:.4f}" if metric.endswith("loss") else f"{100 * found.mean:.2f} %"
+    return number + ("" if found.low is None or found.high is None else _interval(metric, found.low, found.high))
+
+
+def _interval(metric: str, low: float, high: float, *, signed: bool = False) -> str:
+    sign = "+" if signed else ""
+    if metric.endswith("loss"):
+        return f" (95 % interval {low:{sign}.4f} to {high:{sign}.4f})"
+    return f" (95 % interval {100 * low:{sign}.2f} to {100 * high:{sign}.2f})"
+
+
+def score_once(
+    work: Work, folder: SearchDir, finals: Finals, images: int, test_hash: str, before: SearchRecord | None
+) -> tuple[Estimate, tuple[float, ...]]:
+    """Score the winner's re-runs on the test set, after a note in the log; not again where that was done.
+
+    Args:
+        work: The search.
+        folder: Of the search.
+        finals: Its finals.
+        images: Of the test set.
+        test_hash: Of the test set.
+        before: The record that the same command left, where there is one.
+
+    Returns:
+        The test accuracy over the fresh seeds, and each of them.
+    """
+    if before is not None and before.test is not None and _same_winner(before, finals):
+        return before.test, before.test_accuracies
+    purpose = f"the score of {finals.finalists[0].name}, which was chosen without it; {len(finals.cells)} re-runs"
+    looks.note(folder.looks, "scored", purpose, images, test_hash)
+    results = []
+    for cell in finals.cells:
+        weights = load_weights(folder.finals / cell.folder, open_device())
+        results.append(evaluate(weights, part="test", skip_unreadable=work.skip_unreadable))
+    accuracies = tuple(result.accuracy for result in results)
+    return intervals.estimate(accuracies, results[0].accuracy_interval), accuracies
+
+
+def _same_winner(before: SearchRecord, finals: Finals) -> bool:
+    """Tell whether a record is of the same winner's same re-runs."""
+    if before.finals is None or before.winner is None or before.finals.seeds != finals.record.seeds:
+        return False
+    old = next((finalist for finalist in before.finalists if finalist.name == before.winner), None)
+    new = finals.finalists[0]
+    return old is not None and (old.overrides, old.rerun) == (new.overrides, new.rerun)

@@ -1,0 +1,243 @@
+"""The Python API of searches: `rungs.tune`."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rungs import ladder as ladders
+from rungs import recipe as recipes
+from rungs import space as spaces
+from rungs.api import require_known, require_startable
+from rungs.errors import UserError, did_you_mean
+from rungs.looks import without_password
+from rungs.rundir import SearchDir
+from rungs.search_records import SearchRecord
+from rungs.space_values import check, grid
+from rungs.specs import Recipe
+from rungs.study import asking
+from rungs.study import climb as climbing
+from rungs.study.attempt import closed
+from rungs.study.climb import default_jobs
+from rungs.study.conclude import conclude
+from rungs.study.search import Tell, search
+from rungs.study.storage import optuna
+from rungs.training.interrupt import Interrupts
+from rungs.training.setup import gather
+
+TRIALS, TOP, SEEDS = 30, 3, 3
+"""By default: trials of a search, the best of them that are re-run, and fresh seeds for each."""
+MOST_TRIALS, MOST_EPOCHS, MOST_TOP, MOST_SEEDS = 10_000, 1_000_000, 50, 100
+METRICS = ("validation_accuracy", "validation_loss")
+
+
+def prepare(
+    recipe: str | Path | Recipe,
+    space: str | Path | spaces.Space,
+    overrides: Sequence[str] = (),
+    *,
+    data: str | None = None,
+    trials: int | None = None,
+    sampler: str = "tpe",
+    pruner: str = "median",
+    metric: str = "validation_accuracy",
+    epochs: int | None = None,
+    images: float | None = None,
+    storage: str | None = None,
+    top: int = TOP,
+    seeds: int = SEEDS,
+    sampler_seed: int = 0,
+    folder: str | Path | None = None,
+    skip_unreadable: bool = False,
+) -> asking.Search:
+    """Read a recipe and a space and decide what is searched and where; nothing is written. Arguments as of `tune`.
+
+    Raises:
+        UserError: No such recipe or space, a field that the recipe does not have, a value that does not fit it, a
+            number out of range, a metric of the test set.
+    """
+    _require_metric(metric)
+    _require_one_of(sampler, asking.SAMPLERS, "--sampler")
+    _require_one_of(pruner, asking.PRUNERS, "--pruner")
+    for flag, number, most in (
+        ("--trials", trials, MOST_TRIALS),
+        ("--epochs", epochs, MOST_EPOCHS),
+        ("--top", top, MOST_TOP),
+        ("--seeds", seeds, MOST_SEEDS),
+    ):
+        if number is not None and not 1 <= number <= most:
+            raise UserError(f"{number} is not from 1 to {most}", where=flag, do="give a number between these")
+    if images is not None and not 0 < images <= 1:
+        do = "give a number above 0, at most 1"
+        raise UserError(f"{images:g} is no share of the images", where="--images", do=do)
+    usual = recipe if isinstance(recipe, Recipe) else recipes.load(recipe)
+    chosen = recipes.choose(usual, overrides, data=data)
+    require_known(chosen.data.source)
+    asked = space if isinstance(space, spaces.Space) else spaces.load(space)
+    made = closed(ladders.reduced(chosen, epochs, images))
+    check(asked, made, metric)
+    goal = asking.goal(made, asked, metric, sampler, pruner)
+    name = f"{made.name}-{asked.name}-{asking.digest(goal)}".replace(" ", "-")
+    place = SearchDir(folder or Path("searches") / name)
+    work = asking.Work(
+        name=name,
+        address=storage or str(place.journal),
+        recipe=made,
+        space=asked,
+        metric=metric,  # type: ignore[arg-type]
+        trials=_trials(asked, sampler, trials),
+        sampler=sampler,
+        pruner=pruner,
+        sampler_seed=sampler_seed,
+        folder=place.path,
+        skip_unreadable=skip_unreadable,
+    )
+    return asking.Search(
+        work=work,
+        goal=goal,
+        folder=place,
+        command=_command(
+            [getattr(recipe, "name", recipe), "--space", getattr(space, "name", space)],
+            overrides,
+            [
+                ("--data", data, None),
+                ("--trials", trials, None),
+                ("--sampler", sampler, "tpe"),
+                ("--pruner", pruner, "median"),
+                ("--metric", metric, METRICS[0]),
+                ("--epochs", epochs, None),
+                ("--images", images, None),
+                ("--storage", storage, None),
+                ("--top", top, TOP),
+                ("--seeds", seeds, SEEDS),
+                ("--sampler-seed", sampler_seed, 0),
+            ],
+        ),
+        reduced=ladders.reductions(usual, chosen, overrides, epochs=epochs, images=images),
+        top=top,
+        seeds=seeds,
+    )
+
+
+def _command(words: list[Any], overrides: Sequence[str], options: list[tuple[str, Any, Any]]) -> str:
+    """Return the command line that makes a search, without what is usual and without a password."""
+    given = [(flag, value) for flag, value, usual in options if value not in (None, usual)]
+    flags = [*(("--set", one) for one in overrides), *given]
+    return without_password(shlex.join(map(str, ["rungs", "tune", *words, *(w for pair in flags for w in pair)])))
+
+
+def _require_metric(metric: str) -> None:
+    if metric in METRICS:
+        return
+    if "test" in metric:
+        what = "a search never reads the test set: what is chosen by it is not tested by it"
+        do = "search by validation_accuracy or validation_loss; the winner is scored on the test set, once"
+        raise UserError(what, where=f"--metric {metric}", do=do)
+    _require_one_of(metric, METRICS, "--metric")
+
+
+def _require_one_of(word: str, allowed: Sequence[str], flag: str) -> None:
+    if word not in allowed:
+        raise UserError(f"{word!r} is not allowed", where=flag, do=did_you_mean(word, list(allowed)))
+
+
+def _trials(space: spaces.Space, sampler: str, asked: int | None) -> int:
+    """Return how many trials a search has: of a grid all its points."""
+    if sampler != "grid":
+        return asked or TRIALS
+    points = len(grid(space))
+    if points > MOST_TRIALS or (asked is not None and asked < points):
+        what = f"the grid of {space.name} has {points} points"
+        do = f"give --trials {points} or none" if points <= MOST_TRIALS else "--sampler tpe or random"
+        raise UserError(what, where="--trials", do=f"{do}; or fewer points, choices or steps in the space")
+    return points
+
+
+def tune(
+    recipe: str | Path | Recipe,
+    space: str | Path | spaces.Space,
+    overrides: Sequence[str] = (),
+    *,
+    data: str | None = None,
+    trials: int | None = None,
+    workers: int | None = None,
+    sampler: str = "tpe",
+    pruner: str = "median",
+    metric: str = "validation_accuracy",
+    epochs: int | None = None,
+    images: float | None = None,
+    storage: str | None = None,
+    top: int = TOP,
+    seeds: int = SEEDS,
+    sampler_seed: int = 0,
+    folder: str | Path | None = None,
+    skip_unreadable: bool = False,
+    tell: Tell = lambda trial, done, of: None,
+    tell_final: climbing.Tell = lambda outcome, done, of: None,
+) -> SearchRecord:
+    """Search a space, re-run the best trials on fresh seeds, name a winner, score it on the test set.
+
+    The same call goes on where a search was stopped; on another machine, with the same folder on a shared disk or the
+    same storage, it joins. The search itself scores no image of the test set.
+
+    Returns:
+        The record, which the folder holds, too.
+
+    Args:
+        recipe: A recipe, its name or its path.
+        space: A space, its name or its path.
+        overrides: Changed fields of the recipe, below all trials.
+        data: Another source.
+        trials: How many there are to be in the end, those of earlier calls and other machines included; by default
+            30, of a grid all its points.
+        workers: Trials at once here; by default one on a GPU, else as many as there are cores, at most 4.
+        sampler: "tpe", "random", "grid" or "gp".
+        pruner: "median", "hyperband" or "none".
+        metric: "validation_accuracy" or "validation_loss", of a trial's best epoch.
+        epochs: Of each trial and re-run; schedules change in proportion.
+        images: Share of the training images, above 0, at most 1.
+        storage: Any address of Optuna's; by default a journal in the folder.
+        top: Trials that are re-run.
+        seeds: Fresh seeds for each of them.
+        sampler_seed: Of the sampler's draws; the recipe's seed trains.
+        folder: Where; by default `searches/RECIPE-SPACE-DIGEST`.
+        skip_unreadable: Leave unreadable files out.
+        tell: Called with each trial that was trained here.
+        tell_final: Called with each re-run.
+
+    Raises:
+        UserError: Anything that the caller can mend.
+        rungs.training.interrupt.Interrupted: SIGINT or SIGTERM; workers keep what they have, the same call goes on.
+    """
+    plan = prepare(
+        recipe,
+        space,
+        overrides,
+        data=data,
+        trials=trials,
+        sampler=sampler,
+        pruner=pruner,
+        metric=metric,
+        epochs=epochs,
+        images=images,
+        storage=storage,
+        top=top,
+        seeds=seeds,
+        sampler_seed=sampler_seed,
+        folder=folder,
+        skip_unreadable=skip_unreadable,
+    )
+    workers = default_jobs() if workers is None else workers
+    require_startable(("--workers", workers, climbing.JOBS_ALLOWED), what="tune")
+    optuna()
+    resolved, material = gather(plan.work.recipe, skip_unreadable)
+    if material.record.counts.get("validation") is None:
+        do = "give the recipe one: --set data.validation=0.1"
+        raise UserError("without validation images there is nothing to choose by", where=plan.work.recipe.name, do=do)
+    plan.folder.prepare()
+    with Interrupts().heeded():
+        study = asking.begin_or_join(plan.work, plan.goal, material.record.hash)
+        search(plan.work, study, workers, tell)
+        return conclude(plan, study, resolved, material, workers, tell_final)

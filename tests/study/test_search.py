@@ -1,0 +1,220 @@
+"""Searching, in this process alone: exactly so many trials, equal values once, honest endings, bad input."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from searches import RECIPE, SPACE, write_files
+
+from rungs import tuning
+from rungs.errors import UserError
+from rungs.study.asking import Search, begin_or_join, distributions
+from rungs.study.search import next_trial, try_trials
+from rungs.study.trials import give_up, is_surplus, places, ranked, reason_of, record, records
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a tiny recipe and a space, and this process in it."""
+    write_files(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def prepared(**options: Any) -> tuple[Search, Any]:
+    """Return a search that has begun, without workers, and its study."""
+    overrides = options.pop("overrides", ())
+    plan = tuning.prepare("tiny.toml", options.pop("space", "rates.toml"), overrides, folder="search", **options)
+    plan.folder.prepare()
+    return plan, begin_or_join(plan.work, plan.goal, "hash")
+
+
+def searched(**options: Any) -> tuple[Search, tuple[Any, ...]]:
+    """Search in this process alone; return the trials' records."""
+    plan, study = prepared(**options)
+    list(try_trials(plan.work, 0))
+    return plan, records(study.get_trials())
+
+
+def test_more_trials_go_on_and_never_more_than_asked_for(here: Path) -> None:
+    _, told = searched(trials=3)
+    assert len(told) == 3
+    plan, told = searched(trials=5)
+    assert [trial.state for trial in told] == ["complete"] * 5
+    assert list(try_trials(plan.work, 0)) == []
+
+
+def test_one_worker_alone_makes_the_same_search_again(here: Path) -> None:
+    _, told = searched(trials=4, pruner="none")
+    (here / "search").rename(here / "first")
+    _, again = searched(trials=4, pruner="none")
+    assert [(t.params, t.value, t.curve) for t in told] == [(t.params, t.value, t.curve) for t in again]
+    (here / "search").rename(here / "second")
+    _, other = searched(trials=4, pruner="none", sampler_seed=1)
+    assert other[0].params == told[0].params and other[1].params != told[1].params
+
+
+def test_a_grid_is_tried_once_and_whole(here: Path) -> None:
+    (here / "rates.toml").write_text(SPACE.replace("high = 1.0", "high = 0.1"))
+    plan, told = searched(sampler="grid", pruner="none")
+    assert plan.work.trials == 4
+    points = [tuple(trial.params.values()) for trial in told]
+    assert points[0] == (0.1, 50) and sorted(points) == [(0.001, 25), (0.001, 50), (0.1, 25), (0.1, 50)]
+    with pytest.raises(UserError, match="has 4 points"):
+        tuning.prepare("tiny.toml", "rates.toml", sampler="grid", trials=3)
+
+
+def test_equal_values_are_trained_once(here: Path) -> None:
+    (here / "rates.toml").write_text('name="two"\nabout="."\n[[fields]]\nfield="optim.lr"\nchoices=[0.1, 0.05]\n')
+    _, told = searched(trials=5, pruner="none")
+    assert len(told) == 5 and len({trial.folder for trial in told}) == 2 == len([*(here / "search/trials").iterdir()])
+    first: dict[str, Any] = {}
+    for trial in told:
+        same = first.setdefault(trial.folder, trial)
+        assert (trial.value, trial.curve) == (same.value, same.curve)
+        assert trial is same or (trial.train_s == 0 and f"trained there: {same.ending}" in trial.ending)
+
+
+def test_a_trial_that_falls_behind_is_pruned_and_keeps_its_best(here: Path) -> None:
+    (here / "tiny.toml").write_text(RECIPE.replace("epochs = 2", "epochs = 6"))
+    plan, study = prepared(trials=9)
+    for rate in (0.1, 0.12, 0.15, 0.2, 0.09):
+        study.enqueue_trial({"optim.lr": rate, "training.batch_size": 50})
+    study.enqueue_trial({"optim.lr": 0.001, "training.batch_size": 50})
+    list(try_trials(plan.work, 0))
+    slow = record(study.get_trials()[6])
+    assert slow.params["optim.lr"] == 0.001 and slow.state == "pruned"
+    assert 2 <= slow.epochs < 6 and slow.ending == f"pruned after epoch {slow.epochs} of 6 (median)"
+    assert slow.value in slow.curve and slow.number not in [
+        trial.number for trial in ranked(study.get_trials(), maximise=True)
+    ]
+
+
+def test_a_training_that_diverges_is_complete_says_so_and_is_no_finalist(here: Path) -> None:
+    plan, study = prepared(trials=2, overrides=["optim.lr=1e30", "evaluation.mistakes=3"], space=_wide(here))
+    list(try_trials(plan.work, 0))
+    (lost,) = [trial for trial in records(study.get_trials()) if trial.params["optim.lr"] == 1e30]
+    assert (
+        lost.state == "complete" and lost.ending.startswith("diverged: ") and lost.ending.endswith("counts like chance")
+    )
+    assert (lost.value, lost.epochs) == (0.1, 0)
+    assert lost.number not in [trial.number for trial in ranked(study.get_trials(), maximise=True)]
+
+
+def _wide(folder: Path) -> str:
+    (folder / "wide.toml").write_text(SPACE.replace("high = 1.0", "high = 1e30"))
+    return "wide.toml"
+
+
+def test_by_loss_chance_is_its_logarithm_and_less_is_better(here: Path) -> None:
+    plan, study = prepared(trials=1, metric="validation_loss", overrides=["optim.lr=1e30"], space=_wide(here))
+    list(try_trials(plan.work, 0))
+    assert records(study.get_trials())[0].value == pytest.approx(math.log(10))
+    (here / "search").rename(here / "first")
+    plan, study = prepared(trials=3, metric="validation_loss", pruner="none")
+    list(try_trials(plan.work, 0))
+    best = ranked(study.get_trials(), maximise=False)
+    assert best[0].value == min(trial.value for trial in study.get_trials()) == study.best_value
+
+
+def test_values_that_cannot_be_trained_cost_their_trial_and_say_why(here: Path) -> None:
+    (here / "deep.toml").write_text(
+        'name="deep"\nabout="."\n[[fields]]\nfield="model.stages"\nchoices=[[[8]], [[4], [4], [4], [4]]]\n'
+    )
+    _, told = searched(trials=4, space="deep.toml")
+    assert len(told) == 4 and {trial.state for trial in told} <= {"complete", "failed"}
+    failed = [trial for trial in told if trial.state == "failed"]
+    assert all("too small" in trial.ending or "pixel" in trial.ending for trial in failed) and failed
+    assert told[0].state == "complete"
+
+
+def test_who_asks_for_one_too_many_gives_it_back(here: Path) -> None:
+    """Four ask at once while one place is left, as four workers may: the first gets it."""
+    plan, study = prepared(trials=2)
+    asked = [study.ask(distributions(plan.work.space)) for _ in range(2)]
+    study.tell(asked[0], 0.5)
+    late = study.ask(distributions(plan.work.space))  # asked before it saw the second
+    assert not is_surplus(study.get_trials()[1], study.get_trials(), 2)
+    assert is_surplus(study.get_trials()[late.number], study.get_trials(), 2)
+    study.tell(asked[1], 0.5)
+    assert next_trial(plan.work, study, 0) is None
+
+
+def test_the_place_of_a_dead_workers_trial_stays_its_own(here: Path) -> None:
+    """Between its end and its return another worker may ask: it must not take the place."""
+    plan, study = prepared(trials=2)
+    first, second = (study.ask(distributions(plan.work.space)) for _ in range(2))
+    between = study.ask(distributions(plan.work.space))
+    assert give_up(study, study.get_trials()[0], "died", "its worker died")
+    assert not give_up(study, study.get_trials()[0], "died", "its worker died")  # once
+    again = study.ask(distributions(plan.work.space))
+    every = study.get_trials()
+    assert again.params == first.params and [is_surplus(t, every, 2) for t in every[1:]] == [False, True, False]
+    assert [place.number for place in places(every)][:2] == [first.number, second.number]
+    assert between.number == 2 and reason_of(every[0]) == "died"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"metric": "test_accuracy"}, "a search never reads the test set"),
+        ({"metric": "highest_test_accuracy"}, "a search never reads the test set"),
+        ({"metric": "validation"}, "did you mean 'validation_loss'"),
+        ({"sampler": "tpr"}, "did you mean 'tpe'?"),
+        ({"pruner": "mediane"}, "did you mean 'median'?"),
+        ({"trials": 0}, "--trials: 0 is not from 1 to"),
+        ({"epochs": 0}, "--epochs: 0 is not from 1 to"),
+        ({"top": 0}, "--top: 0 is not from 1 to"),
+        ({"seeds": 0}, "--seeds: 0 is not from 1 to"),
+        ({"images": 0.0}, "--images: 0 is no share"),
+        ({"images": 1.5}, "--images: 1.5 is no share"),
+        ({"workers": 0}, "--workers: 0 is not from 1 to"),
+        ({"data": "digit"}, "did you mean 'digits'?"),
+        ({"overrides": ["optim.rate=1"]}, "optim.rate: no such field"),
+        ({"overrides": ["data.validation=0"]}, "without validation images there is nothing to choose by"),
+        ({"space": "augmnt"}, "did you mean 'augment'?"),
+        ({"space": "tiny.toml"}, "this is a recipe, not a space"),
+        ({"recipe": "what-matters"}, "is a ladder, not a recipe"),
+        ({"space": "width-depth", "recipe": "resnet18", "data": "digits"}, "model.stages: no such field"),
+        ({"storage": "no/folder/journal.log"}, "its folder is not there"),
+        ({"storage": "nosql://somewhere"}, "no storage here"),
+        ({"folder": "tiny.toml"}, "give another --out"),
+    ],
+)
+def test_bad_input_is_named_before_anything_is_trained(here: Path, options: dict[str, Any], message: str) -> None:
+    recipe, space = options.pop("recipe", "tiny.toml"), options.pop("space", "rates.toml")
+    with pytest.raises(UserError) as caught:
+        tuning.tune(recipe, space, options.pop("overrides", ()), **options)
+    assert message in " ".join(str(caught.value).split())
+    assert not [*here.rglob("trials")] and not [*here.rglob("*.ckpt")]
+
+
+def test_a_folder_of_another_search_or_of_other_images_is_refused(here: Path) -> None:
+    plan, _ = prepared(trials=2)
+    with pytest.raises(UserError, match=r"is of another search.*: the recipe"):
+        prepared(trials=2, epochs=1)
+    with pytest.raises(UserError, match=r"the space's fields differ"):
+        prepared(trials=2, space=_wide(here))
+    with pytest.raises(UserError, match="sampler differ"):
+        prepared(trials=2, sampler="random")
+    with pytest.raises(UserError, match="begun on other images"):
+        begin_or_join(plan.work, plan.goal, "another hash")
+
+
+def test_without_the_extra_the_command_says_what_to_install(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "optuna", None)
+    with pytest.raises(UserError, match=r"pip install 'rungs\[search\]'"):
+        tuning.tune("tiny.toml", "rates.toml")
+
+
+def test_the_command_of_the_record_joins_the_search(here: Path) -> None:
+    plan = tuning.prepare("tiny.toml", "rates.toml", ["optim.momentum=0.8"], epochs=1, storage="mysql://me:word@h/db")
+    assert plan.command == (
+        "rungs tune tiny.toml --space rates.toml --set optim.momentum=0.8 --epochs 1 --storage mysql://me:***@h/db"
+    )
+    assert plan.reduced == ("1 epoch for 2, and so in proportion", "with optim.momentum=0.8")
+    assert plan.folder.path.parent.name == "searches" and plan.folder.path.name.startswith("tiny-rates-")
+    assert plan.work.recipe.training.epochs == 1 and plan.work.recipe.evaluation.score_test is False

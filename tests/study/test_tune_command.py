@@ -1,0 +1,116 @@
+"""The command: trials in worker processes, finals on fresh seeds, the test set once; joining; databases."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import pytest
+from searches import rungs_tune, start, write_files
+
+from rungs import looks, tuning
+from rungs.records import from_json
+from rungs.rundir import RunDir, SearchDir
+from rungs.search_records import SearchRecord
+from rungs.study.asking import begin_or_join
+from rungs.study.conclude import finals_elsewhere
+from rungs.study.search import search
+from rungs.study.trials import records
+from rungs.training.setup import gather
+
+
+def test_the_command_searches_re_runs_names_a_winner_and_opens_the_test_set_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_files(tmp_path)
+    words = ["--trials", "5", "--workers", "2", "--top", "2", "--seeds", "2", "--out", "search", "--pruner", "none"]
+    done = rungs_tune(tmp_path, *words)
+    assert done.returncode == 0, done.stderr
+    folder = SearchDir(tmp_path / "search")
+    found = folder.read_record()
+    assert [trial.number for trial in found.trials] == [0, 1, 2, 3, 4]
+    assert {trial.state for trial in found.trials} == {"complete"}
+    assert found.trials[0].params == {"optim.lr": 0.1, "training.batch_size": 50}  # the recipe's own
+    _never_opened_while_searching(folder, found)
+    _finals_are_on_fresh_seeds(folder, found)
+    (look,) = looks.read(folder.looks)
+    assert look.kind == "scored" and look.images == sum(found.data.counts["test"]) and found.winner in look.purpose
+    assert found.test is not None and found.test.mean == pytest.approx(mean(found.test_accuracies))
+    assert "[5/5] trial" in done.stdout and "[re-run 6/6]" in done.stdout and found.winner in done.stdout
+    assert found.dashboard == "optuna-dashboard search/journal.log" and found.dashboard in done.stdout
+    assert str(tmp_path) not in folder.record.read_text()
+    assert from_json(folder.record.read_bytes(), SearchRecord, folder.record) == found
+
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("run.json")}
+    monkeypatch.chdir(tmp_path)
+    options: dict[str, Any] = {"trials": 5, "top": 2, "seeds": 2, "folder": "search", "pruner": "none"}
+    assert tuning.tune("tiny.toml", "rates.toml", workers=2, **options).trials == found.trials
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("run.json")} == before  # nothing was trained
+    assert len(looks.read(folder.looks)) == 1 and folder.read_record().test == found.test
+
+
+def _never_opened_while_searching(folder: SearchDir, found: SearchRecord) -> None:
+    for trial in found.trials:
+        run = RunDir(folder.path / trial.folder)
+        assert run.read_record().test is None and run.read_record().validation is not None
+        assert not run.looks.exists()
+        assert trial.value == run.read_record().history[run.read_record().best_epoch - 1].validation_accuracy  # type: ignore[operator]
+    for run in map(RunDir, folder.finals.iterdir()):
+        assert run.read_record().test is None and not run.looks.exists()
+
+
+def _finals_are_on_fresh_seeds(folder: SearchDir, found: SearchRecord) -> None:
+    assert found.finals is not None and found.finals.seeds == (1, 2) and found.recipe.seed == 0
+    rungs = {rung.name: rung for rung in found.finals.rungs}
+    best = [f"trial-{trial.number}" for trial in sorted(found.trials, key=lambda t: (-(t.value or 0), t.number))]
+    assert {*rungs} == {"recipe", *islice((name for name in best if name != "trial-0"), 2)}
+    assert {finalist.name for finalist in found.finalists} == {*rungs}
+    assert found.finalists[0].name == found.winner
+    means = [finalist.rerun.mean for finalist in found.finalists]
+    assert means == sorted(means, reverse=True)
+    for finalist in found.finalists:
+        again = [cell.values["validation_accuracy"] for cell in rungs[finalist.name].cells]
+        assert finalist.rerun.mean == pytest.approx(mean(again)) and len(again) == 2
+        if finalist.trial is not None:
+            assert finalist.searched == found.trials[finalist.trial].value
+            assert finalist.optimism is not None and finalist.searched is not None
+            assert finalist.optimism.mean == pytest.approx(finalist.searched - mean(again))
+
+
+def test_a_search_in_sqlite_with_two_workers_gives_its_record_from_the_storage_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_files(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    options: dict[str, Any] = {"trials": 4, "top": 1, "seeds": 1, "storage": "sqlite:///trials.db"}
+    plan = tuning.prepare("tiny.toml", "rates.toml", **options, folder="one")
+    plan.folder.prepare()
+    study = begin_or_join(plan.work, plan.goal, gather(plan.work.recipe, False)[1].record.hash)
+    told: list[int] = []
+    search(plan.work, study, 2, lambda trial, done, of: told.append(trial.number))
+    assert sorted(told) == [0, 1, 2, 3]
+    assert finals_elsewhere(plan) == "" == finals_elsewhere(plan)  # they are its own, however often it asks
+    theirs = tuning.tune("tiny.toml", "rates.toml", **options, folder="two")  # elsewhere, without the trials' folders
+    mine = records(study.get_trials())
+    assert [(t.number, t.value, t.curve, t.state) for t in theirs.trials] == [
+        (t.number, t.value, t.curve, t.state) for t in mine
+    ]
+    assert {trial.folder for trial in theirs.trials} == {""} and theirs.test is None and theirs.winner is None
+    assert "The finals are made on" in theirs.verdict and str(tmp_path / "one") in theirs.verdict
+    assert not [*tmp_path.rglob("finals")]
+
+
+def test_two_commands_in_one_folder_share_one_search(tmp_path: Path) -> None:
+    write_files(tmp_path)
+    words = ["--trials", "6", "--workers", "1", "--top", "1", "--seeds", "1", "--out", "search"]
+    both = [start(tmp_path, *words) for _ in range(2)]
+    for process in both:
+        said, errors = process.communicate(timeout=300)
+        assert process.returncode == 0 and "Traceback" not in errors, errors
+    folder = SearchDir(tmp_path / "search")
+    found = folder.read_record()
+    assert sum(trial.state != "failed" for trial in found.trials) == 6 == len(found.trials)
+    assert len({trial.folder for trial in found.trials}) == len([*folder.trials.iterdir()])
+    assert len(looks.read(folder.looks)) == 1 and "wins" not in said
