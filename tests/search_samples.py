@@ -13,7 +13,7 @@ import samples
 from msgspec.structs import replace
 
 from rungs import recipe as recipes
-from rungs.records import CellRecord, Estimate, LadderRecord
+from rungs.records import CellRecord, Difference, Estimate, LadderRecord
 from rungs.search_records import Finalist, SearchRecord, TrialRecord
 from rungs.space import Field, Space
 
@@ -114,9 +114,19 @@ def finals(finalists: Sequence[tuple[str, tuple[str, ...], float]], seeds: int, 
         rung = ladder_samples.rung(name, cells, on="recipe" if rungs else None, changes=overrides)
         if rungs:
             gain = rung.estimates[metric].mean - rungs[0].estimates[metric].mean
-            rung = replace(rung, difference=ladder_samples.difference("recipe", gain, seeds, metric))
+            rung = replace(rung, difference=difference(gain, seeds, metric))
         rungs.append(rung)
     return ladder_samples.ladder("finals", rungs, "base", seeds)
+
+
+def difference(gain: float, seeds: int, metric: str) -> Difference:
+    """Against the recipe as it was; of a loss, less is better."""
+    if metric.endswith("accuracy"):
+        return ladder_samples.difference("recipe", gain, seeds, metric)
+    found = ladder_samples.difference("recipe", -gain, seeds, metric)
+    words = f"{'lowers' if gain < 0 else 'raises'} the loss by {abs(gain):.4f} (95 % interval 0.01 to 0.20; p = 0.0411)"
+    bounds = (None, None) if seeds == 1 else (gain - 0.006, gain + 0.006)
+    return replace(found, mean=gain, low=bounds[0], high=bounds[1], words=words)
 
 
 def with_finals(record: SearchRecord, best: int = 3, seeds: int = 3) -> SearchRecord:
@@ -174,7 +184,7 @@ def search(fields: Sequence[Field] = (LR, BATCH), n: int = 30, *, loss: bool = F
     weights = [1 / (i + 1) ** 2 for i in range(len(fields))]
     facts: dict[str, Any] = {
         "name": "lr-batch on lab-003",
-        "command": "rungs tune lab-003 --space lr-batch --trials 30 --data cifar10 --set training.epochs=12",
+        "command": "rungs tune lab-003 --space lr-batch --trials 30 --epochs 12 --data cifar10 --set optim.momentum=0.8",
         "dashboard": "optuna-dashboard searches/lr-batch/journal.log",
         "space": Space(name="lr-batch", about="The learning rate and the batch size together.", fields=tuple(fields)),
         "recipe": replace(recipes.load("lab-003"), claims=()),

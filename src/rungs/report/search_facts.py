@@ -164,7 +164,7 @@ def verdict(record: SearchRecord) -> str:
 
 
 def train_command(record: SearchRecord) -> str:
-    """Return the command that trains the winner at the recipe's full length; "" where none was named.
+    """Return the command that trains the winner, not shortened as the trials were; "" where none was named.
 
     What the search was told of the data and the recipe (`--data`, `--set`) is told again.
     """

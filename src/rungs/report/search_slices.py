@@ -41,7 +41,7 @@ STACK_HEIGHT, STACK_STEP, MOST_STACKS = 0.035, 0.11, 20
 """Marks of one choice (or of few numbers) closer than this share of the axis stand side by side, so far apart, as a
 share of the way to the next choice."""
 
-GOODNESS = LinearSegmentedColormap.from_list("goodness", ["#eef4fa", "#9ecae1", "#4292c6", "#08519c", "#06294f"])
+GOODNESS = LinearSegmentedColormap.from_list("goodness", ["#d3e2f0", "#9ecae1", "#4292c6", "#08519c", "#06294f"])
 """Darker is better; it prints in grey."""
 
 
@@ -178,7 +178,7 @@ def _pair(axes: Axes, record: SearchRecord, a: Scale, b: Scale, mapped: Colours)
     surface = _surface(a, b, found)
     if surface is not None:
         triangles, z = surface
-        levels = np.linspace(*mapped.norm.inverse(np.array([0.0, 1.0])), LEVELS + 1)
+        levels = np.array([float(mapped.norm.inverse(share)) for share in np.linspace(0, 1, LEVELS + 1).tolist()])
         drawn = axes.tricontourf(triangles, np.clip(z, levels[0], levels[-1]), levels=levels, cmap=mapped.map)
         drawn.set_edgecolor("face")  # no seams between the levels
         drawn.set_gid("surface")
