@@ -184,7 +184,7 @@ def search(fields: Sequence[Field] = (LR, BATCH), n: int = 30, *, loss: bool = F
     weights = [1 / (i + 1) ** 2 for i in range(len(fields))]
     facts: dict[str, Any] = {
         "name": "lr-batch on lab-003",
-        "command": "rungs tune lab-003 --space lr-batch --trials 30 --epochs 12 --data cifar10 --set optim.momentum=0.8",
+        "command": "rungs tune lab-003 --space lr-batch --epochs 12 --data cifar10 --set optim.momentum=0.8",
         "dashboard": "optuna-dashboard searches/lr-batch/journal.log",
         "space": Space(name="lr-batch", about="The learning rate and the batch size together.", fields=tuple(fields)),
         "recipe": replace(recipes.load("lab-003"), claims=()),
