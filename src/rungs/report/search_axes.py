@@ -63,7 +63,9 @@ def _scale(field: Field, record: SearchRecord) -> Scale:
 
 
 def _choices(field: Field, seen: Sequence[Scalar]) -> Scale:
-    found = {key(choice): choice for choice in (*field.choices, *seen)}
+    found: dict[str, Any] = {}
+    for choice in (*field.choices, *seen):
+        found.setdefault(key(choice), choice)
     numeric = all(isinstance(c, int | float) and not isinstance(c, bool) for c in found.values())
     keys = sorted(found, key=float) if numeric else list(found)
     texts = [text(found[k]) for k in keys]
@@ -164,9 +166,10 @@ def ticks(scale: Scale, inches: float, *, upright: bool) -> list[tuple[float, st
     if scale.kind == "choices":
         return [(float(i), plain(label, LONGEST_CHOICE)) for i, label in enumerate(scale.labels)]
     found = [(v, number(v)) for v in sorted({scale.low, scale.high})]
+    if scale.low == scale.high:
+        return found
     for values in (*(_log_ticks(scale) if scale.kind == "log" else ()), *_even_ticks(scale)):
-        slack = 1e-9 * max(abs(scale.low), abs(scale.high))
-        inside = [v for v in values if scale.low - slack <= v <= scale.high + slack]
+        inside = [v for v in values if scale.low <= v <= scale.high]
         labelled = list(zip(inside, _numbers(inside), strict=True))
         if len(inside) >= 2 and _apart(scale, labelled, inches, upright):
             return labelled
@@ -186,7 +189,7 @@ def _even_ticks(scale: Scale) -> Iterator[list[float]]:
     """Yield round values, equally far apart, dense first."""
     for most in range(7, 1, -1):
         places = MaxNLocator(most, steps=[1, 2, 2.5, 5, 10], integer=scale.whole).tick_values(scale.low, scale.high)
-        yield [float(v) for v in places]
+        yield [float(f"{v:.12g}") for v in places]  # 0.15 for 0.15000000000000002, which lies beyond a range to 0.15
 
 
 def _apart(scale: Scale, labelled: Sequence[tuple[float, str]], inches: float, upright: bool) -> bool:
