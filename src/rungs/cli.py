@@ -103,10 +103,10 @@ def predict(run: Positional[Path], files: Files, /, json: bool = False, csv: boo
 
 
 def report(run: Positional[Path], /) -> None:
-    """Rebuild report.html and the figures of a run, a climb or a bench from its record alone.
+    """Rebuild report.html and the figures of a run, a climb, a bench or a search from its record alone.
 
     Args:
-        run: Folder of a run, of a climb or of a bench.
+        run: Folder of a run, of a climb, of a bench or of a search.
     """
     from rungs import commands
 

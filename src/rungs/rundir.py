@@ -237,8 +237,9 @@ class RunDir(Folder):
             UserError: There is none, or it is damaged.
         """
         if not self.record.is_file():
-            do = "give the folder of a run, a climb or a bench that has ended"
-            raise UserError("neither run.json nor ladder.json nor bench.json here", where=self.path, do=do)
+            do = "give the folder of a run, a climb, a bench or a search that has ended"
+            what = "neither run.json nor ladder.json nor bench.json nor search.json here"
+            raise UserError(what, where=self.path, do=do)
         return from_json(self.record.read_bytes(), RunRecord, self.record)
 
 
