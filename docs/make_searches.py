@@ -1,4 +1,4 @@
-"""What docs/seeds.md says of searches: a grid of two fields as a table, the re-runs, and the seed's claims beside them."""
+"""What docs/seeds.md says of searches: a table of two fields, the re-runs, and the seed's claims beside them."""
 
 from __future__ import annotations
 
@@ -73,8 +73,8 @@ def table(record: SearchRecord) -> str:
     for batch in batches(record):
         cells = [cell(at(record, rate, batch)) for rate in rates(record)]
         rows.append(f"| {batch} | {' | '.join(cells)} |")
-    told = "Validation accuracy in %, of the best epoch (that epoch, of those trained); one seed, so that "
-    return "\n".join(rows) + f"\n\n{told}two cells that differ by less than {100 * noise(record):.1f} points are equal.\n"
+    told = "Validation accuracy in %, of the best epoch (that epoch, of those trained); one seed, so that two cells "
+    return "\n".join(rows) + f"\n\n{told}that differ by less than {100 * noise(record):.1f} points are equal.\n"
 
 
 def cell(trial: TrialRecord) -> str:
@@ -117,8 +117,10 @@ def best_batch(record: SearchRecord) -> str:
     cells = [f"{b}: {100 * (t.value or 0):.1f} at rate {float(t.params[RATE]):.2g}" for b, t in ranked]
     top = ranked[0][1].value or 0.0
     equal = [str(b) for b, t in ranked if top - (t.value or 0.0) < noise(record)]
-    told = "not to be told apart from the best" if len(equal) > 1 else "alone at the top"
-    return f"Each batch at the rate that suits it, in %: {'; '.join(cells)}. {_join(equal)}: {told} with this much data."
+    told = "not to be told apart" if len(equal) > 1 else "alone at the top"
+    return (
+        f"Each batch at the rate that suits it, in %: {'; '.join(cells)}. With this much data, {_join(equal)}: {told}."
+    )
 
 
 def best_rate(record: SearchRecord) -> str:
