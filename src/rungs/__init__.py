@@ -1,6 +1,6 @@
 """rungs: climb from a baseline to an image classifier that you can trust, one measured change at a time.
 
-Importing this package costs nothing: `train`, `load`, `climb` and `bench` bring in torch when they are first used.
+Importing this package costs nothing: `train`, `load`, `climb`, `bench` and `compare` bring in torch when they are first used.
 
     from rungs import train, load
     record = train("digits-quick", folder="runs/first")
@@ -10,11 +10,15 @@ Importing this package costs nothing: `train`, `load`, `climb` and `bench` bring
 from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "bench", "climb", "load", "train"]
+__all__ = ["__version__", "bench", "climb", "compare", "load", "train"]
 
 
 def __getattr__(name: str) -> Any:
     """Import the doors of the Python API on first use."""
+    if name == "compare":
+        from rungs import comparing
+
+        return comparing.compare
     if name in ("train", "load", "climb", "bench"):
         from rungs import api
 

@@ -14,7 +14,7 @@ import tyro
 from tyro.conf import DisallowNone, FlagCreatePairsOff, Positional, PositionalMetavarFromFieldName, UseAppendAction
 
 from rungs.cli_flags import Data, Family, Files, Number, Override, Part, Where
-from rungs.cli_study import bench, climb
+from rungs.cli_study import bench, climb, compare
 from rungs.errors import UserError
 
 
@@ -103,10 +103,10 @@ def predict(run: Positional[Path], files: Files, /, json: bool = False, csv: boo
 
 
 def report(run: Positional[Path], /) -> None:
-    """Rebuild report.html and the figures of a run, a climb or a bench from its record alone.
+    """Rebuild report.html and the figures of a run, a climb, a bench or a comparison from its record alone.
 
     Args:
-        run: Folder of a run, of a climb or of a bench.
+        run: Folder of a run, of a climb, of a bench or of a comparison.
     """
     from rungs import commands
 
@@ -179,6 +179,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "train": train,
     "climb": climb,
     "bench": bench,
+    "compare": compare,
     "evaluate": evaluate,
     "predict": predict,
     "report": report,

@@ -19,4 +19,5 @@ Part = Annotated[
     arg(metavar="{train,validation,test,all}", help_behavior_hint=""),
 ]
 Files = Positional[Annotated[tuple[Path, ...], arg(help_behavior_hint="")]]
+Runs = Positional[Annotated[tuple[str, ...], arg(metavar="RUN", help_behavior_hint="")]]
 Family = Literal["all", "recipes", "ladders", "models", "data", "augments"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tyro.conf import Positional
 
-from rungs.cli_flags import Data, Number, Override, Rungs, Seconds, Share, Where
+from rungs.cli_flags import Data, Number, Override, Rungs, Runs, Seconds, Share, Where
 
 
 def climb(
@@ -80,3 +80,19 @@ def bench(
 
     chosen = recipes.choose(recipe, overrides, data=data)
     bench_commands.bench(chosen, out, quiet=quiet, seconds=seconds, skip_unreadable=skip_unreadable)
+
+
+def compare(runs: Runs, /, out: Where = None, json: bool = False) -> None:
+    """Compare runs with the first: better, worse, or not to be told apart, and why.
+
+    Runs of one recipe with different seeds are taken together. Comparing by the test set is a use of it: it is noted in
+    the log of each run.
+
+    Args:
+        runs: Run folders, two or more; FOLDER:RUNG is a rung of a climb, with all of its seeds.
+        out: Folder of record and report (default: comparisons/A-vs-B).
+        json: Print the record as JSON, without its pictures.
+    """
+    from rungs import compare_commands
+
+    compare_commands.compare(runs, out, as_json=json)

@@ -65,16 +65,18 @@ def finish(record: RunRecord, folder: Path, *, quiet: bool) -> None:
 
 
 def report(folder: Path) -> None:
-    """Rebuild the report of a run, of a climb or of a bench from its record."""
+    """Rebuild the report of a run, of a climb, of a bench or of a comparison from its record."""
     from rungs.diagnose import examine
     from rungs.diagnose.interpretation import interpretation
     from rungs.diagnose.speed import advise
-    from rungs.report import bench_html, html, ladder_html
-    from rungs.rundir import BenchDir, LadderDir
+    from rungs.report import bench_html, compare_html, html, ladder_html
+    from rungs.rundir import BenchDir, CompareDir, LadderDir
 
-    climbed, measured = LadderDir(folder), BenchDir(folder)
+    climbed, measured, compared = LadderDir(folder), BenchDir(folder), CompareDir(folder)
     if climbed.record.is_file():
         path = ladder_html.write(climbed.read_record(), folder)
+    elif compared.record.is_file():
+        path = compare_html.write(compared.read_record(), compared)
     elif measured.record.is_file():
         speeds = measured.read_record()
         path = bench_html.write(speeds, advise(speeds), measured)
