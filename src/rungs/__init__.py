@@ -1,6 +1,7 @@
 """rungs: climb from a baseline to an image classifier that you can trust, one measured change at a time.
 
-Importing this package costs nothing: `train`, `load`, `climb`, `bench` and `compare` bring in torch when they are first used.
+Importing this package costs nothing: `train`, `load`, `climb`, `bench` and `compare` bring in torch when they are first
+used.
 
     from rungs import train, load
     record = train("digits-quick", folder="runs/first")

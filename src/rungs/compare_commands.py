@@ -28,14 +28,18 @@ def compare(runs: Sequence[str], folder: Path | None, *, as_json: bool) -> None:
     from rungs import comparing
     from rungs.report import compare_tables
     from rungs.rundir import CompareDir
+    from rungs.study import candidates
 
-    place = folder or comparing.default_folder(comparing.gather(runs))
+    place = folder or comparing.default_folder(candidates.gather(runs))
     record = comparing.compare(*runs, folder=place)
     if as_json:
         sys.stdout.buffer.write(to_json(_plain(record)))
         return
     for pair in record.pairs:
-        out.print(f"[bold]{pair.verdict.upper()}[/] {escape(pair.words)}", soft_wrap=not sys.stdout.isatty())
+        out.print(
+            f"[bold]{pair.verdict.upper()}[/] {escape(' '.join((pair.words, *pair.more)))}",
+            soft_wrap=not sys.stdout.isatty(),
+        )
     for table in compare_tables.tables(record, out.width):
         out.print(table)
     for sentence in (*compare_tables.remarks(record), *record.warnings):

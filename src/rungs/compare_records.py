@@ -149,7 +149,8 @@ class Pair(Record, frozen=True, kw_only=True):
     second: str
     same_recipe: bool  # they differ in the seed, the code or the machine alone
     verdict: Verdict
-    words: str  # the verdict in plain sentences
+    words: str  # the verdict in a plain sentence
+    more: tuple[str, ...]  # sentences: what it rests on, what would decide it
     judged_on: Part | None
     parts: tuple[PartResult, ...]  # those that can be compared, test first
     not_comparable: tuple[str, ...]  # what cannot be compared, why, and the cure

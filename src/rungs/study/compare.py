@@ -96,6 +96,7 @@ def _pair(first: Group, second: Group) -> Pair:
         same_recipe=key(first.recipe) == key(second.recipe),
         verdict="not comparable",
         words="",
+        more=(),
         judged_on=judge,
         parts=tuple(parts),
         not_comparable=tuple(reasons),
@@ -241,5 +242,5 @@ def _with_verdicts(pairs: Sequence[Pair]) -> list[Pair]:
         parts = tuple(replace(one, p_holm=corrected[one.part][i]) for one in pair.parts)
         pair = replace(pair, parts=parts)
         said = words(pair)
-        judged.append(replace(pair, verdict=said[0], words=said[1]))
+        judged.append(replace(pair, verdict=said[0], words=said[1], more=said[2]))
     return judged

@@ -98,5 +98,3 @@ def _dominator(one: Candidate, candidates: Sequence[Candidate], price: str, part
 def _mean(candidate: Candidate, metric: str) -> float | None:
     found = candidate.estimates.get(metric)
     return None if found is None else found.mean
-
-
