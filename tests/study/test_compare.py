@@ -2,74 +2,36 @@
 
 from __future__ import annotations
 
-import os
-import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-from conftest import draw_photos
+from compare_runs import trainer
 from msgspec.structs import replace
 from small import run, small
 
 from rungs import looks
 from rungs.cli import COMMANDS
-from rungs.commands import report
 from rungs.compare_records import CompareRecord
 from rungs.comparing import compare
 from rungs.errors import UserError
 from rungs.records import LadderRecord, RunRecord, from_json, to_json
-from rungs.rundir import CompareDir, LadderDir, RunDir, write_whole
+from rungs.rundir import LadderDir, RunDir, write_whole
 from rungs.study.candidates import gather
 from rungs.study.compare import compare as compare_groups
-
-CHROMIUM = os.environ.get("RUNGS_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-needs_browser = pytest.mark.skipif(CHROMIUM is None and "CI" not in os.environ, reason="there is no Chromium here")
-
-SHAPES = ("data.image_size=16", "data.train=none", "data.validation=0.25", "augment.train=[]", "training.epochs=12",
-          "training.batch_size=20", "training.ema_decay=none", "model.stages=[[8], [16], [32]]")  # fmt: skip
-CRIPPLED = ("optim.lr=0.00001",)
-OTHERS = {
-    "healthy": ("seed=0",),
-    "again": ("seed=1",),
-    "third": ("seed=2",),
-    "crippled": CRIPPLED,
-    "crippled-1": (*CRIPPLED, "seed=1"),
-    "crippled-2": (*CRIPPLED, "seed=2"),
-    "closed": ("evaluation.score_test=false",),
-    "closed-crippled": (*CRIPPLED, "evaluation.score_test=false"),
-    "larger": ("data.image_size=20", "training.epochs=2"),
-    "unvalidated": ("data.validation=0", "training.epochs=2"),
-    "diverged": ("optim.lr=1e30", "training.clip_norm=none"),
-    "other-validation": ("augment.validation=[{name='flip'}]", "training.epochs=2"),
-}
-LEARNT = ("augment.train=[]", "training.ema_decay=none")
-DIGITS = {"digits": LEARNT, "digits-1": (*LEARNT, "seed=1", "optim.lr=0.00001")}
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with train and test parts of drawn shapes, which needs no network."""
-    root = tmp_path_factory.mktemp("compare")
-    draw_photos(root / "photos" / "train", per_class=40, seed=0)
-    draw_photos(root / "photos" / "test", per_class=60, seed=1)
-    return root
+    """Where the runs go."""
+    return tmp_path_factory.mktemp("compare")
 
 
 @pytest.fixture(scope="module")
 def trained(place: Path) -> Callable[[str], Path]:
     """Give the folder of a run, trained when first asked for."""
-
-    def train(name: str) -> Path:
-        folder = place / "runs" / name
-        if not folder.exists():
-            photos = () if name in DIGITS else (f"data.source='folder:{place / 'photos'}'", *SHAPES)
-            run(small(*photos, *{**OTHERS, **DIGITS}[name]), folder)
-        return folder
-
-    return train
+    return trainer(place)
 
 
 @pytest.fixture
@@ -400,94 +362,3 @@ def test_on_real_cifar10(against: Callable[..., CompareRecord], tmp_path: Path) 
     rates = against(one, slow)
     assert rates.pairs[0].verdict == "worse" and rates.source == "cifar10"
     assert rates.pairs[0].flips is not None and rates.pairs[0].flips.newly_wrong[0].picture
-
-
-# --- the page -----------------------------------------------------------------------------------------
-
-PAGES = {
-    "two": ("healthy", "crippled"),
-    "seeds": ("healthy", "again"),
-    "many": ("healthy", "again", "third", "crippled", "crippled-1", "crippled-2", "unvalidated", "diverged"),
-    "digits": ("digits", "digits-1"),
-    "closed": ("closed", "closed-crippled"),
-}
-
-
-@pytest.fixture(scope="module")
-def page(trained: Callable[[str], Path], place: Path) -> Callable[[str], CompareDir]:
-    """Give the folder of a comparison, made when first asked for."""
-
-    def make(name: str) -> CompareDir:
-        folder = CompareDir(place / "pages" / name)
-        if not folder.path.exists():
-            compare(*map(trained, PAGES[name]), folder=folder.path)
-        return folder
-
-    return make
-
-
-def test_the_record_alone_rebuilds_the_same_page(page: Callable[[str], CompareDir], tmp_path: Path) -> None:
-    there, again = page("two"), CompareDir(tmp_path / "again")
-    again.path.mkdir()
-    shutil.copy(there.record, again.record)
-    report(again.path)
-    assert again.report.read_bytes() == there.report.read_bytes()
-    stems = ("differences", "curves", "pareto", "calibration", "classes-1")
-    assert {path.name for path in again.figures.iterdir()} == {f"{s}.{kind}" for s in stems for kind in ("svg", "png")}
-
-
-def test_the_page_says_the_verdict_first_and_what_it_is_worth(page: Callable[[str], CompareDir]) -> None:
-    text = page("two").report.read_text(encoding="utf-8")
-    assert text.index("crippled is worse than healthy: it gets") < text.index("This looks at test scores")
-    for part in ("choose on the test set", "McNemar's exact test", "Newly wrong", "optim.lr", "arXiv:2103.03098",
-                 "How often the test set was opened, by the runs' own logs: healthy 1"):  # fmt: skip
-        assert part in text.replace("&#39;", "'")
-    assert "This looks at test scores" not in page("closed").report.read_text(encoding="utf-8")
-    assert "Not comparable." in page("digits").report.read_text(encoding="utf-8")
-
-
-@pytest.mark.parametrize("name", PAGES)
-def test_the_page_refers_to_nothing_outside(name: str, page: Callable[[str], CompareDir]) -> None:
-    text = page(name).report.read_text(encoding="utf-8")
-    assert not re.search(r"""(src|href)=["'](?!data:|#)""", text)
-    assert not re.search(r"url\(|@import", text)
-    assert "<script" not in text
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    assert CHROMIUM, "CI needs a Chromium: put it in the path or in RUNGS_CHROMIUM"
-    arguments = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        yield chromium
-        chromium.close()
-
-
-@needs_browser
-@pytest.mark.parametrize("name", PAGES)
-def test_in_a_browser(name: str, browser: Any, page: Callable[[str], CompareDir]) -> None:
-    address = page(name).report.as_uri()
-    tab = browser.new_page(viewport={"width": 360, "height": 740})
-    asked: list[str] = []
-    wrong: list[str] = []
-
-    def gate(route: Any) -> None:
-        asked.append(route.request.url)
-        route.continue_() if route.request.url == address else route.abort()
-
-    tab.route("**/*", gate)
-    tab.on("console", lambda message: wrong.append(message.text))
-    tab.on("pageerror", lambda error: wrong.append(str(error)))
-    tab.goto(address)
-    tab.eval_on_selector_all("details", "all => all.forEach(one => one.open = true)")
-    assert tab.evaluate("document.documentElement.scrollWidth") <= 360
-    images = tab.eval_on_selector_all("img", "all => Promise.all(all.map(i => i.decode().then(() => i.naturalWidth)))")
-    assert len(images) >= 4 and all(width > 0 for width in images)
-    assert all(tab.eval_on_selector_all("img", "all => all.map(i => i.alt.length > 0)"))
-    assert tab.pdf(format="A4").startswith(b"%PDF")
-    assert [url for url in asked if not url.startswith("data:")] == [address]
-    assert wrong == []
-    tab.close()

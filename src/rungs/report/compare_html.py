@@ -36,6 +36,7 @@ def write(record: CompareRecord, folder: CompareDir) -> Path:
         "tables": tables,
         "lines": tables.lines(record),
         "part": part(record),
+        "judged": sum(bool(pair.parts) for pair in record.pairs),
         "several": any(len(one.runs) > 1 for one in record.candidates),
         "names": [one.name for one in record.candidates],
     }

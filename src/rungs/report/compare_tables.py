@@ -108,7 +108,7 @@ def remarks(record: CompareRecord) -> Iterator[str]:
     """Yield what must be known beside the verdicts."""
     for pair in record.pairs:
         name = f"{pair.second}: " if len(record.pairs) > 1 else ""
-        for sentence in (*pair.not_comparable, *pair.notes):
+        for sentence in (*(pair.not_comparable if pair.parts else ()), *pair.notes):
             yield f"{name}{sentence}"
         if validated := on_validation(pair):
             yield f"{name}{validated}"

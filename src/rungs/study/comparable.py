@@ -124,7 +124,7 @@ def notes(first: Group, second: Group) -> list[str]:
     """Return what to know of two candidates that can be compared all the same."""
     a, b, found = first.runs[0].record, second.runs[0].record, []
     chosen = [how_chosen(record) for record in (a, b)]
-    if chosen[0] != chosen[1]:
+    if chosen[0] != chosen[1] and a.history and b.history:
         found.append(
             f"Weights were chosen in different ways: {first.name} by {chosen[0]}, {second.name} by {chosen[1]}."
         )

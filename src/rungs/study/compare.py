@@ -76,14 +76,14 @@ class Runs:
 
 def _pair(first: Group, second: Group) -> Pair:
     parts: list[PartResult] = []
-    reasons, notes, matched = list[str](), comparable.notes(first, second), dict[Part, Runs]()
+    reasons, notes, matched = list[tuple[str, str]](), comparable.notes(first, second), dict[Part, Runs]()
     for part in PARTS:
         runs, reason = runs_on(first, second, part)
         if runs is None:
-            reasons.append(f"{part.capitalize()}: {reason}.")
+            reasons.append((part, reason))
             continue
         if not runs.pairs:
-            reasons.append(f"Image by image on {part}: {runs.why_none}.")
+            reasons.append((f"image by image on {part}", runs.why_none))
             if part == "validation":
                 continue
         matched[part] = runs
@@ -99,10 +99,19 @@ def _pair(first: Group, second: Group) -> Pair:
         more=(),
         judged_on=judge,
         parts=tuple(parts),
-        not_comparable=tuple(reasons),
+        not_comparable=_sentences(reasons),
         notes=tuple(dict.fromkeys(notes)),
         flips=flips(judge, matched[judge].pairs[0]) if judge and matched[judge].pairs else None,
     )
+
+
+def _sentences(reasons: Sequence[tuple[str, str]]) -> tuple[str, ...]:
+    """Return what cannot be compared, and why; parts with the same reason together."""
+    parts: dict[str, list[str]] = {}
+    for part, reason in reasons:
+        parts.setdefault(reason, []).append(part)
+    told = [(" and ".join(those), reason) for reason, those in parts.items()]
+    return tuple(f"{those[0].upper()}{those[1:]}: {reason}." for those, reason in told)
 
 
 def runs_on(first: Group, second: Group, part: Part) -> tuple[Runs | None, str]:

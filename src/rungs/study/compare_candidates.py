@@ -11,7 +11,7 @@ from rungs.compare_records import Calibration, Candidate, Part
 from rungs.per_image import decode
 from rungs.records import CELL_VALUES, EvalResult
 from rungs.study import intervals, paired
-from rungs.study.candidates import Group, brief
+from rungs.study.candidates import Group, brief, key
 
 PRICES = ("train_flops", "train_s", "flops")
 """What accuracy is weighed against: work and time of training, work for an image."""
@@ -25,6 +25,8 @@ def compared(groups: Sequence[Group], part: Part) -> tuple[Candidate, ...]:
         part: Whose accuracy counts.
     """
     found = [_candidate(group, part) for group in groups]
+    if len({key(group.recipe) for group in groups}) == 1:  # what seeds do has no price
+        return tuple(found)
     return tuple(
         replace(one, dominated={p: other for p in PRICES if (other := _dominator(one, found, p, part))})
         for one in found
