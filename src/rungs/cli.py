@@ -14,7 +14,7 @@ import tyro
 from tyro.conf import DisallowNone, FlagCreatePairsOff, Positional, PositionalMetavarFromFieldName, UseAppendAction
 
 from rungs.cli_flags import Data, Family, Files, Number, Override, Part, Where
-from rungs.cli_study import bench, climb, guard, tune
+from rungs.cli_study import bench, climb, compare, guard, tune
 from rungs.errors import UserError
 
 
@@ -103,10 +103,10 @@ def predict(run: Positional[Path], files: Files, /, json: bool = False, csv: boo
 
 
 def report(run: Positional[Path], /) -> None:
-    """Rebuild report.html and the figures of a run, a climb, a bench or a search from its record alone.
+    """Rebuild report.html and the figures of a run or a study from its record alone.
 
     Args:
-        run: Folder of a run, of a climb, of a bench or of a search.
+        run: Folder of a run, a climb, a bench, a search, a comparison or a range test of rates.
     """
     from rungs import commands
 
@@ -180,6 +180,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "climb": climb,
     "tune": tune,
     "bench": bench,
+    "compare": compare,
     "evaluate": evaluate,
     "predict": predict,
     "report": report,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
-from rungs.cli_flags import Address, Data, HowMany, Number, Override, Rungs, Seconds, Share, Space, Where, Word
+from rungs.cli_flags import Address, Data, HowMany, Number, Override, Rungs, Runs, Seconds, Share, Space, Where, Word
 
 
 def climb(
@@ -154,3 +154,19 @@ def guard(folder: Positional[Path] = Path("runs"), /, json: bool = False) -> Non
     from rungs import guard_commands
 
     guard_commands.guard(folder, as_json=json)
+
+
+def compare(runs: Runs, /, out: Where = None, json: bool = False) -> None:
+    """Compare runs with the first: better, worse, or not to be told apart, and why.
+
+    Runs of one recipe with different seeds are taken together. Comparing by the test set is a use of it: it is noted in
+    the log of each run.
+
+    Args:
+        runs: Run folders, two or more; FOLDER:RUNG is a rung of a climb, with all of its seeds.
+        out: Folder of record and report (default: comparisons/A-vs-B).
+        json: Print the record as JSON, without its pictures.
+    """
+    from rungs import compare_commands
+
+    compare_commands.compare(runs, out, as_json=json)

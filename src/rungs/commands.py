@@ -66,21 +66,22 @@ def finish(record: RunRecord, folder: Path, *, quiet: bool) -> None:
 
 
 def report(folder: Path) -> None:
-    """Rebuild the report of a run, of a climb, of a bench or of a search from its record."""
+    """Rebuild the report of a run or of a study from its record."""
     from rungs.diagnose import examine
     from rungs.diagnose.interpretation import interpretation
     from rungs.diagnose.speed import advise
-    from rungs.report import bench_html, html, ladder_html, search_html
-    from rungs.rundir import BenchDir, LadderDir, SearchDir
+    from rungs.report import bench_html, compare_html, html, ladder_html, search_html
+    from rungs.rundir import BenchDir, CompareDir, LadderDir, SearchDir
 
-    climbed, measured = LadderDir(folder), BenchDir(folder)
-    if climbed.record.is_file():
+    if (climbed := LadderDir(folder)).record.is_file():
         path = ladder_html.write(climbed.read_record(), folder)
-    elif measured.record.is_file():
+    elif (measured := BenchDir(folder)).record.is_file():
         speeds = measured.read_record()
         path = bench_html.write(speeds, advise(speeds), measured)
     elif (searched := SearchDir(folder)).record.is_file():
         path = search_html.write(searched.read_record(), searched)
+    elif (compared := CompareDir(folder)).record.is_file():
+        path = compare_html.write(compared.read_record(), compared)
     else:
         record = RunDir(folder).read_record()
         path = html.write(record, examine(record), RunDir(folder), interpretation(record))

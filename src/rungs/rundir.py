@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rungs.bench_records import BenchRecord
+from rungs.compare_records import CompareRecord
 from rungs.errors import UserError
 from rungs.records import EpochRow, LadderRecord, RunRecord, from_json, to_json
 from rungs.search_records import SearchRecord
@@ -167,6 +168,44 @@ class BenchDir(Folder):
         if not self.record.is_file():
             raise UserError("no bench.json here", where=self.path, do="give the folder of a bench")
         return from_json(self.record.read_bytes(), BenchRecord, self.record)
+
+
+class CompareDir(Folder):
+    """Names the files of one comparison.
+
+    comparison.json  the `CompareRecord`
+    report.html      the report, with its pictures inside
+    figures/         the same pictures as SVG and PNG
+    """
+
+    if_unwritable = "make room or rights, or give another --out"
+
+    def __init__(self, path: str | Path) -> None:
+        super().__init__(path)
+        self.record = self.path / "comparison.json"
+        self.report = self.path / "report.html"
+        self.figures = self.path / "figures"
+
+    def require_free(self) -> None:
+        """Refuse a folder that holds anything but a comparison, which is written again.
+
+        Raises:
+            UserError: It does, or it is none.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise UserError("this is a file", where=self.path, do="give another --out, a folder")
+        if self.path.exists() and any(self.path.iterdir()) and not self.record.is_file():
+            raise UserError("this folder is not empty", where=self.path, do="give another --out")
+
+    def read_record(self) -> CompareRecord:
+        """Read `comparison.json`.
+
+        Raises:
+            UserError: There is none, or it is damaged.
+        """
+        if not self.record.is_file():
+            raise UserError("no comparison.json here", where=self.path, do="give the folder of a comparison")
+        return from_json(self.record.read_bytes(), CompareRecord, self.record)
 
 
 class RunDir(Folder):

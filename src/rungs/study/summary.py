@@ -147,7 +147,7 @@ def _cell(outcome: Outcome) -> CellRecord:
         folder=folder,
         status=record.status,
         ending=record.ending,
-        values=_values(record),
+        values=measured(record),
         best_epoch=record.best_epoch,
         curves={name: tuple(map(_short, found)) for name, found in curves.items() if found and None not in found},
         findings=examine(record),
@@ -157,7 +157,7 @@ def _cell(outcome: Outcome) -> CellRecord:
     )
 
 
-def _values(record: RunRecord) -> dict[str, float]:
+def measured(record: RunRecord) -> dict[str, float]:
     """Return each of `CELL_VALUES` that was measured."""
     rows = record.history
     values: dict[str, float] = {"wall_s": record.wall_s, "peak_memory_bytes": record.peak_memory_bytes}
