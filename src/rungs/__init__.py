@@ -10,7 +10,7 @@ Importing this package costs nothing: `train`, `load`, `climb` and `bench` bring
 from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "bench", "climb", "load", "train"]
+__all__ = ["__version__", "bench", "climb", "load", "lr_find", "train"]
 
 
 def __getattr__(name: str) -> Any:
@@ -19,4 +19,8 @@ def __getattr__(name: str) -> Any:
         from rungs import api
 
         return getattr(api, name)
+    if name == "lr_find":
+        from rungs import rates
+
+        return rates.lr_find
     raise AttributeError(f"module 'rungs' has no attribute {name!r}")

@@ -14,7 +14,7 @@ import tyro
 from tyro.conf import DisallowNone, FlagCreatePairsOff, Positional, PositionalMetavarFromFieldName, UseAppendAction
 
 from rungs.cli_flags import Data, Family, Files, Number, Override, Part, Where
-from rungs.cli_study import bench, climb
+from rungs.cli_study import bench, climb, lr_find
 from rungs.errors import UserError
 
 
@@ -178,6 +178,7 @@ CONFIG = (UseAppendAction, FlagCreatePairsOff, PositionalMetavarFromFieldName, D
 COMMANDS: dict[str, Callable[..., None]] = {
     "train": train,
     "climb": climb,
+    "lr-find": lr_find,
     "bench": bench,
     "evaluate": evaluate,
     "predict": predict,

@@ -69,8 +69,8 @@ def report(folder: Path) -> None:
     from rungs.diagnose import examine
     from rungs.diagnose.interpretation import interpretation
     from rungs.diagnose.speed import advise
-    from rungs.report import bench_html, html, ladder_html
-    from rungs.rundir import BenchDir, LadderDir
+    from rungs.report import bench_html, html, ladder_html, rates_html
+    from rungs.rundir import BenchDir, LadderDir, RateDir
 
     climbed, measured = LadderDir(folder), BenchDir(folder)
     if climbed.record.is_file():
@@ -78,6 +78,8 @@ def report(folder: Path) -> None:
     elif measured.record.is_file():
         speeds = measured.read_record()
         path = bench_html.write(speeds, advise(speeds), measured)
+    elif RateDir(folder).record.is_file():
+        path = rates_html.write(RateDir(folder).read_record(), RateDir(folder))
     else:
         record = RunDir(folder).read_record()
         path = html.write(record, examine(record), RunDir(folder), interpretation(record))

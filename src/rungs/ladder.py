@@ -203,7 +203,7 @@ def cells(
             raise UserError(f"no rung {name!r} in {ladder.name}", where="--only", do=did_you_mean(name, names))
     chosen = [rung for rung in ladder.rungs if not only or rung.name in only]
     factor = 1.0 if epochs is None else epochs / base.training.epochs
-    made = {rung.name: _thinned(_stretched(_recipe(ladder, rung, base), factor), images) for rung in chosen}
+    made = {rung.name: _thinned(stretched(_recipe(ladder, rung, base), factor), images) for rung in chosen}
     return [
         Cell(rung.name, seed, replace(made[rung.name], seed=seed))
         for seed in range(ladder.seeds if seeds is None else seeds)
@@ -241,7 +241,7 @@ def require_no_business(assignment: str, where: str) -> None:
         raise UserError(f"{field!r} is what the ladder gives to each cell", where=where, do=do)
 
 
-def _stretched(recipe: Recipe, factor: float) -> Recipe:
+def stretched(recipe: Recipe, factor: float) -> Recipe:
     """Make training longer or shorter, and with it the warm-up, milestones and patience of its schedule."""
     schedule = replace(recipe.schedule, warmup_epochs=recipe.schedule.warmup_epochs * factor)
     if isinstance(schedule, Step):
