@@ -38,4 +38,5 @@ def lr_find(recipe: str, overrides: Sequence[str], folder: Path | None, *, quiet
         )
     if not quiet:
         out.print(rate_tables.summary(record))
+        out.print(f"next: {record.next_command}", style="bold", markup=False, soft_wrap=True)
         out.print(f"report: {RateDir(folder).report}", soft_wrap=True)

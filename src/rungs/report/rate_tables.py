@@ -10,43 +10,45 @@ from rich.table import Table
 from rich.text import Text
 
 from rungs.rate_records import RateRecord
-from rungs.records import Estimate
+from rungs.records import Difference
 from rungs.report import format as fmt
 from rungs.report import rate_words
 
-HEADS = ("rate", "validation loss", "95 %", "accuracy", "checked because it is", "beside the suggested one")
+HEADS = ("rate", "why", "verdict", "accuracy", "loss", "above the best", "95 % interval")
+"""Accuracy and loss are those of validation, means over the seeds; the interval is of the difference."""
+
+WORDS = (1, 2)
+"""The columns that hold words."""
 
 
 def rows(record: RateRecord) -> Iterator[tuple[str, ...]]:
     """Yield a row for each rate that was checked, the smallest first: see `HEADS`."""
     for check in record.checks:
-        accuracy = None if check.accuracy is None else check.accuracy.mean
-        loss = None if check.loss is None else check.loss.mean
+        apart = check.difference
         yield (
             f"{check.rate:g}",
-            fmt.loss(loss),
-            _interval(check.loss),
-            fmt.percent(accuracy),
             rate_words.roles(check),
-            rate_words.against(record, check),
+            rate_words.beside(record, check),
+            fmt.percent(None if check.accuracy is None else check.accuracy.mean),
+            fmt.loss(None if check.loss is None else check.loss.mean),
+            "" if apart is None else f"{apart.mean:+.4f}",
+            _interval(apart),
         )
 
 
-def _interval(found: Estimate | None) -> str:
+def _interval(found: Difference | None) -> str:
     if found is None or found.low is None or found.high is None:
-        return fmt.NOTHING
-    return f"{found.low:.4f} to {found.high:.4f}"
+        return ""
+    return f"{found.low:+.4f} to {found.high:+.4f}"
 
 
 def summary(record: RateRecord) -> RenderableType:
-    """What a person reads after a range test: the rates that were checked, the verdict, the next command."""
-    title = (
-        f"{record.recipe.name}: {fmt.many(len(record.seeds), 'run')} of {fmt.many(record.steps, 'step')} for each rate"
-    )
+    """What a person reads after a range test: the rates that were checked, and the verdict."""
+    runs, steps = fmt.many(len(record.seeds), "run"), fmt.many(record.steps, "step")
+    title = f"{record.recipe.name}: {runs} of {steps} for each rate, on validation"
     table = Table(title=Text(title), title_justify="left", box=SIMPLE, pad_edge=False)
     for i, head in enumerate(HEADS):
-        table.add_column(head, justify="right" if i < 4 else "left", no_wrap=i < 4)
+        table.add_column(head, justify="left" if i in WORDS else "right", no_wrap=i not in WORDS)
     for check, row in zip(record.checks, rows(record), strict=True):
         table.add_row(*map(Text, row), style="bold green" if check is record.best else "")
-    said = Text(" ".join([rate_words.verdict(record), *rate_words.words(record)]))
-    return Group(table, said, Text(f"next: {record.next_command}", style="bold", no_wrap=True, overflow="ignore"))
+    return Group(table, Text(" ".join([rate_words.verdict(record), *rate_words.words(record)])))

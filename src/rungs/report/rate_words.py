@@ -10,13 +10,19 @@ from rungs.report import format as fmt
 
 ROLES = {
     "recipe": "the recipe's own",
-    "steepest": "the guess: steepest fall",
-    "steepest / 3": "a third of the guess",
-    "steepest x 3": "three times the guess",
-    "minimum / 10": "a tenth of the rate at the minimum",
-    "recipe / 3": "a third of the recipe's own",
-    "recipe x 3": "three times the recipe's own",
-    "next": "beyond the best so far",
+    "steepest": "the guess",
+    "steepest / 3": "the guess / 3",
+    "steepest x 3": "the guess × 3",  # noqa: RUF001
+    "minimum / 10": "the minimum / 10",
+    "recipe / 3": "the recipe's own / 3",
+    "recipe x 3": "the recipe's own × 3",  # noqa: RUF001
+    "next": "next beyond the best",
+}
+VERDICTS = {
+    "real gain": "better",
+    "real loss": "worse",
+    "no difference": "not told apart",
+    "undecided": "not told apart",
 }
 
 
@@ -122,11 +128,10 @@ def roles(check: RateCheck) -> str:
     return "; ".join(ROLES[role] for role in check.roles)
 
 
-def against(record: RateRecord, check: RateCheck) -> str:
-    """Return how a rate compares with the suggested one."""
+def beside(record: RateRecord, check: RateCheck) -> str:
+    """Return in a word or three how a rate compares with the suggested one."""
     if check.loss is None:
-        lost = sum(loss is None for loss in check.losses)
-        return f"{lost} of {fmt.many(len(check.losses), 'run')} diverged"
+        return f"{sum(loss is None for loss in check.losses)} of {len(check.losses)} diverged"
     if check is record.best:
         return "suggested"
-    return check.difference.words if check.difference else ""
+    return VERDICTS[check.difference.verdict] if check.difference else ""

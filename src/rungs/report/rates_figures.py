@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from rungs.rate_records import RateCheck, RateRecord
 from rungs.records import Estimate
@@ -15,8 +18,9 @@ HEADROOM = 0.35
 """Room above the first loss, as a share of the fall; what rises beyond it is cut off."""
 LEAST_ROOM = 0.1
 """The same at least, as a share of the loss, for a loss that does not fall."""
-SPREAD = 1.08
-"""Points of single seeds stand beside the mean, by this factor."""
+ASIDE = 0.16
+"""Single seeds stand so far beside their mean, of the distance between two rates."""
+GREY = "#57606a"
 
 
 @matplotlib.rc_context(STYLE)
@@ -26,9 +30,10 @@ def overview(record: RateRecord) -> Figure:
     grid = figure.add_gridspec(2, 2, width_ratios=(1.3, 1))
     _sweep(figure.add_subplot(grid[:, 0]), record)
     loss = figure.add_subplot(grid[0, 1])
-    accuracy = figure.add_subplot(grid[1, 1], sharex=loss)
+    accuracy = figure.add_subplot(grid[1, 1])
     _checks(loss, record, "loss")
     _checks(accuracy, record, "accuracy")
+    accuracy.set_xlabel("learning rate (ring: suggested)")
     return figure
 
 
@@ -46,7 +51,7 @@ def _sweep(axes: Axes, record: RateRecord) -> None:
     _mark(axes, record.lowest, "minimum", GREEN, ":")
     _mark(axes, record.own.rate, "the recipe's own", INK, "-.")
     _mark(axes, record.suggestion, "suggested", BLUE, "-")
-    _mark(axes, record.diverged_at, "diverged", "#57606a", (0, (1, 3)))
+    _mark(axes, record.diverged_at, "diverged", GREY, (0, (1, 3)))
     axes.xaxis.set_major_locator(LogLocator(numticks=12))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2)
@@ -71,22 +76,22 @@ def _mark(axes: Axes, rate: float | None, name: str, colour: str, line: object) 
 
 def _checks(axes: Axes, record: RateRecord, what: str) -> None:
     """Mean and 95 % interval of each rate over its seeds, the single seeds faint, the suggested rate ringed."""
-    factor = 100.0 if what == "accuracy" else 1.0
-    for check in record.checks:
+    factor, most = (100.0, 1.0) if what == "accuracy" else (1.0, math.inf)
+    for x, check in enumerate(record.checks):
         found: Estimate | None = getattr(check, what)
         values = [factor * value for value in _values(check, what)]
-        axes.plot([check.rate * SPREAD] * len(values), values, "_", color="#8b949e", markersize=7, zorder=2)
+        axes.plot([x + ASIDE] * len(values), values, "_", color="#8b949e", markersize=7, zorder=2)
         if found is None:
-            axes.text(check.rate, 0.5, "diverged", rotation=90, ha="center", va="center", color=VERMILLION,
-                      transform=axes.get_xaxis_transform())  # fmt: skip
+            place: dict[str, Any] = {"ha": "center", "va": "center", "transform": axes.get_xaxis_transform()}
+            axes.text(x, 0.5, "diverged", rotation=90, color=VERMILLION, **place)
             continue
-        low, high = (found.mean if end is None else end for end in (found.low, found.high))
+        low, high = (found.mean if end is None else min(max(end, 0.0), most) for end in (found.low, found.high))
         errors = ([factor * (found.mean - low)], [factor * (high - found.mean)])
-        colour = VERMILLION if check is record.guess else INK if check is record.own else "#57606a"
-        axes.errorbar(check.rate, factor * found.mean, errors, fmt="o", color=colour, markersize=6, capsize=3)
+        colour = INK if check is record.own else VERMILLION if check is record.guess else GREY
+        axes.errorbar(x, factor * found.mean, errors, fmt="o", color=colour, markersize=6, capsize=3)
         if check is record.best:
-            axes.plot(check.rate, factor * found.mean, "o", markersize=13, markerfacecolor="none", color=BLUE)
-    _frame(axes, record, what)
+            axes.plot(x, factor * found.mean, "o", markersize=13, markerfacecolor="none", color=BLUE)
+    _frame(axes, record)
     axes.set_title("Checks: validation loss of short runs" if what == "loss" else "Their validation accuracy")
     axes.set_ylabel("loss" if what == "loss" else "accuracy, %")
 
@@ -96,14 +101,9 @@ def _values(check: RateCheck, what: str) -> list[float]:
     return [value for value in values if value is not None]
 
 
-def _frame(axes: Axes, record: RateRecord, what: str) -> None:
-    """Name the rates that were checked; a long interval of three seeds may leave the panel."""
-    rates = [check.rate for check in record.checks]
-    axes.set_xscale("log")
-    axes.set_xlim(rates[0] / 1.8, rates[-1] * 1.8)
-    axes.set_xticks(rates, [f"{rate:g}" for rate in rates], rotation=35, ha="right", rotation_mode="anchor")
-    axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.tick_params(axis="x", which="minor", length=0)
-    if what == "accuracy":
-        axes.set_xlabel("learning rate (ring: suggested)")
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
+def _frame(axes: Axes, record: RateRecord) -> None:
+    """Name the rates that were checked, side by side, because some lie too near each other for a scale."""
+    names = [f"{check.rate:g}" for check in record.checks]
+    axes.set_xlim(-0.6, len(names) - 0.4)
+    axes.set_xticks(range(len(names)), names)
+    axes.tick_params(axis="x", length=0)

@@ -40,6 +40,7 @@ def write(record: RateRecord, folder: RateDir) -> Path:
         "verdict": verdict,
         "words": words,
         "heads": rate_tables.HEADS,
+        "words_at": rate_tables.WORDS,
         "rows": list(rate_tables.rows(record)),
         "best": [check is record.best for check in record.checks],
         "toml": compact(recipes.to_toml(record.recipe)),
