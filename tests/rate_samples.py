@@ -75,6 +75,7 @@ def rates(**changed: Any) -> RateRecord:
         model=run.model,
         environment=run.environment,
         command="rungs lr-find lab-003",
+        longer_command="rungs lr-find lab-003 --steps 480",
         train_command="rungs train lab-003",
         seeds=SEEDS,
         rates=RATES,

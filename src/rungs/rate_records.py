@@ -15,10 +15,6 @@ Role = Literal["recipe", "steepest", "steepest / 3", "steepest x 3", "minimum / 
 it; a tenth of the rate at the minimum; or the next one beyond the best so far."""
 
 
-LONGER = 4
-"""Checks that learnt nothing are offered again, so many times as long."""
-
-
 class SweepRecord(Record, frozen=True, kw_only=True):
     """One sweep: a value a step, from the lowest rate on."""
 
@@ -50,6 +46,7 @@ class RateRecord(Record, frozen=True, kw_only=True):
     model: ModelRecord
     environment: Environment
     command: str  # that makes this record
+    longer_command: str  # that does the same with longer sweeps and checks
     train_command: str  # that trains the recipe as it was given, without another rate
     seeds: tuple[int, ...]  # of sweeps and checks
     rates: tuple[float, ...]  # of the steps of a sweep, rising
@@ -83,7 +80,7 @@ class RateRecord(Record, frozen=True, kw_only=True):
 
     @property
     def next_command(self) -> str:
-        """What to do with the answer: train with the rate, or check longer where there is none."""
+        """What to do with the answer: train with the rate, or look longer where there is none."""
         if self.best is None:
-            return f"{self.command} --checks {LONGER * self.epochs}"
+            return self.longer_command
         return " ".join([self.train_command, *(f"--set {one}" for one in self.best.overrides)])

@@ -32,6 +32,8 @@ FEWEST_STEPS, MOST_STEPS = 20, 100_000
 MOST_SEEDS, MOST_EPOCHS = 100, 10_000
 SEEDS = 3
 """The fewest that a paired test can judge."""
+LONGER = 4
+"""Where nothing was learnt, a search so many times as long is offered."""
 DECADE = 10.0
 """The least that the highest rate must be above the lowest, as a factor."""
 
@@ -88,17 +90,12 @@ def lr_find(
     require_known(chosen.data.source)
     place.prepare()
     given = [str(recipe.name if isinstance(recipe, Recipe) else recipe)]
-    given += [
-        word for flag, value in (("--data", data), ("--seed", seed)) if value is not None for word in (flag, str(value))
-    ]
-    given += [word for one in overrides for word in ("--set", one)]
-    ranged = [("--steps", steps, STEPS), ("--low", f"{low:g}", f"{LOW:g}"), ("--high", f"{high:g}", f"{HIGH:g}")]
-    asked = [
-        word
-        for flag, value, usual in [*ranged, ("--seeds", seeds, SEEDS)]
-        if value != usual
-        for word in (flag, str(value))
-    ]
+    given += _flags((("--data", data), ("--seed", seed), *(("--set", one) for one in overrides)))
+    commands = (
+        _command(given, low, high, seeds, steps, checks),
+        _command(given, low, high, seeds, LONGER * steps, checks and LONGER * checks),
+        shlex.join(["rungs", "train", *given]),
+    )
     with place.locked(), open_world() as world:
         record = find(
             chosen,
@@ -107,13 +104,29 @@ def lr_find(
             seeds=seeds,
             epochs=checks,
             skip_unreadable=skip_unreadable,
-            command=shlex.join(["rungs", "lr-find", *given, *asked]),
-            train_command=shlex.join(["rungs", "train", *given]),
+            commands=commands,
             tell=tell,
         )
         write_whole(place.record, to_json(record))
         rates_html.write(record, place)
     return record
+
+
+def _command(given: Sequence[str], low: float, high: float, seeds: int, steps: int, checks: int | None) -> str:
+    """Return the command that does what was asked for; what is usual is left out."""
+    options = (
+        ("--steps", None if steps == STEPS else steps),
+        ("--low", None if low == LOW else f"{low:g}"),
+        ("--high", None if high == HIGH else f"{high:g}"),
+        ("--seeds", None if seeds == SEEDS else seeds),
+        ("--checks", checks),
+    )
+    return shlex.join(["rungs", "lr-find", *given, *_flags(options)])
+
+
+def _flags(options: Sequence[tuple[str, object]]) -> list[str]:
+    """Return the words of a command line for those options that have a value."""
+    return [word for flag, value in options if value is not None for word in (flag, str(value))]
 
 
 def _require_range(low: float, high: float) -> None:

@@ -88,11 +88,7 @@ def _guess(record: RateRecord) -> str:
     """Say whether the range test's own guess held up."""
     guess = record.guess
     if guess is None:
-        start, end = (
-            (fmt.loss(value) for value in (record.median[0], min(record.median))) if record.median else ("", "")
-        )
-        seen = f"from {start} to {end} at best" if record.median else "not at all"
-        return f"The range test had no guess of its own: its loss fell {seen}. More steps may show more."
+        return "The range test had no guess of its own: its loss never fell clearly. More steps may show more."
     name = f"The range test's guess, {guess.rate:g},"
     if record.best is None:
         return f"{name} could not be checked."

@@ -65,8 +65,7 @@ def find(
     seeds: int,
     epochs: int | None,
     skip_unreadable: bool,
-    command: str,
-    train_command: str,
+    commands: tuple[str, str, str],
     tell: Tell,
 ) -> RateRecord:
     """Sweep, guess, check, and return the record; the test set stays closed, nothing is written.
@@ -78,8 +77,7 @@ def find(
         seeds: How many sweeps, and runs of each rate that is checked; from the recipe's own seed on.
         epochs: Of each check; None: about as many steps as a sweep has, of a long epoch the beginning.
         skip_unreadable: Leave unreadable files out.
-        command: That makes the record.
-        train_command: That trains the same recipe, without another rate.
+        commands: That make the record; that make a longer one; that train the same recipe.
         tell: Called with what happens now.
 
     Raises:
@@ -100,8 +98,9 @@ def find(
         data=table.gathered[0][1].record,
         model=kit.description,
         environment=kit.environment,
-        command=command,
-        train_command=train_command,
+        command=commands[0],
+        longer_command=commands[1],
+        train_command=commands[2],
         seeds=table.seeds,
         rates=swept,
         smoothing=smoothing(swept),
@@ -217,10 +216,10 @@ def read(sweeps: Sequence[SweepRecord], rates: Sequence[float]) -> Reading:
     whole = np.median(table, axis=0)
     median = whole[: int(np.argmax(np.isinf(whole))) if np.isinf(whole).any() else None]  # up to the first infinity
     diverged_at = rates[len(median)] if len(median) < len(rates) else None
-    if not len(median) or median.min() > (1 - FALL) * median[0]:
-        return Reading(tuple(median.tolist()), None, None, diverged_at)
-    lowest = int(median.argmin())
     reach = max(1, round((len(rates) - 1) / math.log10(rates[-1] / rates[0]) * SMOOTHED_DECADES))
+    lowest = int(median.argmin()) if len(median) else 0
+    if lowest <= reach or median[lowest] > (1 - FALL) * median[reach]:  # before that it is a mean of few batches
+        return Reading(tuple(median.tolist()), None, None, diverged_at)
     falls = median[: lowest + 1][: -2 * reach] - median[: lowest + 1][2 * reach :]
     steepest = int(falls.argmax()) + reach if len(falls) else max(0, lowest - reach)
     return Reading(tuple(median.tolist()), rates[steepest], rates[lowest], diverged_at)
