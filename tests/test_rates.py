@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 from small import SMALL, small
-from test_cli import rungs
 
-from rungs import looks, lr_find
+from rungs import cli, looks, lr_find
 from rungs.errors import UserError
 from rungs.rate_records import RateCheck, RateRecord
 from rungs.rates import rates_folder
@@ -22,7 +21,7 @@ from rungs.training.device import open_world
 from rungs.training.setup import gather
 
 TINY = ("augment.train=[]", "model.stages=[[8]]", "training.ema_decay=none", "schedule.name=cosine")
-STEPS = 48
+STEPS = 40
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +56,7 @@ def test_the_guess_lies_in_the_fall_and_the_best_between_others(found: tuple[Rat
 
 def test_a_check_is_as_long_as_a_sweep_and_the_schedule_fits_into_it(found: tuple[RateRecord, Path]) -> None:
     record, _ = found
-    assert (record.epochs, record.steps) == (6, 48)  # 8 steps an epoch
+    assert (record.epochs, record.steps) == (5, 40)  # 8 steps an epoch
     assert all(len(check.losses) == 3 == len(record.seeds) for check in record.checks)
     assert [len(one.losses) for one in record.sweeps] == [len(one.smoothed) for one in record.sweeps]
 
@@ -197,24 +196,33 @@ def test_differences_are_from_the_suggestion_and_only_where_all_runs_ended() -> 
 # The command
 
 
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    home = tmp_path_factory.mktemp("home")
+def command(monkeypatch: pytest.MonkeyPatch, home: Path, *words: str) -> int:
+    """Run a command line in this process, which has torch loaded already; return its exit code."""
     (home / "small.toml").write_text(SMALL)
-    return home
+    monkeypatch.chdir(home)
+    monkeypatch.setattr("sys.argv", ["rungs", *words])
+    try:
+        cli.main()
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0
 
 
-def test_the_command_prints_a_table_and_the_next_command(home: Path) -> None:
+def test_the_command_prints_a_table_and_the_next_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     flags = [word for one in TINY for word in ("--set", one)]
-    done = rungs("lr-find", "small.toml", *flags, "--steps", "24", "--seeds", "1", "--low", "1e-4", cwd=home)
-    folder = RateDir(home / "rates" / "small")
+    more = ["--steps", "20", "--seeds", "1", "--low", "1e-4"]
+    assert command(monkeypatch, tmp_path, "lr-find", "small.toml", *flags, *more) == 0
+    folder, printed = RateDir(tmp_path / "rates" / "small"), capsys.readouterr().out
     record = folder.read_record()
     for part in ("the recipe's own", "suggested", f"next: {record.next_command}", "report: rates/small/report.html"):
-        assert part in done.stdout
-    assert record.command.startswith("rungs lr-find small.toml --set") and "--steps 24 --low 0.0001" in record.command
+        assert part in printed
+    assert record.command.startswith("rungs lr-find small.toml --set") and "--steps 20 --low 0.0001" in record.command
+    assert "--steps 80 --low 0.0001" in record.longer_command
     page = folder.report.read_bytes()
     folder.report.unlink()
-    rungs("report", folder.path)
+    assert command(monkeypatch, tmp_path, "report", "rates/small") == 0
     assert folder.report.read_bytes() == page
 
 
@@ -256,9 +264,12 @@ def test_other_bad_input_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert not never.exists()
 
 
-def test_the_command_line_refuses_with_code_2(home: Path) -> None:
-    done = rungs("lr-find", "small.toml", "--low", "2", "--high", "1", cwd=home, code=2)
-    assert "--low --high: 2 to 1 is no range" in done.stderr and "->" in done.stderr and "Traceback" not in done.stderr
+def test_the_command_line_refuses_with_code_2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(monkeypatch, tmp_path, "lr-find", "small.toml", "--low", "2", "--high", "1") == 2
+    said = capsys.readouterr().err
+    assert "--low --high: 2 to 1 is no range" in said and "->" in said and "Traceback" not in said
 
 
 def test_folders_do_not_collide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -95,6 +95,16 @@ def test_the_picture_draws_what_was_measured(tmp_path: Path) -> None:
     assert pixels.shape[1] > 1500 and 0.02 < (pixels < 200).mean() < 0.5
 
 
+def test_a_loss_far_above_guessing_does_not_flatten_the_others() -> None:
+    record = rates()
+    own, guess, *others = record.checks
+    assert own.loss is not None
+    wild = replace(own, losses=(40.0, 41.0, 43.0), loss=replace(own.loss, mean=41.3, low=30.0, high=50.0))
+    _, loss, _ = rates_figures.overview(replace(record, checks=(wild, guess, *others))).axes
+    assert loss.get_ylim()[1] == pytest.approx(1.5 * np.log(10))
+    assert [text.get_text() for text in loss.texts] == ["diverged", "↑ 41.3"]
+
+
 @pytest.mark.parametrize("record", [rates(), asleep()])
 def test_texts_stay_inside_the_picture_and_apart(record: RateRecord) -> None:
     figure: Figure = rates_figures.overview(record)

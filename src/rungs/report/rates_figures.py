@@ -20,6 +20,8 @@ LEAST_ROOM = 0.1
 """The same at least, as a share of the loss, for a loss that does not fall."""
 ASIDE = 0.16
 """Single seeds stand so far beside their mean, of the distance between two rates."""
+CUT = 1.5
+"""Losses of checks are shown up to so many times ln K, the loss of guessing among K classes."""
 GREY = "#57606a"
 
 
@@ -92,8 +94,22 @@ def _checks(axes: Axes, record: RateRecord, what: str) -> None:
         if check is record.best:
             axes.plot(x, factor * found.mean, "o", markersize=13, markerfacecolor="none", color=BLUE)
     _frame(axes, record)
+    if what == "loss":
+        _cut(axes, record)
     axes.set_title("Checks: validation loss of short runs" if what == "loss" else "Their validation accuracy")
     axes.set_ylabel("loss" if what == "loss" else "accuracy, %")
+
+
+def _cut(axes: Axes, record: RateRecord) -> None:
+    """Cut off losses far above guessing's, which would flatten all others, and say their means instead."""
+    top = CUT * math.log(len(record.data.classes))
+    if axes.get_ylim()[1] <= top:
+        return
+    axes.set_ylim(top=top)
+    for x, check in enumerate(record.checks):
+        if check.loss is not None and check.loss.mean > top:
+            place: dict[str, Any] = {"ha": "center", "va": "top", "transform": axes.get_xaxis_transform()}
+            axes.text(x, 0.98, f"↑ {check.loss.mean:.3g}", color=VERMILLION, **place)
 
 
 def _values(check: RateCheck, what: str) -> list[float]:
