@@ -7,20 +7,32 @@ Importing this package costs nothing: each of its doors brings in torch when it 
     print(load("runs/first").predict(["photo.png"]))
 """
 
+from types import ModuleType
 from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "bench", "climb", "compare", "load", "train", "tune"]
+__all__ = ["__version__", "bench", "climb", "compare", "load", "lr_find", "train", "tune"]
 
 
 def __getattr__(name: str) -> Any:
     """Import the doors of the Python API on first use."""
+    doors: ModuleType
     if name in ("train", "load", "climb", "bench"):
-        from rungs import api as doors
+        from rungs import api
+
+        doors = api
     elif name == "tune":
-        from rungs import tuning as doors
+        from rungs import tuning
+
+        doors = tuning
     elif name == "compare":
-        from rungs import comparing as doors
+        from rungs import comparing
+
+        doors = comparing
+    elif name == "lr_find":
+        from rungs import rates
+
+        doors = rates
     else:
         raise AttributeError(f"module 'rungs' has no attribute {name!r}")
     return getattr(doors, name)

@@ -12,6 +12,7 @@ Data = Annotated[str | None, arg(metavar="SOURCE", help_behavior_hint="")]
 Where = Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="")]
 Number = Annotated[int | None, arg(metavar="N", help_behavior_hint="")]
 Seconds = Annotated[float, arg(metavar="SECONDS")]
+Rate = Annotated[float, arg(metavar="RATE")]
 Share = Annotated[float | None, arg(metavar="SHARE", help_behavior_hint="")]
 Rungs = Annotated[tuple[str, ...], arg(metavar="RUNG", help_behavior_hint="")]
 Part = Annotated[

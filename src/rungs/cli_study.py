@@ -6,7 +6,21 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
-from rungs.cli_flags import Address, Data, HowMany, Number, Override, Rungs, Runs, Seconds, Share, Space, Where, Word
+from rungs.cli_flags import (
+    Address,
+    Data,
+    HowMany,
+    Number,
+    Override,
+    Rate,
+    Rungs,
+    Runs,
+    Seconds,
+    Share,
+    Space,
+    Where,
+    Word,
+)
 
 
 def climb(
@@ -170,3 +184,42 @@ def compare(runs: Runs, /, out: Where = None, json: bool = False) -> None:
     from rungs import compare_commands
 
     compare_commands.compare(runs, out, as_json=json)
+
+
+def lr_find(
+    recipe: Positional[str],
+    /,
+    data: Data = None,
+    out: Where = None,
+    seed: Number = None,
+    overrides: Override = (),
+    steps: int = 120,
+    low: Rate = 1e-6,
+    high: Rate = 10.0,
+    seeds: int = 3,
+    checks: Number = None,
+    skip_unreadable: bool = False,
+    quiet: bool = False,
+) -> None:
+    """Look for a recipe's learning rate: sweep over all of them, guess, and check the guess by short runs.
+
+    The test set stays closed: rates are judged on validation.
+
+    Args:
+        recipe: Name (see rungs list) or path of a TOML file.
+        data: Source of images: cifar10[:PATH], cifar100, digits, folder:PATH, parquet:PATH, hub:OWNER/NAME.
+        out: Folder of record and report (default: rates/NAME).
+        seed: First of the seeds.
+        overrides: Change a field of the recipe, e.g. --set training.batch_size=128 (repeatable).
+        steps: Steps of a sweep.
+        low: Rate of its first step.
+        high: Rate of its last step.
+        seeds: Sweeps, and runs of each rate that is checked.
+        checks: Epochs of each of these runs (default: about as many steps as a sweep).
+        skip_unreadable: Leave unreadable files out instead of stopping.
+        quiet: Show errors and nothing else.
+    """
+    from rungs import rates_commands
+
+    how = {"data": data, "seed": seed, "steps": steps, "low": low, "high": high, "seeds": seeds, "checks": checks}
+    rates_commands.lr_find(recipe, overrides, out, quiet=quiet, skip_unreadable=skip_unreadable, **how)

@@ -70,8 +70,8 @@ def report(folder: Path) -> None:
     from rungs.diagnose import examine
     from rungs.diagnose.interpretation import interpretation
     from rungs.diagnose.speed import advise
-    from rungs.report import bench_html, compare_html, html, ladder_html, search_html
-    from rungs.rundir import BenchDir, CompareDir, LadderDir, SearchDir
+    from rungs.report import bench_html, compare_html, html, ladder_html, rates_html, search_html
+    from rungs.rundir import BenchDir, CompareDir, LadderDir, RateDir, SearchDir
 
     if (climbed := LadderDir(folder)).record.is_file():
         path = ladder_html.write(climbed.read_record(), folder)
@@ -82,6 +82,8 @@ def report(folder: Path) -> None:
         path = search_html.write(searched.read_record(), searched)
     elif (compared := CompareDir(folder)).record.is_file():
         path = compare_html.write(compared.read_record(), compared)
+    elif (swept := RateDir(folder)).record.is_file():
+        path = rates_html.write(swept.read_record(), swept)
     else:
         record = RunDir(folder).read_record()
         path = html.write(record, examine(record), RunDir(folder), interpretation(record))

@@ -13,6 +13,7 @@ from pathlib import Path
 from rungs.bench_records import BenchRecord
 from rungs.compare_records import CompareRecord
 from rungs.errors import UserError
+from rungs.rate_records import RateRecord
 from rungs.records import EpochRow, LadderRecord, RunRecord, from_json, to_json
 from rungs.search_records import SearchRecord
 
@@ -206,6 +207,41 @@ class CompareDir(Folder):
         if not self.record.is_file():
             raise UserError("no comparison.json here", where=self.path, do="give the folder of a comparison")
         return from_json(self.record.read_bytes(), CompareRecord, self.record)
+
+
+class RateDir(Folder):
+    """Names the files of one search for a learning rate.
+
+    rates.json    the `RateRecord`
+    report.html   the report, with its picture inside
+    figures/      the same picture as SVG and PNG
+    """
+
+    if_unwritable = "make room or rights, or give another --out"
+
+    def __init__(self, path: str | Path) -> None:
+        super().__init__(path)
+        self.record = self.path / "rates.json"
+        self.report = self.path / "report.html"
+        self.figures = self.path / "figures"
+
+    def require_free(self) -> None:
+        """Refuse a folder that holds anything.
+
+        Raises:
+            UserError: It does, or it is none.
+        """
+        BenchDir(self.path).require_free()
+
+    def read_record(self) -> RateRecord:
+        """Read `rates.json`.
+
+        Raises:
+            UserError: There is none, or it is damaged.
+        """
+        if not self.record.is_file():
+            raise UserError("no rates.json here", where=self.path, do="give the folder of rungs lr-find")
+        return from_json(self.record.read_bytes(), RateRecord, self.record)
 
 
 class RunDir(Folder):
