@@ -185,7 +185,7 @@ def pareto(record: CompareRecord, part: str) -> Figure:
         axes.set_xticks(places, [show(place) for place in places])
         axes.xaxis.set_minor_locator(NullLocator())
         if len(places) > 1 and high / low < 2:  # the two numbers would touch
-            for label, side in zip(axes.get_xticklabels(), ("right", "left"), strict=True):  # type: ignore[no-untyped-call]
+            for label, side in zip(axes.get_xticklabels(), ("right", "left"), strict=True):
                 label.set_horizontalalignment(side)
     panels[0].set_ylabel(f"{part} accuracy")
     panels[0].yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{100 * y:g} %"))
