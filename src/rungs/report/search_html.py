@@ -144,7 +144,7 @@ def _merits(record: SearchRecord, opened: int) -> Iterator[tuple[str, str, str]]
         yield (
             "test accuracy",
             fmt.percent(record.test.mean),
-            _with_interval("the test set was opened once, after the winner was named", _test_bounds(record.test)),
+            _with_interval(test_words(record, opened), _test_bounds(record.test)),
         )
     else:
         yield "test accuracy", fmt.NOTHING, test_words(record, opened)
