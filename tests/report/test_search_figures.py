@@ -216,9 +216,15 @@ def test_marks_of_a_choice_stand_side_by_side_and_always_the_same() -> None:
     assert len({(round(x, 3), round(y, 4)) for x, y in places}) == len(places)
 
 
-def test_long_choices_become_letters_that_the_figure_explains(tmp_path: Path) -> None:
-    found = texts(search_slices.slices(make("six")), tmp_path)
-    assert 'augment.train  B = [{"name": "flip", "p": 0.5}]' in found.replace("\N{NO-BREAK SPACE}", " ")
+def test_long_choices_become_letters_that_the_figure_explains() -> None:
+    words = along.legend_of_choices(make("six"), 10.4)
+    assert words.startswith('augment.train:  A = []  B = [{"name": "flip", "p": 0.5}]  C = [')
+    assert max(map(len, words.split("\n"))) <= 10.4 / along.INCH_A_SMALL_CHARACTER
+    assert all(f"  {letter} = " in words for letter in "ABCD")
+    figure = search_slices.slices(make("six"))
+    assert figure._supxlabel.get_text() == words  # type: ignore[attr-defined]
+    axes = next(axes for axes in figure.axes if axes.get_xlabel() == "augment.train")
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["A", "B", "C", "D"]
 
 
 def test_ordered_pairs_have_a_surface_with_the_points_on_top() -> None:

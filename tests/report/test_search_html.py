@@ -168,11 +168,11 @@ def test_without_finals_nothing_is_called_a_winner(reports: Callable[[str], Path
     best = max(t.value for t in make("no-finals").trials if t.state == "complete" and t.value is not None)
     assert f"{100 * best:.2f} % on validation. It is not the winner yet" in page
     assert "None yet: the best trials have not been trained again on fresh seeds" in page
-    assert "The test set has not been opened." in page
+    assert "the test set is closed" in page
     assert "rungs train" not in without_pictures("no-finals")
     page = words(reports("all-pruned"))
     assert "No trial of this search is complete (9 pruned, 1 running, 1 waiting, 1 failed)" in page
-    assert "There are too few complete trials to say which field matters." in page
+    assert "Which field matters cannot be said: too few trials are complete." in page
     assert "the training loss was not finite in epoch 2 (step 41)" in page
     drawn = {path.stem for path in (reports("all-pruned").parent / "figures").iterdir()}
     assert drawn == {"history", "learning-curves", "slices", "parallel"}
@@ -193,13 +193,22 @@ def test_what_the_search_was_and_how_it_was_measured() -> None:
         "Hutter, Hoos and Leyton-Brown 2014",
         "JMLR 11:2079",
         "fANOVA over 26 complete trials",
-        "The test set was opened once: after the winner was named",
+        "the test set was opened once, after the winner was named",
     ):
         assert part in page, part
     assert "arXiv:1603.06560" not in page
     other = replace(make("usual"), sampler="random", pruner="hyperband (3 brackets)", importance_by="PED-ANOVA")
     said = " ".join(search_html._method(other))
     assert "arXiv:1603.06560" in said and "JMLR 13:281" in said and "Kégl" not in said
+
+
+def test_the_log_of_looks_says_how_often_the_test_set_was_opened() -> None:
+    record = make("usual")
+    assert "the test set was opened once" in search_html.test_words(record, 1)
+    assert "opened 3 times in this search: its score is no longer fresh" in search_html.test_words(record, 3)
+    page = words(render("search.html", {"pictures": {}, **search_html._facts(record, 3)}))
+    assert page.count("opened 3 times") == 2 and "opened once" not in page
+    assert search_html.test_words(make("no-finals"), 0) == "the test set is closed"
 
 
 def test_letters_are_explained() -> None:

@@ -23,6 +23,8 @@ LONGEST_CHOICE = 12
 """Characters of a choice; where a field has a longer one, its choices are drawn as letters."""
 INCH_A_CHARACTER = 0.078
 """At the size of the tick labels."""
+INCH_A_SMALL_CHARACTER = 0.069
+"""At the size of what explains the letters."""
 INCH_A_LINE = 0.2
 """Of the tick labels of a vertical axis."""
 ROOM = 0.05
@@ -253,12 +255,17 @@ def wrapped(name: str, width: int) -> str:
     return "\n".join(plain(line, width) for line in lines[:3])
 
 
-def legend_of_choices(record: SearchRecord, width: int, fields: Sequence[str] | None = None) -> str:
-    """Return what the letters stand for, a line each, for below a figure; "" where there are none."""
-    lines = []
+def legend_of_choices(record: SearchRecord, inches: float, fields: Sequence[str] | None = None) -> str:
+    """Return what the letters stand for, for below a figure of this width; "" where there are none."""
+    width, lines = int(inches / INCH_A_SMALL_CHARACTER), []
     for scale in scales(record):
         if lettered(scale) and (fields is None or scale.field in fields):
-            lines += [f"{scale.field}  {a} = {words}" for a, words in zip(scale.labels, scale.texts, strict=True)]
+            lines.append(f"{fmt.short(scale.field, width // 2)}:")
+            for label, words in zip(scale.labels, scale.texts, strict=True):
+                choice = f"  {label} = {words}"
+                if len(lines[-1]) + len(choice) > width:
+                    lines.append(" ")
+                lines[-1] += choice
     return "\n".join(plain(line, width) for line in lines)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from rungs import recipe as recipes
+from rungs.looks import openings, read
 from rungs.records import Estimate
 from rungs.report import format as fmt
 from rungs.report import ladder_facts, search_figures, search_finalists, search_parallel, search_slices
@@ -46,6 +47,8 @@ OPTIMISM = (
 def write(record: SearchRecord, folder: SearchDir) -> Path:
     """Write `report.html` and `figures/` of a search from its record; the same record gives the same bytes.
 
+    How often the test set was opened is read in the folder's log of looks.
+
     Args:
         record: The search, finished or not.
         folder: Where it lives.
@@ -57,7 +60,8 @@ def write(record: SearchRecord, folder: SearchDir) -> Path:
         UserError: The folder cannot be written.
     """
     pictures = {name: picture(figure, alt, folder.figures / name) for name, alt, figure in _drawn(record)}
-    write_whole(folder.report, render("search.html", {"pictures": pictures, **_facts(record)}).encode())
+    page = render("search.html", {"pictures": pictures, **_facts(record, openings(read(folder.looks)))})
+    write_whole(folder.report, page.encode())
     return folder.report
 
 
@@ -85,14 +89,20 @@ def _drawn(record: SearchRecord) -> Iterator[tuple[str, str, Figure]]:
     yield "parallel", f"{n} as lines through the values of {fields}", search_parallel.parallel(record)
 
 
-def _facts(record: SearchRecord) -> dict[str, Any]:
-    """Return all that the template fills in."""
+def _facts(record: SearchRecord, opened: int = 0) -> dict[str, Any]:
+    """Return all that the template fills in.
+
+    Args:
+        record: The search.
+        opened: How often its test set was opened, by the log of looks; 0 where there is none.
+    """
     scales = along.scales(record)
     return {
         "record": record,
         "facts": facts,
         "verdict": facts.verdict(record),
-        "merits": list(_merits(record)),
+        "merits": list(_merits(record, opened)),
+        "test_words": test_words(record, opened),
         "shown": along.shown,
         "scales": scales,
         "lettered": [scale for scale in scales if along.lettered(scale)],
@@ -110,7 +120,7 @@ def _facts(record: SearchRecord) -> dict[str, Any]:
     }
 
 
-def _merits(record: SearchRecord) -> Iterator[tuple[str, str, str]]:
+def _merits(record: SearchRecord, opened: int) -> Iterator[tuple[str, str, str]]:
     """Yield name, number and a remark: what a person looks for first."""
     tally = facts.counted(record)
     yield "trials complete", str(tally["complete"]), facts.state_words(record, facts.STATES[1:]) or "none pruned"
@@ -134,10 +144,19 @@ def _merits(record: SearchRecord) -> Iterator[tuple[str, str, str]]:
         yield (
             "test accuracy",
             fmt.percent(record.test.mean),
-            _with_interval("the test set was opened once, after the winner was named", _test_bounds(record.test)),
+            _with_interval(test_words(record, opened), _test_bounds(record.test)),
         )
     else:
-        yield "test accuracy", fmt.NOTHING, "the test set is closed"
+        yield "test accuracy", fmt.NOTHING, test_words(record, opened)
+
+
+def test_words(record: SearchRecord, opened: int) -> str:
+    """Say how often the test set was opened, by the log of looks where there is one."""
+    if opened > 1:
+        return f"the test set was opened {opened} times in this search: its score is no longer fresh"
+    if record.test is not None:
+        return "the test set was opened once, after the winner was named"
+    return "the test set was opened, though no score of it is here" if opened else "the test set is closed"
 
 
 def _with_interval(words: str, interval: str) -> str:
@@ -185,7 +204,7 @@ def _method(record: SearchRecord) -> Iterator[str]:
             f"Importance was estimated by {record.importance_by or 'the search'}. It holds for these ranges alone: a "
             "field that was varied little seems to matter little."
         )
-        if "anova" in record.importance_by.lower() or not record.importance_by:
+        if record.importance_by.lower().startswith("fanova") and "Hutter" not in record.importance_by:
             yield FANOVA
     yield OPTIMISM
     taken = [trial for trial in record.trials if trial.takes_up is not None]

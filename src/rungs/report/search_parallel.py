@@ -37,8 +37,8 @@ def parallel(record: SearchRecord) -> Figure:
     if not trials:
         return empty("no trial has a value yet")
     shown = along.scales(record)
-    words = along.legend_of_choices(record, 150)
     wide = max(6.4, 2.4 + 1.55 * len(shown))
+    words = along.legend_of_choices(record, wide)
     figure = Figure(figsize=(wide, 4.9 + 0.16 * words.count("\n") + 0.2 * bool(words)), layout="constrained")
     axes = figure.add_subplot()
     ends = facts.limits(record.metric, [trial.value for trial in trials if trial.value is not None])

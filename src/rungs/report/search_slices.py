@@ -82,7 +82,8 @@ def slices(record: SearchRecord) -> Figure:
     all_scales = along.by_importance(record)
     columns = {1: 1, 2: 2, 4: 2}.get(len(all_scales), 3)
     rows = math.ceil(len(all_scales) / columns)
-    words = along.legend_of_choices(record, 150)
+    wide = 6.4 if columns == 1 else 10.4
+    words = along.legend_of_choices(record, wide)
     figure = Figure(figsize=(6.4 if columns == 1 else 10.4, 0.8 + 3.0 * rows + 0.16 * words.count("\n")),
                     layout="constrained")  # fmt: skip
     grid = figure.subplots(rows, columns, sharey=True, squeeze=False)
@@ -93,7 +94,7 @@ def slices(record: SearchRecord) -> Figure:
             axes.remove()
             continue
         beyond = max(beyond, points(axes, record, _stacked(valued, scale, ends), ends))
-        inches = (6.4 if columns == 1 else 10.4) / columns - 0.75
+        inches = wide / columns - 0.75
         along.dress(axes, "x", scale, inches)
         dress_metric(axes, record)
         if i % columns:
@@ -144,8 +145,8 @@ def contours(record: SearchRecord) -> Figure:
     if not shown or len(trials) < 2:
         return empty("a surface needs two fields and some complete trials")
     fields = [scale.field for pair in shown for scale in pair]
-    words = along.legend_of_choices(record, 150, fields)
     wide = 6.0 if len(shown) == 1 else 10.8
+    words = along.legend_of_choices(record, wide, fields)
     figure = Figure(figsize=(wide, 4.1 + 0.16 * words.count("\n") + 0.15 * bool(words)), layout="constrained")
     panels = figure.subplots(1, len(shown), squeeze=False)[0]
     mapped = colours(record, [trial.value for trial in trials if trial.value is not None])
