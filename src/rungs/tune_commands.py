@@ -12,6 +12,7 @@ from rich.table import Table
 from rungs.commands import out
 
 if TYPE_CHECKING:
+    from rungs.records import Estimate
     from rungs.search_records import SearchRecord, TrialRecord
     from rungs.study.climb import Outcome
 
@@ -55,6 +56,14 @@ def tune(
         out.print(f"record:  {folder.record}\nreport:  {folder.report}", soft_wrap=True, markup=False)
 
 
+def _interval(metric: str, found: Estimate) -> str:
+    """Return the ends of an interval; those of an accuracy lie between 0 and 1."""
+    if found.low is None or found.high is None:
+        return ""
+    ends = (found.low, found.high) if metric.endswith("loss") else (max(0.0, found.low), min(1.0, found.high))
+    return " to ".join(_number(metric, end) for end in ends)
+
+
 def _number(metric: str, value: float) -> str:
     return f"{value:.4f}" if metric.endswith("loss") else f"{100 * value:.2f} %"
 
@@ -83,17 +92,15 @@ def _finish(record: SearchRecord) -> None:
         title = f"finals: {record.metric.replace('_', ' ')}, best first"
         table = Table("finalist", "in the search", "re-runs", "95 % interval", "optimism", box=None, title=title)
         for one in record.finalists:
-            low, high = one.rerun.low, one.rerun.high
             table.add_row(
                 escape(one.name),
                 "" if one.searched is None else _number(record.metric, one.searched),
                 _number(record.metric, one.rerun.mean),
-                "" if low is None or high is None else " to ".join(_number(record.metric, end) for end in (low, high)),
+                _interval(record.metric, one.rerun),
                 "" if one.optimism is None else _number(record.metric, one.optimism.mean),
             )
         out.print(table)
     out.print(record.verdict, markup=False)
     if record.test is not None:
-        low, high = record.test.low, record.test.high
-        interval = "" if low is None or high is None else f" (95 % interval {100 * low:.2f} to {100 * high:.2f})"
-        out.print(f"test set, after the winner was named: {100 * record.test.mean:.2f} %{interval}", markup=False)
+        score = f"{_number('accuracy', record.test.mean)} (95 % interval {_interval('accuracy', record.test)})"
+        out.print(f"test set, after the winner was named: {score}", markup=False)

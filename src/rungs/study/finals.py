@@ -226,6 +226,8 @@ def _interval(metric: str, low: float, high: float, *, signed: bool = False) -> 
     sign = "+" if signed else ""
     if metric.endswith("loss"):
         return f" (95 % interval {low:{sign}.4f} to {high:{sign}.4f})"
+    if not signed:
+        low, high = max(0.0, low), min(1.0, high)
     return f" (95 % interval {100 * low:{sign}.2f} to {100 * high:{sign}.2f})"
 
 

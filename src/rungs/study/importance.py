@@ -41,5 +41,5 @@ def importance(study: Study, fields: int) -> tuple[dict[str, float], str]:
             found = package.importance.get_param_importances(study, evaluator=evaluator)
             total = sum(found.values())
             if total > 0:
-                return {field: share / total for field, share in found.items()}, words.format(n=len(whole))
+                return {field: float(share / total) for field, share in found.items()}, words.format(n=len(whole))
     return {}, "all whole trials have about the same value"
