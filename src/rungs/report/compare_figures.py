@@ -15,7 +15,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
+from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from rungs.compare_records import Candidate, ClassChange, CompareRecord, Pair
 from rungs.report import format as fmt
@@ -182,7 +182,8 @@ def pareto(record: CompareRecord, part: str) -> Figure:
             axes.plot(cost, found.mean, markersize=9, markeredgewidth=1.8, markeredgecolor=style["color"],
                       markerfacecolor="white" if hollow else style["color"], linestyle="none", **style)  # fmt: skip
         places = ticks(low, high)
-        axes.set_xticks(places, [show(place) for place in places])
+        axes.xaxis.set_major_locator(FixedLocator(places))
+        axes.xaxis.set_major_formatter(FixedFormatter([show(place) for place in places]))
         axes.xaxis.set_minor_locator(NullLocator())
         if len(places) > 1 and high / low < 2:  # the two numbers would touch
             for label, side in zip(axes.get_xticklabels(), ("right", "left"), strict=True):
