@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import matplotlib
@@ -145,13 +145,18 @@ def _handles(record: CompareRecord) -> list[Line2D]:
 # --- what it costs ------------------------------------------------------------------------------------
 
 
+def work(operations: float) -> str:
+    """Return a number of operations as it is written: "268 MFLOP"."""
+    return fmt.flops(round(operations))
+
+
 @matplotlib.rc_context(STYLE)
 def pareto(record: CompareRecord, part: str) -> Figure:
     """Accuracy against work of training, time of training and work for an image; hollow where another does better."""
-    prices = (
-        ("train_flops", "work of training", lambda x: fmt.flops(round(x))),
+    prices: tuple[tuple[str, str, Callable[[float], str]], ...] = (
+        ("train_flops", "work of training", work),
         ("train_s", "time of training", fmt.seconds),
-        ("flops", "work for an image", lambda x: fmt.flops(round(x))),
+        ("flops", "work for an image", work),
     )
     figure = Figure(figsize=(9.2, 3.9), layout="constrained")
     panels = figure.subplots(1, 3, sharey=True)
