@@ -1,0 +1,77 @@
+"""The rule about a softmax too many: a loss with a floor, whatever the net learns."""
+
+from __future__ import annotations
+
+import math
+
+from rungs.diagnose import evidence
+from rungs.diagnose.findings import OURS, validated, warning
+from rungs.records import Finding, RunRecord
+
+ROUNDING = 0.005
+"""A mean over batches in bf16 may lie this much beside the bounds."""
+SURE = 0.02
+"""By so much a loss must lie above that of a net which is equally sure of all images, to be no chance."""
+
+
+def floor(classes: int) -> float:
+    """Return the smallest cross-entropy of probabilities that go through a softmax again, -ln(e / (e + K - 1)).
+
+    1.461 for 10 classes, 0.313 for 2. The largest is 1 above it: -ln(1 / (e + K - 1)).
+    """
+    return math.log(1 + (classes - 1) / math.e)
+
+
+def equally_sure(accuracy: float, classes: int) -> float:
+    """Return the loss of a net that is right in a share `accuracy` of the images and says just that of each.
+
+    The rest of its probability is spread over the other classes alike. A net that knows which images it is sure of
+    has a smaller loss, so that one above this does not mean what it says.
+    """
+    p = min(max(accuracy, 1e-9), 1 - 1e-9)
+    return -p * math.log(p) - (1 - p) * math.log((1 - p) / max(1, classes - 1))
+
+
+def double_softmax(record: RunRecord) -> Finding | None:
+    """Outputs that go through a softmax in the net and again in the loss: by the recipe, or by the losses."""
+    classes = len(record.data.classes)
+    asked = record.recipe.training.loss == "softmax-cross-entropy"
+    if not record.history or not (asked or _seen(record)):
+        return None
+    low, last = floor(classes), record.history[-1]
+    text = (
+        f"In the last epoch {100 * last.train_accuracy:.1f} % of the training images are right, and the training loss "
+        f"is {last.train_loss:.3f}; it cannot fall below {low:.3f}. Outputs go through a softmax in the net and once "
+        "more in the loss, so that even a perfect net is told that it is unsure, and gradients are small. Give the "
+        "loss the logits."
+    )
+    return warning(
+        "double-softmax",
+        "Softmax twice",
+        text,
+        "--set training.loss=cross-entropy" if asked else None,
+        f"the recipe asks for it; or no loss of any epoch lies outside {low:.3f} to {low + 1:.3f}, and that of the "
+        "most accurate epoch is above what a net would have that is equally sure of all images",
+        "Bridle 1990, doi:10.1007/978-3-642-76153-9_28, for softmax with its loss; the floor ln(1 + (K - 1) / e) "
+        "follows from it; telling it by the losses is " + OURS,
+        evidence.losses(record, level=low, level_name=f"floor {low:.3f}"),
+    )
+
+
+def _seen(record: RunRecord) -> bool:
+    """Tell by the losses alone, of training and validation, whether there is a second softmax."""
+    rows, classes = validated(record), len(record.data.classes)
+    if not rows or classes < 2:
+        return False
+    low, high = floor(classes) - ROUNDING, floor(classes) + 1 + ROUNDING
+    pairs = [
+        [(row.train_accuracy, row.train_loss) for row in rows],
+        [(row.validation_accuracy or 0.0, row.validation_loss or 0.0) for row in rows],
+    ]
+    for part in pairs:
+        if not all(low <= loss <= high for _, loss in part):
+            return False
+        accuracy, loss = max(part)
+        if accuracy <= 1 / classes or loss < equally_sure(accuracy, classes) + SURE:
+            return False
+    return True
