@@ -102,8 +102,8 @@ def test_a_run_that_was_still_improving() -> None:
 def test_a_loss_that_stays_at_guessing() -> None:
     record = samples.healthy()
     rows = tuple(replace(row, train_loss=2.3 - 0.0001 * row.epoch) for row in record.history)
-    assert seen(replace(record, history=rows))["stuck"] == "warning"
-    assert "2.303" in text_of(replace(record, history=rows), "stuck")
+    assert seen(replace(record, history=rows))["rate-too-small"] == "warning"
+    assert "2.303" in text_of(replace(record, history=rows), "rate-too-small")
 
 
 def at_guessing(classes: int, accuracy: float, epochs: int) -> RunRecord:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from rungs.diagnose import cures, evidence
 from rungs.diagnose.findings import FEW_EPOCHS, OURS, guess_loss, note, warning
 from rungs.records import ActivationRow, Evidence, Finding, RunRecord
@@ -22,6 +24,8 @@ SATURATED = 0.5
 """Half of a layer's sigmoids at their ends, where the slope is less than a fifth of its most."""
 SIGMOIDS = 3
 """So many sigmoids in a row pass on at most (1/4)^3 = 1.6 % of a gradient, saturated or not."""
+STILL = 0.0005
+"""A loss that moves by less than this share of ln K is that of weights which stay as they were drawn."""
 STEPS_AN_EPOCH = 10
 """Fewer steps than these an epoch: the net is hardly moved by all of its images ..."""
 STEPS = 500
@@ -29,7 +33,9 @@ STEPS = 500
 WARM_UP_STEPS = 5
 """A warm-up of fewer steps warms up nothing."""
 STILL_FALLING = 0.01
-"""A training loss that falls by 1 % in the last epoch has not arrived."""
+"""A training loss that falls by 1 % in the last epoch has not arrived ..."""
+FAR = 0.3
+"""... where it is above this share of ln K."""
 SMALLER = 8
 """A batch of an eighth takes eight times as many steps."""
 FEWEST_IMAGES = 16
@@ -102,7 +108,7 @@ def few_steps(record: RunRecord) -> Finding | None:
     an_epoch, steps, last = rows[-1].step / len(rows), rows[-1].step, rows[-1]
     falling = last.train_loss < (1 - STILL_FALLING) * rows[-2].train_loss
     rates = [row.learning_rate for row in rows]
-    falling &= rates[-1] >= 0.1 * max(rates)
+    falling &= rates[-1] >= 0.1 * max(rates) and last.train_loss > FAR * guess_loss(record)
     poor = last.train_loss > POOR * guess_loss(record)
     if an_epoch > STEPS_AN_EPOCH or steps > STEPS or not (falling or poor):
         return None
@@ -133,18 +139,18 @@ def slow(record: RunRecord) -> Finding | None:
     if len(rows) < FEW_EPOCHS or record.status == "diverged":
         return None
     rates, losses = [row.learning_rate for row in rows], [row.train_loss for row in rows]
+    first_fall, second_fall = _falls(losses)
     if _stuck(record):
-        if losses[-1] >= losses[0]:
+        if not _creeps(record):
             return None
         when = f"the training loss stays above {STUCK:g} ln K, and falls"
     else:
-        half = len(rows) // 2
-        straight = losses[half] - losses[-1] >= BEND * (losses[0] - losses[half]) > 0
+        straight = second_fall >= BEND * first_fall > 0
         level_rate = min(rates) > 0.5 * max(rates)
         if len(rows) < 4 or not straight or not level_rate or losses[-1] <= SLOW * guess:
             return None
-        when = f"the training loss ends above {SLOW:g} ln K, at a steady rate, and fell in the second half of the "
-        when += f"epochs by at least {BEND:g} of its fall in the first"
+        when = f"the training loss ends above {SLOW:g} ln K, at a steady rate, and fell in an epoch of the second "
+        when += f"half by at least {BEND:g} of what it fell in one of the first"
     text = (
         f"In {len(rows)} epochs the training loss came from {losses[0]:.3f} to {losses[-1]:.3f}; guessing among "
         f"{len(record.data.classes)} classes gives {guess:.3f}. It falls, but in steps far smaller than the net could "
@@ -160,7 +166,7 @@ def slow(record: RunRecord) -> Finding | None:
 def stuck(record: RunRecord) -> Finding | None:
     """A training loss that stays at that of guessing and does not even fall: the steps are too large."""
     rows, guess = record.history, guess_loss(record)
-    if not _stuck(record) or rows[-1].train_loss < rows[0].train_loss:
+    if not _stuck(record) or _creeps(record):
         return None
     best = min(row.train_loss for row in rows)
     text = (
@@ -184,6 +190,19 @@ def _stuck(record: RunRecord) -> bool:
     if len(record.history) < FEW_EPOCHS or record.status == "diverged":
         return False
     return min(row.train_loss for row in record.history) >= STUCK * guess_loss(record)
+
+
+def _creeps(record: RunRecord) -> bool:
+    """Tell whether a loss that is stuck moves too little for a large rate, or falls in (nearly) every epoch."""
+    losses, still = [row.train_loss for row in record.history], STILL * guess_loss(record)
+    falls = all(after < before + still for before, after in itertools.pairwise(losses))
+    return max(losses) - min(losses) < still or (falls and _falls(losses)[1] > 0)
+
+
+def _falls(losses: list[float]) -> tuple[float, float]:
+    """Return by how much a loss falls in an epoch of the first half, and in one of the second."""
+    half = len(losses) // 2
+    return (losses[0] - losses[half]) / half, (losses[half] - losses[-1]) / max(1, len(losses) - 1 - half)
 
 
 def _of_layers(rows: list[ActivationRow], y_label: str, values: list[float], level: float) -> Evidence:

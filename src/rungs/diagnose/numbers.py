@@ -89,8 +89,8 @@ def _claimed(record: RunRecord, result: EvalResult) -> str:
     if apart < ONE_POINT / 10:
         return f"{inside}, which no number of images could tell from this."
     return (
-        f"{inside}, {100 * apart:.1f} points from this: about {cures.images_for(result.accuracy, apart):,} images would "
-        "tell the two apart."
+        f"{inside}, {100 * apart:.1f} points from this: it would take about "
+        f"{cures.images_for(result.accuracy, apart):,} images to tell the two apart."
     )
 
 

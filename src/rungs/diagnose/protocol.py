@@ -44,7 +44,7 @@ def test_selection(record: RunRecord, looks: tuple[Look, ...] = ()) -> Finding |
         epoch, best, kept = found
         text += (
             f" Had the test set chosen, it would have been epoch {epoch} with {100 * best:.2f} %, "
-            f"{100 * (best - kept):.2f} points more than the kept epoch's {100 * kept:.2f} %: so much would be flattery."
+            f"{100 * (best - kept):.2f} points more than the kept epoch's {100 * kept:.2f} %: so much would flatter."
         )
     watch, cure = record.recipe.evaluation.watch_test, None
     if watch or blind:

@@ -10,9 +10,18 @@ from collections.abc import Callable
 
 from rungs.diagnose import evidence
 from rungs.diagnose.classes import confused_pair, imbalance
-from rungs.diagnose.curves import gap, overfitting, underfitting, unfinished, unstable, validation_diverges
+from rungs.diagnose.curves import (
+    OVERFIT_NATS,
+    OVERFIT_RISE,
+    gap,
+    overfitting,
+    underfitting,
+    unfinished,
+    unstable,
+    validation_diverges,
+)
 from rungs.diagnose.endings import diverged, guessing, interrupted
-from rungs.diagnose.findings import FEW_EPOCHS, note
+from rungs.diagnose.findings import FEW_EPOCHS, loss_of, note
 from rungs.diagnose.learning import dead_relus, few_steps, saturated_sigmoids, slow, stuck
 from rungs.diagnose.net import large_stem
 from rungs.diagnose.numbers import augmented_test, calibration, no_validation, small_validation
@@ -80,17 +89,19 @@ def _silenced(finding: Finding) -> tuple[str, ...]:
 
 def _sound(record: RunRecord) -> Finding:
     """What is said of a finished run without a warning."""
-    done = len(record.history)
-    if done < FEW_EPOCHS:
-        text = (
-            f"After {'1 epoch' if done == 1 else f'{done} epochs'} the curves cannot tell whether training goes well."
-        )
+    done, last = len(record.history), record.history[-1] if record.history else None
+    lowest = min(map(loss_of, record.history), default=0.0)
+    above = last is not None and loss_of(last) > lowest + max(OVERFIT_NATS, OVERFIT_RISE * lowest)
+    if done < FEW_EPOCHS or above:
+        text = f"After {'1 epoch' if done == 1 else f'{done} epochs'} the curves cannot tell whether training goes well"
+        text += ": the validation loss ended above its minimum, too shortly behind it to say why." if above else "."
         return note(
             "few-epochs",
             "Too few epochs to judge",
             text,
             f"--set training.epochs={max(10, 2 * done)}",
-            f"a run that no other rule warns of has fewer than {FEW_EPOCHS} epochs",
+            f"a run that no other rule warns of has fewer than {FEW_EPOCHS} epochs, or ends with a validation loss "
+            f"{100 * OVERFIT_RISE:.0f} % and {OVERFIT_NATS:g} above its minimum",
             "a rule of thumb of ours",
             evidence.losses(record),
         )
