@@ -17,7 +17,9 @@ OVERFIT_EPOCHS = 3
 GAP = 0.10
 """Ten points between training and validation accuracy: more data or augmentation would pay more than a larger net."""
 STILL_FALLING = 0.01
-"""A mean validation loss of the last tenth of the epochs 1 % below that of the tenth before had not levelled out."""
+"""A mean validation loss of the last tenth of the epochs 1 % below that of the tenth before had not levelled out ..."""
+STILL_NATS = 0.005
+"""... where that is so much in all: near a loss of zero, 1 % is nothing."""
 ANNEALED = 0.1
 """Below this share of its highest value the learning rate makes a loss level out by itself."""
 JUMP = 0.25
@@ -178,7 +180,7 @@ def unfinished(record: RunRecord) -> Finding | None:
     rates = [row.learning_rate for row in rows]
     many = max(1, round(len(rows) / 10))
     fall = 1 - sum(map(loss_of, rows[-many:])) / sum(map(loss_of, rows[-2 * many : -many]))
-    if fall <= STILL_FALLING or rates[-1] < ANNEALED * max(rates):
+    if fall <= STILL_FALLING or fall * loss_of(rows[-1]) <= STILL_NATS or rates[-1] <= 1.001 * ANNEALED * max(rates):
         return None
     last, before = ("the last epoch", "the one") if many == 1 else (f"the last {many} epochs", f"the {many}")
     text = (
@@ -191,7 +193,7 @@ def unfinished(record: RunRecord) -> Finding | None:
         text,
         f"--set training.epochs={2 * len(rows)}",
         f"the last epoch is the best, the validation loss of the last tenth of the epochs is {100 * STILL_FALLING:.0f} "
-        f"% below that of the tenth before, and the rate is above {ANNEALED:g} of its highest",
+        f"% and {STILL_NATS:g} below that of the tenth before, and the rate is above {ANNEALED:g} of its highest",
         "Hoffer et al. 2017, arXiv:1705.08741 (train longer); the numbers are " + OURS,
         evidence.losses(record, at=rows[-1].epoch, at_name="best"),
     )

@@ -18,8 +18,8 @@ BEND = 0.6
 """... and that fell in the second half of the epochs by this share of its fall in the first is on no bend yet."""
 DEAD = 0.9
 """A layer of which nine in ten ReLUs never fire passes nearly nothing on ..."""
-HALF_DEAD = 0.5
-"""... and one of which half never fire is half as wide as it says."""
+MOSTLY_DEAD = 0.75
+"""... and one of which three in four never fire is a quarter as wide as it says."""
 SATURATED = 0.5
 """Half of a layer's sigmoids at their ends, where the slope is less than a fifth of its most."""
 SIGMOIDS = 3
@@ -50,7 +50,7 @@ def dead_relus(record: RunRecord) -> Finding | None:
     """A layer whose ReLUs are zero for all images: no gradient comes through them, so that they stay so."""
     rows = [row for row in record.activations if row.kind == "relu"]
     worst = max(rows, key=lambda row: row.idle, default=None)
-    if worst is None or worst.idle < HALF_DEAD or not record.history:
+    if worst is None or worst.idle < MOSTLY_DEAD or not record.history:
         return None
     poor = worst.idle >= DEAD and record.history[-1].train_loss > POOR * guess_loss(record)
     text = (
@@ -59,12 +59,12 @@ def dead_relus(record: RunRecord) -> Finding | None:
         "are the usual cause."
     )
     text += "" if poor else " The net learns all the same, with the units that are left: it is narrower than it looks."
-    make, share = (warning, DEAD) if poor else (note, HALF_DEAD)
+    make, share = (warning, DEAD) if poor else (note, MOSTLY_DEAD)
     return make(
         "dead-relus",
         "Dead ReLUs",
         text,
-        cures.rate(record, 0.1),
+        cures.rate(record, 0.1) if poor else None,
         f"{100 * share:.0f} % of a layer's ReLUs are zero for all of 256 training images"
         + (f" and the training loss ends above {POOR:g} ln K" if poor else ""),
         RELU_SOURCE,

@@ -111,12 +111,15 @@ def calibration(record: RunRecord) -> Finding | None:
         title, cure = "Too sure of itself", None if smoothed else "--set training.label_smoothing=0.1"
     elif result.accuracy - sure > error / 2:
         title, cure = "Too modest", "--set training.label_smoothing=0" if smoothed else None
-    bins = [(f"{100 * c:.0f}", c, right) for c, right, many in result.calibration if many]
-    picture = evidence.bars(
-        [name for name, _, _ in bins[-8:]],
-        "share",
-        [("says", [c for _, c, _ in bins[-8:]]), ("is right", [right for _, _, right in bins[-8:]])],
-        x_label="says it is sure, %",
+    bins = [(100 * says, 100 * right) for says, right, many in result.calibration if many]
+    picture = Evidence(
+        x_label="how sure it says it is, %",
+        y_label="right, %",
+        x=tuple(says for says, _ in bins),
+        series=(
+            Series(name="what it says", y=tuple(says for says, _ in bins)),
+            Series(name="what holds", y=tuple(right for _, right in bins)),
+        ),
     )
     return note(
         "calibration",

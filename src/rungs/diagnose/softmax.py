@@ -10,8 +10,11 @@ from rungs.records import Finding, RunRecord
 
 ROUNDING = 0.005
 """A mean over batches in bf16 may lie this much beside the bounds."""
-SURE = 0.02
-"""By so much a loss must lie above that of a net which is equally sure of all images, to be no chance."""
+NEAR = 0.1
+"""A net that is as sure as it can be has the floor's loss on what it gets right and 1 more on what it gets wrong, the
+floor + 1 - accuracy in the mean; one that comes so near to it is not just slow."""
+LEVEL = 0.02
+"""A loss that falls by less than 2 % in the last epoch has met its floor; that of a slow net goes on falling."""
 
 
 def floor(classes: int) -> float:
@@ -50,8 +53,8 @@ def double_softmax(record: RunRecord) -> Finding | None:
         "Softmax twice",
         text,
         "--set training.loss=cross-entropy" if asked else None,
-        f"the recipe asks for it; or no loss of any epoch lies outside {low:.3f} to {low + 1:.3f}, and that of the "
-        "most accurate epoch is above what a net would have that is equally sure of all images",
+        f"the recipe asks for it; or all losses lie between {low:.3f} and {low + 1:.3f}, level at last, at an accuracy "
+        "at which even a net that is equally sure of all images would have a smaller one",
         "Bridle 1990, doi:10.1007/978-3-642-76153-9_28, for softmax with its loss; the floor ln(1 + (K - 1) / e) "
         "follows from it; telling it by the losses is " + OURS,
         evidence.losses(record, level=low, level_name=f"floor {low:.3f}"),
@@ -72,6 +75,6 @@ def _seen(record: RunRecord) -> bool:
         if not all(low <= loss <= high for _, loss in part):
             return False
         accuracy, loss = max(part)
-        if accuracy <= 1 / classes or loss < equally_sure(accuracy, classes) + SURE:
+        if accuracy <= 1 / classes or equally_sure(accuracy, classes) > low or loss > low + 1 - accuracy + NEAR:
             return False
-    return True
+    return len(rows) > 1 and rows[-1].train_loss > (1 - LEVEL) * rows[-2].train_loss
