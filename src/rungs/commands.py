@@ -66,6 +66,7 @@ def finish(record: RunRecord, folder: Path, *, quiet: bool) -> None:
 
 def report(folder: Path) -> None:
     """Rebuild the report of a run, of a climb or of a bench from its record."""
+    from rungs import looks
     from rungs.diagnose import examine
     from rungs.diagnose.interpretation import interpretation
     from rungs.diagnose.speed import advise
@@ -79,8 +80,9 @@ def report(folder: Path) -> None:
         speeds = measured.read_record()
         path = bench_html.write(speeds, advise(speeds), measured)
     else:
-        record = RunDir(folder).read_record()
-        path = html.write(record, examine(record), RunDir(folder), interpretation(record))
+        run = RunDir(folder)
+        record, seen = run.read_record(), looks.read(run.looks)
+        path = html.write(record, examine(record, seen), run, interpretation(record), seen)
     out.print(f"report: {path}", soft_wrap=True)
 
 

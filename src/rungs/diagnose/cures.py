@@ -1,14 +1,12 @@
-"""Cures: the end of a command that changes one thing in a recipe, and the whole of it."""
+"""Cures: the end of a command that changes one thing in a recipe."""
 
 from __future__ import annotations
 
 import json
 import math
-import shlex
 
 import msgspec
 
-from rungs import recipe as recipes
 from rungs.records import RunRecord
 from rungs.specs import SGD, Layered, MixConv, Plain, Plateau, ResNet18, Step
 
@@ -20,28 +18,6 @@ LARGEST_RATE, SMALLEST_RATE = 1.0, 1e-6
 """Learning rates beyond these are slips of the pen: no factor leads back from them."""
 LATE = 0.7
 """A first cut of the rate after this share of the epochs leaves time to learn before it, and to settle after it."""
-
-
-def command(record: RunRecord, cure: str, run: str = "RUN") -> str:
-    """Return a cure as a whole command, ready to be typed.
-
-    Args:
-        record: The run that it is for.
-        cure: Of one of its findings.
-        run: The run's folder; "RUN" where the reader knows it better.
-    """
-    if not cure.startswith("--"):
-        return cure
-    run = run if run == "RUN" else shlex.quote(run)
-    if cure.startswith("--resume"):
-        return f"rungs train {run}/recipe.toml --out {run} {cure}"
-    recipe = record.recipe
-    if recipe.name not in recipes.shipped() or record.changed:
-        return f"rungs train {run}/recipe.toml {cure}"
-    usual, words = recipes.load(recipe.name), ["rungs", "train", recipe.name]
-    words += ["--data", recipe.data.source] if recipe.data.source != usual.data.source else []
-    words += ["--seed", str(recipe.seed)] if recipe.seed != usual.seed else []
-    return f"{shlex.join(words)} {cure}"
 
 
 def rate(record: RunRecord, factor: float) -> str:

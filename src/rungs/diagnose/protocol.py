@@ -4,22 +4,10 @@ from __future__ import annotations
 
 from rungs.diagnose import evidence
 from rungs.diagnose.findings import note, validated, warning
-from rungs.looks import OPENING, Look, openings
+from rungs.looks import OPENING, Look, flattery, openings
 from rungs.records import Finding, RunRecord
 
 DWORK = "Dwork et al. 2015, doi:10.1126/science.aaa9375 (a holdout answers honestly only once)"
-
-
-def flattery(record: RunRecord) -> tuple[int, float, float] | None:
-    """Return the epoch of the best watched test accuracy, that accuracy, and the one of the kept epoch.
-
-    The difference is how much the best-on-test epoch would have flattered; None where the test set was not watched.
-    """
-    watched = {row.epoch: row.test_accuracy for row in record.history if row.test_accuracy is not None}
-    if not watched or record.best_epoch not in watched:
-        return None
-    best = max(watched, key=lambda epoch: watched[epoch])
-    return best, watched[best], watched[record.best_epoch]
 
 
 def test_selection(record: RunRecord, looks: tuple[Look, ...] = ()) -> Finding | None:

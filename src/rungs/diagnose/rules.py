@@ -21,7 +21,7 @@ from rungs.diagnose.curves import (
     validation_diverges,
 )
 from rungs.diagnose.endings import diverged, guessing, interrupted
-from rungs.diagnose.findings import FEW_EPOCHS, loss_of, note
+from rungs.diagnose.findings import FEW_EPOCHS, loss_of, note, validated
 from rungs.diagnose.learning import dead_relus, few_steps, saturated_sigmoids, slow, stuck
 from rungs.diagnose.net import large_stem
 from rungs.diagnose.numbers import augmented_test, calibration, no_validation, small_validation
@@ -89,9 +89,8 @@ def _silenced(finding: Finding) -> tuple[str, ...]:
 
 def _sound(record: RunRecord) -> Finding:
     """What is said of a finished run without a warning."""
-    done, last = len(record.history), record.history[-1] if record.history else None
-    lowest = min(map(loss_of, record.history), default=0.0)
-    above = last is not None and loss_of(last) > lowest + max(OVERFIT_NATS, OVERFIT_RISE * lowest)
+    done, losses = len(record.history), [loss_of(row) for row in validated(record)]
+    above = bool(losses) and losses[-1] > min(losses) + max(OVERFIT_NATS, OVERFIT_RISE * min(losses))
     if done < FEW_EPOCHS or above:
         text = f"After {'1 epoch' if done == 1 else f'{done} epochs'} the curves cannot tell whether training goes well"
         text += ": the validation loss ended above its minimum, too shortly behind it to say why." if above else "."
