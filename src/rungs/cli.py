@@ -14,7 +14,7 @@ import tyro
 from tyro.conf import DisallowNone, FlagCreatePairsOff, Positional, PositionalMetavarFromFieldName, UseAppendAction
 
 from rungs.cli_flags import Data, Family, Files, Number, Override, Part, Where
-from rungs.cli_study import bench, climb
+from rungs.cli_study import bench, climb, diagnose
 from rungs.errors import UserError
 
 
@@ -182,6 +182,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "evaluate": evaluate,
     "predict": predict,
     "report": report,
+    "diagnose": diagnose,
     "data": data,
     "list": list_,
     "show": show_,
@@ -203,7 +204,7 @@ def main() -> None:
         _fail(str(error))
     except KeyboardInterrupt as interrupt:
         signum = getattr(interrupt, "signum", None)
-        resume = "" if "climb" in sys.argv[1:2] else " and --resume"
+        resume = "" if {"climb", "diagnose"} & set(sys.argv[1:2]) else " and --resume"
         kept = f"; what is done is kept: go on with the same command{resume}" if signum else ""
         _say(f"{str(interrupt) or 'interrupted'}{kept}")
         sys.exit(128 + (signum or signal.SIGINT))
