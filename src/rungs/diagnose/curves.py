@@ -13,7 +13,7 @@ OVERFIT_RISE = 0.05
 OVERFIT_NATS = 0.05
 """... and by so much in all: near a loss of zero, 5 % are a few images ..."""
 OVERFIT_EPOCHS = 3
-"""... as the mean of so many epochs at the end: one or two can be a jump."""
+"""... in each of so many epochs at the end: one or two can be a jump."""
 GAP = 0.10
 """Ten points between training and validation accuracy: more data or augmentation would pay more than a larger net."""
 STILL_FALLING = 0.01
@@ -50,8 +50,7 @@ def rises(record: RunRecord) -> tuple[EpochRow, list[EpochRow]] | None:
     after = [row for row in rows if row.epoch > best.epoch][-OVERFIT_EPOCHS:]
     if len(after) < OVERFIT_EPOCHS or after[-1].train_loss >= best.train_loss:
         return None
-    rise = mean([loss_of(row) for row in after]) / loss_of(best) - 1
-    if rise <= OVERFIT_RISE or rise * loss_of(best) <= OVERFIT_NATS:
+    if min(map(loss_of, after)) <= loss_of(best) + max(OVERFIT_NATS, OVERFIT_RISE * loss_of(best)):
         return None
     return best, after
 
@@ -77,8 +76,8 @@ def validation_diverges(record: RunRecord) -> Finding | None:
         "The validation loss diverges",
         text.strip(),
         cures.regularise(record),
-        f"the mean validation loss of the last {OVERFIT_EPOCHS} epochs is {100 * OVERFIT_RISE:.0f} % above its minimum "
-        "and above that of the first epoch or of guessing, while the training loss falls",
+        f"the validation loss of the last {OVERFIT_EPOCHS} epochs is {100 * OVERFIT_RISE:.0f} % above its minimum, and "
+        "in the mean above that of the first epoch or of guessing, while the training loss falls",
         f"{PRECHELT}; Guo et al. 2017, arXiv:1706.04599, section 3: the loss is overfitted before the accuracy",
         evidence.losses(record, level=bound, level_name=where, at=best.epoch, at_name="smallest"),
     )
@@ -101,7 +100,7 @@ def overfitting(record: RunRecord) -> Finding | None:
         "Overfitting",
         text.strip(),
         cures.regularise(record),
-        f"the mean validation loss of the last {OVERFIT_EPOCHS} epochs is {100 * OVERFIT_RISE:.0f} % and "
+        f"in each of the last {OVERFIT_EPOCHS} epochs the validation loss is {100 * OVERFIT_RISE:.0f} % and "
         f"{OVERFIT_NATS:g} above its minimum, while the training loss falls",
         PRECHELT,
         evidence.losses(

@@ -6,12 +6,15 @@ import math
 
 from rungs.diagnose import cures, evidence
 from rungs.diagnose.findings import FEW_EPOCHS, OURS, guess_loss, sentence, warning
+from rungs.diagnose.learning import dead_relus, saturated_sigmoids
 from rungs.records import Finding, RunRecord
 
 LEARNT = 0.9
 """A training loss that once was below this share of ln K, the loss of guessing, had learnt something ..."""
 LOST = 1.0
 """... and one that ends above this share of it has lost that again."""
+WORSE = 1.1
+"""One that ends a tenth above it is worse than guessing: no smaller step leads there."""
 
 
 def diverged(record: RunRecord) -> Finding | None:
@@ -19,13 +22,18 @@ def diverged(record: RunRecord) -> Finding | None:
     losses = [loss for row in record.history for loss in (row.train_loss, row.validation_loss) if loss is not None]
     broken = record.status == "diverged" or not all(map(math.isfinite, losses))
     low, guess = min((row.train_loss for row in record.history), default=math.inf), guess_loss(record)
-    lost = len(record.history) >= FEW_EPOCHS and low < LEARNT * guess and record.history[-1].train_loss > LOST * guess
-    if not broken and not lost:
+    last = record.history[-1].train_loss if len(record.history) >= FEW_EPOCHS else 0.0
+    lost = low < LEARNT * guess and last > LOST * guess
+    causes = [finding for rule in (dead_relus, saturated_sigmoids) if (finding := rule(record)) is not None]
+    worse = last > WORSE * guess and all(finding.level == "note" for finding in causes)
+    if not broken and not lost and not worse:
         return None
     text = sentence(record.ending)
-    if not broken:
+    if not broken and not lost:
+        text = f"The training loss ends at {last:.3f}, far above {guess:.3f}, that of guessing."
+    elif not broken:
         text = (
-            f"The training loss had come down to {low:.3f} and ended at {record.history[-1].train_loss:.3f}, above "
+            f"The training loss had come down to {low:.3f} and ended at {last:.3f}, above "
             f"{guess:.3f}, that of guessing: what was learnt is lost."
         )
     text += (
@@ -37,7 +45,8 @@ def diverged(record: RunRecord) -> Finding | None:
         "Training diverged",
         text,
         cures.rate(record, 0.1),
-        f"a loss is not finite, or the training loss was below {LEARNT:g} ln K and ends above ln K = {guess:.3f}",
+        f"a loss is not finite; or the training loss ends above {WORSE:g} ln K, or above ln K = {guess:.3f} though "
+        f"it was below {LEARNT:g} of it",
         "Goodfellow, Bengio, Courville 2016, Deep Learning, section 11.4.1: too large a rate increases the loss",
         evidence.losses(record, level=guess, level_name="guessing"),
     )

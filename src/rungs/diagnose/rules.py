@@ -56,6 +56,7 @@ SILENCES: dict[str, tuple[str, ...]] = {
     "overfitting": ("gap",),
     "early-decay": ("unfinished", "underfitting"),
     "unfinished": ("underfitting",),
+    "unstable": ("unfinished",),
     "test-selection": ("no-validation",),
 }
 """One fault, one finding: a rule that speaks silences those that see its consequences."""

@@ -13,6 +13,8 @@ ROUNDING = 0.005
 NEAR = 0.1
 """A net that is as sure as it can be has the floor's loss on what it gets right and 1 more on what it gets wrong, the
 floor + 1 - accuracy in the mean; one that comes so near to it is not just slow."""
+ACCURATE = 0.9
+"""A net that is right so often and yet has such a loss is no slow one: their losses are about 1 by then."""
 LEVEL = 0.02
 """A loss that falls by less than 2 % in the last epoch has met its floor; that of a slow net goes on falling."""
 
@@ -53,8 +55,8 @@ def double_softmax(record: RunRecord) -> Finding | None:
         "Softmax twice",
         text,
         "--set training.loss=cross-entropy" if asked else None,
-        f"the recipe asks for it; or all losses lie between {low:.3f} and {low + 1:.3f}, level at last, at an accuracy "
-        "at which even a net that is equally sure of all images would have a smaller one",
+        f"the recipe asks for it; or all losses lie between {low:.3f} and {low + 1:.3f}, the training loss is level at "
+        f"last, within {NEAR:g} of {low:.3f} + 1 - accuracy, with {100 * ACCURATE:.0f} % of the training images right",
         "Bridle 1990, doi:10.1007/978-3-642-76153-9_28, for softmax with its loss; the floor ln(1 + (K - 1) / e) "
         "follows from it; telling it by the losses is " + OURS,
         evidence.losses(record, level=low, level_name=f"floor {low:.3f}"),
@@ -67,14 +69,10 @@ def _seen(record: RunRecord) -> bool:
     if not rows or classes < 2:
         return False
     low, high = floor(classes) - ROUNDING, floor(classes) + 1 + ROUNDING
-    pairs = [
-        [(row.train_accuracy, row.train_loss) for row in rows],
-        [(row.validation_accuracy or 0.0, row.validation_loss or 0.0) for row in rows],
-    ]
-    for part in pairs:
-        if not all(low <= loss <= high for _, loss in part):
-            return False
-        accuracy, loss = max(part)
-        if accuracy <= 1 / classes or equally_sure(accuracy, classes) > low or loss > low + 1 - accuracy + NEAR:
-            return False
-    return len(rows) > 1 and rows[-1].train_loss > (1 - LEVEL) * rows[-2].train_loss
+    losses = [loss for row in rows for loss in (row.train_loss, row.validation_loss or 0.0)]
+    if len(rows) < 2 or not all(low <= loss <= high for loss in losses):
+        return False
+    accuracy, loss = max((row.train_accuracy, row.train_loss) for row in rows)
+    if accuracy < ACCURATE or equally_sure(accuracy, classes) > low or loss > low + 1 - accuracy + NEAR:
+        return False
+    return rows[-1].train_loss > (1 - LEVEL) * rows[-2].train_loss
