@@ -86,7 +86,8 @@ def train(
             keep_going=keep_going,
         )
         if world.is_main:
-            html.write(record, examine(record), place, interpretation(record))
+            seen = looks.read(place.looks)
+            html.write(record, examine(record, seen), place, interpretation(record), seen)
     return record
 
 
@@ -324,7 +325,9 @@ def load(run: str | Path) -> Classifier:
     Raises:
         UserError: There is none, or it is damaged.
     """
-    return Classifier(load_weights(run, open_device()))
+    path = Path(run)
+    place = RunDir(path if path.is_dir() else path.parent)
+    return Classifier(load_weights(run, open_device()), place.looks if place.holds_run() else None)
 
 
 def require_run(folder: Path) -> None:

@@ -15,7 +15,7 @@ import tyro
 from tyro.conf import DisallowNone, FlagCreatePairsOff, Positional, PositionalMetavarFromFieldName, UseAppendAction
 
 from rungs.cli_flags import Data, Family, Files, Number, Override, Part, Where
-from rungs.cli_study import bench, climb, compare, guard, lr_find, tune
+from rungs.cli_study import bench, climb, compare, diagnose, guard, lr_find, tune
 from rungs.errors import UserError
 
 
@@ -186,6 +186,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "evaluate": evaluate,
     "predict": predict,
     "report": report,
+    "diagnose": diagnose,
     "guard": guard,
     "data": data,
     "list": list_,

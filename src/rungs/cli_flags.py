@@ -14,6 +14,8 @@ Number = Annotated[int | None, arg(metavar="N", help_behavior_hint="")]
 Seconds = Annotated[float, arg(metavar="SECONDS")]
 Rate = Annotated[float, arg(metavar="RATE")]
 Share = Annotated[float | None, arg(metavar="SHARE", help_behavior_hint="")]
+Try = Annotated[bool, arg(name="try")]
+Rules = Annotated[tuple[str, ...], arg(metavar="RULE", help_behavior_hint="")]
 Rungs = Annotated[tuple[str, ...], arg(metavar="RUNG", help_behavior_hint="")]
 Part = Annotated[
     Literal["train", "validation", "test", "all"] | None,

@@ -13,11 +13,13 @@ from rungs.cli_flags import (
     Number,
     Override,
     Rate,
+    Rules,
     Rungs,
     Runs,
     Seconds,
     Share,
     Space,
+    Try,
     Where,
     Word,
 )
@@ -223,3 +225,38 @@ def lr_find(
 
     how = {"data": data, "seed": seed, "steps": steps, "low": low, "high": high, "seeds": seeds, "checks": checks}
     rates_commands.lr_find(recipe, overrides, out, quiet=quiet, skip_unreadable=skip_unreadable, **how)
+
+
+def diagnose(
+    run: Positional[Path],
+    /,
+    try_: Try = False,
+    seeds: Number = None,
+    epochs: Number = None,
+    images: Share = None,
+    jobs: Number = None,
+    only: Rules = (),
+    data: Data = None,
+    json: bool = False,
+) -> None:
+    """Say what is wrong with a run, on what evidence, and the command that cures it; with --try, what that buys.
+
+    Args:
+        run: Folder of a run that has ended.
+        try_: Train the run as it was and each cure, with several seeds, and say what the cures bought.
+        seeds: Seeds of each, from 0 (default: 3).
+        epochs: Of the run's recipe; cures and schedules change in proportion.
+        images: Share of the training images to use, above 0 and at most 1.
+        jobs: Trainings at once (default: 1 on a GPU, else as many as there are cores, at most 4).
+        only: Try the cure of this finding only (repeatable).
+        data: Another source of images than the run's.
+        json: Print the findings as JSON.
+    """
+    from rungs import diagnose_commands
+
+    options = {"seeds": seeds, "epochs": epochs, "images": images, "jobs": jobs, "only": only, "data": data}
+    diagnose_commands.require_one_form(json, [(f"--{flag}", value) for flag, value in options.items()], try_)
+    if try_:
+        diagnose_commands.try_cures(run, {**options, "seeds": 3 if seeds is None else seeds})
+    else:
+        diagnose_commands.diagnose(run, as_json=json)

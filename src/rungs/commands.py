@@ -67,6 +67,7 @@ def finish(record: RunRecord, folder: Path, *, quiet: bool) -> None:
 
 def report(folder: Path) -> None:
     """Rebuild the report of a run or of a study from its record."""
+    from rungs import looks
     from rungs.diagnose import examine
     from rungs.diagnose.interpretation import interpretation
     from rungs.diagnose.speed import advise
@@ -85,8 +86,9 @@ def report(folder: Path) -> None:
     elif (swept := RateDir(folder)).record.is_file():
         path = rates_html.write(swept.read_record(), swept)
     else:
-        record = RunDir(folder).read_record()
-        path = html.write(record, examine(record), RunDir(folder), interpretation(record))
+        run = RunDir(folder)
+        record, seen = run.read_record(), looks.read(run.looks)
+        path = html.write(record, examine(record, seen), run, interpretation(record), seen)
     out.print(f"report: {path}", soft_wrap=True)
 
 

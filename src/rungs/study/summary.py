@@ -150,7 +150,7 @@ def _cell(outcome: Outcome) -> CellRecord:
         values=measured(record),
         best_epoch=record.best_epoch,
         curves={name: tuple(map(_short, found)) for name, found in curves.items() if found and None not in found},
-        findings=examine(record),
+        findings=tuple(replace(one, threshold="", citation="", evidence=None) for one in examine(record)),
         interpretation=interpretation(record),
         code=record.code,
         data_hash=record.data.hash,
