@@ -10,12 +10,15 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import make_searches
+
 from rungs.records import LadderRecord, RungRecord, from_json
 from rungs.report import format as fmt
 from rungs.report import ladder_facts as facts
 from rungs.report.figures import save
 from rungs.report.ladder_staircase import staircase
 from rungs.report.ladder_tables import markdown
+from rungs.report.search_slices import contours
 
 ROOT = Path(__file__).parents[1]
 PICTURES = ROOT / "docs" / "seeds"
@@ -27,6 +30,9 @@ def main() -> None:
     for path in sorted((ROOT / "results").glob("*.json")):
         save(staircase(read(path.stem)), PICTURES / path.stem)
         (PICTURES / f"{path.stem}.svg").unlink()  # a page on the web shows the PNG
+    for path in sorted((ROOT / "results" / "searches").glob("*.json")):
+        save(contours(make_searches.read(path.stem)), PICTURES / path.stem)
+        (PICTURES / f"{path.stem}.svg").unlink()
     (ROOT / "docs" / "seeds.md").write_text(page(), encoding="utf-8")
     readme = ROOT / "README.md"
     readme.write_text(with_rows(readme.read_text(encoding="utf-8")), encoding="utf-8")
@@ -91,6 +97,8 @@ def chapter(seed: dict[str, Any]) -> str:
             lines += ["**What was true, and what was not**\n", "\n".join(answers) + "\n"]
         if "after" in part:
             lines.append(f"{part['after'].strip()}\n")
+    for part in seed.get("searches", ()):
+        lines += make_searches.told(part)
     return "\n".join(lines)
 
 

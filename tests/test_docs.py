@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -19,6 +20,7 @@ RESULTS = sorted((ROOT / "results").glob("*.json"))
 
 @pytest.fixture(scope="module")
 def make_seeds() -> ModuleType:
+    sys.path.insert(0, str(ROOT / "docs"))  # as if the script were run: it imports one beside it
     spec = importlib.util.spec_from_file_location("make_seeds", ROOT / "docs" / "make_seeds.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -19,6 +19,7 @@ from itertools import chain, count, takewhile
 from pathlib import Path
 
 from rungs import ladder as ladders
+from rungs import looks
 from rungs import recipe as recipes
 from rungs.bench_records import BenchRecord
 from rungs.diagnose import examine
@@ -85,7 +86,8 @@ def train(
             keep_going=keep_going,
         )
         if world.is_main:
-            html.write(record, examine(record), place, interpretation(record))
+            seen = looks.read(place.looks)
+            html.write(record, examine(record, seen), place, interpretation(record), seen)
     return record
 
 
@@ -204,8 +206,21 @@ def climb(
         outcomes += study.trained_before(plan.others, plan.folder.path)
         record = summarise(plan.ladder, outcomes, command=plan.command, reduced=plan.reduced)
         write_whole(plan.folder.record, to_json(record))
+        _note_comparisons(record, plan.folder)
         ladder_html.write(record, plan.folder.path)
     return record
+
+
+def _note_comparisons(record: LadderRecord, folder: LadderDir) -> None:
+    """Log the rungs that were compared by their test scores, once each."""
+    known = {look.purpose for look in looks.read(folder.looks)}
+    for rung in record.rungs:
+        found = rung.difference
+        if found is not None and found.metric.startswith("test"):
+            purpose = f"{rung.name} against {found.against}, whose validation images are others; {found.n} seeds"
+            images = sum(record.data.counts.get("test", ()))
+            if purpose not in known:
+                looks.note(folder.looks, "compared", purpose, images, record.data.hashes.get("test", ""))
 
 
 def require_startable(*numbers: tuple[str, int, int], what: str = "climb") -> None:
@@ -310,7 +325,9 @@ def load(run: str | Path) -> Classifier:
     Raises:
         UserError: There is none, or it is damaged.
     """
-    return Classifier(load_weights(run, open_device()))
+    path = Path(run)
+    place = RunDir(path if path.is_dir() else path.parent)
+    return Classifier(load_weights(run, open_device()), place.looks if place.holds_run() else None)
 
 
 def require_run(folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -14,7 +15,7 @@ import tyro
 from tyro.conf import DisallowNone, FlagCreatePairsOff, Positional, PositionalMetavarFromFieldName, UseAppendAction
 
 from rungs.cli_flags import Data, Family, Files, Number, Override, Part, Where
-from rungs.cli_study import bench, climb, tune
+from rungs.cli_study import bench, climb, compare, diagnose, guard, lr_find, tune
 from rungs.errors import UserError
 
 
@@ -103,10 +104,10 @@ def predict(run: Positional[Path], files: Files, /, json: bool = False, csv: boo
 
 
 def report(run: Positional[Path], /) -> None:
-    """Rebuild report.html and the figures of a run, a climb or a bench from its record alone.
+    """Rebuild report.html and the figures of a run or a study from its record alone.
 
     Args:
-        run: Folder of a run, of a climb or of a bench.
+        run: Folder of a run, a climb, a bench, a search, a comparison or a range test of rates.
     """
     from rungs import commands
 
@@ -179,10 +180,14 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "train": train,
     "climb": climb,
     "tune": tune,
+    "lr-find": lr_find,
     "bench": bench,
+    "compare": compare,
     "evaluate": evaluate,
     "predict": predict,
     "report": report,
+    "diagnose": diagnose,
+    "guard": guard,
     "data": data,
     "list": list_,
     "show": show_,
@@ -190,26 +195,31 @@ COMMANDS: dict[str, Callable[..., None]] = {
 }
 
 
+THE_SAME = "go on with the same command"
+GOING_ON = {"train": f"{THE_SAME} and --resume", "climb": THE_SAME, "tune": THE_SAME, "diagnose": THE_SAME}
+"""What takes up again a command that was stopped; the others begin anew."""
+
+
 def main() -> None:
     """Run the command line; exit 2 on bad input, 130 or 143 on a signal, 1 on a training that diverged."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal that knows only ASCII
-    if sys.argv[1:] in (["-h"], ["--help"]):
-        print(overview())
-        return
     try:
+        if sys.argv[1:] in (["-h"], ["--help"]):
+            print(overview(), flush=True)
+            return
         tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="rungs", description=DESCRIPTION, config=CONFIG)
     except UserError as error:
         _fail(str(error))
     except KeyboardInterrupt as interrupt:
         signum = getattr(interrupt, "signum", None)
-        resume = "" if {"climb", "tune"} & {*sys.argv[1:2]} else " and --resume"
-        kept = f"; what is done is kept: go on with the same command{resume}" if signum else ""
+        kept = f"; what is done is kept: {again}" if signum and (again := GOING_ON.get("".join(sys.argv[1:2]))) else ""
         _say(f"{str(interrupt) or 'interrupted'}{kept}")
         sys.exit(128 + (signum or signal.SIGINT))
     except OSError as error:
-        if error.errno == errno.EPIPE:
+        if error.errno == errno.EPIPE:  # the reader has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(0)
         if error.errno != errno.ENOSPC and error.filename is None:
             raise

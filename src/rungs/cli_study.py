@@ -2,9 +2,27 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from tyro.conf import Positional
 
-from rungs.cli_flags import Address, Data, HowMany, Number, Override, Rungs, Seconds, Share, Space, Where, Word
+from rungs.cli_flags import (
+    Address,
+    Data,
+    HowMany,
+    Number,
+    Override,
+    Rate,
+    Rules,
+    Rungs,
+    Runs,
+    Seconds,
+    Share,
+    Space,
+    Try,
+    Where,
+    Word,
+)
 
 
 def climb(
@@ -140,3 +158,105 @@ def bench(
 
     chosen = recipes.choose(recipe, overrides, data=data)
     bench_commands.bench(chosen, out, quiet=quiet, seconds=seconds, skip_unreadable=skip_unreadable)
+
+
+def guard(folder: Positional[Path] = Path("runs"), /, json: bool = False) -> None:
+    """Say how often each test set was opened by the runs and studies in a folder, by whom and what for.
+
+    Args:
+        folder: Folder of runs, of climbs or of searches, however deep (default: runs).
+        json: Print everything as JSON.
+    """
+    from rungs import guard_commands
+
+    guard_commands.guard(folder, as_json=json)
+
+
+def compare(runs: Runs, /, out: Where = None, json: bool = False) -> None:
+    """Compare runs with the first: better, worse, or not to be told apart, and why.
+
+    Runs of one recipe with different seeds are taken together. Comparing by the test set is a use of it: it is noted in
+    the log of each run.
+
+    Args:
+        runs: Run folders, two or more; FOLDER:RUNG is a rung of a climb, with all of its seeds.
+        out: Folder of record and report (default: comparisons/A-vs-B).
+        json: Print the record as JSON, without its pictures.
+    """
+    from rungs import compare_commands
+
+    compare_commands.compare(runs, out, as_json=json)
+
+
+def lr_find(
+    recipe: Positional[str],
+    /,
+    data: Data = None,
+    out: Where = None,
+    seed: Number = None,
+    overrides: Override = (),
+    steps: int = 120,
+    low: Rate = 1e-6,
+    high: Rate = 10.0,
+    seeds: int = 3,
+    checks: Number = None,
+    skip_unreadable: bool = False,
+    quiet: bool = False,
+) -> None:
+    """Look for a recipe's learning rate: sweep over all of them, guess, and check the guess by short runs.
+
+    The test set stays closed: rates are judged on validation.
+
+    Args:
+        recipe: Name (see rungs list) or path of a TOML file.
+        data: Source of images: cifar10[:PATH], cifar100, digits, folder:PATH, parquet:PATH, hub:OWNER/NAME.
+        out: Folder of record and report (default: rates/NAME).
+        seed: First of the seeds.
+        overrides: Change a field of the recipe, e.g. --set training.batch_size=128 (repeatable).
+        steps: Steps of a sweep.
+        low: Rate of its first step.
+        high: Rate of its last step.
+        seeds: Sweeps, and runs of each rate that is checked.
+        checks: Epochs of each of these runs (default: about as many steps as a sweep).
+        skip_unreadable: Leave unreadable files out instead of stopping.
+        quiet: Show errors and nothing else.
+    """
+    from rungs import rates_commands
+
+    how = {"data": data, "seed": seed, "steps": steps, "low": low, "high": high, "seeds": seeds, "checks": checks}
+    rates_commands.lr_find(recipe, overrides, out, quiet=quiet, skip_unreadable=skip_unreadable, **how)
+
+
+def diagnose(
+    run: Positional[Path],
+    /,
+    try_: Try = False,
+    seeds: Number = None,
+    epochs: Number = None,
+    images: Share = None,
+    jobs: Number = None,
+    only: Rules = (),
+    data: Data = None,
+    json: bool = False,
+) -> None:
+    """Say what is wrong with a run, on what evidence, and the command that cures it; with --try, what that buys.
+
+    Args:
+        run: Folder of a run that has ended.
+        try_: Train the run as it was and each cure, with several seeds, and say what the cures bought.
+        seeds: Seeds of each, from 0 (default: 3).
+        epochs: Of the run's recipe; cures and schedules change in proportion.
+        images: Share of the training images to use, above 0 and at most 1.
+        jobs: Trainings at once (default: 1 on a GPU, else as many as there are cores, at most 4).
+        only: Try the cure of this finding only (repeatable).
+        data: Another source of images than the run's.
+        json: Print the findings as JSON.
+    """
+    from rungs import diagnose_commands
+
+    options = {"seeds": seeds, "epochs": epochs, "images": images, "jobs": jobs, "only": only, "data": data}
+    diagnose_commands.require_one_form(json, [(f"--{flag}", value) for flag, value in options.items()], try_)
+    if try_:
+        diagnose_commands.try_cures(run, {**options, "seeds": 3 if seeds is None else seeds})
+    else:
+        diagnose_commands.diagnose(run, as_json=json)

@@ -44,7 +44,7 @@ def climb(
 
     def tell(outcome: Outcome, done: int, of: int) -> None:
         if not quiet:
-            out.print(_cell_line(outcome, done, of, time.monotonic() - began), markup=False, soft_wrap=True)
+            out.print(cell_line(outcome, done, of, time.monotonic() - began), markup=False, soft_wrap=True)
 
     if not quiet:
         _tell_unpacked(api.prepare_climb(ladder, overrides, **options).cells, how["pack"])
@@ -60,8 +60,8 @@ def climb(
         raise UserError(f"{len(failed)} cell{'s' * (len(failed) > 1)} failed{lines}", where=ladder, do=do)
 
 
-def _cell_line(outcome: Outcome, done: int, of: int, elapsed_s: float) -> str:
-    """Return what is said of a cell that came to an end."""
+def cell_line(outcome: Outcome, done: int, of: int, elapsed_s: float | None = None) -> str:
+    """Return what is said of a cell that came to an end; `elapsed_s` since the climb began."""
     name, record = f"[{done}/{of}] {outcome.cell.rung}, seed {outcome.cell.seed}", outcome.record
     if record is None:
         return f"{name}: FAILED, {outcome.ending}"
@@ -69,7 +69,7 @@ def _cell_line(outcome: Outcome, done: int, of: int, elapsed_s: float) -> str:
     result = f"{100 * score.accuracy:.2f} %" if score and record.status == "finished" else record.status
     if outcome.kept:
         return f"{name}: {result} (trained before)"
-    return f"{name}: {result}; {elapsed_s:.0f} s in all"
+    return f"{name}: {result}" + (f"; {elapsed_s:.0f} s in all" if elapsed_s is not None else "")
 
 
 def _tell_unpacked(cells: Sequence[Cell], pack: int | None) -> None:

@@ -66,22 +66,29 @@ def finish(record: RunRecord, folder: Path, *, quiet: bool) -> None:
 
 
 def report(folder: Path) -> None:
-    """Rebuild the report of a run, of a climb or of a bench from its record."""
+    """Rebuild the report of a run or of a study from its record."""
+    from rungs import looks
     from rungs.diagnose import examine
     from rungs.diagnose.interpretation import interpretation
     from rungs.diagnose.speed import advise
-    from rungs.report import bench_html, html, ladder_html
-    from rungs.rundir import BenchDir, LadderDir
+    from rungs.report import bench_html, compare_html, html, ladder_html, rates_html, search_html
+    from rungs.rundir import BenchDir, CompareDir, LadderDir, RateDir, SearchDir
 
-    climbed, measured = LadderDir(folder), BenchDir(folder)
-    if climbed.record.is_file():
+    if (climbed := LadderDir(folder)).record.is_file():
         path = ladder_html.write(climbed.read_record(), folder)
-    elif measured.record.is_file():
+    elif (measured := BenchDir(folder)).record.is_file():
         speeds = measured.read_record()
         path = bench_html.write(speeds, advise(speeds), measured)
+    elif (searched := SearchDir(folder)).record.is_file():
+        path = search_html.write(searched.read_record(), searched)
+    elif (compared := CompareDir(folder)).record.is_file():
+        path = compare_html.write(compared.read_record(), compared)
+    elif (swept := RateDir(folder)).record.is_file():
+        path = rates_html.write(swept.read_record(), swept)
     else:
-        record = RunDir(folder).read_record()
-        path = html.write(record, examine(record), RunDir(folder), interpretation(record))
+        run = RunDir(folder)
+        record, seen = run.read_record(), looks.read(run.looks)
+        path = html.write(record, examine(record, seen), run, interpretation(record), seen)
     out.print(f"report: {path}", soft_wrap=True)
 
 

@@ -27,6 +27,10 @@ from rungs.specs import Claim, Count, Name, Plateau, Recipe, Spec, Step
 RungName = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9.-]*$", max_length=40)]
 
 
+WITHOUT_VALIDATION = ("cifar10", "cifar100", "digits")
+"""Sources that come without a validation set: it is cut, or there is none."""
+
+
 class Rung(Spec, kw_only=True, frozen=True):
     """A named change.
 
@@ -202,6 +206,7 @@ def cells(
         if name not in names:
             raise UserError(f"no rung {name!r} in {ladder.name}", where="--only", do=did_you_mean(name, names))
     chosen = [rung for rung in ladder.rungs if not only or rung.name in only]
+    _require_judges(ladder, base)
     factor = 1.0 if epochs is None else epochs / base.training.epochs
     made = {rung.name: thinned(stretched(_recipe(ladder, rung, base), factor), images) for rung in chosen}
     return [
@@ -231,6 +236,20 @@ def _recipe(ladder: Ladder, rung: Rung, base: Recipe) -> Recipe:
         assumptions=(*base.assumptions, *_assumptions(ladder, rung)),
         claims=rung.claims,
     )
+
+
+def _require_judges(ladder: Ladder, base: Recipe) -> None:
+    """Refuse rungs that nothing but the test set could compare: choosing among them would be selecting on it.
+
+    A folder or a table may have a validation set of its own; whether it has is known once it is loaded, and then
+    `rungs.study.summary` compares nothing without one.
+    """
+    for rung in ladder.rungs if len(ladder.rungs) > 1 else ():
+        data = _recipe(ladder, rung, base).data
+        if data.validation == 0 and data.source.partition(":")[0] in WITHOUT_VALIDATION:
+            what = "it has no validation set, so only the test set could compare it, and that chooses nothing"
+            where = f"ladder {ladder.name}, rung {rung.name}, data.validation"
+            raise UserError(what, where=where, do="give it images: data.validation=0.1")
 
 
 def require_no_business(assignment: str, where: str) -> None:

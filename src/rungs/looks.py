@@ -19,7 +19,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from rungs.records import Record
+from rungs.records import Record, RunRecord
 from rungs.rundir import append_line
 
 Kind: TypeAlias = Literal["scored", "watched", "evaluated", "compared"]
@@ -70,6 +70,18 @@ def read(path: Path) -> tuple[Look, ...]:
 def openings(looks: tuple[Look, ...]) -> int:
     """Return how often the test set was opened."""
     return sum(look.kind in OPENING for look in looks)
+
+
+def flattery(record: RunRecord) -> tuple[int, float, float] | None:
+    """Return the epoch of the best watched test accuracy, that accuracy, and the one of the kept epoch.
+
+    The difference is how much the best-on-test epoch would have flattered; None where the test set was not watched.
+    """
+    watched = {row.epoch: row.test_accuracy for row in record.history if row.test_accuracy is not None}
+    if not watched or record.best_epoch not in watched:
+        return None
+    best = max(watched, key=lambda epoch: watched[epoch])
+    return best, watched[best], watched[record.best_epoch]
 
 
 def user() -> str:

@@ -111,12 +111,21 @@ def from_table(table: Mapping[str, Any], where: str) -> Recipe:
     """Convert a plain table into a checked `Recipe`."""
     if "rungs" in table:
         raise UserError("this is a ladder, not a recipe", where=where, do=f"rungs climb {where}")
+    _require_honest(table, where)
     try:
         recipe = msgspec.convert(table, Recipe)
     except msgspec.ValidationError as error:
         explain(str(error), table, where)
     _check(recipe, where)
     return recipe
+
+
+def _require_honest(table: Mapping[str, Any], where: str) -> None:
+    """Refuse a recipe that would choose its epoch on the test set."""
+    stopping = table.get("stopping")
+    if isinstance(stopping, Mapping) and str(stopping.get("monitor", "")).startswith("test"):
+        do = "monitor validation_loss or validation_accuracy; evaluation.watch_test = true shows what it would flatter"
+        raise UserError("the test set chooses nothing", where=dotted(where, ("stopping", "monitor")), do=do)
 
 
 def require_sane(claims: Sequence[Claim], where: str) -> None:

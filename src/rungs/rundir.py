@@ -9,15 +9,19 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar, Generic, TypeVar
 
 from rungs.bench_records import BenchRecord
+from rungs.compare_records import CompareRecord
 from rungs.errors import UserError
-from rungs.records import EpochRow, LadderRecord, RunRecord, from_json, to_json
+from rungs.rate_records import RateRecord
+from rungs.records import EpochRow, LadderRecord, Record, RunRecord, from_json, to_json
 from rungs.search_records import SearchRecord
 
 TEMPORARY = ".rungs-tmp"
 """Ending of a file that is being written."""
 LOOKS = "looks.jsonl"
+R = TypeVar("R", bound=Record)
 
 
 class Folder:
@@ -68,105 +72,85 @@ class Folder:
             lock.release()
 
 
-class LadderDir(Folder):
-    """Names the files of one climb, which holds the folder of each cell, too.
+class StudyDir(Folder, Generic[R]):
+    """Names the files of a study: its record, its report and the pictures in it, and its log of looks at a test set.
 
-    ladder.json   the `LadderRecord`
-    report.html   the report, with its pictures inside
-    figures/      the same pictures as SVG and PNG
-    looks.jsonl   comparisons by the test set, a `rungs.looks.Look` a line
-    RUNG-seedN-…  a run folder for each cell
-    """
-
-    if_unwritable = "make room or rights, or give another --out"
-
-    def __init__(self, path: str | Path) -> None:
-        super().__init__(path)
-        self.record = self.path / "ladder.json"
-        self.looks = self.path / LOOKS
-
-    def read_record(self) -> LadderRecord:
-        """Read `ladder.json`.
-
-        Raises:
-            UserError: There is none, or it is damaged.
-        """
-        if not self.record.is_file():
-            raise UserError("no ladder.json here", where=self.path, do="give the folder of a climb")
-        return from_json(self.record.read_bytes(), LadderRecord, self.record)
-
-
-class SearchDir(Folder):
-    """Names the files of one search, which holds the run folder of each trial and re-run, too.
-
-    search.json   the `SearchRecord`
-    journal.log   Optuna's storage, where no other address was given
+    RECORD        the record, whose name is the kind's
     report.html   the report, with its pictures inside
     figures/      the same pictures as SVG and PNG
     looks.jsonl   looks at the test set, a `rungs.looks.Look` a line
-    trials/       a run folder for each set of values
-    finals/       a run folder for each re-run
     """
 
     if_unwritable = "make room or rights, or give another --out"
+    name: ClassVar[str]  # of the record's file
+    what: ClassVar[str]  # "a climb"
+    kind: type[R]  # of the record
+    rewritten: ClassVar[bool] = False  # whether the same command may write over what it wrote
 
     def __init__(self, path: str | Path) -> None:
         super().__init__(path)
-        self.record = self.path / "search.json"
-        self.journal = self.path / "journal.log"
+        self.record = self.path / self.name
         self.report = self.path / "report.html"
         self.figures = self.path / "figures"
         self.looks = self.path / LOOKS
-        self.trials = self.path / "trials"
-        self.finals = self.path / "finals"
-
-    def read_record(self) -> SearchRecord:
-        """Read `search.json`.
-
-        Raises:
-            UserError: There is none, or it is damaged.
-        """
-        if not self.record.is_file():
-            raise UserError("no search.json here", where=self.path, do="give the folder of a search")
-        return from_json(self.record.read_bytes(), SearchRecord, self.record)
-
-
-class BenchDir(Folder):
-    """Names the files of one bench.
-
-    bench.json    the `BenchRecord`
-    report.html   the report, with its picture inside
-    figures/      the same picture as SVG and PNG
-    """
-
-    if_unwritable = "make room or rights, or give another --out"
-
-    def __init__(self, path: str | Path) -> None:
-        super().__init__(path)
-        self.record = self.path / "bench.json"
-        self.report = self.path / "report.html"
-        self.figures = self.path / "figures"
 
     def require_free(self) -> None:
-        """Refuse a folder that holds anything.
+        """Refuse a folder that holds anything but, where it may be written again, a study of this kind.
 
         Raises:
             UserError: It does, or it is none.
         """
         if self.path.exists() and not self.path.is_dir():
             raise UserError("this is a file", where=self.path, do="give another --out, a folder")
-        if self.path.exists() and any(self.path.iterdir()):
+        again = self.rewritten and self.record.is_file()
+        if self.path.exists() and any(self.path.iterdir()) and not again:
             raise UserError("this folder is not empty", where=self.path, do="give another --out")
 
-    def read_record(self) -> BenchRecord:
-        """Read `bench.json`.
+    def read_record(self) -> R:
+        """Read the record.
 
         Raises:
             UserError: There is none, or it is damaged.
         """
         if not self.record.is_file():
-            raise UserError("no bench.json here", where=self.path, do="give the folder of a bench")
-        return from_json(self.record.read_bytes(), BenchRecord, self.record)
+            raise UserError(f"no {self.name} here", where=self.path, do=f"give the folder of {self.what}")
+        return from_json(self.record.read_bytes(), self.kind, self.record)
+
+
+class LadderDir(StudyDir[LadderRecord]):
+    """A climb. It holds a run folder for each cell, RUNG-seedN-…, too."""
+
+    name, what, kind = "ladder.json", "a climb", LadderRecord
+
+
+class SearchDir(StudyDir[SearchRecord]):
+    """A search. It holds the run folder of each set of values and of each re-run, and Optuna's journal, too."""
+
+    name, what, kind = "search.json", "a search", SearchRecord
+
+    def __init__(self, path: str | Path) -> None:
+        super().__init__(path)
+        self.journal = self.path / "journal.log"  # where no other storage was given
+        self.trials = self.path / "trials"
+        self.finals = self.path / "finals"
+
+
+class CompareDir(StudyDir[CompareRecord]):
+    """A comparison of runs."""
+
+    name, what, kind, rewritten = "comparison.json", "a comparison", CompareRecord, True
+
+
+class RateDir(StudyDir[RateRecord]):
+    """A range test of learning rates."""
+
+    name, what, kind = "rates.json", "rungs lr-find", RateRecord
+
+
+class BenchDir(StudyDir[BenchRecord]):
+    """A bench."""
+
+    name, what, kind = "bench.json", "a bench", BenchRecord
 
 
 class RunDir(Folder):
@@ -237,8 +221,9 @@ class RunDir(Folder):
             UserError: There is none, or it is damaged.
         """
         if not self.record.is_file():
-            do = "give the folder of a run, a climb or a bench that has ended"
-            raise UserError("neither run.json nor ladder.json nor bench.json here", where=self.path, do=do)
+            do = "give the folder of a run, a climb, a bench or a search that has ended"
+            what = "neither run.json nor ladder.json nor bench.json nor search.json here"
+            raise UserError(what, where=self.path, do=do)
         return from_json(self.record.read_bytes(), RunRecord, self.record)
 
 
@@ -266,6 +251,8 @@ def write_whole(path: Path, *data: bytes | memoryview) -> None:
 
 def append_line(path: Path, line: bytes) -> None:
     """Append a line to a log in one write, and see it onto the disk; what a killed writer left torn is closed first.
+
+    Several processes may write at once: their lines stay whole, an empty one may come between.
 
     Raises:
         UserError: The disk is full or the file cannot be written.

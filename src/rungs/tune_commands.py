@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from rich.markup import escape
-from rich.table import Table
-
 from rungs.commands import out
 
 if TYPE_CHECKING:
-    from rungs.records import Estimate
-    from rungs.search_records import SearchRecord, TrialRecord
+    from rungs.search_records import TrialRecord
     from rungs.study.climb import Outcome
 
 
@@ -35,13 +30,15 @@ def tune(
         UserError: Anything that the user can mend.
     """
     from rungs import tuning
+    from rungs.report import search_facts, search_tables
 
     began = time.monotonic()
-    folder = tuning.prepare(recipe, space, overrides, **options).folder
+    asked = tuning.prepare(recipe, space, overrides, **options)
 
     def tell(trial: TrialRecord, done: int, of: int) -> None:
         if not quiet:
-            line = f"[{done}/{of}] {_trial(trial, options['metric'])}; {time.monotonic() - began:.0f} s in all"
+            said = search_tables.trial_line(trial, asked.work.space, asked.work.metric)
+            line = f"[{done}/{of}] {said}; {time.monotonic() - began:.0f} s in all"
             out.print(line, markup=False, soft_wrap=True)
 
     def tell_final(outcome: Outcome, done: int, of: int) -> None:
@@ -52,35 +49,11 @@ def tune(
     how: dict[str, Any] = {"workers": workers, "tell": tell, "tell_final": tell_final}
     record = tuning.tune(recipe, space, overrides, **options, **how)
     if not quiet:
-        _finish(record)
-        if record.winner not in (None, "recipe"):
-            changes = [*overrides, *record.finalists[0].overrides]
-            data = ["--data", options["data"]] if options["data"] else []
-            words = ["rungs", "train", recipe, *data, *(word for one in changes for word in ("--set", one))]
-            out.print(f"train the winner: {shlex.join(words)}", soft_wrap=True, markup=False)
+        out.print(search_tables.summary(record))
+        if record.winner is not None:
+            out.print(f"train:   {search_facts.train_command(record)}", soft_wrap=True, markup=False)
         out.print(f"trials:  {record.dashboard}", soft_wrap=True, markup=False)
-        out.print(f"record:  {folder.record}\nreport:  {folder.report}", soft_wrap=True, markup=False)
-
-
-def _interval(metric: str, found: Estimate) -> str:
-    """Return the ends of an interval; those of an accuracy lie between 0 and 1."""
-    if found.low is None or found.high is None:
-        return ""
-    ends = (found.low, found.high) if metric.endswith("loss") else (max(0.0, found.low), min(1.0, found.high))
-    return " to ".join(_number(metric, end) for end in ends)
-
-
-def _number(metric: str, value: float) -> str:
-    return f"{value:.4f}" if metric.endswith("loss") else f"{100 * value:.2f} %"
-
-
-def _trial(trial: TrialRecord, metric: str) -> str:
-    """Return what is said of a trial: its number, its values, what they came to."""
-    values = ", ".join(f"{name}={f'{v:.4g}' if isinstance(v, float) else v}" for name, v in trial.params.items())
-    if trial.state == "failed" or trial.value is None:
-        return f"trial {trial.number}: {values}: FAILED, {trial.ending}"
-    how = "" if trial.state == "complete" and trial.train_s and "diverged" not in trial.ending else f" ({trial.ending})"
-    return f"trial {trial.number}: {values}: {_number(metric, trial.value)}{how}"
+        out.print(f"record:  {asked.folder.record}\nreport:  {asked.folder.report}", soft_wrap=True, markup=False)
 
 
 def _rerun(outcome: Outcome) -> str:
@@ -90,23 +63,3 @@ def _rerun(outcome: Outcome) -> str:
         return f"{name}: FAILED, {outcome.ending}"
     score = f"{100 * record.validation.accuracy:.2f} %" if record.validation else record.status
     return f"{name}: {score}{' (trained before)' if outcome.kept else ''}"
-
-
-def _finish(record: SearchRecord) -> None:
-    """Print the finalists, the verdict and the score on the test set."""
-    if record.finalists:
-        title = f"finals: {record.metric.replace('_', ' ')}, best first"
-        table = Table("finalist", "in the search", "re-runs", "95 % interval", "optimism", box=None, title=title)
-        for one in record.finalists:
-            table.add_row(
-                escape(one.name),
-                "" if one.searched is None else _number(record.metric, one.searched),
-                _number(record.metric, one.rerun.mean),
-                _interval(record.metric, one.rerun),
-                "" if one.optimism is None else _number(record.metric, one.optimism.mean),
-            )
-        out.print(table)
-    out.print(record.verdict, markup=False)
-    if record.test is not None:
-        score = f"{_number('accuracy', record.test.mean)} (95 % interval {_interval('accuracy', record.test)})"
-        out.print(f"test set, after the winner was named: {score}", markup=False)

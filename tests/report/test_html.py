@@ -53,7 +53,8 @@ def test_the_record_alone_rebuilds_the_same_bytes(runs: Callable[[str], RunDir],
     again = folder.read_record()
     html.write(again, examine(again), folder)
     assert text(folder) == text(runs("claimed"))
-    stems = ("learning-curves", "confusion-counts", "confusion-percent", "calibration", "layers")
+    stems = ["learning-curves", "confusion-counts", "confusion-percent", "calibration", "layers"]
+    stems += [f"finding-{finding.rule}" for finding in examine(again)]
     assert {path.name for path in folder.figures.iterdir()} == {f"{s}.{kind}" for s in stems for kind in ("svg", "png")}
 
 

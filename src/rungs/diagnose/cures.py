@@ -8,7 +8,7 @@ import math
 import msgspec
 
 from rungs.records import RunRecord
-from rungs.specs import SGD
+from rungs.specs import SGD, Layered, MixConv, Plain, Plateau, ResNet18, Step
 
 Z95 = 1.96
 """The 97.5 % point of the standard normal distribution."""
@@ -16,6 +16,8 @@ Z95 = 1.96
 
 LARGEST_RATE, SMALLEST_RATE = 1.0, 1e-6
 """Learning rates beyond these are slips of the pen: no factor leads back from them."""
+LATE = 0.7
+"""A first cut of the rate after this share of the epochs leaves time to learn before it, and to settle after it."""
 
 
 def rate(record: RunRecord, factor: float) -> str:
@@ -39,17 +41,62 @@ def regularise(record: RunRecord) -> str:
     return f"--set training.label_smoothing={0.1 if record.recipe.training.label_smoothing == 0 else 0.2}"
 
 
+def larger_net(record: RunRecord) -> str:
+    """Return the net with twice the channels in every layer."""
+    model = record.recipe.model
+    if isinstance(model, Plain):
+        return f"--set model.stages='{json.dumps([[2 * width for width in stage] for stage in model.stages])}'"
+    if isinstance(model, Layered):
+        return " ".join(f"--set model.convs.{i}.channels={2 * conv.channels}" for i, conv in enumerate(model.convs))
+    if isinstance(model, MixConv):
+        return f"--set model.channels='{json.dumps([2 * width for width in model.channels])}'"
+    if isinstance(model, ResNet18):
+        return f"--set model.width={2 * model.width}"
+    return f"--set model.widths='{json.dumps([2 * width for width in model.widths])}'"
+
+
+def relu(record: RunRecord) -> str | None:
+    """Return the net with ReLUs in place of its sigmoids (Glorot, Bordes, Bengio 2011); None where it has none."""
+    model = record.recipe.model
+    if isinstance(model, MixConv) and model.activation == "sigmoid":
+        return "--set model.activation=relu"
+    if not isinstance(model, Layered):
+        return None
+    places = [(f"convs.{i}", layer.activation) for i, layer in enumerate(model.convs)]
+    places += [(f"linears.{i}", layer.activation) for i, layer in enumerate(model.linears)]
+    found = [f"--set model.{place}.activation=relu" for place, activation in places if activation == "sigmoid"]
+    return " ".join(found) or None
+
+
+def later_cut(record: RunRecord) -> str:
+    """Return the schedule with its cuts later: a plateau's patience doubled, milestones moved towards the end."""
+    schedule, epochs = record.recipe.schedule, record.recipe.training.epochs
+    if isinstance(schedule, Plateau):
+        return f"--set schedule.patience={max(2, 2 * schedule.patience)}"
+    if not isinstance(schedule, Step) or schedule.milestones[0] >= LATE * epochs:
+        return "--set schedule.name=cosine"
+    first = schedule.milestones[0]
+    span = max(1e-9, epochs - first)
+    moved = [epochs - (epochs - one) * (epochs * (1 - LATE)) / span for one in schedule.milestones]
+    return f"--set schedule.milestones='{json.dumps([round(max(one, 0.1), 2) for one in moved])}'"
+
+
 def larger_validation(record: RunRecord, half_width: float) -> str | None:
     """Return the split that tells the validation accuracy to within `half_width`; None where images are too few.
 
-    n = z^2 p (1 - p) / half_width^2, rounded up to 500, and at most a fifth of all images that are not the test's.
+    It is at most a fifth of all images that are not the test's.
     """
     result, counts = record.validation, record.data.counts
     if result is None:
         return None
     total = sum(sum(counts.get(part, ())) for part in ("train", "validation"))
-    needed = math.ceil(Z95**2 * result.accuracy * (1 - result.accuracy) / half_width**2 / 500) * 500
+    needed = images_for(result.accuracy, half_width)
     if not result.n < needed <= total / 5:
         return None
     train = f" --set data.train={total - needed}" if record.recipe.data.train is not None else ""
     return f"--set data.validation={needed}{train}"  # one change: where the cut is made
+
+
+def images_for(accuracy: float, half_width: float) -> int:
+    """Return how many images tell an accuracy to within `half_width`: n = z^2 p (1 - p) / half_width^2, up to 500."""
+    return max(1, math.ceil(Z95**2 * accuracy * (1 - accuracy) / half_width**2 / 500)) * 500

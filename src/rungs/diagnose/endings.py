@@ -4,68 +4,79 @@ from __future__ import annotations
 
 import math
 
-from rungs.diagnose import cures
+from rungs.diagnose import cures, evidence
+from rungs.diagnose.findings import FEW_EPOCHS, OURS, guess_loss, sentence, warning
+from rungs.diagnose.learning import dead_relus, saturated_sigmoids
 from rungs.records import Finding, RunRecord
 
-FEW_EPOCHS = 3
-"""Fewer points than this make no curve."""
-STUCK = 0.97
-"""Share of ln K, the loss of guessing among K classes, that training has to get under."""
-
-
-def warning(rule: str, title: str, text: str, cure: str | None) -> Finding:
-    """Return a finding that something went wrong."""
-    return Finding(rule=rule, level="warning", title=title, text=text, cure=cure)
-
-
-def note(rule: str, title: str, text: str, cure: str | None) -> Finding:
-    """Return a finding that is good to know."""
-    return Finding(rule=rule, level="note", title=title, text=text, cure=cure)
+LEARNT = 0.9
+"""A training loss that once was below this share of ln K, the loss of guessing, had learnt something ..."""
+LOST = 1.0
+"""... and one that ends above this share of it has lost that again."""
+WORSE = 1.1
+"""One that ends a tenth above it is worse than guessing: no smaller step leads there."""
 
 
 def diverged(record: RunRecord) -> Finding | None:
-    """A loss that is not finite."""
+    """A training loss that is not finite, or that ends above guessing after it had learnt."""
     losses = [loss for row in record.history for loss in (row.train_loss, row.validation_loss) if loss is not None]
-    if record.status != "diverged" and all(map(math.isfinite, losses)):
+    broken = record.status == "diverged" or not all(map(math.isfinite, losses))
+    low, guess = min((row.train_loss for row in record.history), default=math.inf), guess_loss(record)
+    last = record.history[-1].train_loss if len(record.history) >= FEW_EPOCHS else 0.0
+    lost = low < LEARNT * guess and last > LOST * guess
+    causes = [finding for rule in (dead_relus, saturated_sigmoids) if (finding := rule(record)) is not None]
+    worse = last > WORSE * guess and all(finding.level == "note" for finding in causes)
+    if not broken and not lost and not worse:
         return None
-    text = (
-        f"{_sentence(record.ending)} The learning rate was {record.recipe.optim.lr:g}; a training loss that "
-        "explodes nearly always means that the steps are too large for this net."
+    text = sentence(record.ending)
+    if not broken and not lost:
+        text = f"The training loss ends at {last:.3f}, far above {guess:.3f}, that of guessing."
+    elif not broken:
+        text = (
+            f"The training loss had come down to {low:.3f} and ended at {last:.3f}, above "
+            f"{guess:.3f}, that of guessing: what was learnt is lost."
+        )
+    text += (
+        f" The learning rate was {record.recipe.optim.lr:g}; a training loss that explodes nearly always means that "
+        "the steps are too large for this net."
     )
-    return warning("diverged", "Training diverged", text, cures.rate(record, 0.1))
+    return warning(
+        "diverged",
+        "Training diverged",
+        text,
+        cures.rate(record, 0.1),
+        f"a loss is not finite; or the training loss ends above {WORSE:g} ln K, or above ln K = {guess:.3f} though "
+        f"it was below {LEARNT:g} of it",
+        "Goodfellow, Bengio, Courville 2016, Deep Learning, section 11.4.1: too large a rate increases the loss",
+        evidence.losses(record, level=guess, level_name="guessing"),
+    )
 
 
 def interrupted(record: RunRecord) -> Finding | None:
     """A run that was stopped from outside."""
     if record.status != "interrupted":
         return None
+    done, asked = len(record.history), record.recipe.training.epochs
     text = (
-        f"{_sentence(record.ending)} {len(record.history)} of {record.recipe.training.epochs} epochs are done; "
+        f"{sentence(record.ending)} {done} of {asked} epochs are done; "
         "what was reached is kept, and the run goes on bit for bit from its last checkpoint."
     )
-    return warning("interrupted", "Not finished", text, "the same command again with --resume")
-
-
-def stuck(record: RunRecord) -> Finding | None:
-    """A training loss that stays at that of guessing."""
-    if len(record.history) < FEW_EPOCHS or record.status == "diverged":
-        return None
-    guess = math.log(len(record.data.classes))
-    first, best = record.history[0].train_loss, min(row.train_loss for row in record.history)
-    if best < STUCK * guess:
-        return None
-    text = (
-        f"After {len(record.history)} epochs the training loss is {best:.3f}; guessing among "
-        f"{len(record.data.classes)} classes gives {guess:.3f}. The net has learnt next to nothing."
+    bars = evidence.bars(("done", "asked for"), "epochs", [("epochs", (done, asked))])
+    return warning(
+        "interrupted",
+        "Not finished",
+        text,
+        "--resume",
+        "training was stopped before its end",
+        "nothing to cite: the record says so",
+        bars,
     )
-    slow = record.history[-1].train_loss < first  # it falls, but hardly: the rate is too small rather than too large
-    return warning("stuck", "The loss hardly moves", text, cures.rate(record, 10 if slow else 0.1))
 
 
 def guessing(record: RunRecord) -> Finding | None:
     """An accuracy that cannot be told from that of always naming the largest class."""
     part, result = ("test", record.test) if record.test else ("validation", record.validation)
-    if result is None or record.status == "diverged" or stuck(record) is not None:
+    if result is None:
         return None
     largest = max(map(sum, result.confusion)) / result.n
     low, high = result.accuracy_interval
@@ -76,15 +87,26 @@ def guessing(record: RunRecord) -> Finding | None:
         f"{100 * high:.2f} %); always naming the most frequent class would be right in {100 * largest:.2f} %. "
         f"Done: {len(record.history)} of {record.recipe.training.epochs} epochs."
     )
+    absurd = record.recipe.optim.lr > cures.LARGEST_RATE
+    longer = f"--set training.epochs={max(10, 2 * record.recipe.training.epochs)}"
+    cure: str | None = cures.rate(record, 0.1) if absurd else longer
     if record.train is not None and record.train.accuracy_interval[0] > max(2 * largest, high):
         text += (
             f" {100 * record.train.accuracy:.1f} % of the training images are right: do the parts share their labels?"
         )
-        return warning("guessing", "Cannot be told from guessing", text, None)
-    absurd = record.recipe.optim.lr > cures.LARGEST_RATE
-    longer = f"--set training.epochs={max(10, 2 * record.recipe.training.epochs)}"
-    return warning("guessing", "Cannot be told from guessing", text, cures.rate(record, 0.1) if absurd else longer)
-
-
-def _sentence(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:].rstrip('.')}."
+        cure = None
+    return warning(
+        "guessing",
+        "Cannot be told from guessing",
+        text,
+        cure,
+        "the lower end of the accuracy's 95 % interval does not lie above the share of the largest class",
+        "Wilson 1927, doi:10.1080/01621459.1927.10502953, for the interval; the comparison is " + OURS,
+        evidence.bars(
+            ("low end", "accuracy", "high end"),
+            "share right",
+            [(part, (low, result.accuracy, high))],
+            level=largest,
+            level_name="largest class",
+        ),
+    )

@@ -6,7 +6,7 @@ import itertools
 import math
 from collections.abc import Sequence
 
-from rungs.diagnose.rules import overfitting, unfinished
+from rungs.diagnose.curves import rises, unfinished
 from rungs.records import EpochRow, RunRecord
 from rungs.specs import Plateau, Step
 
@@ -65,7 +65,7 @@ def _validation(record: RunRecord) -> str:
         return ""
     low, last = min(rows, key=_loss), rows[-1]
     falls = "The validation loss falls with it" if _falls(record.history) else "The validation loss falls"
-    if overfitting(record) is not None:
+    if rises(record) is not None:
         overfits = "from there on the net overfits, what it learns no longer holds for other images."
         if low is rows[0]:
             first = f"The validation loss is smallest after epoch {low.epoch} ({_loss(low):.3f})"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from rungs.bench_records import BenchRecord, Kind, Point
-from rungs.diagnose.endings import note, warning
+from rungs.diagnose.findings import note, warning
 from rungs.records import Finding
 
 UNSTEADY = 1.3

@@ -45,13 +45,13 @@ def worst(
             said=int(said[i]),
             probability=float(probability[i]),
             loss=float(loss[i]),
-            picture=_png(image),
+            picture=png(image),
         )
         for i, image in zip(ranked.tolist(), pictures, strict=True)
     )
 
 
-def _png(image: Tensor) -> str:
+def png(image: Tensor) -> str:
     """Return uint8 (3, H, W) as a base64 PNG."""
     picture = Image.fromarray(image.permute(1, 2, 0).numpy())
     picture.thumbnail((PICTURE_PIXELS, PICTURE_PIXELS))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,9 +13,11 @@ import jinja2
 from matplotlib.figure import Figure
 
 from rungs import recipe as recipes
+from rungs.looks import Look, openings
 from rungs.records import EvalResult, Finding, RunRecord
-from rungs.report import drawing, figures, tables
+from rungs.report import drawing, evidence, figures, looked, tables
 from rungs.report import format as fmt
+from rungs.reruns import command
 from rungs.rundir import RunDir, write_whole
 
 
@@ -28,7 +30,13 @@ class Picture(NamedTuple):
     height: int
 
 
-def write(record: RunRecord, findings: Sequence[Finding], folder: RunDir, interpretation: str = "") -> Path:
+def write(
+    record: RunRecord,
+    findings: Sequence[Finding],
+    folder: RunDir,
+    interpretation: str = "",
+    looks: tuple[Look, ...] = (),
+) -> Path:
     """Write `report.html` and `figures/` of a run from its record; the same record gives the same bytes.
 
     Args:
@@ -36,6 +44,7 @@ def write(record: RunRecord, findings: Sequence[Finding], folder: RunDir, interp
         findings: What `rungs.diagnose.examine` saw in it.
         folder: Where the run lives.
         interpretation: What `rungs.diagnose.interpretation` says of its curves.
+        looks: At its test set, from the run's log.
 
     Returns:
         The path of the report.
@@ -44,9 +53,10 @@ def write(record: RunRecord, findings: Sequence[Finding], folder: RunDir, interp
         UserError: The folder cannot be written.
     """
     pictures = {}
-    for name, alt, figure in _drawn(record):
+    for name, alt, figure in (*_drawn(record), *_evidence(findings)):
         pictures[name] = picture(figure, alt, folder.figures / name)
-    write_whole(folder.report, _page(record, findings, pictures, interpretation).encode())
+    _tidy(folder, pictures)
+    write_whole(folder.report, _page(record, findings, pictures, interpretation, looks).encode())
     return folder.report
 
 
@@ -97,7 +107,28 @@ def _drawn(record: RunRecord) -> Iterator[tuple[str, str, Figure]]:
     yield "layers", alt, drawing.layers(record.model, record.data.image_size)
 
 
-def _page(record: RunRecord, findings: Sequence[Finding], pictures: dict[str, Picture], interpretation: str) -> str:
+def _evidence(findings: Sequence[Finding]) -> Iterator[tuple[str, str, Figure]]:
+    """Yield the picture of each finding that has one, as `_drawn` does."""
+    for finding in findings:
+        if finding.evidence is not None:
+            seen = finding.evidence
+            yield f"finding-{finding.rule}", f"{finding.title}: {evidence.alt(seen)}", evidence.draw(seen)
+
+
+def _tidy(folder: RunDir, pictures: Collection[str]) -> None:
+    """Take away the pictures of findings that are none any more."""
+    for path in folder.figures.glob("finding-*"):
+        if path.stem not in pictures:
+            path.unlink(missing_ok=True)
+
+
+def _page(
+    record: RunRecord,
+    findings: Sequence[Finding],
+    pictures: dict[str, Picture],
+    interpretation: str,
+    looks: tuple[Look, ...],
+) -> str:
     part, result = scored(record) or ("", None)
     facts: dict[str, Any] = {
         "record": record,
@@ -108,7 +139,11 @@ def _page(record: RunRecord, findings: Sequence[Finding], pictures: dict[str, Pi
         "part": part,
         "result": result,
         "toml": compact(recipes.to_toml(record.recipe)),
-        "monitor": _monitor(record),
+        "monitor": _monitor(record, looks),
+        "commands": {f.rule: command(record, f.cure) for f in findings if f.cure},
+        "looks": looked.rows(looks),
+        "opened": looked.opened(looks),
+        "flattered": looked.flattered(record),
         "trained_on": _trained_on(record),
         "interpretation": interpretation,
     }
@@ -123,16 +158,19 @@ def _trained_on(record: RunRecord) -> str:
     return f"{record.model.name}, trained on {data.source}: {images} of {len(data.classes)} classes, {size}"
 
 
-def _monitor(record: RunRecord) -> str:
-    """Say how the weights were chosen."""
+def _monitor(record: RunRecord, looks: tuple[Look, ...]) -> str:
+    """Say how the weights were chosen, and how often the test set was opened."""
+    opened = f" {found}" if (found := looked.opened(looks)) else ""
     if record.best_epoch is None:
         return "No epoch was finished, so there are no weights to keep."
     if all(row.validation_loss is None for row in record.history):
-        return f"There is no validation set: the weights are those of the last epoch, {record.best_epoch}."
+        return f"There is no validation set: the weights are those of the last epoch, {record.best_epoch}.{opened}"
     by = {"validation_loss": "the smallest validation loss", "validation_accuracy": "the highest validation accuracy"}
     chosen = f"The weights are those of epoch {record.best_epoch}, chosen by {by[record.recipe.stopping.monitor]}"
     if not record.test:
-        return f"{chosen}."
+        return f"{chosen}.{opened}"
+    if opened and openings(looks) > 1:
+        return f"{chosen}; nothing was chosen by the test set while it was trained.{opened}"
     if record.recipe.evaluation.watch_test:
         return f"{chosen}. The recipe has the test set watched after every epoch; nothing was chosen by it."
     return f"{chosen}; the test set was opened once, after that."

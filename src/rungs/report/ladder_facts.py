@@ -120,7 +120,8 @@ def no_comparison(record: LadderRecord, rung: RungRecord) -> str:
         return ""
     others = [other for other in record.rungs if other.name == rung.on]
     if any(other.estimates for other in others):
-        return ""
+        blind = [one.name for one in (rung, *others) if "validation_accuracy" not in one.estimates]
+        return f"no comparison: {blind[0]} has no validation images, and the test set chooses nothing" if blind else ""
     return f"no comparison: {rung.on} {'has no result' if others else 'is not here'}"
 
 

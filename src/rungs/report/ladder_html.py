@@ -135,7 +135,8 @@ def _method(record: LadderRecord) -> list[str]:
         )
     else:
         said.append(
-            "There is no validation set: weights are those of the last epoch, and the test set judges the rungs."
+            "There is no validation set: weights are those of the last epoch, and nothing compares the rungs: choosing "
+            "among them by the test set would be selecting on it."
         )
     if any(rung.difference and facts.on_test(record, rung.difference) for rung in record.rungs):
         said.append("Rungs with other validation images are compared on test.")

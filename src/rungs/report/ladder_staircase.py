@@ -119,7 +119,7 @@ def _row(axes: Axes, rung: RungRecord, i: int, limits: tuple[float, float]) -> N
             outside.append((estimate.mean, metric.partition("_")[0]))
             continue
         if estimate.low is not None and estimate.high is not None:
-            _bar(axes, facts.clipped(metric, estimate.low, estimate.high), y, colour, limits)
+            bar(axes, facts.clipped(metric, estimate.low, estimate.high), y, colour, limits)
         seeds = [cell.values[metric] for cell in facts.finished(rung) if metric in cell.values]
         if len(seeds) > 1:
             axes.plot(seeds, [y] * len(seeds), "o", color=colour, markersize=4, alpha=0.35, markeredgewidth=0)
@@ -138,7 +138,8 @@ def _row(axes: Axes, rung: RungRecord, i: int, limits: tuple[float, float]) -> N
                   va="center", color=PURPLE, fontstyle="italic")  # fmt: skip
 
 
-def _bar(axes: Axes, ends: tuple[float, float], y: float, colour: str, limits: tuple[float, float]) -> None:
+def bar(axes: Axes, ends: tuple[float, float], y: float, colour: str, limits: tuple[float, float]) -> None:
+    """Draw an interval at height `y`; an end beyond `limits` becomes an arrow there."""
     low, high = ends
     axes.plot([max(low, limits[0]), min(high, limits[1])], [y, y], color=colour, linewidth=1.6, zorder=3)
     for end, cut, arrow in ((low, low < limits[0], 4), (high, high > limits[1], 5)):  # carets to the left and right

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from rungs import data
+from rungs import data, looks
 from rungs.data.batches import batches, to_float
 from rungs.data.imageset import ImageSet, Source
 from rungs.data.inspect import require_trainable
@@ -26,7 +28,12 @@ Part = Literal["train", "validation", "test", "all"]
 
 
 def evaluate(
-    weights: Weights, source: str | None = None, part: Part | None = None, *, skip_unreadable: bool = False
+    weights: Weights,
+    source: str | None = None,
+    part: Part | None = None,
+    *,
+    skip_unreadable: bool = False,
+    log: Path | None = None,
 ) -> EvalResult:
     """Score a net in the precision that it was trained in, without augmentation.
 
@@ -37,6 +44,7 @@ def evaluate(
             image of the source, those that the net was trained on included. By default "test" for the run's own
             images, however their place is spelled, and for a source that has a test set, else "all".
         skip_unreadable: Leave unreadable files out instead of stopping.
+        log: The log of looks of the run that the net is of: a look at its own test images is noted there.
 
     Raises:
         UserError: The source's classes are not the net's, or it has no such part.
@@ -50,6 +58,8 @@ def evaluate(
     if part is None:
         part = "test" if name == recipe.data.source or own or found.test is not None else "all"
     sets = _sets(found, own, weights, part, name)
+    if log is not None and own is not None and own.test is not None and part in ("test", "all"):
+        _note(log, part, own.test)
     device = weights.model.mean.device
     precision = recipe.training.precision
 
@@ -66,6 +76,16 @@ def evaluate(
     inputs = _inputs(sets, recipe.evaluation.batch_size, device)
     logits, labels = score(weights.model, inputs, autocast)
     return judge(logits, labels, images=images, paths=paths, mistakes=recipe.evaluation.mistakes)
+
+
+def _note(path: Path, part: Part, test: ImageSet) -> None:
+    """Write a look at a run's own test images into its log; where it cannot be written, warn of it."""
+    purpose = "the trained net, scored again" + (" on all images" if part == "all" else "")
+    try:
+        looks.note(path, "evaluated", purpose, len(test), test.hash)
+    except UserError as error:
+        said = f"this look at the test set could not be written into its run's log, {path}: {error.what}"
+        warnings.warn(said, stacklevel=2)
 
 
 def _inputs(sets: Sequence[ImageSet], batch_size: int, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:

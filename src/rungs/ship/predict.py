@@ -32,10 +32,11 @@ class Classifier:
 
     Attributes:
         weights: Its net, classes, image size and recipe.
+        looks: The log of looks at the test set of the run that it is of; None where it is of none.
     """
 
-    def __init__(self, weights: Weights) -> None:
-        self.weights = weights
+    def __init__(self, weights: Weights, looks: Path | None = None) -> None:
+        self.weights, self.looks = weights, looks
         self.device = weights.model.mean.device
 
     @property
@@ -59,7 +60,7 @@ class Classifier:
         self, source: str | None = None, part: Part | None = None, *, skip_unreadable: bool = False
     ) -> EvalResult:
         """Score the net on any source with its classes: see `rungs.ship.evaluate.evaluate`."""
-        return evaluate(self.weights, source, part, skip_unreadable=skip_unreadable)
+        return evaluate(self.weights, source, part, skip_unreadable=skip_unreadable, log=self.looks)
 
     def probabilities(self, images: np.ndarray) -> torch.Tensor:
         """Return float32 (B, K) for uint8 (B, 3, H, W) images of the net's size."""

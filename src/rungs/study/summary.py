@@ -147,17 +147,17 @@ def _cell(outcome: Outcome) -> CellRecord:
         folder=folder,
         status=record.status,
         ending=record.ending,
-        values=_values(record),
+        values=measured(record),
         best_epoch=record.best_epoch,
         curves={name: tuple(map(_short, found)) for name, found in curves.items() if found and None not in found},
-        findings=examine(record),
+        findings=tuple(replace(one, threshold="", citation="", evidence=None) for one in examine(record)),
         interpretation=interpretation(record),
         code=record.code,
         data_hash=record.data.hash,
     )
 
 
-def _values(record: RunRecord) -> dict[str, float]:
+def measured(record: RunRecord) -> dict[str, float]:
     """Return each of `CELL_VALUES` that was measured."""
     rows = record.history
     values: dict[str, float] = {"wall_s": record.wall_s, "peak_memory_bytes": record.peak_memory_bytes}
@@ -206,15 +206,16 @@ def _confusion(results: Sequence[EvalResult]) -> tuple[tuple[int, ...], ...]:
 def _changes(rungs: Sequence[RungRecord], outcomes: Sequence[Outcome]) -> list[intervals.Change]:
     """Return each rung beside the one that it builds on, judged on validation where both have the same images there.
 
-    Rungs with other validation images, or none, are judged on the test set, which they share.
+    Rungs with other validation images are judged on the test set, which they share: that is a look at it, and is logged
+    (`rungs.looks`). A rung without any is not compared: choosing it would be choosing on test.
     """
     by_name = {rung.name: rung for rung in rungs}
     judged = {o.cell.rung: _judged_on(o.record) for o in outcomes if o.record and o.record.status == "finished"}
     changes: list[intervals.Change] = []
     for rung in rungs:
         base = by_name.get(rung.on or "")
-        if base is not None:
-            same = judged.get(rung.name) == judged.get(base.name) is not None
+        if base is not None and None not in (judged.get(rung.name), judged.get(base.name)):
+            same = judged[rung.name] == judged[base.name]
             metric = "validation_accuracy" if same else "test_accuracy"
             changes.append((rung.name, base.name, metric, _by_seed(rung, metric), _by_seed(base, metric)))
     return changes

@@ -1,0 +1,169 @@
+"""What docs/seeds.md says of searches: a table of two fields, the re-runs, and the seed's claims beside them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rungs.records import from_json
+from rungs.report import format as fmt
+from rungs.search_records import SearchRecord, TrialRecord
+
+ROOT = Path(__file__).parents[1]
+RATE, BATCH = "optim.lr", "training.batch_size"
+NOISE = 2.0
+"""Two trials differ by luck by so many standard errors, in one case of twenty (about 1.96)."""
+ARRIVED = 0.99
+"""A trial has arrived in the first epoch whose validation accuracy is 99 % of its best."""
+
+
+def read(name: str) -> SearchRecord:
+    """Return a record of results/searches."""
+    path = ROOT / "results" / "searches" / f"{name}.json"
+    return from_json(path.read_bytes(), SearchRecord, path)
+
+
+def told(part: dict[str, Any]) -> list[str]:
+    """Return the lines about one search: how it was made, its table, its re-runs and the answers."""
+    record = read(part["search"])
+    lines = [f"\n### {part['title']}\n", f"{provenance(record)}\n"]
+    lines += [f"{part['before'].strip()}\n"] if "before" in part else []
+    lines += [f"![Validation accuracy over rate and batch](seeds/{part['search']}.png)\n", table(record)]
+    lines += [finals(record), "**What was true, and what was not**\n"]
+    lines += [f"- *{question['says']}* {ASK[question['ask']](record)}" for question in part["questions"]]
+    lines += [f"\n{part['after'].strip()}\n"] if "after" in part else [""]
+    return lines
+
+
+def provenance(record: SearchRecord) -> str:
+    """Say how the record was made."""
+    machine = record.environment
+    many = fmt.many(len(record.trials), "trial")
+    made = f"`{record.command}`: {many} of one seed, then {len(record.finalists)} finalists of {_seeds(record)} each"
+    where = f"{machine.device} ({machine.precision}), torch {machine.torch}, {record.started[:10]}"
+    validation = fmt.count(sum(record.data.counts["validation"]))
+    return f"{made}; {where}. Judged on {validation} validation images; the search never opened the test set."
+
+
+def _seeds(record: SearchRecord) -> str:
+    return fmt.many(record.finalists[0].rerun.n, "fresh seed")
+
+
+def at(record: SearchRecord, rate: float, batch: int) -> TrialRecord:
+    """Return the trial at a point of the grid."""
+    found = [t for t in record.trials if t.params[BATCH] == batch and abs(float(t.params[RATE]) / rate - 1) < 0.01]
+    return max(found, key=lambda trial: trial.value or 0.0)
+
+
+def rates(record: SearchRecord) -> list[float]:
+    """Return the learning rates of the grid, rising."""
+    found = sorted({float(trial.params[RATE]) for trial in record.trials})
+    return [rate for i, rate in enumerate(found) if i == 0 or rate > 1.01 * found[i - 1]]
+
+
+def batches(record: SearchRecord) -> list[int]:
+    """Return the batch sizes of the grid, rising."""
+    return sorted({int(trial.params[BATCH]) for trial in record.trials})
+
+
+def table(record: SearchRecord) -> str:
+    """Return the best validation accuracy of each point, in %, and the epoch in which it came."""
+    heads = ["batch", *(f"rate {rate:.2g}" for rate in rates(record))]
+    rows = [f"| {' | '.join(heads)} |", f"|---{'|---:' * (len(heads) - 1)}|"]
+    for batch in batches(record):
+        cells = [cell(at(record, rate, batch)) for rate in rates(record)]
+        rows.append(f"| {batch} | {' | '.join(cells)} |")
+    told = "Validation accuracy in %, of the best epoch (that epoch, of those trained); one seed, so that two cells "
+    return "\n".join(rows) + f"\n\n{told}that differ by less than {100 * noise(record):.1f} points are equal.\n"
+
+
+def cell(trial: TrialRecord) -> str:
+    """Return "81.3 (14 of 20)"; a pruned trial's in brackets."""
+    if trial.value is None:
+        return trial.state
+    curve = [value or 0.0 for value in trial.curve]
+    text = f"{100 * trial.value:.1f} ({curve.index(max(curve)) + 1} of {trial.epochs})"
+    return f"[{text}]" if trial.state == "pruned" else text
+
+
+def noise(record: SearchRecord) -> float:
+    """Return how far two equal trials may lie apart by the luck of the validation images."""
+    best = max(trial.value or 0.0 for trial in record.trials)
+    return float(NOISE * (2 * best * (1 - best) / sum(record.data.counts["validation"])) ** 0.5)
+
+
+def finals(record: SearchRecord) -> str:
+    """Return the re-runs as a table, and the verdict."""
+    rows = ["| finalist | its values | in the search | on fresh seeds | flattered by |", "|---|---|---:|---:|---:|"]
+    for one in record.finalists:
+        values = ", ".join(f"`{words}`" for words in one.overrides) or "the recipe as it was"
+        low, high = one.rerun.low, one.rerun.high
+        rerun = f"**{fmt.percent(one.rerun.mean)}**" + (f" ({fmt.interval((low, high))})" if low and high else "")
+        luck = fmt.NOTHING if one.optimism is None else fmt.points(one.optimism.mean)
+        searched = fmt.percent(one.searched)
+        rows.append(f"| {one.name} | {values} | {searched} | {rerun} | {luck} |")
+    test = record.test
+    said = [record.verdict]
+    if test is not None:
+        bounds = f" ({fmt.interval((test.low, test.high))})" if test.low is not None and test.high is not None else ""
+        said.append(f"The winner on the test set, opened once for it: {fmt.percent(test.mean)}{bounds}, n = {test.n}.")
+    return "\n".join(rows) + f"\n\n{' '.join(said)}\n"
+
+
+def best_batch(record: SearchRecord) -> str:
+    """Rank the batch sizes by their best rate."""
+    best = {b: max((at(record, r, b) for r in rates(record)), key=lambda t: t.value or 0.0) for b in batches(record)}
+    ranked = sorted(best.items(), key=lambda item: -(item[1].value or 0.0))
+    cells = [f"{b}: {100 * (t.value or 0):.1f} at rate {float(t.params[RATE]):.2g}" for b, t in ranked]
+    top = ranked[0][1].value or 0.0
+    equal = [str(b) for b, t in ranked if top - (t.value or 0.0) < noise(record)]
+    told = "not to be told apart" if len(equal) > 1 else "alone at the top"
+    return (
+        f"Each batch at the rate that suits it, in %: {'; '.join(cells)}. With this much data, {_join(equal)}: {told}."
+    )
+
+
+def best_rate(record: SearchRecord) -> str:
+    """Rank the seed's three rates at its batch of 64, and name the best rate of each batch."""
+    three = sorted(((at(record, rate, 64).value or 0.0, rate) for rate in (0.0001, 0.001, 0.01)), reverse=True)
+    cells = ", ".join(f"{rate:g} {100 * value:.1f}" for value, rate in three)
+    apart = three[0][0] - three[1][0] >= noise(record)
+    verdict = f"{three[0][1]:g} is the best of these three" if apart else "the first two cannot be told apart"
+    grown = {b: max(rates(record), key=lambda r, b=b: at(record, r, b).value or 0.0) for b in batches(record)}
+    growth = ", ".join(f"{b}: {rate:.2g}" for b, rate in grown.items())
+    return f"With batches of 64, in %: {cells}; {verdict}. The best rate of each batch: {growth}."
+
+
+def extremes(record: SearchRecord) -> str:
+    """Say what the smallest and the largest rates did with batches of 64."""
+    low, high = at(record, rates(record)[0], 64), at(record, rates(record)[-1], 64)
+    said = []
+    for name, trial in (("smallest", low), ("largest", high)):
+        curve = [value or 0.0 for value in trial.curve]
+        rising = bool(curve) and curve.index(max(curve)) >= len(curve) - 2
+        end = "and was still rising" if rising else "and rose no more"
+        how = trial.ending if trial.state in ("failed", "pruned") or "diverged" in trial.ending else end
+        said.append(
+            f"the {name}, {float(trial.params[RATE]):.2g}, came to {100 * (trial.value or 0):.1f} % in {trial.epochs} "
+            f"epochs ({how})"
+        )
+    return f"With batches of 64 {'; '.join(said)}."
+
+
+def quick(record: SearchRecord) -> str:
+    """Say how many epochs and steps each batch needs at its best rate until it has nearly its best."""
+    images, cells = sum(record.data.counts["train"]), []
+    for batch in batches(record):
+        trial = max((at(record, rate, batch) for rate in rates(record)), key=lambda t: t.value or 0.0)
+        curve = [value or 0.0 for value in trial.curve]
+        epochs = next(i for i, value in enumerate(curve, 1) if value >= ARRIVED * max(curve))
+        cells.append(f"{batch}: {epochs} epochs, {epochs * -(-images // batch):,} steps")
+    return f"Until 99 % of its best, at the rate that suits it: {'; '.join(cells)}."
+
+
+def _join(words: list[str]) -> str:
+    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
+
+
+ASK = {"best_batch": best_batch, "best_rate": best_rate, "extremes": extremes, "quick": quick}
+"""The questions that seeds.toml may put to a search."""

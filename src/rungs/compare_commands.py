@@ -1,0 +1,59 @@
+"""What `rungs compare` prints: the verdict, then a table of the candidates; or the record as JSON."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from msgspec.structs import replace
+from rich.markup import escape
+
+from rungs.commands import out
+from rungs.compare_records import CompareRecord, Flip, Flips
+from rungs.records import to_json
+
+
+def compare(runs: Sequence[str], folder: Path | None, *, as_json: bool) -> None:
+    """Compare runs and print what was found.
+
+    Args:
+        runs: Run folders, or FOLDER:RUNG.
+        folder: Where record and report go; None for the usual place.
+        as_json: Print the record, without its pictures, and nothing else.
+
+    Raises:
+        UserError: See `rungs.comparing.compare`.
+    """
+    from rungs import comparing
+    from rungs.report import compare_tables
+    from rungs.rundir import CompareDir
+    from rungs.study import candidates
+
+    place = folder or comparing.default_folder(candidates.gather(runs))
+    record = comparing.compare(*runs, folder=place)
+    if as_json:
+        sys.stdout.buffer.write(to_json(_plain(record)))
+        return
+    for pair in record.pairs:
+        out.print(
+            f"[bold]{pair.verdict.upper()}[/] {escape(' '.join((pair.words, *pair.more)))}",
+            soft_wrap=not sys.stdout.isatty(),
+        )
+    for table in compare_tables.tables(record, out.width):
+        out.print(table)
+    for sentence in (*compare_tables.remarks(record), *record.warnings):
+        out.print(escape(sentence), soft_wrap=not sys.stdout.isatty())
+    out.print(f"report: {CompareDir(place).report}", soft_wrap=True)
+
+
+def _plain(record: CompareRecord) -> CompareRecord:
+    """Return a record without its pictures."""
+
+    def bare(flips: tuple[Flip, ...]) -> tuple[Flip, ...]:
+        return tuple(replace(flip, picture="") for flip in flips)
+
+    def emptied(flips: Flips | None) -> Flips | None:
+        return flips and replace(flips, newly_right=bare(flips.newly_right), newly_wrong=bare(flips.newly_wrong))
+
+    return replace(record, pairs=tuple(replace(pair, flips=emptied(pair.flips)) for pair in record.pairs))

@@ -1,0 +1,97 @@
+"""Compare runs, from Python: what two recipes differ in, which is better, and whether that can be said at all.
+
+from rungs import compare
+record = compare("runs/wide", "runs/narrow")
+print(record.pairs[0].verdict, record.pairs[0].words)
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from itertools import chain, count
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from rungs import looks
+from rungs.compare_records import CompareRecord
+from rungs.errors import UserError
+from rungs.records import to_json
+from rungs.report import compare_html
+from rungs.rundir import CompareDir, write_whole
+from rungs.study.candidates import Given, Group, gather
+from rungs.study.compare import compare as compare_groups
+
+
+def compare(*runs: str | Path, folder: str | Path | None = None) -> CompareRecord:
+    """Compare trained runs with the first of them; write record and report, and return the record.
+
+    That the scores on the test set were set side by side is written into each run's log of looks before.
+
+    Args:
+        runs: Run folders; "FOLDER:RUNG" is all seeds of a rung of a climb. Runs of one recipe are one candidate.
+        folder: Where; by default `comparisons/A-vs-B`, with a number behind it where that holds another comparison.
+
+    Raises:
+        UserError: No such run, runs of different data or classes, a folder that holds something else.
+    """
+    groups = gather(runs)
+    record = compare_groups(groups, looks.command())
+    place = CompareDir(folder or default_folder(groups))
+    place.require_free()
+    if record.uses_test:
+        record = replace(record, warnings=_note(groups))
+    place.prepare()
+    write_whole(place.record, to_json(record))
+    compare_html.write(record, place)
+    return record
+
+
+def default_folder(groups: Sequence[Group]) -> Path:
+    """Return `comparisons/A-vs-B`, with the next number behind it where another comparison lies there."""
+    first, second, *more = (re.sub(r"[^\w.-]+", "-", group.name).strip("-.") or "run" for group in groups)
+    first_choice = Path("comparisons") / f"{first}-vs-{second}{f'-and-{len(more)}-more' if more else ''}"
+    candidates = chain([first_choice], (first_choice.with_name(f"{first_choice.name}-{n}") for n in count(2)))
+    return next(path for path in candidates if not path.exists() or _is_of(path, groups))
+
+
+def _is_of(path: Path, groups: Sequence[Group]) -> bool:
+    """Tell whether a folder holds a comparison of the very same runs, which is written again."""
+    with suppress(UserError):
+        there = CompareDir(path).read_record()
+        return _places(groups) == [[run.folder for run in one.runs] for one in there.candidates]
+    return False
+
+
+def _places(groups: Sequence[Group]) -> list[list[str]]:
+    return [[str(run.folder.path) for run in group.runs] for group in groups]
+
+
+def _note(groups: Sequence[Group]) -> tuple[str, ...]:
+    """Write into the log of each run that its test score was compared; return what could not be written."""
+    failed = []
+    for group in groups:
+        others = ", ".join(other.name for other in groups if other is not group)
+        for run in group.runs:
+            failed += _note_run(run, f"compared with {others}")
+        climbs = {run.climb.looks: run for run in group.runs if run.climb is not None}
+        for path, run in climbs.items():
+            failed += _note_in(path, run, f"{group.name} compared with {others}")
+    return tuple(failed)
+
+
+def _note_run(run: Given, purpose: str) -> list[str]:
+    return _note_in(run.folder.looks, run, purpose)
+
+
+def _note_in(path: Path, run: Given, purpose: str) -> list[str]:
+    test = run.record.test
+    if test is None:
+        return []
+    try:
+        looks.note(path, "compared", purpose, test.n, run.record.data.hashes.get("test", ""))
+    except UserError as error:
+        return [f"This comparison could not be noted in {path} ({error.what}): whoever reads that log will not know."]
+    return []

@@ -1,0 +1,210 @@
+"""Rules about a loss that hardly moves, and why: units that are dead or driven to their ends, a rate, too few steps."""
+
+from __future__ import annotations
+
+import itertools
+
+from rungs.diagnose import cures, evidence
+from rungs.diagnose.findings import FEW_EPOCHS, OURS, guess_loss, note, warning
+from rungs.records import ActivationRow, Evidence, Finding, RunRecord
+
+STUCK = 0.97
+"""Share of ln K, the loss of guessing among K classes, that training has to get under."""
+POOR = 0.5
+"""A training loss that ends above half of ln K is far from done."""
+SLOW = 0.85
+"""A training loss that ends above this share of ln K has gone less than 15 % of the way from guessing to nothing ..."""
+BEND = 0.6
+"""... and that fell in the second half of the epochs by this share of its fall in the first is on no bend yet."""
+DEAD = 0.9
+"""A layer of which nine in ten ReLUs never fire passes nearly nothing on ..."""
+MOSTLY_DEAD = 0.75
+"""... and one of which three in four never fire is a quarter as wide as it says."""
+SATURATED = 0.5
+"""Half of a layer's sigmoids at their ends, where the slope is less than a fifth of its most."""
+SIGMOIDS = 3
+"""So many sigmoids in a row pass on at most (1/4)^3 = 1.6 % of a gradient, saturated or not."""
+STILL = 0.0005
+"""A loss that moves by less than this share of ln K is that of weights which stay as they were drawn."""
+STEPS_AN_EPOCH = 10
+"""Fewer steps than these an epoch: the net is hardly moved by all of its images ..."""
+STEPS = 500
+"""... and fewer than these in all are few for any net."""
+WARM_UP_STEPS = 5
+"""A warm-up of fewer steps warms up nothing."""
+STILL_FALLING = 0.01
+"""A training loss that falls by 1 % in the last epoch has not arrived ..."""
+FAR = 0.3
+"""... where it is above this share of ln K."""
+SMALLER = 8
+"""A batch of an eighth takes eight times as many steps."""
+FEWEST_IMAGES = 16
+"""Smaller batches make a BatchNorm's statistics too noisy (Wu & He 2018, arXiv:1803.08494, figure 1)."""
+
+RELU_SOURCE = "Lu et al. 2019, arXiv:1903.06733 (dying ReLU); the share is " + OURS
+SIGMOID_SOURCE = "Glorot & Bengio 2010, proceedings.mlr.press/v9/glorot10a, section 3; the share is " + OURS
+RATE_SOURCE = "Bengio 2012, arXiv:1206.5533, section 3.1.1: the rate matters most; the shares are " + OURS
+
+
+def dead_relus(record: RunRecord) -> Finding | None:
+    """A layer whose ReLUs are zero for all images: no gradient comes through them, so that they stay so."""
+    rows = [row for row in record.activations if row.kind == "relu"]
+    worst = max(rows, key=lambda row: row.idle, default=None)
+    if worst is None or worst.idle < MOSTLY_DEAD or not record.history:
+        return None
+    poor = worst.idle >= DEAD and record.history[-1].train_loss > POOR * guess_loss(record)
+    text = (
+        f"{100 * worst.idle:.0f} % of the ReLUs of layer {worst.name} are zero for every image that was tried. A ReLU "
+        "that is always zero passes no gradient, so it does not come back; a few too large steps at the beginning "
+        "are the usual cause."
+    )
+    text += "" if poor else " The net learns all the same, with the units that are left: it is narrower than it looks."
+    make, share = (warning, DEAD) if poor else (note, MOSTLY_DEAD)
+    return make(
+        "dead-relus",
+        "Dead ReLUs",
+        text,
+        cures.rate(record, 0.1) if poor else None,
+        f"{100 * share:.0f} % of a layer's ReLUs are zero for all of 256 training images"
+        + (f" and the training loss ends above {POOR:g} ln K" if poor else ""),
+        RELU_SOURCE,
+        _of_layers(rows, "share that never fires", [row.idle for row in rows], share),
+    )
+
+
+def saturated_sigmoids(record: RunRecord) -> Finding | None:
+    """Sigmoids at their ends, or many of them in a row: hardly any gradient comes through."""
+    rows = [row for row in record.activations if row.kind == "sigmoid"]
+    if not rows or not record.history or record.history[-1].train_loss <= SLOW * guess_loss(record):
+        return None
+    worst = max(rows, key=lambda row: row.saturated)
+    full = worst.saturated >= SATURATED
+    if not full and (len(rows) < SIGMOIDS or not _stuck(record)):
+        return None
+    if full:
+        text = (
+            f"{100 * worst.saturated:.0f} % of the outputs of layer {worst.name} lie below 0.05 or above 0.95, where a "
+            "sigmoid is nearly flat: hardly any gradient comes through, and the layers before it learn next to nothing."
+        )
+        rule, title = "saturated-sigmoids", "Saturated sigmoids"
+        when = f"{100 * SATURATED:.0f} % of a layer's outputs are below 0.05 or above 0.95 and the training loss ends "
+        when += f"above {SLOW:g} ln K"
+    else:
+        text = (
+            f"{len(rows)} sigmoids stand one after the other, and each passes on at most a quarter of the gradient "
+            f"that reaches it: {100 * 0.25 ** len(rows):.2g} % is left for the first layer. The loss does not move."
+        )
+        rule, title = "vanishing-gradients", "Sigmoids in a row stop the gradient"
+        when = f"{SIGMOIDS} or more layers end in a sigmoid and the training loss stays above {STUCK:g} ln K"
+    picture = _of_layers(rows, "share at the ends", [row.saturated for row in rows], SATURATED)
+    return warning(rule, title, text, cures.relu(record), when, SIGMOID_SOURCE, picture)
+
+
+def few_steps(record: RunRecord) -> Finding | None:
+    """A batch so large that the optimiser takes few steps, and training is far from done."""
+    rows, batch = record.history, record.recipe.training.batch_size
+    if len(rows) < FEW_EPOCHS or record.status != "finished" or batch < 2 * FEWEST_IMAGES:
+        return None
+    an_epoch, steps, last = rows[-1].step / len(rows), rows[-1].step, rows[-1]
+    falling = last.train_loss < (1 - STILL_FALLING) * rows[-2].train_loss
+    rates = [row.learning_rate for row in rows]
+    falling &= rates[-1] >= 0.1 * max(rates) and last.train_loss > FAR * guess_loss(record)
+    poor = last.train_loss > POOR * guess_loss(record)
+    if an_epoch > STEPS_AN_EPOCH or steps > STEPS or not (falling or poor):
+        return None
+    warm_up = record.recipe.schedule.warmup_epochs * an_epoch
+    text = (
+        f"A batch of {batch} images leaves {an_epoch:.0f} step{'s' * (an_epoch >= 1.5)} an epoch, {steps} in all, and "
+        f"the training loss ends at {last.train_loss:.3f}: the optimiser was stopped before it could arrive. Smaller "
+        "batches take more steps for the same work."
+    )
+    if 0 < warm_up < WARM_UP_STEPS:
+        text += f" The warm-up, too, is over after {warm_up:.1f} steps."
+    return warning(
+        "few-steps",
+        "The batch is too large for so few epochs",
+        text,
+        f"--set training.batch_size={max(FEWEST_IMAGES, batch // SMALLER)}",
+        f"there are at most {STEPS_AN_EPOCH} steps an epoch and {STEPS} in all, and the training loss ends above "
+        f"{POOR:g} ln K or still falls by {100 * STILL_FALLING:.0f} %",
+        "Shallue et al. 2019, jmlr.org/papers/v20/18-789: steps, not epochs, are what training needs; Goyal et al. "
+        "2017, arXiv:1706.02677, for the warm-up of large batches; the numbers are " + OURS,
+        evidence.losses(record, level=POOR * guess_loss(record), level_name="half of guessing"),
+    )
+
+
+def slow(record: RunRecord) -> Finding | None:
+    """A training loss that falls in a straight line and has hardly gone anywhere: the rate is too small."""
+    rows, guess = record.history, guess_loss(record)
+    if len(rows) < FEW_EPOCHS or record.status == "diverged":
+        return None
+    rates, losses = [row.learning_rate for row in rows], [row.train_loss for row in rows]
+    first_fall, second_fall = _falls(losses)
+    if _stuck(record):
+        if not _creeps(record):
+            return None
+        when = f"the training loss stays above {STUCK:g} ln K, and falls"
+    else:
+        straight = second_fall >= BEND * first_fall > 0
+        level_rate = min(rates) > 0.5 * max(rates)
+        if len(rows) < 4 or not straight or not level_rate or losses[-1] <= SLOW * guess:
+            return None
+        when = f"the training loss ends above {SLOW:g} ln K, at a steady rate, and fell in an epoch of the second "
+        when += f"half by at least {BEND:g} of what it fell in one of the first"
+    text = (
+        f"In {len(rows)} epochs the training loss came from {losses[0]:.3f} to {losses[-1]:.3f}; guessing among "
+        f"{len(record.data.classes)} classes gives {guess:.3f}. It falls, but in steps far smaller than the net could "
+        f"bear: the learning rate, {record.recipe.optim.lr:g}, is too small."
+    )
+    picture = evidence.losses(record, level=guess, level_name="guessing")
+    cure = cures.rate(record, 10)
+    return warning(
+        "rate-too-small", "The loss hardly moves: the rate is too small", text, cure, when, RATE_SOURCE, picture
+    )
+
+
+def stuck(record: RunRecord) -> Finding | None:
+    """A training loss that stays at that of guessing and does not even fall: the steps are too large."""
+    rows, guess = record.history, guess_loss(record)
+    if not _stuck(record) or _creeps(record):
+        return None
+    best = min(row.train_loss for row in rows)
+    text = (
+        f"After {len(rows)} epochs the training loss is {rows[-1].train_loss:.3f}, at best {best:.3f}; guessing among "
+        f"{len(record.data.classes)} classes gives {guess:.3f}. The net has learnt next to nothing, and the loss does "
+        f"not fall: with a learning rate of {record.recipe.optim.lr:g} the steps are probably too large."
+    )
+    return warning(
+        "stuck",
+        "The loss does not move",
+        text,
+        cures.rate(record, 0.1),
+        f"the training loss stays above {STUCK:g} ln K = {STUCK * guess:.3f} and does not fall",
+        RATE_SOURCE,
+        evidence.losses(record, level=guess, level_name="guessing"),
+    )
+
+
+def _stuck(record: RunRecord) -> bool:
+    """Tell whether the training loss never left that of guessing."""
+    if len(record.history) < FEW_EPOCHS or record.status == "diverged":
+        return False
+    return min(row.train_loss for row in record.history) >= STUCK * guess_loss(record)
+
+
+def _creeps(record: RunRecord) -> bool:
+    """Tell whether a loss that is stuck moves too little for a large rate, or falls in (nearly) every epoch."""
+    losses, still = [row.train_loss for row in record.history], STILL * guess_loss(record)
+    falls = all(after < before + still for before, after in itertools.pairwise(losses))
+    return max(losses) - min(losses) < still or (falls and _falls(losses)[1] > 0)
+
+
+def _falls(losses: list[float]) -> tuple[float, float]:
+    """Return by how much a loss falls in an epoch of the first half, and in one of the second."""
+    half = len(losses) // 2
+    return (losses[0] - losses[half]) / half, (losses[half] - losses[-1]) / max(1, len(losses) - 1 - half)
+
+
+def _of_layers(rows: list[ActivationRow], y_label: str, values: list[float], level: float) -> Evidence:
+    names = [row.name.rpartition(".")[2] or row.name for row in rows]
+    return evidence.bars(names, y_label, [("share", values)], x_label="layer", level=level, level_name="threshold")

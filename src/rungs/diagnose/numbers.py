@@ -1,0 +1,170 @@
+"""Rules about what the numbers of a run can bear: how many images they rest on, how far to trust probabilities."""
+
+from __future__ import annotations
+
+import math
+
+from rungs.diagnose import cures, evidence
+from rungs.diagnose.findings import OURS, note, validated, warning
+from rungs.records import EvalResult, Evidence, Finding, RunRecord, Series
+
+VALIDATION_HALF_WIDTH = 0.02
+"""Half of the 95 % interval of the validation accuracy: two points hide most changes of a recipe."""
+ONE_POINT = 0.01
+"""What a change of a recipe often brings."""
+CALIBRATION = 0.05
+"""Expected calibration error from which a stated probability misleads; Guo et al. 2017 saw 4 to 10 % in such nets."""
+CALIBRATION_IMAGES = 500
+"""500 / 15 bins = 33 images each, whose accuracy is known to 1.96 sqrt(0.25 / 33) = 17 points: with fewer, noise."""
+TTA_LOSS = 0.01
+"""Accuracy that test-time augmentation may cost before it is a fault."""
+
+WILSON = "Wilson 1927, doi:10.1080/01621459.1927.10502953"
+GUO = "Guo et al. 2017, arXiv:1706.04599: modern nets err by 4 to 10 points"
+
+
+def no_validation(record: RunRecord) -> Finding | None:
+    """No validation set, so nothing chose the epoch."""
+    if not record.history or validated(record):
+        return None
+    text = f"Nothing chose the epoch: the weights are those of the last one, {record.history[-1].epoch}, good or not."
+    if record.test is not None:
+        text += " Whoever now changes the recipe by its score chooses by the test set, and then that score flatters."
+    return note(
+        "no-validation",
+        "No validation set",
+        text,
+        "--set data.validation=0.1",
+        "no image is kept apart to choose by",
+        "Hastie, Tibshirani, Friedman 2009, The Elements of Statistical Learning, section 7.2",
+        evidence.curves(record, "train_loss", "test_loss"),
+    )
+
+
+def small_validation(record: RunRecord) -> Finding | None:
+    """A validation set too small to tell recipes apart (Wilson's interval)."""
+    result = record.validation
+    if result is None:
+        return None
+    low, high = result.accuracy_interval
+    if (high - low) / 2 <= VALIDATION_HALF_WIDTH:
+        return None
+    enough = cures.images_for(result.accuracy, ONE_POINT)
+    text = (
+        f"{result.n} validation images show an accuracy of {100 * result.accuracy:.1f} %, but anything from "
+        f"{100 * low:.1f} to {100 * high:.1f} % fits them: small differences between epochs or recipes may be chance. "
+        f"About {enough:,} images would tell it to within a point.{_claimed(record, result)}"
+    )
+    sizes = sorted({result.n, *(round(result.n * 2**k) for k in range(-1, 6))})
+    widths = tuple(100 * cures.Z95 * math.sqrt(max(1e-9, result.accuracy * (1 - result.accuracy)) / n) for n in sizes)
+    picture = Evidence(
+        x_label="validation images",
+        y_label="± points",
+        x=tuple(float(n) for n in sizes),
+        series=(Series(name="half of the interval", y=widths),),
+        level=100 * VALIDATION_HALF_WIDTH,
+        level_name="threshold",
+        at=float(result.n),
+        at_name="here",
+    )
+    return note(
+        "small-validation",
+        "A small validation set",
+        text,
+        cures.larger_validation(record, ONE_POINT),
+        f"the 95 % interval of the validation accuracy reaches more than {100 * VALIDATION_HALF_WIDTH:.0f} points to "
+        "either side",
+        f"{WILSON}; the two points are {OURS}",
+        picture,
+    )
+
+
+def _claimed(record: RunRecord, result: EvalResult) -> str:
+    """Say how many images it takes to tell what was measured from what the recipe claims; "" without such a claim."""
+    claims = [claim for claim in record.recipe.claims if claim.metric == "validation_accuracy"]
+    if not claims or record.changed:
+        return ""
+    apart = abs(result.accuracy - claims[0].value)
+    inside = f" The recipe claims {100 * claims[0].value:.1f} %"
+    if apart < ONE_POINT / 10:
+        return f"{inside}, which no number of images could tell from this."
+    return (
+        f"{inside}, {100 * apart:.1f} points from this: it would take about "
+        f"{cures.images_for(result.accuracy, apart):,} images to tell the two apart."
+    )
+
+
+def calibration(record: RunRecord) -> Finding | None:
+    """Stated probabilities that are off (Guo et al. 2017)."""
+    result = record.test or record.validation
+    if result is None or result.n < CALIBRATION_IMAGES:
+        return None
+    error, chance = result.calibration_error, _by_chance(result)
+    if error <= CALIBRATION + chance:
+        return None
+    sure = sum(confidence * many for confidence, _, many in result.calibration) / max(1, result.n)
+    text = f"On average the net says it is {100 * sure:.1f} % sure and is right in {100 * result.accuracy:.1f} %"
+    text += f"; its probabilities are off by {100 * error:.1f} points (expected calibration error)."
+    smoothed = record.recipe.training.label_smoothing > 0
+    title, cure = "Its probabilities are uneven", None
+    if sure - result.accuracy > error / 2:
+        title, cure = "Too sure of itself", None if smoothed else "--set training.label_smoothing=0.1"
+    elif result.accuracy - sure > error / 2:
+        title, cure = "Too modest", "--set training.label_smoothing=0" if smoothed else None
+    bins = [(100 * says, 100 * right) for says, right, many in result.calibration if many]
+    picture = Evidence(
+        x_label="how sure it says it is, %",
+        y_label="right, %",
+        x=tuple(says for says, _ in bins),
+        series=(
+            Series(name="what it says", y=tuple(says for says, _ in bins)),
+            Series(name="what holds", y=tuple(right for _, right in bins)),
+        ),
+    )
+    return note(
+        "calibration",
+        title,
+        text,
+        cure,
+        f"the expected calibration error is above {100 * CALIBRATION:.0f} points and what {result.n:,} images give by "
+        f"chance, {100 * chance:.1f}",
+        GUO,
+        picture,
+    )
+
+
+def _by_chance(result: EvalResult) -> float:
+    """Return the calibration error that a perfectly calibrated net would show on so many images.
+
+    In a bin of n images the share that is right differs from p by sqrt(2 p (1 - p) / (pi n)) on average, the mean
+    of a half-normal distribution.
+    """
+    shares = ((many, min(max(sure, 0.0), 1.0)) for sure, _, many in result.calibration if many)
+    return sum(many / result.n * math.sqrt(2 * p * (1 - p) / (math.pi * many)) for many, p in shares)
+
+
+def augmented_test(record: RunRecord) -> Finding | None:
+    """Test-time augmentation costs accuracy: the views are not of the same class any more."""
+    plain, twice = record.test, record.test_tta
+    if record.validation_tta is not None:
+        plain, twice = record.validation, record.validation_tta
+    if plain is None or twice is None or plain.accuracy - twice.accuracy <= TTA_LOSS:
+        return None
+    lost = 100 * (plain.accuracy - twice.accuracy)
+    text = f"With test-time augmentation {100 * twice.accuracy:.1f} % of the held-out images are classified right, "
+    text += f"{lost:.1f} points fewer than without: a mirrored or moved image is another thing here, as with digits."
+    return warning(
+        "augmented-test",
+        "Test-time augmentation does harm",
+        text,
+        "--set evaluation.tta=none",
+        f"test-time augmentation costs more than {100 * TTA_LOSS:.0f} point of accuracy",
+        "Shanmugam et al. 2021, arXiv:2011.11156: it turns right answers into wrong ones, too; the point is " + OURS,
+        evidence.bars(
+            ("plain", "augmented"),
+            "accuracy",
+            [("held-out images", (plain.accuracy, twice.accuracy))],
+            level=plain.accuracy - TTA_LOSS,
+            level_name="a point below",
+        ),
+    )

@@ -1,0 +1,120 @@
+"""Rules about the protocol: what a run was given to see, and who has looked at its test set."""
+
+from __future__ import annotations
+
+from rungs.diagnose import evidence
+from rungs.diagnose.findings import note, validated, warning
+from rungs.looks import OPENING, Look, flattery, openings
+from rungs.records import Finding, RunRecord
+
+DWORK = "Dwork et al. 2015, doi:10.1126/science.aaa9375 (a holdout answers honestly only once)"
+
+
+def test_selection(record: RunRecord, looks: tuple[Look, ...] = ()) -> Finding | None:
+    """A test set that was opened more than once, watched over the epochs, or used to compare."""
+    counts: dict[str, int] = {kind: sum(look.kind == kind for look in looks) for kind in (*OPENING, "compared")}
+    counts["watched"] = max(counts["watched"], sum(row.test_loss is not None for row in record.history))
+    opened = sum(counts[kind] for kind in OPENING)
+    if not counts["watched"] and not counts["compared"] and openings(looks) <= 1:
+        return None
+    times = {"scored": "scored", "watched": "watched after an epoch", "evaluated": "evaluated again"}
+    said = [f"{words} {_times(counts[kind])}" for kind, words in times.items() if counts[kind]]
+    said += [f"its scores compared {_times(counts['compared'])}"] if counts["compared"] else []
+    text = f"The test set was opened {_times(max(opened, 1))}: {', '.join(said)}."
+    blind = not validated(record)
+    if blind:
+        text += " There is no validation set, so nothing else can have chosen: the score flatters."
+    else:
+        text += (
+            " Validation chose the epoch; but whoever has seen a test score and then changes something chooses by it."
+        )
+    if (found := flattery(record)) is not None:
+        epoch, best, kept = found
+        text += (
+            f" Had the test set chosen, it would have been epoch {epoch} with {100 * best:.2f} %, "
+            f"{100 * (best - kept):.2f} points more than the kept epoch's {100 * kept:.2f} %: so much would flatter."
+        )
+    watch, cure = record.recipe.evaluation.watch_test, None
+    if watch or blind:
+        cure = "--set evaluation.watch_test=false" if watch else "--set data.validation=0.1"
+    picture = evidence.curves(
+        record,
+        "validation_accuracy",
+        "test_accuracy",
+        y_label="accuracy",
+        at=record.best_epoch if found else None,
+        at_name="kept",
+    )
+    if found is None:
+        names = [kind for kind, n in counts.items() if n]
+        picture = evidence.bars(names, "looks", [("looks", [counts[n] for n in names])], level=1, level_name="once")
+    return (warning if blind else note)(
+        "test-selection",
+        "The test set was looked at more than once",
+        text,
+        cure,
+        "the log of looks, or the history, shows more than one opening of the test set, or a comparison by it",
+        DWORK,
+        picture,
+    )
+
+
+def _times(many: int) -> str:
+    return {1: "once", 2: "twice"}.get(many, f"{many} times")
+
+
+def leak(record: RunRecord) -> Finding | None:
+    """Images of the test or validation part that are in a part before it, too."""
+    leaks = record.data.leaks
+    if not leaks:
+        return None
+    sizes = {part: sum(record.data.counts[part]) for part in leaks}
+    many = [f"{n} of {sizes[part]} {part} images" for part, n in leaks.items()]
+    text = (
+        f"{' and '.join(many)} equal, pixel for pixel, images that the net was trained or chosen on: it may know "
+        "them by heart, and the accuracy on them says nothing of new images."
+    )
+    shares = [100 * n / max(1, sizes[part]) for part, n in leaks.items()]
+    return warning(
+        "leak",
+        "A leak between the parts",
+        text,
+        f"rungs data {record.data.source}",
+        "an image of one part equals one of a part before it, pixel for pixel",
+        "Barz & Denzler 2020, arXiv:1902.00423 (3.3 % of CIFAR-10's test images have near duplicates in training)",
+        evidence.bars(list(leaks), "per cent of the part", [("copies", shares)]),
+    )
+
+
+def mixed_code(record: RunRecord) -> Finding | None:
+    """A run that was resumed under other code."""
+    if len(record.code) < 2:
+        return None
+    text = f"It was begun with {record.code[0]} and ended with {record.code[-1]}: no single program repeats it."
+    return note(
+        "mixed-code",
+        "Resumed under other code",
+        text,
+        None,
+        "more than one version of rungs or torch trained it",
+        "nothing to cite: the record says so",
+    )
+
+
+def skipped(record: RunRecord) -> Finding | None:
+    """Files that were left out at the user's word."""
+    files = record.data.skipped
+    if not files:
+        return None
+    many = "1 file was" if len(files) == 1 else f"{len(files)} files were"
+    text = f"{many} left out as asked; the first: {files[0].path} ({files[0].reason})."
+    kinds = sorted({file.kind for file in files})
+    return note(
+        "skipped",
+        "Skipped files",
+        text,
+        None,
+        "a file of the source could not be read and was left out",
+        "nothing to cite: the record says so",
+        evidence.bars(list(kinds), "files", [("files", [sum(f.kind == kind for f in files) for kind in kinds])]),
+    )

@@ -1,0 +1,155 @@
+"""What a comparison says in tables and sentences, for the terminal and the page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from rich.table import Table
+from rich.text import Text
+
+from rungs.compare_records import Candidate, CompareRecord, Pair, PartResult
+from rungs.records import Estimate
+from rungs.report import format as fmt
+from rungs.report import ladder_facts as facts
+
+ON_TEST = (
+    "To choose by this comparison is to choose on the test set: the score of the one that is chosen then flatters. "
+    "Choose on validation, and keep the test set for the last word (Dwork et al. 2015, doi:10.1126/science.aaa9375)."
+)
+MARKS = {"better": "▲", "worse": "▼", "not to be told apart": "=", "not comparable": "–"}  # noqa: RUF001
+
+
+class Line(NamedTuple):
+    """A line of the table of candidates: what it is, and a value with its interval for each candidate."""
+
+    name: str
+    cells: tuple[tuple[str, str], ...]
+
+
+def lines(record: CompareRecord) -> list[Line]:
+    """Return all that was measured of the candidates: accuracy, loss, calibration, cost."""
+    rows = [
+        *(_line(record, name, metric) for name, metric in SCORES),
+        Line("calibration error", tuple(map(_calibration, record.candidates))),
+        *(_line(record, name, metric) for name, metric in COSTS),
+        Line("work for an image", tuple((fmt.flops(one.flops), "forward") for one in record.candidates)),
+        Line("parameters", tuple((fmt.count(one.parameters), one.model) for one in record.candidates)),
+    ]
+    return [row for row in rows if any(value != fmt.NOTHING for value, _ in row.cells)]
+
+
+SCORES = (
+    ("test accuracy", "test_accuracy"),
+    ("test accuracy with TTA", "test_tta_accuracy"),
+    ("test loss", "test_loss"),
+    ("validation accuracy", "validation_accuracy"),
+    ("validation loss", "validation_loss"),
+    ("training accuracy", "train_accuracy"),
+)
+COSTS = (
+    ("epochs", "epochs"),
+    ("work of training", "train_flops"),
+    ("time of training", "train_s"),
+    ("memory, peak", "peak_memory_bytes"),
+)
+SHOWN: dict[str, Callable[[float], str]] = {
+    "epochs": lambda x: f"{x:g}",
+    "train_flops": lambda x: fmt.flops(round(x)),
+    "train_s": fmt.seconds,
+    "peak_memory_bytes": lambda x: fmt.size(round(x)),
+}
+
+
+def _line(record: CompareRecord, name: str, metric: str) -> Line:
+    return Line(name, tuple(_cell(metric, one.estimates.get(metric)) for one in record.candidates))
+
+
+def _cell(metric: str, found: Estimate | None) -> tuple[str, str]:
+    if found is None:
+        return fmt.NOTHING, ""
+    seeds = f"mean of {found.n} seeds" if found.n > 1 else ""
+    if metric in SHOWN:
+        show = SHOWN[metric]
+        if found.low is None or found.high is None or found.high - found.low < 1e-9:
+            return show(found.mean), seeds
+        return show(found.mean), f"{show(max(0.0, found.low))} {fmt.NOTHING} {show(found.high)}"
+    return facts.value(metric, found.mean), facts.bounds(metric, found.low, found.high) or seeds
+
+
+def _calibration(one: Candidate) -> tuple[str, str]:
+    found = one.calibration
+    if found is None:
+        return fmt.NOTHING, ""
+    return fmt.percent(found.error), fmt.interval(found.interval) if found.interval else ""
+
+
+def tables(record: CompareRecord, width: int) -> Iterator[Table]:
+    """Yield the tables for the terminal: the candidates, and the fields of their recipes that differ."""
+    told = Table(title="measured", title_justify="left")
+    told.add_column("")
+    for one in record.candidates:
+        told.add_column(Text(f"{one.name}{f' ({len(one.runs)} runs)' if len(one.runs) > 1 else ''}"), justify="right")
+    for row in lines(record):
+        told.add_row(row.name, *(Text(f"{value}\n{more}".rstrip()) for value, more in row.cells))
+    yield told
+    rows = (*record.fields, *record.others)
+    if rows:
+        differing = Table(title="what differs", title_justify="left")
+        differing.add_column("")
+        for one in record.candidates:
+            differing.add_column(Text(one.name), overflow="fold", max_width=max(12, (width - 30) // 2))
+        for difference in rows:
+            differing.add_row(Text(difference.name), *map(Text, difference.values))
+        yield differing
+
+
+def remarks(record: CompareRecord) -> Iterator[str]:
+    """Yield what must be known beside the verdicts."""
+    for pair in record.pairs:
+        name = f"{pair.second}: " if len(record.pairs) > 1 else ""
+        for sentence in (*(pair.not_comparable if pair.parts else ()), *pair.notes):
+            yield f"{name}{sentence}"
+        if validated := on_validation(pair):
+            yield f"{name}{validated}"
+    if record.uses_test:
+        yield ON_TEST
+
+
+def on_validation(pair: Pair) -> str:
+    """Return what validation says beside the test set, a sentence; "" where it cannot."""
+    part = next((one for one in pair.parts[1:] if one.part == "validation"), None)
+    if part is None:
+        return ""
+    low, high = (f"{100 * end:+.2f}" for end in part.interval)
+    apart = "the same" if (part.p_holm < 0.05) == (pair.verdict in ("better", "worse")) else "not the same"
+    points = f"{fmt.points(part.difference)} ({low} to {high}) on {fmt.count(part.images)} images"
+    return f"On validation: {points}; a verdict from there would be {apart}."
+
+
+def needed_rows(part: PartResult) -> list[tuple[str, str]]:
+    """Return how many images or seeds would decide it, in words."""
+    needed, much = part.needed, "more than could be had"
+    return [
+        ("images, for these very nets", fmt.count(rounded(needed.images)) if needed.images else much),
+        (
+            "images, for the recipes",
+            fmt.count(rounded(needed.images_for_recipes))
+            if needed.images_for_recipes
+            else "no number: seeds alone may do as much",
+        ),
+        (
+            "seeds of each, on these images",
+            fmt.count(needed.seeds) if needed.seeds else "no number: the choice of images alone may do as much",
+        ),
+    ]
+
+
+def rounded(number: int) -> int:
+    """Return a number with two digits, which is all that such an estimate is worth."""
+    return int(float(f"{number:.2g}"))
+
+
+def p_words(p: float) -> str:
+    """Return "p = 0.013" or "p < 0.001"."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"

@@ -1,0 +1,54 @@
+"""The table of a range test's checks, for the terminal and the page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.box import SIMPLE
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from rungs.rate_records import RateRecord
+from rungs.records import Difference
+from rungs.report import format as fmt
+from rungs.report import rate_words
+
+HEADS = ("rate", "why", "verdict", "accuracy", "loss", "above the best", "95 % interval")
+"""Accuracy and loss are those of validation, means over the seeds; the interval is of the difference."""
+
+WORDS = (1, 2)
+"""The columns that hold words."""
+
+
+def rows(record: RateRecord) -> Iterator[tuple[str, ...]]:
+    """Yield a row for each rate that was checked, the smallest first: see `HEADS`."""
+    for check in record.checks:
+        apart = check.difference
+        yield (
+            f"{check.rate:g}",
+            rate_words.roles(check),
+            rate_words.beside(record, check),
+            fmt.percent(None if check.accuracy is None else check.accuracy.mean),
+            fmt.loss(None if check.loss is None else check.loss.mean),
+            "" if apart is None else f"{apart.mean:+.4f}",
+            _interval(apart),
+        )
+
+
+def _interval(found: Difference | None) -> str:
+    if found is None or found.low is None or found.high is None:
+        return ""
+    return f"{found.low:+.4f} to {found.high:+.4f}"
+
+
+def summary(record: RateRecord) -> RenderableType:
+    """What a person reads after a range test: the rates that were checked, and the verdict."""
+    runs, steps = fmt.many(len(record.seeds), "run"), fmt.many(record.steps, "step")
+    title = f"{record.recipe.name}: {runs} of {steps} for each rate, on validation"
+    table = Table(title=Text(title), title_justify="left", box=SIMPLE, pad_edge=False)
+    for i, head in enumerate(HEADS):
+        table.add_column(head, justify="left" if i in WORDS else "right", no_wrap=i not in WORDS)
+    for check, row in zip(record.checks, rows(record), strict=True):
+        table.add_row(*map(Text, row), style="bold green" if check is record.best else "")
+    return Group(table, Text(" ".join([rate_words.verdict(record), *rate_words.words(record)])))

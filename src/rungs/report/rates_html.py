@@ -1,0 +1,49 @@
+"""The page of a range test: one HTML file that asks nothing of any network, and its picture as SVG and PNG."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rungs import recipe as recipes
+from rungs.rate_records import RateRecord
+from rungs.report import rate_tables, rate_words, rates_figures
+from rungs.report.html import compact, picture, render
+from rungs.rundir import RateDir, write_whole
+
+CAPTION = (
+    "Left: a net is trained while its rate grows with each step. Grey: the loss of each batch, of each seed; blue: "
+    "smoothed, the median of the seeds. Right: every rate that was checked, trained with from the start; points and "
+    "bars are means and their 95 % intervals over the seeds (Student's t), small dashes the seeds. The ring is around "
+    "the suggested rate; red is the guess, black the recipe's own rate."
+)
+
+
+def write(record: RateRecord, folder: RateDir) -> Path:
+    """Write `report.html` and `figures/` of a range test from its record; the same record gives the same bytes.
+
+    Args:
+        record: What was found.
+        folder: Where it lives.
+
+    Returns:
+        The path of the report.
+
+    Raises:
+        UserError: The folder cannot be written.
+    """
+    verdict, words = rate_words.verdict(record), rate_words.words(record)
+    alt = f"{verdict} The table below has the numbers."
+    facts = {
+        "record": record,
+        "pictures": {"overview": picture(rates_figures.overview(record), alt, folder.figures / "rates")},
+        "caption": CAPTION,
+        "verdict": verdict,
+        "words": words,
+        "heads": rate_tables.HEADS,
+        "words_at": rate_tables.WORDS,
+        "rows": list(rate_tables.rows(record)),
+        "best": [check is record.best for check in record.checks],
+        "toml": compact(recipes.to_toml(record.recipe)),
+    }
+    write_whole(folder.report, render("rates.html", facts).encode())
+    return folder.report

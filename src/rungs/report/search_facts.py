@@ -1,0 +1,195 @@
+"""What a search record says, in numbers and sentences that figures, tables and the page share."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from rungs.records import Difference, Estimate
+from rungs.report import format as fmt
+from rungs.report import ladder_facts
+from rungs.search_records import Finalist, SearchRecord, TrialRecord
+
+STATES = ("complete", "pruned", "running", "waiting", "failed")
+"""In the order in which trials are listed."""
+RECIPE = "recipe"
+"""The rung of the recipe as it was."""
+REACH_BEST, REACH_QUARTILES = 4.0, 3.0
+"""An axis ends on its bad side so many times the distance from median to best, or of the quartiles, beyond the median:
+a trial that learnt nothing does not squeeze the others."""
+MARGIN = 0.06
+"""Of an axis, free beyond the last mark."""
+
+
+def is_loss(metric: str) -> bool:
+    """Tell whether less is better."""
+    return metric.endswith("loss")
+
+
+def value(record: SearchRecord, number: float | None) -> str:
+    """Return a value of the search's metric as it is written."""
+    return ladder_facts.value(record.metric, number)
+
+
+def difference(record: SearchRecord, number: float) -> str:
+    """Return a difference of two values of the metric: "+1.12 points", or "+0.0123" of a loss."""
+    return f"{number:+.4f}" if is_loss(record.metric) else fmt.points(number)
+
+
+def estimate_bounds(record: SearchRecord, estimate: Estimate) -> str:
+    """Return the interval of a mean of the metric as it is written; "" where there is none."""
+    return ladder_facts.bounds(record.metric, estimate.low, estimate.high)
+
+
+def difference_bounds(record: SearchRecord, estimate: Estimate) -> str:
+    """Return the interval of a difference: "-0.10 to +2.30"; "" where there is none."""
+    if estimate.low is None or estimate.high is None:
+        return ""
+    if is_loss(record.metric):
+        return f"{estimate.low:+.4f} to {estimate.high:+.4f}"
+    return f"{100 * estimate.low:+.2f} to {100 * estimate.high:+.2f}"
+
+
+def spread(record: SearchRecord, estimate: Estimate) -> str:
+    """Return how much the seeds differ: "± 0.31 sd", points for accuracies."""
+    if estimate.sd is None:
+        return "one seed"
+    return f"± {estimate.sd:.4f} sd" if is_loss(record.metric) else f"± {100 * estimate.sd:.2f} sd"
+
+
+def ranked(record: SearchRecord) -> tuple[TrialRecord, ...]:
+    """Return all trials: complete ones, best first; pruned ones, whose values are of fewer epochs; the rest."""
+    sign = 1 if is_loss(record.metric) else -1
+
+    def place(trial: TrialRecord) -> tuple[int, float, int]:
+        key = float("inf") if trial.value is None else sign * trial.value
+        return STATES.index(trial.state), key, trial.number
+
+    return tuple(sorted(record.trials, key=place))
+
+
+def of_state(record: SearchRecord, *states: str) -> tuple[TrialRecord, ...]:
+    """Return the trials in one of these states that have a value."""
+    return tuple(trial for trial in record.trials if trial.state in states and trial.value is not None)
+
+
+def best(record: SearchRecord) -> TrialRecord | None:
+    """Return the complete trial with the best value; the earlier of two equal ones."""
+    complete = [trial for trial in ranked(record) if trial.state == "complete" and trial.value is not None]
+    return complete[0] if complete else None
+
+
+def best_so_far(record: SearchRecord) -> tuple[list[int], list[float]]:
+    """Return the numbers of the complete trials, rising, and the best value up to each."""
+    complete = sorted(of_state(record, "complete"), key=lambda trial: trial.number)
+    values = [trial.value for trial in complete if trial.value is not None]
+    follow = np.minimum if is_loss(record.metric) else np.maximum
+    return [trial.number for trial in complete], [float(v) for v in follow.accumulate(values)] if values else []
+
+
+def finalist_trials(record: SearchRecord) -> dict[int, Finalist]:
+    """Return the finalists that were trials, by the trial's number, best first."""
+    return {one.trial: one for one in record.finalists if one.trial is not None}
+
+
+def winner(record: SearchRecord) -> Finalist | None:
+    """Return the finalist that was named."""
+    return next((one for one in record.finalists if one.name == record.winner), None)
+
+
+def most_promising(record: SearchRecord) -> Finalist | None:
+    """Return the finalist whose searched value was the best: what a search without re-runs would have named."""
+    tried = [(one.searched, i) for i, one in enumerate(record.finalists) if one.searched is not None]
+    if not tried:
+        return None
+    return record.finalists[(min(tried) if is_loss(record.metric) else max(tried, key=lambda t: (t[0], -t[1])))[1]]
+
+
+def against_recipe(record: SearchRecord, name: str) -> Difference | None:
+    """Return the difference of a finalist to the recipe as it was, in pairs of seeds."""
+    rungs = record.finals.rungs if record.finals else ()
+    return next((rung.difference for rung in rungs if rung.name == name), None)
+
+
+def seed_values(record: SearchRecord, name: str) -> list[float]:
+    """Return the metric of each finished re-run of a finalist."""
+    rungs = record.finals.rungs if record.finals else ()
+    cells = [cell for rung in rungs if rung.name == name for cell in rung.cells if cell.status == "finished"]
+    return [cell.values[record.metric] for cell in cells if record.metric in cell.values]
+
+
+def limits(metric: str, values: Sequence[float]) -> tuple[float, float]:
+    """Return where an axis of the metric begins and ends, so that what is far out on the bad side is cut off."""
+    if not values:
+        return 0.0, 1.0
+    low, high = min(values), max(values)
+    first, median, third = (float(q) for q in np.percentile(values, [25, 50, 75]))
+    if is_loss(metric):
+        cut = median + max(REACH_BEST * (median - low), REACH_QUARTILES * (third - first))
+        high = max([v for v in values if v <= cut], default=high)
+    else:
+        cut = median - max(REACH_BEST * (high - median), REACH_QUARTILES * (third - first))
+        low = min([v for v in values if v >= cut], default=low)
+    margin = MARGIN * (high - low) or max(0.01, 0.01 * abs(high))
+    return low - margin, high + margin
+
+
+def counted(record: SearchRecord) -> Counter[str]:
+    """Return how many trials are in each state."""
+    return Counter(trial.state for trial in record.trials)
+
+
+def state_words(record: SearchRecord, states: Iterable[str] = STATES) -> str:
+    """Return "24 complete, 12 pruned", the states that occur."""
+    tally = counted(record)
+    return ", ".join(f"{tally[state]} {state}" for state in states if tally[state])
+
+
+def verdict(record: SearchRecord) -> str:
+    """Return what the search came to, in sentences; where no winner was named, how far it is."""
+    if record.verdict:
+        return record.verdict
+    top = best(record)
+    if top is None:
+        waiting = state_words(record) or "there are none"
+        return f"No trial of this search is complete ({waiting}), so there is nothing to choose from yet."
+    done = fmt.many(counted(record)["complete"], "complete trial")
+    return (
+        f"Best of {done}: trial {top.number}, {value(record, top.value)} on validation. It is not the winner yet: the "
+        "best of many tries is partly luck, and the best few have not been trained again on fresh seeds."
+    )
+
+
+def train_command(record: SearchRecord) -> str:
+    """Return the command that trains the winner, not shortened as the trials were; "" where none was named.
+
+    What the search was told of the data and the recipe (`--data`, `--set`) is told again.
+    """
+    named = winner(record)
+    if named is None:
+        return ""
+    recipe, kept = _told(record)
+    words = ["rungs", "train", recipe, *kept]
+    for override in named.overrides:
+        words += ["--set", override]
+    return shlex.join(words)
+
+
+def _told(record: SearchRecord) -> tuple[str, list[str]]:
+    """Return the recipe, and the flags that say what is trained, of the command that made the record."""
+    try:
+        words = shlex.split(record.command)
+    except ValueError:
+        words = []
+    after = words[words.index("tune") + 1 :] if "tune" in words else []
+    recipe = after[0] if after and not after[0].startswith("-") else record.recipe.name
+    kept: list[str] = []
+    for i, word in enumerate(after):
+        if word in ("--data", "--set") and i + 1 < len(after):
+            kept += [word, after[i + 1]]
+        elif word.startswith(("--data=", "--set=")):
+            kept += word.split("=", 1)
+    return recipe, kept

@@ -1,0 +1,93 @@
+"""A search in the terminal: the finalists as a table, a trial as a line."""
+
+from __future__ import annotations
+
+from rich.box import SIMPLE
+from rich.table import Table
+from rich.text import Text
+
+from rungs.report import format as fmt
+from rungs.report import ladder_facts
+from rungs.report import search_axes as along
+from rungs.report import search_facts as facts
+from rungs.search_records import SearchRecord, TrialRecord
+from rungs.space import Space
+
+
+def summary(record: SearchRecord) -> Table:
+    """What a person reads after a search: a row for each finalist, best first; below it the verdict and the test.
+
+    Without finalists there is a row for each of the five best trials, and the verdict says that none is named yet.
+    """
+    table = Table(
+        title=Text(record.name), caption=_caption(record), title_justify="left", caption_justify="left", box=SIMPLE,
+        pad_edge=False, padding=(0, 1, 0, 0), min_width=78,
+    )  # fmt: skip
+    if not record.finalists:
+        return _best_trials(record, table)
+    table.add_column("finalist", overflow="fold")
+    for head in ("searched", "trained again", "95 % interval", "against the recipe", "flattered by"):
+        table.add_column(head, justify="right", no_wrap=True)
+    for one in record.finalists:
+        difference = facts.against_recipe(record, one.name)
+        spread = "" if one.rerun.sd is None else f" {facts.spread(record, one.rerun)}"
+        cells = (
+            "" if one.searched is None else facts.value(record, one.searched),
+            f"{facts.value(record, one.rerun.mean)}{spread}",
+            facts.estimate_bounds(record, one.rerun),
+            "" if difference is None else f"{ladder_facts.SIGNS[difference.verdict]} {difference.verdict}, "
+            f"{facts.difference(record, difference.mean).removesuffix(' points')}",
+            "" if one.optimism is None else facts.difference(record, one.optimism.mean),
+        )  # fmt: skip
+        values = "".join(f"\n  {_short(override)}" for override in one.overrides)
+        name = f"{one.name} (winner)" if one.name == record.winner else one.name
+        table.add_row(Text(name + values), *map(Text, cells), style="bold" if one.name == record.winner else None)
+    return table
+
+
+def _short(override: str) -> str:
+    """Write the number of `field=number` with three digits."""
+    field, _, value = override.partition("=")
+    try:
+        return f"{field}={along.text(float(value))}"
+    except ValueError:
+        return override
+
+
+def _best_trials(record: SearchRecord, table: Table) -> Table:
+    for head in ("trial", "value", "state", "epochs", *(field.field for field in record.space.fields)):
+        table.add_column(Text(head), justify="right", overflow="fold")
+    scales = along.scales(record)
+    for trial in [one for one in facts.ranked(record) if one.value is not None][:5]:
+        values = [along.text(trial.params[s.field]) if s.field in trial.params else fmt.NOTHING for s in scales]
+        row = (str(trial.number), facts.value(record, trial.value), trial.state, str(trial.epochs), *values)
+        table.add_row(*map(Text, row))
+    return table
+
+
+def _caption(record: SearchRecord) -> Text:
+    said = [facts.verdict(record), f"Trials: {facts.state_words(record) or 'none'}; {fmt.seconds(record.train_s)}."]
+    if record.test is not None:
+        bounds = ladder_facts.bounds("test_accuracy", record.test.low, record.test.high)
+        interval = f" (95 % interval {bounds})" if bounds else ""
+        said.append(f"Test accuracy, opened once: {fmt.percent(record.test.mean)}{interval}.")
+    if training := facts.train_command(record):
+        said.append(f"Next: {training}")
+    return Text("\n".join(said), style="default")
+
+
+def trial_line(trial: TrialRecord, space: Space, metric: str = "validation_accuracy") -> str:
+    """Return a trial in a line: "trial 12  84.10 %  complete  20 epochs  1 min 3 s  optim.lr=0.0123".
+
+    Args:
+        trial: The trial.
+        space: Whose fields are written, in its order.
+        metric: What the trial's value is of.
+    """
+    fields = [f.field for f in space.fields if f.field in trial.params]
+    values = [f"{field}={along.text(trial.params[field])}" for field in fields]
+    taken = [f"takes up trial {trial.takes_up}"] if trial.takes_up is not None else []
+    why = [trial.ending] if trial.state == "failed" and trial.ending else []
+    value = ladder_facts.value(metric, trial.value)
+    done = (fmt.many(trial.epochs, "epoch"), fmt.seconds(trial.train_s))
+    return "  ".join([f"trial {trial.number}", value, trial.state, *done, *values, *taken, *why])

@@ -1,0 +1,30 @@
+"""The command that trains a run again with one thing changed."""
+
+from __future__ import annotations
+
+import shlex
+
+from rungs import recipe as recipes
+from rungs.records import RunRecord
+
+
+def command(record: RunRecord, cure: str, run: str = "RUN") -> str:
+    """Return a cure as a whole command, ready to be typed.
+
+    Args:
+        record: The run that it is for.
+        cure: Of one of its findings.
+        run: The run's folder; "RUN" where the reader knows it better.
+    """
+    if not cure.startswith("--"):
+        return cure
+    run = run if run == "RUN" else shlex.quote(run)
+    if cure.startswith("--resume"):
+        return f"rungs train {run}/recipe.toml --out {run} {cure}"
+    recipe = record.recipe
+    if recipe.name not in recipes.shipped() or record.changed:
+        return f"rungs train {run}/recipe.toml {cure}"
+    usual, words = recipes.load(recipe.name), ["rungs", "train", recipe.name]
+    words += ["--data", recipe.data.source] if recipe.data.source != usual.data.source else []
+    words += ["--seed", str(recipe.seed)] if recipe.seed != usual.seed else []
+    return f"{shlex.join(words)} {cure}"

@@ -1,0 +1,188 @@
+"""From what was given on the command line to candidates: recipes, each with its runs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from rungs import looks
+from rungs.compare_records import ComparedRun, Part
+from rungs.errors import UserError, did_you_mean
+from rungs.recipe import ABOUT_FIELDS, flat
+from rungs.records import CURVES, EvalResult, RunRecord
+from rungs.rundir import BenchDir, CompareDir, LadderDir, RunDir, SearchDir
+from rungs.specs import Recipe
+from rungs.study.summary import measured
+
+NO_OTHER_RECIPE = ("seed", "data.source", "training.cuda_graphs", "training.compile", "training.convolution")
+"""Fields that make no other candidate: where the same data lies, and how the same is computed, up to rounding. Nor does
+anything of `evaluation`, which is about scores."""
+
+
+@dataclass(frozen=True)
+class Given:
+    """A run, from its folder."""
+
+    folder: RunDir
+    record: RunRecord
+    rung: str = ""  # its name, where it is a cell of a climb
+    climb: LadderDir | None = None
+
+    def on(self, part: Part) -> EvalResult | None:
+        """Return its scores on a part, if it was trained to an end."""
+        result: EvalResult | None = getattr(self.record, part)
+        return result if self.record.status == "finished" else None
+
+
+@dataclass(frozen=True)
+class Group:
+    """A candidate: runs of one recipe."""
+
+    name: str
+    runs: tuple[Given, ...]
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe of its first run."""
+        return self.runs[0].record.recipe
+
+
+def gather(words: Sequence[str | Path]) -> tuple[Group, ...]:
+    """Read what was given and put runs of one recipe together, in the order in which they were given.
+
+    Args:
+        words: Run folders, or FOLDER:RUNG for all seeds of a rung of a climb.
+
+    Raises:
+        UserError: No such run or rung, the same one twice, or fewer than two.
+    """
+    runs = [run for word in words for run in read(word)]
+    places = [run.folder.path.resolve() for run in runs]
+    for run, place in zip(runs, places, strict=True):
+        if places.count(place) > 1:
+            raise UserError("given twice", where=run.folder.path, do="give runs that differ")
+    if len(runs) < 2:
+        what = "one run alone cannot be compared" if runs else "nothing to compare"
+        raise UserError(what, where="rungs compare", do="rungs compare runs/a runs/b, or FOLDER:RUNG FOLDER:RUNG")
+    groups: list[list[Given]] = []
+    for run in runs:
+        mine = next((g for g in groups if key(g[0].record.recipe) == key(run.record.recipe)), None)
+        if mine is None:
+            groups.append([run])
+        else:
+            mine.append(run)
+    apart = len(groups) == 1  # of one recipe: then what differs are the runs themselves
+    groups = [[run] for run in runs] if apart else groups
+    return tuple(Group(name, tuple(group)) for name, group in zip(_names(groups, apart=apart), groups, strict=True))
+
+
+def key(recipe: Recipe) -> object:
+    """Return what two runs of one recipe have in common."""
+    leaves = flat(msgspec.to_builtins(recipe))
+    silent = (*ABOUT_FIELDS, "evaluation", *NO_OTHER_RECIPE)
+    return msgspec.json.encode(
+        {k: v for k, v in leaves.items() if k not in silent and k.partition(".")[0] not in silent}, order="sorted"
+    )
+
+
+# --- reading ------------------------------------------------------------------------------------------
+
+
+def read(word: str | Path) -> list[Given]:
+    """Return the run in a folder, or all runs of a rung.
+
+    Raises:
+        UserError: There is none.
+    """
+    path = Path(word)
+    folder, colon, rung = str(word).rpartition(":")
+    if colon and not path.is_dir() and Path(folder).is_dir():
+        return _of_rung(LadderDir(folder), rung)
+    if not path.is_dir():
+        do = "give a run folder, or FOLDER:RUNG for a rung of a climb"
+        raise UserError("no such folder" if not path.exists() else "this is a file", where=path, do=do)
+    climbed = LadderDir(path)
+    if climbed.record.is_file():
+        names = ", ".join(f"{path}:{rung.name}" for rung in climbed.read_record().rungs)
+        raise UserError("this is a climb of several rungs", where=path, do=f"name a rung: {names}")
+    for other, kind in ((BenchDir(path), "bench"), (SearchDir(path), "search"), (CompareDir(path), "comparison")):
+        if other.record.is_file():
+            raise UserError(f"this is a {kind}, not a run", where=path, do="give run folders")
+    run = RunDir(path)
+    if not run.record.is_file():
+        do = "let it end first (rungs train … --resume)" if run.holds_run() else "give the folder of a run"
+        raise UserError("no run.json here", where=path, do=do)
+    return [Given(run, run.read_record())]
+
+
+def _of_rung(climbed: LadderDir, name: str) -> list[Given]:
+    """Return the runs of a rung, whatever their number of seeds."""
+    record = climbed.read_record()
+    rungs = {rung.name: rung for rung in record.rungs}
+    if name not in rungs:
+        raise UserError(f"no rung {name!r} in {record.name}", where=climbed.path, do=did_you_mean(name, list(rungs)))
+    runs = []
+    for cell in rungs[name].cells:
+        folder = RunDir(climbed.path / cell.folder)
+        if folder.record.is_file():
+            runs.append(Given(folder, folder.read_record(), name, climbed))
+    if not runs:
+        do = "climb again: rungs needs the runs' own folders, which lie inside the climb's"
+        raise UserError(f"no run of rung {name!r} is here", where=climbed.path, do=do)
+    return runs
+
+
+# --- names --------------------------------------------------------------------------------------------
+
+
+def _names(groups: Sequence[Sequence[Given]], *, apart: bool) -> list[str]:
+    """Return a name for each candidate, no two alike."""
+    names = [_name(group, apart=apart) for group in groups]
+    for i, name in enumerate(names):
+        if names.count(name) > 1:
+            place = groups[i][0].folder.path
+            names[i] = f"{(groups[i][0].climb or groups[i][0].folder).path.parent.name or place.parent.name}/{name}"
+    return [name if names.count(name) == 1 else f"{name} ({i + 1})" for i, name in enumerate(names)]
+
+
+def _name(group: Sequence[Given], *, apart: bool) -> str:
+    first = group[0]
+    if first.rung and {(run.rung, run.climb) for run in group} == {(first.rung, first.climb)}:
+        return f"{first.rung}, seed {first.record.recipe.seed}" if apart else first.rung
+    names = [run.folder.path.resolve().name for run in group]
+    if len(names) == 1:
+        return names[0]
+    common = re.sub(r"[\W_]*(seed)?[\W_]*\d*$", "", _common_start(names))
+    return common if len(common) >= 2 else names[0]
+
+
+def _common_start(names: Sequence[str]) -> str:
+    columns = zip(*names, strict=False)
+    return "".join(column[0] for column in takewhile(lambda column: len(set(column)) == 1, columns))
+
+
+# --- into the record ----------------------------------------------------------------------------------
+
+
+def brief(run: Given) -> ComparedRun:
+    """Return what a comparison keeps of a run."""
+    record, log = run.record, looks.read(run.folder.looks)
+    curves: dict[str, list[Any]] = {name: [getattr(row, name) for row in record.history] for name in CURVES}
+    return ComparedRun(
+        folder=str(run.folder.path),
+        seed=record.recipe.seed,
+        status=record.status,
+        ending=record.ending,
+        best_epoch=record.best_epoch,
+        planned_epochs=record.recipe.training.epochs,
+        values=measured(record),
+        curves={name: tuple(float(f"{v:.5g}") for v in c) for name, c in curves.items() if c and None not in c},
+        openings=looks.openings(log),
+        compared=sum(look.kind == "compared" for look in log),
+    )

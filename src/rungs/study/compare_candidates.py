@@ -1,0 +1,102 @@
+"""The candidates of a comparison: what each came to, and at which prices another does as well for less."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from msgspec.structs import replace
+
+from rungs.compare_records import Calibration, Candidate, Part
+from rungs.per_image import decode
+from rungs.records import CELL_VALUES, EvalResult
+from rungs.study import intervals, paired
+from rungs.study.candidates import Group, brief, key
+
+PRICES = ("train_flops", "train_s", "flops")
+"""What accuracy is weighed against: work and time of training, work for an image."""
+
+
+def compared(groups: Sequence[Group], part: Part) -> tuple[Candidate, ...]:
+    """Return the candidates, each with the prices at which another is as good for less, or better for as much (Pareto).
+
+    Args:
+        groups: From `rungs.study.candidates.gather`.
+        part: Whose accuracy counts.
+    """
+    found = [_candidate(group, part) for group in groups]
+    if len({key(group.recipe) for group in groups}) == 1:  # what seeds do has no price
+        return tuple(found)
+    return tuple(
+        replace(one, dominated={p: other for p in PRICES if (other := _dominator(one, found, p, part))})
+        for one in found
+    )
+
+
+def _candidate(group: Group, part: Part) -> Candidate:
+    runs = tuple(map(brief, group.runs))
+    record = group.runs[0].record
+    values: dict[str, list[float]] = {
+        name: [run.values[name] for run in runs if run.status == "finished" and name in run.values]
+        for name in CELL_VALUES
+    }
+    return Candidate(
+        name=group.name,
+        recipe=record.recipe.name,
+        model=record.model.name,
+        runs=runs,
+        parameters=record.model.parameters,
+        flops=record.model.flops,
+        estimates={name: intervals.estimate(v, _of_one(group, name)) for name, v in values.items() if v},
+        calibration=_calibration(group, part),
+        dominated={},
+    )
+
+
+def _of_one(group: Group, metric: str) -> tuple[float, float] | None:
+    """Return Wilson's interval over images, for the accuracy of a single run."""
+    name, _, what = metric.rpartition("_")
+    scores = [getattr(run.record, name, None) for run in group.runs]
+    if what != "accuracy" or len(scores) != 1 or not isinstance(scores[0], EvalResult):
+        return None
+    return scores[0].accuracy_interval
+
+
+def _calibration(group: Group, part: Part) -> Calibration | None:
+    """Return the calibration of all runs of a candidate together."""
+    results = [result for run in group.runs if (result := run.on(part)) is not None]
+    if not results:
+        return None
+    bins = []
+    for same in zip(*(result.calibration for result in results), strict=True):
+        n = sum(count for _, _, count in same)
+        sure, right = (sum(row[i] * row[2] for row in same) / max(1, n) for i in (0, 1))
+        bins.append((sure, right, n))
+    error = sum(n * abs(right - sure) for sure, right, n in bins) / max(1, sum(n for *_, n in bins))
+    interval = None
+    if all(result.per_image is not None for result in results):
+        said = [decode(result.per_image) for result in results if result.per_image is not None]
+        sure_all, right_all = np.concatenate([s.sure for s in said]), np.concatenate([s.right for s in said])
+        interval = paired.calibration_interval(sure_all, right_all)
+    return Calibration(error=error, interval=interval, bins=tuple(bins))
+
+
+def _dominator(one: Candidate, candidates: Sequence[Candidate], price: str, part: Part) -> str:
+    metric = f"{part}_accuracy"
+
+    def point(candidate: Candidate) -> tuple[float, float] | None:
+        cost = float(candidate.flops) if price == "flops" else _mean(candidate, price)
+        accuracy = _mean(candidate, metric)
+        return None if cost is None or accuracy is None else (cost, -accuracy)
+
+    mine = point(one)
+    for other in candidates:
+        theirs = point(other)
+        if mine and theirs and theirs != mine and theirs[0] <= mine[0] and theirs[1] <= mine[1]:
+            return other.name
+    return ""
+
+
+def _mean(candidate: Candidate, metric: str) -> float | None:
+    found = candidate.estimates.get(metric)
+    return None if found is None else found.mean

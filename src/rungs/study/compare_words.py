@@ -1,0 +1,90 @@
+"""The verdict of a comparison, in plain sentences with their numbers."""
+
+from __future__ import annotations
+
+from rungs.compare_records import Pair, PartResult, Verdict
+from rungs.report import compare_tables as tables
+from rungs.report import format as fmt
+from rungs.study.intervals import LEVEL
+from rungs.study.verdict import ALLOWANCE_DF
+
+
+def words(pair: Pair) -> tuple[Verdict, str, tuple[str, ...]]:
+    """Return the verdict on the second of a pair, the sentence that says it, and those that say what it rests on."""
+    if not pair.parts:
+        return "not comparable", f"{pair.second} cannot be compared with {pair.first}.", pair.not_comparable
+    part = pair.parts[0]
+    if pair.same_recipe:
+        return "not to be told apart", _of_one_recipe(pair, part), _what_seeds_do(part)
+    if part.p_holm < LEVEL:
+        better = part.difference > 0
+        what = f"{pair.second} is {'better' if better else 'worse'} than {pair.first}: it gets {_scores(part)}"
+        said = f"{what}, {_difference(part)}; {tables.p_words(part.p_holm)}."
+        return ("better" if better else "worse"), said, (_seeds(part),)
+    what = f"{pair.second} and {pair.first} are not to be told apart with this much data: {pair.second} gets"
+    more = (_seeds(part), *_as_nets(part), would_decide(part))
+    return "not to be told apart", f"{what} {_scores(part)}, {_difference(part)}.", more
+
+
+def _as_nets(part: PartResult) -> tuple[str, ...]:
+    """Say what McNemar's test says of single nets, where it is another thing than the verdict on recipes."""
+    if part.table is None or part.table.p >= LEVEL or part.by_seed:
+        return ()
+    nets = f"These two nets do differ on these images ({tables.p_words(part.table.p)}, McNemar)"
+    return (f"{nets}, but one run of each cannot say whether the recipe did it or the seed.",)
+
+
+def _of_one_recipe(pair: Pair, part: PartResult) -> str:
+    said = f"{pair.first} and {pair.second} are runs of one recipe: not to be told apart."
+    if part.table and not part.table.first + part.table.second:
+        return f"{said} They get the very same {part.part} images right, {fmt.percent(part.second)}."
+    does = f"a difference of {fmt.points(part.difference)} is what a seed does, and makes neither better"
+    return f"{said} {pair.second} gets {_scores(part)}; {does}."
+
+
+def _what_seeds_do(part: PartResult) -> tuple[str, ...]:
+    said = []
+    if part.table and part.table.p < LEVEL:
+        nets = f"The two nets do differ on these images ({tables.p_words(part.table.p)}, McNemar)"
+        said.append(f"{nets}: that test knows no seeds, and this is why it alone decides nothing here.")
+    if part.p < LEVEL:
+        more = f"It is more than seeds were allowed (sd {100 * part.seed_sd:.2f} points)"
+        said.append(f"{more}: look for another cause, such as the code or the machine, or run more seeds.")
+    return tuple(said)
+
+
+def _scores(part: PartResult) -> str:
+    """Return "84.10 % of 10,000 test images right, against 80.20 %"."""
+    images = f"{fmt.count(part.images)} {part.part} images"
+    mean = f" (mean of {part.pairs} runs)" if part.pairs > 1 else ""
+    return f"{fmt.percent(part.second)} of {images} right{mean}, against {fmt.percent(part.first)}"
+
+
+def _difference(part: PartResult) -> str:
+    low, high = (f"{100 * end:+.2f}" for end in part.interval)
+    own = "" if part.table else "; each on images of its own"
+    return f"{fmt.points(part.difference)} (95 % interval {low} to {high}, luck of images and of seeds{own})"
+
+
+def _seeds(part: PartResult) -> str:
+    """Say where the luck of seeds was taken from."""
+    sd = f"{100 * part.seed_sd:.2f} points"
+    runs = part.seed_df - ALLOWANCE_DF
+    if runs < 1:
+        return f"With one run of each, seeds are allowed an sd of {sd}, as measured elsewhere, not here."
+    return f"Seeds are reckoned with an sd of {sd}: measured here, and tempered by what was measured elsewhere."
+
+
+def would_decide(part: PartResult) -> str:
+    """Say how many images or seeds would decide it."""
+    needed = part.needed
+    if part.difference == 0:
+        return "They get equally many right: there is no difference that more data could be asked for."
+    ways = []
+    if needed.images_for_recipes:
+        ways.append(f"about {fmt.count(tables.rounded(needed.images_for_recipes))} images with as many runs")
+    if needed.seeds:
+        ways.append(f"about {needed.seeds} seeds of each with these images")
+    if ways:
+        return f"Were the difference what it looks like, {' or '.join(ways)} would decide it (power 80 %)."
+    return "Neither more images alone nor more seeds alone would decide a difference so small: it takes both."

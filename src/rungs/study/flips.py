@@ -1,0 +1,85 @@
+"""The images that flipped between two runs, with their pictures, read from the data as the runs read it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rungs.compare_records import Flip, Flips, Part
+from rungs.errors import UserError
+from rungs.per_image import Ints, Said, decode
+from rungs.study.candidates import Given
+
+MOST = 24
+"""Pictures in each direction."""
+
+
+def flips(part: Part, pair: tuple[Given, Given]) -> Flips:
+    """Return what two runs with the same images say differently of them, those that the second is surest of first.
+
+    Where the data is not there any more, or has changed, the pictures are missing and the record says why.
+    """
+    first, second = (_said(run, part) for run in pair)
+    gained, lost = ~first.right & second.right, first.right & ~second.right
+    chosen = [_surest(mask, second) for mask in (gained, lost)]
+    index = np.concatenate(chosen)
+    pictures, paths, why = [""] * len(index), list[str | None]([None] * len(index)), ""
+    try:
+        pictures, paths = _pictures(pair[0], part, index)
+    except (UserError, OSError) as error:
+        why = error.what if isinstance(error, UserError) else str(error)
+    rows = [
+        Flip(
+            index=i,
+            path=path,
+            truth=int(first.truth[i]),
+            first=int(first.said[i]),
+            second=int(second.said[i]),
+            first_sure=float(first.sure[i]),
+            second_sure=float(second.sure[i]),
+            picture=picture,
+        )
+        for i, path, picture in zip(index.tolist(), paths, pictures, strict=True)
+    ]
+    return Flips(
+        part=part,
+        seeds=(pair[0].record.recipe.seed, pair[1].record.recipe.seed),
+        gained=int(gained.sum()),
+        lost=int(lost.sum()),
+        newly_right=tuple(rows[: len(chosen[0])]),
+        newly_wrong=tuple(rows[len(chosen[0]) :]),
+        why_no_pictures=why,
+    )
+
+
+def _said(run: Given, part: Part) -> Said:
+    result = run.on(part)
+    assert result is not None and result.per_image is not None  # `comparable.images` has seen to it
+    return decode(result.per_image, run.folder.record)
+
+
+def _surest(mask: np.ndarray[tuple[int, ...], np.dtype[np.bool_]], said: Said) -> Ints:
+    index = mask.nonzero()[0]
+    return np.asarray(index[np.argsort(-said.sure[index], kind="stable")][:MOST])
+
+
+def _pictures(run: Given, part: Part, index: Ints) -> tuple[list[str], list[str | None]]:
+    """Return pictures and files of the images at some positions.
+
+    Raises:
+        UserError: The data is not there, or is not what the run saw.
+    """
+    import torch
+
+    from rungs import data
+    from rungs.data.split import divide
+    from rungs.evaluate.mistakes import png
+
+    if not len(index):
+        return [], []
+    record = run.record
+    found = getattr(divide(data.load(record.recipe.data.source, record.data.image_size), record.recipe.data,
+                           record.recipe.seed), part)  # fmt: skip
+    if found is None or found.hash != record.data.hashes.get(part):
+        raise UserError("the data has changed since training", where=record.recipe.data.source)
+    pictures = [png(image.cpu()) for image in found.at(torch.from_numpy(index))]
+    return pictures, [found.paths[i] if found.paths else None for i in index.tolist()]

@@ -1,0 +1,107 @@
+"""The learning-rate range test, and the short runs that check what it suggests.
+
+A net is trained for some steps while the rate grows from hardly anything to far too much: where the loss falls fastest
+the rate is large enough, and where it rises it is too large (Smith 2017, arXiv:1506.01186, section 3.3).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import count
+
+from msgspec.structs import replace
+from torch import Tensor
+
+from rungs.data.batches import order
+from rungs.data.split import Parts
+from rungs.records import EpochRow
+from rungs.seeds import derive
+from rungs.specs import Recipe
+from rungs.training.device import World
+from rungs.training.feed import batches_of_members
+from rungs.training.loop import Diverged, train_epochs
+from rungs.training.screen import Screen
+from rungs.training.setup import Kit, Material, assemble
+from rungs.training.step import Stepper
+
+LOST = 4.0
+"""The sweep ends where the smoothed loss is above so many times its minimum: no more is to be learnt there."""
+SMOOTHED_DECADES = 0.25
+"""The loss is averaged over about so much of the rates, in powers of ten."""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What one sweep came to, a value a step, from the lowest rate on."""
+
+    losses: tuple[float, ...]  # mean of the batch, before the step
+    smoothed: tuple[float, ...]
+    diverged_at: float | None  # the rate at which it ended early
+
+
+def growing_rates(low: float, high: float, steps: int) -> tuple[float, ...]:
+    """Return rates from `low` to `high`, each larger than the one before it by the same factor."""
+    return tuple(low * (high / low) ** (step / (steps - 1)) for step in range(steps))
+
+
+def smoothing(rates: Sequence[float]) -> float:
+    """Return the decay of the exponential mean that looks back over `SMOOTHED_DECADES` of the rates: 1 - 1 / steps."""
+    return 1 - 1 / max(1.0, (len(rates) - 1) * SMOOTHED_DECADES / math.log10(rates[-1] / rates[0]))
+
+
+def sweep(recipe: Recipe, material: Material, world: World, rates: Sequence[float], moved: dict[int, Tensor]) -> Sweep:
+    """Train one step at each of the rates, as the recipe trains in all else; nothing is scored or saved.
+
+    Args:
+        recipe: With its image size resolved; its own rate, schedule and length say nothing here.
+        material: Its data.
+        world: One process.
+        rates: Of `optim.lr`, rising; the rates that stand beside it keep their proportion.
+        moved: See `rungs.training.setup.assemble`.
+    """
+    training = replace(recipe.training, image_scales=(), compile="no", cuda_graphs=False, ema_decay=None)
+    kit = assemble(replace(recipe, training=training), material, world, moved)
+    take, decay = Stepper(kit), smoothing(rates)
+    kit.trained.train()
+    losses, smoothed, mean = list[float](), list[float](), 0.0
+    for rate, (batch, labels, whole) in zip(rates, _endless(kit), strict=False):
+        for group in kit.optimizer.param_groups:
+            group["lr"] = rate * group.get("share", 1.0)
+        loss, _, images = take(batch, labels, whole).tolist()
+        if not math.isfinite(loss):
+            return Sweep(tuple(losses), tuple(smoothed), rate)
+        losses.append(loss / images)
+        mean = decay * mean + (1 - decay) * losses[-1]
+        smoothed.append(mean / (1 - decay ** len(losses)))  # it began at 0 (Kingma & Ba 2015, arXiv:1412.6980, 3)
+        if smoothed[-1] > LOST * min(smoothed):
+            return Sweep(tuple(losses), tuple(smoothed), rate)
+    return Sweep(tuple(losses), tuple(smoothed), None)
+
+
+def _endless(kit: Kit) -> Iterator[tuple[Tensor, Tensor, int]]:
+    """Yield the training batches of epoch after epoch."""
+    for epoch in count():
+        kit.seed_dropout([derive(kit.recipe.seed, "dropout", epoch, kit.world.rank)])
+        yield from batches_of_members(kit, epoch)
+
+
+def short_run(recipe: Recipe, material: Material, world: World, moved: dict[int, Tensor]) -> EpochRow | None:
+    """Train a recipe by the one loop, without a folder, and return its last epoch; None: it diverged."""
+    training = replace(recipe.training, compile="no")
+    kit = assemble(replace(recipe, training=training), material, world, moved)
+    try:
+        *_, row = train_epochs(kit, [], Screen())
+    except Diverged:
+        return None
+    return row
+
+
+def shortened(material: Material, images: int, seed: int) -> Material:
+    """Return a material with at most so many training images, the first of the first epoch; its test set closed."""
+    parts, train = material.parts, material.parts.train
+    if images < len(train):
+        train = train.take(order(len(train), seed, 0)[:images])
+    return dataclasses.replace(material, parts=Parts(train, parts.validation, None))

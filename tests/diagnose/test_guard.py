@@ -1,0 +1,100 @@
+"""The guard adds up the logs of a folder, and says what choosing by a test set would flatter."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small import run, small
+
+from rungs import looks
+from rungs.diagnose.guard import flattery, highest_of, sum_up
+from rungs.errors import UserError
+from rungs.guard_commands import verdict
+from rungs.rundir import RunDir
+
+ONE = "training.epochs=1"
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two runs of one test set, one of them watched; one with it closed; one of another seed, so of other images."""
+    root = tmp_path_factory.mktemp("guarded") / "runs"
+    run(small(ONE), root / "plain")
+    run(small("training.epochs=3", "evaluation.watch_test=true"), root / "deep" / "watched")
+    run(small(ONE, "evaluation.score_test=false"), root / "closed")
+    run(small(ONE, "seed=1"), root / "other")
+    return root
+
+
+def test_it_counts_looks_by_test_set(runs: Path) -> None:
+    found = sum_up(runs)
+    assert (found.runs, found.closed, len(found.sets)) == (4, 1, 2)
+    mine = next(one for one in found.sets if len(one.opened) == 2)
+    assert {one.folder: one.openings for one in mine.opened} == {"plain": 1, "deep/watched": 4}
+    assert mine.runs == 2 and mine.images == 180
+    said = verdict(mine)
+    assert "opened 5 times by 2 runs" in said and "One watched it over the epochs" in said
+    other = next(one for one in found.sets if len(one.opened) == 1)
+    assert verdict(other) == (
+        "digits, test set of 180 images: opened once by 1 run. Each opened it once, after its epoch was chosen."
+    )
+
+
+def test_flattery_is_the_best_watched_epoch_minus_the_chosen_one(runs: Path) -> None:
+    record = RunDir(runs / "deep" / "watched").read_record()
+    watched = [row.test_accuracy for row in record.history if row.test_accuracy is not None]
+    assert record.test is not None and len(watched) == 3
+    assert flattery(record) == pytest.approx(max(watched) - record.test.accuracy)
+    assert flattery(RunDir(runs / "plain").read_record()) is None
+
+
+def test_a_run_without_a_log_is_read_from_its_record(runs: Path, tmp_path: Path) -> None:
+    old = RunDir(tmp_path / "old")
+    old.path.mkdir()
+    old.record.write_bytes(RunDir(runs / "deep" / "watched").record.read_bytes())
+    (one,) = sum_up(tmp_path).sets[0].opened
+    assert [look.kind for look in one.looks] == ["watched", "watched", "watched", "scored"]
+    assert "no log" in one.looks[0].who
+
+
+def test_later_looks_and_comparisons_are_told(runs: Path, tmp_path: Path) -> None:
+    mine = RunDir(tmp_path / "mine")
+    mine.path.mkdir()
+    for name in (mine.record.name, mine.looks.name):
+        (mine.path / name).write_bytes((runs / "plain" / name).read_bytes())
+    looks.note(mine.looks, "evaluated", "once more", 180, "")
+    looks.note(mine.looks, "compared", "with other", 180, "")
+    (one,) = sum_up(tmp_path).sets
+    assert one.opened[0].openings == 2
+    said = verdict(one)
+    assert "scored on it once more once" in said and "side by side once" in said
+    assert "Each opened it once" not in said
+
+
+def test_the_highest_of_n_normals() -> None:
+    draws = np.random.default_rng(0).standard_normal((40_000, 10)).max(1)
+    assert highest_of(10) == pytest.approx(draws.mean(), abs=4 * draws.std() / 200)  # 4 standard errors
+    assert highest_of(1) == 0
+    assert highest_of(2) == pytest.approx(1 / np.sqrt(np.pi), abs=1e-6)
+
+
+def test_nothing_to_guard_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no run in here"):
+        sum_up(tmp_path)
+    with pytest.raises(UserError, match="no such folder"):
+        sum_up(tmp_path / "nowhere")
+
+
+def test_the_command(runs: Path) -> None:
+    command = [sys.executable, "-m", "rungs", "guard", str(runs)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "4 runs, 1 of them without opening a test set" in done.stdout
+    assert "deep/watched" in done.stdout and "3 watched, 1 scored" in done.stdout
+    plain = subprocess.run([*command, "--json"], capture_output=True, text=True)
+    assert json.loads(plain.stdout)["runs"] == 4

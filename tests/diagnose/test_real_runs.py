@@ -1,0 +1,210 @@
+"""Each rule on a real training that was made to show its fault, and all of them on trainings that were made well."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import faults
+import pytest
+from faults import PLAIN, SGD, STEADY, layers, of_folder
+from msgspec.structs import replace
+
+from rungs import recipe as recipes
+from rungs.diagnose import examine
+from rungs.diagnose.softmax import double_softmax
+from rungs.records import Finding, RunRecord
+from rungs.report import evidence, figures
+from rungs.reruns import command
+
+ONE_CHANNEL = 'model={name="plain",stages=[[1],[1],[1]],batch_norm=true}'
+STEM = 'model={name="resnet18",stem="imagenet",width=8}'
+LARGER = ("data.train=1000", "model.stages=[[16], [32]]", "training.batch_size=50")
+EARLY = 'schedule={name="step",milestones=[1],gamma=0.01}'
+
+FAULTS: dict[str, tuple[tuple[str, ...], str]] = {
+    "diverged": ((layers(1, "none"), 'optim={name="adamw",lr=3.0}', STEADY, "data.train=300"), "warning"),
+    "dead-relus": ((PLAIN, "optim.lr=0.5", STEADY, "training.epochs=4"), "warning"),
+    "saturated-sigmoids": (
+        (layers(2), 'optim={name="sgd",lr=1.0,momentum=0.9}', STEADY, "training.epochs=4", "data.train=500"),
+        "warning",
+    ),
+    "vanishing-gradients": (
+        (layers(5), 'optim={name="sgd",lr=0.01}', STEADY, "training.epochs=4", "data.train=500"),
+        "warning",
+    ),
+    "rate-too-small": (("optim.lr=0.00003", STEADY), "warning"),
+    "few-steps": (("data.train=400", "training.batch_size=400", SGD, PLAIN, STEADY), "warning"),
+    "double-softmax": (("training.loss=softmax-cross-entropy",), "warning"),
+    "guessing": (("training.epochs=1", "optim.lr=0.000001"), "warning"),
+    "overfitting": (
+        (PLAIN, "optim.lr=0.01", STEADY, "data.train=100", "training.epochs=30", "training.batch_size=20"),
+        "warning",
+    ),
+    "underfitting": ((ONE_CHANNEL, STEADY, "training.epochs=16", "optim.lr=0.02"), "warning"),
+    "early-decay": (('optim={name="sgd",lr=0.02,momentum=0.9}', EARLY, "training.epochs=10"), "warning"),
+    "unfinished": (('optim={name="sgd",lr=0.005,momentum=0.9}', STEADY, "training.epochs=4"), "warning"),
+    "large-stem": ((STEM, "data.image_size=16", "training.epochs=3", "data.train=400"), "warning"),
+    "gap": (("data.train=60", "training.batch_size=10"), "note"),
+    "no-validation": (("data.validation=0", "training.epochs=4"), "note"),
+    "small-validation": (("data.validation=100",), "note"),
+    "augmented-test": (("evaluation.tta=mirror",), "warning"),
+    "test-selection": (("evaluation.watch_test=true", "training.epochs=4"), "note"),
+    "few-epochs": (("training.epochs=2", "optim.lr=0.01", SGD), "note"),
+}
+"""By the rule: what is changed in the good recipe, and how loudly the rule has to speak."""
+
+GOOD: dict[str, tuple[str, ...]] = {
+    "adamw": (),
+    "sgd": (SGD,),
+    "cosine": (SGD, "schedule.name=cosine", "training.epochs=12"),
+    "late steps": (SGD, 'schedule={name="step",milestones=[7],gamma=0.1}', "training.epochs=10"),
+    "without BatchNorm": (PLAIN, "training.epochs=12"),
+    "sigmoid": (layers(1), 'optim={name="adamw",lr=0.02}', "training.epochs=12"),
+    "smoothed": ("training.label_smoothing=0.1",),
+    "large batches": ("training.batch_size=200", "optim.lr=0.02", "training.epochs=12"),
+}
+"""Trainings that went well, in ways that come near to a fault."""
+
+Train = Callable[..., RunRecord]
+
+
+@pytest.fixture(scope="module")
+def train(tmp_path_factory: pytest.TempPathFactory) -> Train:
+    """Train the good recipe with overrides, each once."""
+
+    def once(*overrides: str) -> RunRecord:
+        return faults.train(tmp_path_factory.mktemp("run") / "it", *overrides)[0]
+
+    return cache(once)
+
+
+def seen(record: RunRecord) -> dict[str, Finding]:
+    return {finding.rule: finding for finding in examine(record)}
+
+
+@pytest.mark.parametrize("rule", FAULTS)
+def test_a_run_made_to_show_a_fault_shows_it_with_all_that_belongs_to_a_finding(
+    rule: str, train: Train, tmp_path: Path
+) -> None:
+    overrides, level = FAULTS[rule]
+    record = train(*overrides)
+    found = seen(record)
+    assert rule in found, f"{sorted(found)}"
+    assert found[rule].level == level
+    if level == "warning":
+        assert [name for name, one in found.items() if one.level == "warning"] == [rule]  # one fault, one finding
+        assert "sound" not in found
+    for finding in found.values():
+        assert finding.threshold and finding.citation and finding.evidence is not None, finding.rule
+        figures.save(evidence.draw(finding.evidence), tmp_path / finding.rule)
+        if finding.cure is not None and finding.cure.startswith("--set"):
+            words = shlex.split(command(record, finding.cure, "runs/it"))
+            assert words[:3] == ["rungs", "train", "runs/it/recipe.toml"]
+            recipes.parse(recipes.to_toml(record.recipe), "it", words[4::2])
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_a_good_run_is_called_good_and_nothing_warns(name: str, train: Train) -> None:
+    found = seen(train(*GOOD[name]))
+    assert "sound" in found, f"{ {rule: one.text for rule, one in found.items()} }"
+    assert set(found) <= {"sound", "small-validation", "unstable"}
+
+
+def test_the_cure_that_a_fault_is_offered_changes_the_thing_that_was_broken(train: Train) -> None:
+    for rule, cure in {
+        "diverged": "--set optim.lr=0.001",
+        "dead-relus": "--set optim.lr=0.05",
+        "rate-too-small": "--set optim.lr=0.0003",
+        "few-steps": "--set training.batch_size=50",
+        "double-softmax": "--set training.loss=cross-entropy",
+        "underfitting": "--set model.stages='[[2], [2], [2]]'",
+        "early-decay": "--set schedule.milestones='[7.0]'",
+        "unfinished": "--set training.epochs=8",
+        "saturated-sigmoids": "--set model.convs.0.activation=relu --set model.convs.1.activation=relu",
+        "test-selection": "--set evaluation.watch_test=false",
+    }.items():
+        assert seen(train(*FAULTS[rule][0]))[rule].cure == cure
+
+
+def test_a_second_softmax_is_told_by_the_losses_alone(train: Train, tmp_path: Path) -> None:
+    ten = train(*FAULTS["double-softmax"][0])
+    root = faults.digits(tmp_path / "two", classes=2, per_class=100)
+    sized = (*of_folder(root, validation=40, test=40), "training.batch_size=20")
+    two, right = train(*sized, "training.loss=softmax-cross-entropy"), train(*sized)
+    for record, floor in ((ten, "1.461"), (two, "0.313")):
+        spec = record.recipe
+        unsaid = replace(record, recipe=replace(spec, training=replace(spec.training, loss="cross-entropy")))
+        finding = double_softmax(unsaid)
+        assert finding is not None and finding.cure is None
+        assert floor in finding.text
+    assert double_softmax(right) is None
+    for overrides in (*GOOD.values(), FAULTS["rate-too-small"][0], FAULTS["unfinished"][0], FAULTS["early-decay"][0]):
+        assert double_softmax(train(*overrides)) is None  # they pass 1.461, or lie near it
+
+
+def test_labels_that_are_wrong_make_validation_diverge_and_the_net_too_sure(train: Train, tmp_path: Path) -> None:
+    root = faults.digits(tmp_path / "noisy", per_class=90, wrong=0.4)
+    noisy = train(
+        *of_folder(root, validation=200, test=500), STEADY, "optim.lr=0.005", "training.epochs=20",
+        "training.batch_size=20",
+    )  # fmt: skip
+    found = seen(noisy)
+    assert found["validation-diverges"].level == "warning"
+    assert "overfitting" not in found and "gap" not in found
+    last = seen(train(*of_folder(root, validation=0, test=500), STEADY, "training.epochs=12"))  # nothing chose earlier
+    assert last["calibration"].title == "Too sure of itself"
+    assert last["calibration"].cure == "--set training.label_smoothing=0.1"
+
+
+def test_a_rare_class_copies_and_broken_files(train: Train, tmp_path: Path) -> None:
+    rare = faults.digits(tmp_path / "rare", classes=3, per_class=60, rare=8)
+    shares = ("data.validation=0.2", "data.test=0.2", "data.train=none", "data.image_size=8", "training.epochs=4")
+    found = seen(train(f'data.source="folder:{rare}"', *shares))
+    assert "'2' has 6 training images" in found["imbalance"].text
+    copied = faults.digits(tmp_path / "copied", classes=3, per_class=40, twice=20)
+    found = seen(train(f'data.source="folder:{copied}"', *shares))
+    assert found["leak"].level == "warning"
+    assert not {"leak", "imbalance", "skipped"} & set(seen(train()))
+    (copied / "0" / "broken.png").write_bytes(b"no picture")
+    record, _ = faults.train(tmp_path / "run", f'data.source="folder:{copied}"', *shares, skip_unreadable=True)
+    assert "broken.png" in seen(record)["skipped"].text
+
+
+def test_a_run_that_was_stopped_says_how_to_go_on_and_that_command_does(tmp_path: Path) -> None:
+    import os
+    import subprocess
+    import sys
+
+    record, _ = faults.train(tmp_path / "run", "training.epochs=3", "data.train=200", stop_after=1)
+    finding = seen(record)["interrupted"]
+    assert finding.cure is not None
+    words = shlex.split(command(record, finding.cure, str(tmp_path / "run")))
+    done = subprocess.run(
+        [sys.executable, "-m", *words, "--quiet"], env=dict(os.environ), capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "run" / "report.html").is_file()
+
+
+def test_restless_epochs_and_a_mixed_up_pair(train: Train) -> None:
+    restless = seen(
+        train('optim={name="sgd",lr=0.3,momentum=0.9}', STEADY, "training.epochs=12", "model.hidden=[]", *LARGER)
+    )
+    assert restless["unstable"].level == "note"
+    assert "unfinished" not in restless
+    small = seen(train('model={name="plain",stages=[[2],[2]],batch_norm=true}', "data.test=600", "data.validation=100"))
+    assert "mistakes" in small["confused-pair"].text
+
+
+@pytest.mark.needs_cifar
+def test_a_good_small_run_on_cifar_is_not_warned_of(train: Train) -> None:
+    spec = (
+        "data.source=cifar10", "data.train=3000", "data.validation=1000", "training.epochs=4",
+        'augment.train=[{name="flip"}]', "evaluation.score_train=false", "evaluation.score_test=false",
+    )  # fmt: skip
+    found = seen(train(*spec))
+    assert [one.rule for one in found.values() if one.level == "warning"] == []
+    assert "sound" in found

@@ -1,0 +1,86 @@
+"""Small real trainings, each made to show one fault, and others made well: the material of the rules' tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from sklearn.datasets import load_digits
+from small import run
+
+from rungs import looks
+from rungs.looks import Look
+from rungs.recipe import parse
+from rungs.records import RunRecord
+from rungs.rundir import RunDir
+
+GOOD = """
+name = "good"
+[data]
+source = "digits"
+train = 600
+validation = 300
+[model]
+name = "plain"
+stages = [[12], [24]]
+hidden = [32]
+batch_norm = true
+[optim]
+name = "adamw"
+lr = 0.004
+[schedule]
+name = "one-cycle"
+[training]
+epochs = 8
+batch_size = 40
+precision = "fp32"
+"""
+SGD = 'optim={name="sgd",lr=0.05,momentum=0.9}'
+STEADY = "schedule.name=constant"
+PLAIN = "model.batch_norm=false"
+
+
+def train(folder: Path, *overrides: str, **options: bool | int) -> tuple[RunRecord, tuple[Look, ...]]:
+    """Train the good recipe with fields changed; return its record and its looks at the test set."""
+    record = run(parse(GOOD, "good", overrides), folder, **options)  # type: ignore[arg-type]
+    return record, looks.read(RunDir(folder).looks)
+
+
+def layers(many: int, activation: str = "sigmoid") -> str:
+    """Return a net of so many convolutions, each with this activation."""
+    one = f'{{channels=8, padding=1, activation="{activation}"}}'
+    return f'model={{name="layered", convs=[{", ".join([one] * many)}]}}'
+
+
+def digits(
+    root: Path, classes: int = 10, per_class: int = 60, *, rare: int = 0, wrong: float = 0.0, twice: int = 0
+) -> Path:
+    """Write ROOT/CLASS/NNN.png of the first digits.
+
+    Args:
+        root: Where.
+        classes: How many.
+        per_class: Images of each.
+        rare: Of the last class only so many.
+        wrong: Share of images that lie in another class's folder.
+        twice: So many images of each class are there a second time under another name.
+    """
+    table, draw = load_digits(), np.random.default_rng(0)
+    for k in range(classes):
+        (root / str(k)).mkdir(parents=True)
+    for k in range(classes):
+        many = rare if rare and k == classes - 1 else per_class
+        for i, image in enumerate(table.images[table.target == k][:many]):
+            label = int((k + draw.integers(1, classes)) % classes) if draw.random() < wrong else k
+            picture = Image.fromarray(np.rint(image * 255 / 16).astype(np.uint8))
+            picture.save(root / str(label) / f"{k}-{i:03d}.png")
+            if i < twice:
+                picture.save(root / str(label) / f"{k}-{i:03d}-again.png")
+    return root
+
+
+def of_folder(root: Path, *, validation: int, test: int) -> tuple[str, ...]:
+    """Return the overrides that train on a folder of digits."""
+    sizes = (f"data.validation={validation}", f"data.test={test}", "data.train=none", "data.image_size=8")
+    return (f'data.source="folder:{root}"', *sizes)

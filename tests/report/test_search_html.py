@@ -1,0 +1,347 @@
+"""The page of a search says what its record says, asks nothing of any network, and fits phones and paper."""
+
+from __future__ import annotations
+
+import html
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import search_samples
+from msgspec.structs import replace
+from rich.console import Console
+
+from rungs.records import to_json
+from rungs.report import search_facts as facts
+from rungs.report import search_html, search_tables
+from rungs.report.html import render
+from rungs.rundir import SearchDir
+from rungs.search_records import SearchRecord
+
+CHROMIUM = os.environ.get("RUNGS_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+needs_browser = pytest.mark.skipif(CHROMIUM is None and "CI" not in os.environ, reason="there is no Chromium here")
+
+NAMES = ("usual", "long-names", "hostile", "all-pruned")
+STEMS = {"finalists", "history", "learning-curves", "importance", "slices", "contours", "parallel"}
+
+make = cache(lambda name: search_samples.MAKERS[name]())
+
+
+@pytest.fixture(scope="module")
+def reports(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Give the report of one of the samples, each written once."""
+    return cache(lambda name: search_html.write(make(name), SearchDir(tmp_path_factory.mktemp(name))))
+
+
+def text(report: Path) -> str:
+    return report.read_text(encoding="utf-8")
+
+
+def without_pictures(name: str) -> str:
+    """Return the page of a sample without its pictures, which take most of the time."""
+    return render("search.html", {"pictures": {}, **search_html._facts(make(name))})
+
+
+def words(report: Path | str) -> str:
+    """Return the page as it is read: tags and entities resolved, styles left out."""
+    page = report if isinstance(report, str) else text(report)
+    bare = re.sub(r"<style>.*?</style>|<pre.*?</pre>", " ", page, flags=re.DOTALL)
+    return re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]*>", " ", bare)))
+
+
+def section(report: Path | str, name: str) -> str:
+    page = report if isinstance(report, str) else text(report)
+    start = page.index(f'<h2 id="{name}"')
+    end = page.find("<h2 ", start + 1)
+    return page[start : end if end > 0 else len(page)]
+
+
+def test_the_record_alone_rebuilds_the_same_bytes(reports: Callable[[str], Path], tmp_path: Path) -> None:
+    folder = SearchDir(tmp_path)
+    folder.record.write_bytes(to_json(make("usual")))
+    code = "from rungs.commands import report; from pathlib import Path; import sys; report(Path(sys.argv[1]))"
+    done = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True)
+    assert done.stdout.strip() == f"report: {folder.report}", done.stderr
+    assert folder.report.read_bytes() == reports("usual").read_bytes()
+    drawn = {path.name for path in folder.figures.iterdir()}
+    assert drawn == {f"{stem}.{kind}" for stem in STEMS for kind in ("svg", "png")}
+    for name in drawn:
+        assert (folder.figures / name).read_bytes() == (reports("usual").parent / "figures" / name).read_bytes()
+
+
+def test_a_folder_without_any_record_says_what_was_looked_for(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-m", "rungs", "report", tmp_path], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "nor search.json here" in done.stderr and "a bench or a search" in done.stderr
+
+
+def test_the_sections_stand_in_their_order(reports: Callable[[str], Path]) -> None:
+    found = re.findall(r'<h2 id="([a-z]+)"', text(reports("usual")))
+    assert found == ["finals", "next", "history", "curves", "fields", "trials", "search", "method", "machine", "recipe"]
+
+
+def test_the_verdict_stands_first_and_the_merits_below_it(reports: Callable[[str], Path]) -> None:
+    record, page = make("usual"), words(reports("usual"))
+    assert page.index(record.verdict) < page.index("trials complete") < page.index("The finalists, trained again")
+    named = facts.winner(record)
+    assert named is not None and named.optimism is not None and record.test is not None
+    low, high = named.rerun.low, named.rerun.high
+    assert low is not None and high is not None
+    for part in (
+        "27 2 pruned, 1 failed",
+        f"{100 * named.rerun.mean:.2f} % {named.name}, mean of 3 fresh seeds; 95 % interval {100 * low:.2f} ",
+        f"{100 * record.test.mean:.2f} % the test set was opened once, after the winner was named",
+        "optimism",
+    ):
+        assert part in page, part
+
+
+def test_the_re_run_table_has_the_records_numbers(reports: Callable[[str], Path]) -> None:
+    record = make("usual")
+    rows = re.findall(r"<tr.*?</tr>", section(reports("usual"), "finals"), flags=re.DOTALL)[1:]
+    assert len(rows) == len(record.finalists)
+    for one, row in zip(record.finalists, rows, strict=True):
+        assert f"<b>{one.name}</b>" in row
+        assert f"<b>{100 * one.rerun.mean:.2f} %</b>" in row
+        assert one.rerun.sd is not None and f"± {100 * one.rerun.sd:.2f} sd" in row
+        assert all(f"<code>{change}</code>" in row for change in one.overrides)
+        assert ("winner" in row) == (one.name == record.winner)
+        if one.trial is None:
+            assert "the recipe as it was" in row
+            continue
+        assert one.searched is not None and f"{100 * one.searched:.2f} %" in row
+        difference = facts.against_recipe(record, one.name)
+        assert difference is not None and f"▲ {difference.words}" in row
+        assert one.optimism is not None and f"{100 * one.optimism.mean:+.2f} points" in row
+
+
+def test_all_trials_stand_in_the_table_best_first() -> None:
+    record = make("six")
+    rows = re.findall(r"<tr.*?</tr>", section(without_pictures("six"), "trials"), flags=re.DOTALL)[1:]
+    assert len(rows) == 300
+    numbers = [int(re.search(r'class="number">(\d+)</th>', row)[1]) for row in rows]  # type: ignore[index]
+    by_number = {trial.number: trial for trial in record.trials}
+    states = [by_number[number].state for number in numbers]
+    assert states == sorted(states, key=facts.STATES.index)
+    values = [by_number[n].value for n in numbers if by_number[n].state == "complete"]
+    assert values == sorted(values)  # a loss
+    for number, row in list(zip(numbers, rows, strict=True))[:5]:
+        trial = by_number[number]
+        assert f"<b>{trial.value:.4f}</b>" in row
+        assert f">{trial.params['optim.lr']:.3g}<" in row
+        assert f">{trial.params['training.batch_size']}<" in row
+    page = words(without_pictures("six"))
+    assert "takes up trial 3, whose worker died" in page
+    assert "pruned after epoch 3: worse than the median" in page
+
+
+def test_the_next_commands_can_be_pasted() -> None:
+    record = make("six")
+    named = facts.winner(record)
+    assert named is not None
+    commands = [
+        html.unescape(found) for found in re.findall(r"<pre[^>]*>(.*?)</pre>", section(without_pictures("six"), "next"))
+    ]
+    train = ["rungs", "train", "lab-003", "--data", "cifar10", "--set", "optim.momentum=0.8"]
+    assert shlex.split(commands[0]) == train + [word for change in named.overrides for word in ("--set", change)]
+    assert commands[1:] == [record.command, record.dashboard]
+
+
+def test_where_the_recipe_wins_it_is_what_to_train() -> None:
+    assert facts.train_command(make("recipe-wins")) == "rungs train lab-003 --data cifar10 --set optim.momentum=0.8"
+    assert "Train the recipe as it was, which no trial beat" in words(without_pictures("recipe-wins"))
+    assert facts.train_command(make("no-finals")) == ""
+    odd = replace(make("usual"), command="not 'a command")
+    assert facts.train_command(odd).startswith("rungs train lab-003 --set optim.lr=")
+
+
+def test_without_finals_nothing_is_called_a_winner(reports: Callable[[str], Path]) -> None:
+    page = words(without_pictures("no-finals"))
+    best = max(t.value for t in make("no-finals").trials if t.state == "complete" and t.value is not None)
+    assert f"{100 * best:.2f} % on validation. It is not the winner yet" in page
+    assert "None yet: the best trials have not been trained again on fresh seeds" in page
+    assert "the test set is closed" in page
+    assert "rungs train" not in without_pictures("no-finals")
+    page = words(reports("all-pruned"))
+    assert "No trial of this search is complete (9 pruned, 1 running, 1 waiting, 1 failed)" in page
+    assert "Which field matters cannot be said: too few trials are complete." in page
+    assert "the training loss was not finite in epoch 2 (step 41)" in page
+    drawn = {path.stem for path in (reports("all-pruned").parent / "figures").iterdir()}
+    assert drawn == {"history", "learning-curves", "slices", "parallel"}
+    assert list(search_html._drawn(make("nothing-yet"))) == []
+    assert "No trial of this search is complete (1 waiting)" in words(without_pictures("nothing-yet"))
+
+
+def test_what_the_search_was_and_how_it_was_measured() -> None:
+    page = words(without_pictures("six"))
+    for part in (
+        "0.0001 to 0.3, logarithmic",
+        "0 to 0.2, in steps of 0.05",
+        "0 to 5, whole numbers",
+        "12 of 20 epochs; a quarter of the training images",
+        "arXiv:1907.10902",
+        "Bergstra, Bardenet, Bengio and Kégl 2011",
+        "doi:10.1145/3097983.3098043",
+        "Hutter, Hoos and Leyton-Brown 2014",
+        "JMLR 11:2079",
+        "fANOVA over 26 complete trials",
+        "the test set was opened once, after the winner was named",
+    ):
+        assert part in page, part
+    assert "arXiv:1603.06560" not in page
+    other = replace(make("usual"), sampler="random", pruner="hyperband (3 brackets)", importance_by="PED-ANOVA")
+    said = " ".join(search_html._method(other))
+    assert "arXiv:1603.06560" in said and "JMLR 13:281" in said and "Kégl" not in said
+
+
+def test_the_log_of_looks_says_how_often_the_test_set_was_opened() -> None:
+    record = make("usual")
+    assert "the test set was opened once" in search_html.test_words(record, 1)
+    assert "opened 3 times in this search: its score is no longer fresh" in search_html.test_words(record, 3)
+    page = words(render("search.html", {"pictures": {}, **search_html._facts(record, 3)}))
+    assert page.count("opened 3 times") == 2 and "opened once" not in page
+    assert search_html.test_words(make("no-finals"), 0) == "the test set is closed"
+
+
+def test_letters_are_explained() -> None:
+    page = words(without_pictures("six"))
+    assert "What the letters stand for" in page
+    assert 'C [{"name": "flip", "p": 0.5}, {"name": "crop", "padding": 4}]' in page
+    assert "What the letters stand for" not in words(without_pictures("usual"))
+
+
+def test_captions_say_what_not_to_read_off(reports: Callable[[str], Path]) -> None:
+    page = words(reports("long-names"))
+    for part in (
+        "This is of this space only",
+        "between dots it is interpolation, not measurement",
+        "with n = 1 it is one trial's luck",
+        "the best of more tries is better by luck alone",
+    ):
+        assert part in page, part
+    assert "between dots" not in words(reports("usual"))  # its one pair has a choice
+
+
+def test_names_are_text(reports: Callable[[str], Path]) -> None:
+    page = text(reports("hostile"))
+    assert "<script" not in page
+    assert page.count("&lt;script&gt;alert(1)&lt;/script&gt;") >= 10
+    assert "$x^$" in page
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_page_refers_to_nothing_outside(name: str, reports: Callable[[str], Path]) -> None:
+    page = text(reports(name))
+    assert not re.search(r"""(src|href)=["'](?!data:|#)""", page)
+    assert not re.search(r"url\(|@import", page)
+    assert "default-src 'none'; img-src data:; style-src 'unsafe-inline'" in page
+
+
+# --- the terminal -------------------------------------------------------------------------------------
+
+
+def printed(record: SearchRecord, width: int = 120) -> str:
+    console = Console(width=width, file=None)
+    with console.capture() as capture:
+        console.print(search_tables.summary(record))
+    return capture.get()
+
+
+@pytest.mark.parametrize("name", search_samples.MAKERS)
+def test_the_summary_names_finalists_or_the_best_trials(name: str) -> None:
+    record = make(name)
+    said = printed(record)
+    assert max(map(len, said.splitlines())) <= 120
+    assert all(one.name in said for one in record.finalists)
+    if record.winner:
+        assert f"{record.winner} (winner)" in said
+        assert "opened once" in said and "Next: rungs train" in said
+    top = facts.best(record)
+    if not record.finalists and top is not None:
+        assert facts.value(record, top.value) in said and "not the winner yet" in " ".join(said.split())
+
+
+def test_the_summary_has_the_numbers() -> None:
+    record = make("usual")
+    named, said = facts.winner(record), printed(record)
+    assert named is not None and named.searched is not None and named.optimism is not None
+    for part in (f"{100 * named.searched:.2f} %", f"{100 * named.rerun.mean:.2f} %", "▲ real gain", "optim.lr=0.0163",
+                 f"{100 * named.optimism.mean:+.2f} points", record.verdict):  # fmt: skip
+        assert part in said, part
+
+
+def test_a_trial_is_a_line() -> None:
+    record = make("usual")
+    line = search_tables.trial_line(record.trials[23], record.space)
+    assert line == "trial 23  85.94 %  complete  12 epochs  26 s  optim.lr=0.0163  training.batch_size=128"
+    assert search_tables.trial_line(record.trials[3], record.space).endswith("  its worker died")
+    assert search_tables.trial_line(record.trials[7], record.space).endswith("  takes up trial 3")
+    six = make("six")
+    assert f"  {six.trials[1].value:.4f}  " in search_tables.trial_line(six.trials[1], six.space, six.metric)
+
+
+# --- in a browser -------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    assert CHROMIUM, "CI needs a Chromium: put it in the path or in RUNGS_CHROMIUM"
+    arguments = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        yield chromium
+        chromium.close()
+
+
+@needs_browser
+@pytest.mark.parametrize("width", [400, 1200])
+@pytest.mark.parametrize("name", ["usual", "long-names", "hostile", "all-pruned"])
+def test_in_a_browser(name: str, width: int, browser: Any, reports: Callable[[str], Path]) -> None:
+    address = reports(name).as_uri()
+    page = browser.new_page(viewport={"width": width, "height": 800})
+    asked: list[str] = []
+    wrong: list[str] = []
+
+    def gate(route: Any) -> None:
+        asked.append(route.request.url)
+        route.continue_() if route.request.url == address else route.abort()
+
+    page.route("**/*", gate)
+    page.on("console", lambda message: wrong.append(message.text))
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("dialog", lambda dialog: wrong.append("a dialog: a name was run as a script"))
+    page.goto(address)
+    page.eval_on_selector_all("details", "all => all.forEach(one => one.open = true)")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    images = page.eval_on_selector_all("img", "all => Promise.all(all.map(i => i.decode().then(() => i.naturalWidth)))")
+    assert len(images) == (4 if name == "all-pruned" else 7)
+    assert all(wide > 0 for wide in images)
+    assert all(page.eval_on_selector_all("img", "all => all.map(i => i.alt.length > 0)"))
+    table = "[...document.querySelectorAll('.finals')].every(t => t.scrollWidth <= t.parentElement.clientWidth)"
+    assert page.evaluate(table)
+    assert [url for url in asked if not url.startswith("data:")] == [address]
+    assert wrong == []
+    page.close()
+
+
+@needs_browser
+@pytest.mark.parametrize("name", ["usual", "long-names"])
+def test_print_fits_the_paper(name: str, browser: Any, reports: Callable[[str], Path]) -> None:
+    page = browser.new_page(viewport={"width": 688, "height": 1000})  # A4 less its margins
+    page.goto(reports(name).as_uri())
+    page.emulate_media(media="print")
+    wide = "[...document.querySelectorAll('table')].map(t => Math.round(t.getBoundingClientRect().width))"
+    assert max(page.evaluate(wide)) <= 690
+    assert page.evaluate("document.querySelector('.trials').getBoundingClientRect().height") > 400
+    assert page.pdf(format="A4").startswith(b"%PDF")
+    page.close()

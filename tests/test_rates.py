@@ -1,0 +1,279 @@
+"""`rungs lr-find`: it sweeps, guesses, checks the guess by real runs, says what that bears, and leaves test alone."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from small import SMALL, small
+
+from rungs import cli, looks, lr_find
+from rungs.errors import UserError
+from rungs.rate_records import RateCheck, RateRecord
+from rungs.rates import rates_folder
+from rungs.records import from_json, to_json
+from rungs.rundir import RateDir
+from rungs.study import rates as study
+from rungs.training import rate_range
+from rungs.training.device import open_world
+from rungs.training.setup import gather
+
+TINY = ("augment.train=[]", "model.stages=[[8]]", "training.ema_decay=none", "schedule.name=cosine")
+STEPS = 40
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[RateRecord, Path]:
+    folder = tmp_path_factory.mktemp("rates") / "made"
+    return lr_find(small(*TINY), steps=STEPS, low=1e-4, folder=folder), folder
+
+
+def test_the_suggestion_trains_better_than_rates_far_to_both_sides(found: tuple[RateRecord, Path]) -> None:
+    record, _ = found
+    assert record.suggestion is not None and record.best is not None and record.best.loss is not None
+    with open_world() as world:
+        table = study.Table.lay(small(*TINY), world, 2, STEPS, None, False)
+        for rate in (record.suggestion / 30, record.suggestion * 30):
+            far = table.check(rate, ("next",), lambda text: None)
+            assert far.loss is None or far.loss.mean > record.best.loss.mean + 0.3, far
+
+
+def test_the_guess_lies_in_the_fall_and_the_best_between_others(found: tuple[RateRecord, Path]) -> None:
+    record, _ = found
+    assert record.steepest and record.lowest and record.guess and record.best
+    at = [record.median[record.rates.index(rate)] for rate in (record.steepest, record.lowest)]
+    assert record.median[0] > at[0] > at[1] == min(record.median)
+    assert record.guess.rate == study.rounded(record.steepest)
+    rates = [check.rate for check in record.checks]
+    assert rates == sorted(rates) and record.own.rate == 0.05
+    means = [check.loss.mean for check in record.checks if check.loss]
+    assert record.best.loss is not None and record.best.loss.mean == min(means)
+    assert all(check.difference for check in record.checks if check.loss and check is not record.best)
+    assert record.diverged_at is None or max(rates) < record.diverged_at
+
+
+def test_a_check_is_as_long_as_a_sweep_and_the_schedule_fits_into_it(found: tuple[RateRecord, Path]) -> None:
+    record, _ = found
+    assert (record.epochs, record.steps) == (5, 40)  # 8 steps an epoch
+    assert all(len(check.losses) == 3 == len(record.seeds) for check in record.checks)
+    assert [len(one.losses) for one in record.sweeps] == [len(one.smoothed) for one in record.sweeps]
+
+
+def test_the_record_is_written_and_comes_back(found: tuple[RateRecord, Path]) -> None:
+    record, folder = found
+    assert RateDir(folder).read_record() == record == from_json(to_json(record), RateRecord, "x")
+    assert record.recipe.optim.lr == 0.05 and record.recipe.evaluation.score_test
+
+
+def test_the_test_set_stays_closed(found: tuple[RateRecord, Path]) -> None:
+    record, folder = found
+    assert {path.name for path in folder.iterdir()} == {"rates.json", "report.html", "figures", ".lock"}
+    assert looks.read(folder / "looks.jsonl") == ()
+    assert sum(record.data.counts["test"]) > 0  # there is one
+
+
+def test_no_test_image_can_reach_a_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+    real = study.gather
+    monkeypatch.setattr(study, "gather", lambda *args: seen.append(real(*args)) or seen[-1])
+    with open_world() as world:
+        table = study.Table.lay(small("evaluation.watch_test=true"), world, 2, STEPS, None, False)
+    assert [material.parts.test for _, material in seen] == [None, None]
+    assert not table.gathered[0][0].evaluation.watch_test
+    assert rate_range.shortened(seen[0][1], 50, 0).parts.test is None
+
+
+def test_huge_rates_diverge_in_a_sweep_and_in_a_check() -> None:
+    recipe, material = gather(small(*TINY, "training.clip_norm=none", "model.batch_norm=false"), False)
+    rates = rate_range.growing_rates(1e-3, 1e4, 60)
+    with open_world() as world:
+        swept = rate_range.sweep(recipe, material, world, rates, {})
+        assert swept.diverged_at is not None and 0.1 < swept.diverged_at <= 1e4
+        assert len(swept.losses) < 60 and all(map(math.isfinite, swept.losses))
+        assert (
+            rate_range.sweep(recipe, material, world, rate_range.growing_rates(1e-6, 1e-4, 20), {}).diverged_at is None
+        )
+        table = study.Table.lay(recipe, world, 1, 16, None, False)
+        lost = table.check(1e4, ("next",), lambda text: None)
+    assert (lost.losses, lost.loss, lost.accuracy) == ((None,), None, None)
+
+
+def test_a_sweep_takes_the_steps_of_the_loop_with_its_own_rates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Muon's three rates rise together; the batches go on from epoch to epoch."""
+    kits, rates = [], rate_range.growing_rates(1e-4, 1e-2, 20)
+    real, seen = rate_range.Stepper, []
+
+    def watched(kit: Any) -> Any:
+        kits.append(kit)
+        take = real(kit)
+        return lambda *batch: (seen.append([group["lr"] for group in kit.optimizer.param_groups]), take(*batch))[1]
+
+    monkeypatch.setattr(rate_range, "Stepper", watched)
+    recipe, material = gather(
+        small("optim.name=muon", "optim.lr=0.02", "optim.head_lr=0.01", "optim.bias_lr=0.1"), False
+    )
+    with open_world() as world:
+        done = rate_range.sweep(recipe, material, world, rates, {})
+    assert len(done.losses) == 20 and kits[0].ema is None  # 8 steps an epoch
+    assert seen == [pytest.approx([rate, rate / 2, rate * 5]) for rate in rates]
+    assert study.assignments(recipe, 0.002) == ("optim.lr=0.002", "optim.head_lr=0.001", "optim.bias_lr=0.01")
+    assert study.assignments(recipe, 0.02) == ()
+
+
+# Reading a curve and choosing, on made-up numbers
+
+
+def curve(*losses: float, rates: tuple[float, ...]) -> Any:
+    from rungs.rate_records import SweepRecord
+
+    ended = rates[len(losses)] if len(losses) < len(rates) else None
+    return SweepRecord(seed=0, losses=losses, smoothed=losses, diverged_at=ended)
+
+
+def test_the_steepest_fall_is_found_on_a_known_curve() -> None:
+    rates = rate_range.growing_rates(1e-6, 10, 141)
+    fall = tuple(2.3 - 2 / (1 + math.exp(-4 * (math.log10(rate) + 2))) for rate in rates[:120])  # steepest at 0.01
+    found = study.read([curve(*fall, rates=rates)], rates)
+    assert found.steepest == pytest.approx(0.01, rel=0.1)
+    assert found.lowest == rates[119] and found.diverged_at == rates[120]
+
+
+def test_the_median_outvotes_a_seed_that_ended_early_and_ends_with_most() -> None:
+    rates = rate_range.growing_rates(1e-3, 1, 6)
+    sweeps = [curve(*losses, rates=rates) for losses in ((2.0, 1.0), (2.0, 1.5, 1.2, 1.1), (2.0, 1.6, 1.3, 1.2, 1.1))]
+    found = study.read(sweeps, rates)
+    assert found.median == (2.0, 1.5, 1.3, 1.2) and found.diverged_at == rates[4]
+
+
+def test_a_loss_that_hardly_falls_gives_no_guess() -> None:
+    rates = rate_range.growing_rates(1e-6, 10, 29)
+    found = study.read([curve(*(2.3 - 0.001 * i for i in range(29)), rates=rates)], rates)
+    assert (found.steepest, found.lowest) == (None, None)
+    assert study.candidates(0.01, found) == {0.01: ("recipe",), 0.03: ("recipe x 3",), 0.0033: ("recipe / 3",)}
+
+
+def test_candidates_are_few_apart_and_below_divergence() -> None:
+    reading = study.Reading((2.0, 1.0), steepest=0.0201, lowest=0.3, diverged_at=0.05)
+    assert study.candidates(0.1, reading) == {
+        0.1: ("recipe",),
+        0.02: ("steepest",),
+        0.03: ("minimum / 10",),  # just 1.5 times the guess; three times would be lost
+        0.0067: ("steepest / 3",),
+    }
+    assert study.candidates(0.02, reading)[0.02] == ("recipe", "steepest")
+
+
+def check(rate: float, *losses: float | None) -> RateCheck:
+    estimate = study._estimate(losses)
+    return RateCheck(
+        rate=rate, roles=("next",), overrides=(), losses=losses, accuracies=losses, loss=estimate, accuracy=estimate
+    )
+
+
+def test_the_search_goes_on_where_the_best_lies_at_the_edge() -> None:
+    falling = [check(0.01, 1.0), check(0.03, 0.5), check(0.1, 0.2)]
+    assert study.next_rate(falling, None, 10) == 0.3
+    assert study.next_rate(falling, 0.2, 10) is None  # it would diverge
+    assert study.next_rate([*falling, check(0.3, None)], None, 10) is None
+    assert study.next_rate([*falling[::-1][1:], check(0.06, 0.7)], None, 10) is None
+    assert study.next_rate([check(0.01, 0.2), check(0.03, 0.5)], None, 10) == 0.0033
+    assert study.next_rate([check(0.01, None), check(0.03, None)], None, 10) == 0.0033
+    asleep = [check(0.01, 2.30), check(0.03, 2.302), check(0.1, 2.301)]
+    assert study.next_rate(asleep, None, 10) == 0.3  # nothing learnt: larger ones may wake it
+    assert study.choose(asleep, 10) is None and study.choose(falling, 10) == 0.1
+
+
+def test_differences_are_from_the_suggestion_and_only_where_all_runs_ended() -> None:
+    checks = [check(0.01, 1.0, 1.1, 1.2), check(0.03, 0.4, 0.51, 0.6), check(1.0, 0.5, None, 0.5)]
+    first, best, lost = study.compared(checks, 0.03, (0, 1, 2))
+    assert best.difference is None and lost.difference is None
+    assert first.difference is not None and first.difference.verdict == "real loss"
+    assert first.difference.mean == pytest.approx(0.5966667)
+
+
+# The command
+
+
+def command(monkeypatch: pytest.MonkeyPatch, home: Path, *words: str) -> int:
+    """Run a command line in this process, which has torch loaded already; return its exit code."""
+    (home / "small.toml").write_text(SMALL)
+    monkeypatch.chdir(home)
+    monkeypatch.setattr("sys.argv", ["rungs", *words])
+    try:
+        cli.main()
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0
+
+
+def test_the_command_prints_a_table_and_the_next_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = [word for one in TINY for word in ("--set", one)]
+    more = ["--steps", "20", "--seeds", "1", "--low", "1e-4"]
+    assert command(monkeypatch, tmp_path, "lr-find", "small.toml", *flags, *more) == 0
+    folder, printed = RateDir(tmp_path / "rates" / "small"), capsys.readouterr().out
+    record = folder.read_record()
+    for part in ("the recipe's own", "suggested", f"next: {record.next_command}", "report: rates/small/report.html"):
+        assert part in printed
+    assert record.command.startswith("rungs lr-find small.toml --set") and "--steps 20 --low 0.0001" in record.command
+    assert "--steps 80 --low 0.0001" in record.longer_command
+    page = folder.report.read_bytes()
+    folder.report.unlink()
+    assert command(monkeypatch, tmp_path, "report", "rates/small") == 0
+    assert folder.report.read_bytes() == page
+
+
+@pytest.mark.parametrize(
+    ("flags", "where"),
+    [
+        ({"low": 1.0, "high": 0.1}, "--low --high"),
+        ({"low": 1.0, "high": 1.0}, "--low --high"),
+        ({"low": 0.0}, "--low"),
+        ({"low": math.nan}, "--low"),
+        ({"high": math.inf}, "--high"),
+        ({"steps": 5}, "--steps"),
+        ({"seeds": 0}, "--seeds"),
+        ({"checks": 0}, "--checks"),
+    ],
+)
+def test_a_bad_range_is_refused_before_anything_is_made(flags: dict[str, Any], where: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError) as refused:
+        lr_find(small(), folder=tmp_path / "never", **flags)
+    assert refused.value.where == where and refused.value.do
+    assert not (tmp_path / "never").exists()
+
+
+def test_other_bad_input_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    never = tmp_path / "never"
+    with pytest.raises(UserError, match="no recipe 'no-such'"):
+        lr_find("no-such", folder=never)
+    with pytest.raises(UserError, match="validation set"):
+        lr_find(small("data.validation=0"), folder=never)
+    with pytest.raises(UserError, match="no data source"):
+        lr_find(small(), data="nowhere", folder=never)
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "mine.txt").write_text("x")
+    with pytest.raises(UserError, match="not empty"):
+        lr_find(small(), folder=tmp_path / "taken")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UserError, match="torchrun"):
+        lr_find(small(), folder=never)
+    assert not never.exists()
+
+
+def test_the_command_line_refuses_with_code_2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(monkeypatch, tmp_path, "lr-find", "small.toml", "--low", "2", "--high", "1") == 2
+    said = capsys.readouterr().err
+    assert "--low --high: 2 to 1 is no range" in said and "->" in said and "Traceback" not in said
+
+
+def test_folders_do_not_collide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert rates_folder(small()) == Path("rates/small")
+    Path("rates/small").mkdir(parents=True)
+    assert rates_folder(small()) == Path("rates/small-2")
