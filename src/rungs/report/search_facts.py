@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -161,6 +162,12 @@ def verdict(record: SearchRecord) -> str:
         f"Best of {done}: trial {top.number}, {value(record, top.value)} on validation. It is not the winner yet: the "
         "best of many tries is partly luck, and the best few have not been trained again on fresh seeds."
     )
+
+
+def lead(text: str) -> tuple[str, str]:
+    """Return the first sentence of a text, and the others."""
+    first, *others = re.split(r"(?<=[.:)])\s+(?=[A-Z])", text, maxsplit=1)
+    return first, " ".join(others)
 
 
 def train_command(record: SearchRecord) -> str:

@@ -100,7 +100,7 @@ def _facts(record: SearchRecord, opened: int = 0) -> dict[str, Any]:
     return {
         "record": record,
         "facts": facts,
-        "verdict": facts.verdict(record),
+        "verdict": facts.lead(facts.verdict(record)),
         "merits": list(_merits(record, opened)),
         "test_words": test_words(record, opened),
         "shown": along.shown,
