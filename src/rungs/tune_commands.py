@@ -30,7 +30,7 @@ def tune(
         UserError: Anything that the user can mend.
     """
     from rungs import tuning
-    from rungs.report import search_facts, search_tables
+    from rungs.report import search_tables
 
     began = time.monotonic()
     asked = tuning.prepare(recipe, space, overrides, **options)
@@ -50,8 +50,6 @@ def tune(
     record = tuning.tune(recipe, space, overrides, **options, **how)
     if not quiet:
         out.print(search_tables.summary(record))
-        if record.winner is not None:
-            out.print(f"train:   {search_facts.train_command(record)}", soft_wrap=True, markup=False)
         out.print(f"trials:  {record.dashboard}", soft_wrap=True, markup=False)
         out.print(f"record:  {asked.folder.record}\nreport:  {asked.folder.report}", soft_wrap=True, markup=False)
 

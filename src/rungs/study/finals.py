@@ -214,7 +214,7 @@ def _flattered(metric: str, winner: Finalist) -> str:
     searched = f"{winner.searched:.4f}" if is_loss else f"{100 * winner.searched:.2f} %"
     between = "" if found.low is None or found.high is None else _interval(metric, found.low, found.high, signed=True)
     share = f"In the search its one run had {searched}, {size} {way} than the mean of its re-runs{between}"
-    return f"{share}: the search's optimism."
+    return f"{share}: {'the search flattered it by so much' if found.mean > 0 else 'the search did not flatter it'}."
 
 
 def _with_interval(metric: str, found: Estimate) -> str:
