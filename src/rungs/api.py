@@ -120,13 +120,7 @@ def prepare_climb(
         UserError: No such ladder or rung, a wrong field or value, no seeds, no epochs, no images.
     """
     chosen, usual = ladders.load(ladder)
-    for flag, number in (("--seeds", seeds), ("--epochs", epochs)):
-        if number is not None and number < 1:
-            raise UserError(f"{number} leaves nothing to train", where=flag, do="give 1 or more")
-    if images is not None and not 0 < images <= 1:
-        raise UserError(
-            f"{images:g} is no share of the images", where="--images", do="give a number above 0, at most 1"
-        )
+    require_something(seeds, epochs, images)
     for one in overrides:
         ladders.require_no_business(one, f"--set {one}")
     base = recipes.choose(usual, overrides, data=data)
@@ -146,6 +140,20 @@ def prepare_climb(
         command=shlex.join(words),
         reduced=reduced,
     )
+
+
+def require_something(seeds: int | None, epochs: int | None, images: float | None) -> None:
+    """Refuse to climb with nothing to train.
+
+    Raises:
+        UserError: No seeds, no epochs, or no share of the images.
+    """
+    for flag, number in (("--seeds", seeds), ("--epochs", epochs)):
+        if number is not None and number < 1:
+            raise UserError(f"{number} leaves nothing to train", where=flag, do="give 1 or more")
+    if images is not None and not 0 < images <= 1:
+        do = "give a number above 0, at most 1"
+        raise UserError(f"{images:g} is no share of the images", where="--images", do=do)
 
 
 def climb(

@@ -173,6 +173,7 @@ def try_cures(
     Raises:
         UserError: No such run or finding, or anything that a climb refuses.
     """
+    api.require_something(seeds, epochs, images)
     found = diagnose(run)
     every, chosen = cures(found), cures(found, only)
     if not chosen.to_try:

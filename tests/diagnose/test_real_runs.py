@@ -22,6 +22,7 @@ from rungs.reruns import command
 ONE_CHANNEL = 'model={name="plain",stages=[[1],[1],[1]],batch_norm=true}'
 STEM = 'model={name="resnet18",stem="imagenet",width=8}'
 LARGER = ("data.train=1000", "model.stages=[[16], [32]]", "training.batch_size=50")
+LATE = 'schedule={name="step",milestones=[17],gamma=0.1}'
 EARLY = 'schedule={name="step",milestones=[1],gamma=0.01}'
 
 FAULTS: dict[str, tuple[tuple[str, ...], str]] = {
@@ -43,7 +44,7 @@ FAULTS: dict[str, tuple[tuple[str, ...], str]] = {
         (PLAIN, "optim.lr=0.01", STEADY, "data.train=100", "training.epochs=30", "training.batch_size=20"),
         "warning",
     ),
-    "underfitting": ((ONE_CHANNEL, STEADY, "training.epochs=16", "optim.lr=0.02"), "warning"),
+    "underfitting": ((ONE_CHANNEL, LATE, "training.epochs=20", "optim.lr=0.03"), "warning"),
     "early-decay": (('optim={name="sgd",lr=0.02,momentum=0.9}', EARLY, "training.epochs=10"), "warning"),
     "unfinished": (('optim={name="sgd",lr=0.005,momentum=0.9}', STEADY, "training.epochs=4"), "warning"),
     "large-stem": ((STEM, "data.image_size=16", "training.epochs=3", "data.train=400"), "warning"),
@@ -154,7 +155,12 @@ def test_labels_that_are_wrong_make_validation_diverge_and_the_net_too_sure(trai
     found = seen(noisy)
     assert found["validation-diverges"].level == "warning"
     assert "overfitting" not in found and "gap" not in found
-    last = seen(train(*of_folder(root, validation=0, test=500), STEADY, "training.epochs=12"))  # nothing chose earlier
+    last = seen(
+        train(
+            *of_folder(root, validation=0, test=500), STEADY, "optim.lr=0.005", "training.epochs=16",
+            "training.batch_size=20",
+        )  # nothing chose an earlier epoch
+    )  # fmt: skip
     assert last["calibration"].title == "Too sure of itself"
     assert last["calibration"].cure == "--set training.label_smoothing=0.1"
 

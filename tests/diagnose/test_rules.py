@@ -11,7 +11,8 @@ from msgspec.structs import replace
 
 from rungs import recipe as recipes
 from rungs.diagnose import examine
-from rungs.records import RunRecord
+from rungs.records import ActivationRow, Finding, RunRecord, from_json, to_json
+from rungs.report import evidence
 from rungs.specs import SGD, AdamW, AnyOptimizer, ResNet18
 
 
@@ -254,3 +255,77 @@ def test_augmentation_at_test_time_that_does_harm_is_named() -> None:
     assert "augmented-test" not in seen(replace(record, validation_tta=as_good))
     tested = replace(record, test_tta=replace(record.test, accuracy=record.test.accuracy - 0.045))
     assert "augmented-test" in seen(tested)
+
+
+ODD = st.one_of(st.floats(0, 50), st.sampled_from([0.0, 1e-300, 1e30, float("nan"), float("inf")]))
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    st.lists(st.tuples(ODD, ODD, st.floats(0, 1), st.floats(0, 1)), min_size=0, max_size=14),
+    st.sampled_from(["finished", "diverged", "interrupted"]),
+    st.lists(st.tuples(st.sampled_from(["relu", "sigmoid"]), st.floats(0, 1)), max_size=5),
+    st.integers(2, 12),
+)
+def test_no_record_breaks_a_rule_or_its_picture(
+    rows: list[tuple[float, float, float, float]], status: str, layers: list[tuple[str, float]], classes: int
+) -> None:
+    record = samples.sized(classes, max(1, len(rows)))
+    history = tuple(
+        replace(row, train_loss=loss, validation_loss=other, train_accuracy=share, learning_rate=rate)
+        for row, (loss, other, share, rate) in zip(samples.history(max(1, len(rows))), rows, strict=False)
+    )
+    activations = tuple(
+        ActivationRow(name=f"layer{i}", kind=kind, idle=share, saturated=share)  # type: ignore[arg-type]
+        for i, (kind, share) in enumerate(layers)
+    )
+    record = replace(record, status=status, history=history, activations=activations, best_epoch=len(history) or None)  # type: ignore[arg-type]
+    found = examine(record)
+    rules = [finding.rule for finding in found]
+    assert len(rules) == len(set(rules))
+    for finding in found:
+        assert finding.threshold and finding.citation and "nan" not in finding.threshold
+        assert from_json(to_json(finding), Finding, "it") == finding
+        if finding.evidence is not None:
+            evidence.draw(finding.evidence)
+
+
+def test_a_loss_that_ends_worse_than_guessing_diverged_and_speaks_alone() -> None:
+    record = samples.healthy()
+    lost = [2.0, 1.5, 1.2, 1.6, 2.4, 2.31, 2.31, 2.31]
+    rows = tuple(
+        replace(row, train_loss=loss, validation_loss=loss, learning_rate=0.1)
+        for row, loss in zip(samples.history(8), lost, strict=True)
+    )
+    found = seen(replace(record, history=rows, best_epoch=3))
+    assert found["diverged"] == "warning"
+    assert "what was learnt is lost" in text_of(replace(record, history=rows, best_epoch=3), "diverged")
+    assert not {"overfitting", "validation-diverges", "stuck", "calibration", "sound"} & set(found)
+
+
+def test_dead_units_are_a_warning_only_where_training_went_badly() -> None:
+    record = samples.healthy()
+    dead = replace(record, activations=(ActivationRow(name="head.relu1", kind="relu", idle=0.95, saturated=0.0),))
+    assert seen(dead)["dead-relus"] == "note" and "sound" in seen(dead)
+    rows = tuple(replace(row, train_loss=2.3 + 0.01 * (row.epoch % 2)) for row in record.history)
+    assert seen(replace(dead, history=rows))["dead-relus"] == "warning"
+    assert "stuck" not in seen(replace(dead, history=rows))
+    assert "stuck" in seen(replace(record, history=rows))
+
+
+def test_a_small_validation_set_says_how_many_images_a_claim_would_take() -> None:
+    record = replace(samples.claimed(), changed=())
+    assert record.validation is not None
+    text = text_of(record, "small-validation")
+    assert "About 5,500 images would tell it to within a point." in text
+    assert re.search(r"The recipe claims 8\d\.\d %, \d+\.\d points from this: it would take about [\d,]+ images", text)
+    assert "claims" not in text_of(replace(record, changed=("optim.lr",)), "small-validation")
+
+
+def test_more_than_one_pair_is_named() -> None:
+    record = samples.healthy()
+    assert record.test is not None
+    table = [list(row) for row in record.test.confusion]
+    table[3][5], table[9][1] = 250, 240
+    pairs = replace(record, test=replace(record.test, confusion=tuple(map(tuple, table))))
+    assert "Next: automobile and truck (2" in text_of(pairs, "confused-pair")

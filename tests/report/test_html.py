@@ -197,3 +197,20 @@ def test_print_opens_what_is_folded(browser: Any, runs: Callable[[str], RunDir])
     assert unfolded > folded + 200
     assert page.evaluate(height) > 100
     page.close()
+
+
+@needs_browser
+@pytest.mark.parametrize("width", [1200, 400])
+def test_a_findings_picture_stands_beside_its_text_or_below_it(
+    width: int, browser: Any, runs: Callable[[str], RunDir]
+) -> None:
+    page = browser.new_page(viewport={"width": width, "height": 800})
+    page.goto(runs("claimed").report.as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    for section in page.query_selector_all(".finding"):
+        words, picture = (section.query_selector(part).bounding_box() for part in (".said", "img"))
+        beside = picture["x"] >= words["x"] + words["width"]
+        assert beside == (width == 1200)
+        assert picture["width"] >= 250 and picture["x"] + picture["width"] <= width
+        assert abs(picture["width"] / picture["height"] - 4 / 2.2) < 0.8
+    page.close()
