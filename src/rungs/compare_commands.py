@@ -28,7 +28,7 @@ def compare(runs: Sequence[str], folder: Path | None, *, as_json: bool) -> None:
     from rungs import comparing
     from rungs.report import compare_tables
     from rungs.rundir import CompareDir
-    from rungs.study import candidates
+    from rungs.study.comparison import candidates
 
     place = folder or comparing.default_folder(candidates.gather(runs))
     record = comparing.compare(*runs, folder=place)

@@ -21,8 +21,8 @@ from rungs.errors import UserError
 from rungs.records import to_json
 from rungs.report import compare_html
 from rungs.rundir import CompareDir, write_whole
-from rungs.study.candidates import Given, Group, gather
-from rungs.study.compare import compare as compare_groups
+from rungs.study.comparison.candidates import Given, Group, gather
+from rungs.study.comparison.compare import compare as compare_groups
 
 
 def compare(*runs: str | Path, folder: str | Path | None = None) -> CompareRecord:

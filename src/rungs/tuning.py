@@ -17,13 +17,13 @@ from rungs.rundir import SearchDir
 from rungs.search_records import SearchRecord
 from rungs.space_values import check, grid
 from rungs.specs import Recipe
-from rungs.study import asking
 from rungs.study import climb as climbing
-from rungs.study.attempt import closed
 from rungs.study.climb import default_jobs
-from rungs.study.conclude import conclude
-from rungs.study.search import Tell, search
-from rungs.study.storage import optuna
+from rungs.study.search import asking
+from rungs.study.search.attempt import closed
+from rungs.study.search.conclude import conclude
+from rungs.study.search.storage import optuna
+from rungs.study.search.workers import Tell, search
 from rungs.training.interrupt import Interrupts
 from rungs.training.setup import gather
 

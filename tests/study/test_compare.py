@@ -18,8 +18,8 @@ from rungs.comparing import compare
 from rungs.errors import UserError
 from rungs.records import LadderRecord, RunRecord, from_json, to_json
 from rungs.rundir import LadderDir, RunDir, write_whole
-from rungs.study.candidates import gather
-from rungs.study.compare import compare as compare_groups
+from rungs.study.comparison.candidates import gather
+from rungs.study.comparison.compare import compare as compare_groups
 
 
 @pytest.fixture(scope="module")

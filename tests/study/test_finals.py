@@ -14,11 +14,12 @@ from searches import write_files
 
 from rungs import tuning
 from rungs.records import CellRecord, LadderRecord, RungRecord
-from rungs.study import finals, intervals
-from rungs.study.asking import Work, begin_or_join
-from rungs.study.importance import importance
-from rungs.study.storage import optuna
-from rungs.study.trials import RUN
+from rungs.study import intervals
+from rungs.study.search import finals
+from rungs.study.search.asking import Work, begin_or_join
+from rungs.study.search.importance import importance
+from rungs.study.search.storage import optuna
+from rungs.study.search.trials import RUN
 
 
 @pytest.fixture
@@ -157,7 +158,7 @@ def exit_quietly() -> None:
 @pytest.mark.parametrize("sampler", ["tpe", "random", "gp"])
 def test_samplers_draw_by_the_number_of_the_trial_alone(work: Work, sampler: str) -> None:
     """Two that draw side by side draw what one alone draws; past the start, too, where the others' values count."""
-    from rungs.study.asking import distributions, join
+    from rungs.study.search.asking import distributions, join
 
     drawn = []
     for folder in ("one", "two"):

@@ -13,7 +13,7 @@ import pytest
 
 from rungs.errors import UserError
 from rungs.looks import without_password
-from rungs.study.storage import Journal, open_storage, optuna
+from rungs.study.search.storage import Journal, open_storage, optuna
 
 
 def study_in(path: Path, name: str = "s") -> Any:
@@ -79,7 +79,7 @@ def test_the_lock_of_a_killed_process_holds_nobody_up(tmp_path: Path) -> None:
     study = study_in(path)
     code = f"""
 import pathlib, time
-from rungs.study.storage import Journal
+from rungs.study.search.storage import Journal
 with Journal(pathlib.Path({str(path)!r}))._lock:
     print("held", flush=True)
     time.sleep(600)

@@ -12,7 +12,7 @@ from rungs.compare_records import Verdict
 from rungs.errors import UserError
 from rungs.per_image import Said, decode
 from rungs.records import PerImage
-from rungs.study import paired, verdict
+from rungs.study.comparison import paired, verdict
 
 
 def said(right: np.ndarray, truth: np.ndarray | None = None) -> Said:

@@ -12,11 +12,11 @@ from searches import RECIPE, SPACE, write_files
 
 from rungs import tuning
 from rungs.errors import UserError
-from rungs.study.asking import Search, begin_or_join, distributions
 from rungs.study.climb import CONTEXT
-from rungs.study.search import MOST_VAIN_DEATHS, next_trial, search, try_trials
-from rungs.study.storage import open_storage, optuna
-from rungs.study.trials import give_up, is_surplus, places, ranked, reason_of, record, records
+from rungs.study.search.asking import Search, begin_or_join, distributions
+from rungs.study.search.storage import open_storage, optuna
+from rungs.study.search.trials import give_up, is_surplus, places, ranked, reason_of, record, records
+from rungs.study.search.workers import MOST_VAIN_DEATHS, next_trial, search, try_trials
 
 
 @pytest.fixture
@@ -214,7 +214,7 @@ def test_who_joins_lays_the_first_trials_out_where_who_began_died_before_it_coul
     plan = tuning.prepare("tiny.toml", "rates.toml", folder="search")
     plan.folder.prepare()
     optuna().create_study(study_name=plan.work.name, storage=open_storage(plan.work.address), direction="maximize")
-    monkeypatch.setattr("rungs.study.asking.READY_S", 0.0)
+    monkeypatch.setattr("rungs.study.search.asking.READY_S", 0.0)
     study = begin_or_join(plan.work, plan.goal, "hash")
     assert [trial.system_attrs["fixed_params"]["optim.lr"] for trial in study.get_trials()] == [0.1]
     assert len(begin_or_join(plan.work, plan.goal, "hash").get_trials()) == 1

@@ -12,11 +12,11 @@ import pytest
 from searches import RECIPE, start, trials, wait_for, write_files
 
 from rungs import tuning
-from rungs.study.alive import Watch, host, lives_here, me
-from rungs.study.asking import Search, begin_or_join, distributions
-from rungs.study.search import search, try_trials
-from rungs.study.storage import optuna
-from rungs.study.trials import BEAT, MOST_DEATHS, TAKES_UP, WORKER, places, reason_of, record, records, take_up
+from rungs.study.search.alive import Watch, host, lives_here, me
+from rungs.study.search.asking import Search, begin_or_join, distributions
+from rungs.study.search.storage import optuna
+from rungs.study.search.trials import BEAT, MOST_DEATHS, TAKES_UP, WORKER, places, reason_of, record, records, take_up
+from rungs.study.search.workers import search, try_trials
 from rungs.training.setup import gather
 
 LONG = RECIPE.replace("epochs = 2", "epochs = 30")
@@ -152,7 +152,7 @@ def test_a_living_worker_keeps_its_trial_and_a_silent_one_elsewhere_loses_it(
 ) -> None:
     plan, study = prepared(tmp_path, 4, RECIPE)
     watch, now = Watch(), [1000.0]
-    monkeypatch.setattr("rungs.study.alive.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("rungs.study.search.alive.time.monotonic", lambda: now[0])
     asked(plan, study, me())
     silent, beating = asked(plan, study, "elsewhere:1:1"), asked(plan, study, "elsewhere:2:1")
     asked(plan, study, None)  # whoever asked for it died before it said so

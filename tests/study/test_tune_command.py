@@ -14,10 +14,10 @@ from rungs import looks, tuning
 from rungs.records import from_json
 from rungs.rundir import RunDir, SearchDir
 from rungs.search_records import SearchRecord
-from rungs.study.asking import begin_or_join
-from rungs.study.conclude import finals_elsewhere
-from rungs.study.search import search
-from rungs.study.trials import records
+from rungs.study.search.asking import begin_or_join
+from rungs.study.search.conclude import finals_elsewhere
+from rungs.study.search.trials import records
+from rungs.study.search.workers import search
 from rungs.training.setup import gather
 
 

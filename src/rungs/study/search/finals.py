@@ -23,11 +23,11 @@ from rungs.ship.bundle import load_weights
 from rungs.ship.evaluate import evaluate
 from rungs.space_values import assignments
 from rungs.study import intervals
-from rungs.study.asking import Work
-from rungs.study.attempt import recipe_of
 from rungs.study.climb import Tell, climb
+from rungs.study.search.asking import Work
+from rungs.study.search.attempt import recipe_of
+from rungs.study.search.trials import run_of
 from rungs.study.summary import summarise
-from rungs.study.trials import run_of
 from rungs.training.device import open_device
 
 if TYPE_CHECKING:

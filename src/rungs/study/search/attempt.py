@@ -20,10 +20,10 @@ from rungs.records import EpochRow, RunRecord
 from rungs.rundir import RunDir
 from rungs.space_values import assignments
 from rungs.specs import Recipe
-from rungs.study.alive import BEAT_S, me
-from rungs.study.asking import Work
-from rungs.study.storage import optuna
-from rungs.study.trials import BEAT, RUN, WORKER, Run, fail, run_of
+from rungs.study.search.alive import BEAT_S, me
+from rungs.study.search.asking import Work
+from rungs.study.search.storage import optuna
+from rungs.study.search.trials import BEAT, RUN, WORKER, Run, fail, run_of
 from rungs.training.device import open_world
 from rungs.training.run import run_recipe
 from rungs.training.stopping import best_epoch

@@ -7,7 +7,7 @@ import numpy as np
 from rungs.compare_records import Flip, Flips, Part
 from rungs.errors import UserError
 from rungs.per_image import Ints, Said, decode
-from rungs.study.candidates import Given
+from rungs.study.comparison.candidates import Given
 
 MOST = 24
 """Pictures in each direction."""

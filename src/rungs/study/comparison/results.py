@@ -10,8 +10,9 @@ from msgspec.structs import replace
 from rungs.compare_records import Calibration, Candidate, Part
 from rungs.per_image import decode
 from rungs.records import CELL_VALUES, EvalResult
-from rungs.study import intervals, paired
-from rungs.study.candidates import Group, brief, key
+from rungs.study import intervals
+from rungs.study.comparison import paired
+from rungs.study.comparison.candidates import Group, brief, key
 
 PRICES = ("train_flops", "train_s", "flops")
 """What accuracy is weighed against: work and time of training, work for an image."""
@@ -21,7 +22,7 @@ def compared(groups: Sequence[Group], part: Part) -> tuple[Candidate, ...]:
     """Return the candidates, each with the prices at which another is as good for less, or better for as much (Pareto).
 
     Args:
-        groups: From `rungs.study.candidates.gather`.
+        groups: From `rungs.study.comparison.candidates.gather`.
         part: Whose accuracy counts.
     """
     found = [_candidate(group, part) for group in groups]

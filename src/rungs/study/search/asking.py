@@ -16,7 +16,7 @@ from rungs.rundir import SearchDir
 from rungs.space import Field, Scalar, Space, key
 from rungs.space_values import grid, own_values
 from rungs.specs import Recipe
-from rungs.study.storage import open_storage, optuna
+from rungs.study.search.storage import open_storage, optuna
 
 if TYPE_CHECKING:
     from optuna import Study

@@ -21,8 +21,8 @@ from statistics import variance
 from scipy.special import stdtr, stdtrit
 
 from rungs.compare_records import Interval, Needed
+from rungs.study.comparison.paired import MOST_IMAGES, Z_LEVEL, Z_POWER, images_needed
 from rungs.study.intervals import FEWEST_PAIRS, LEVEL
-from rungs.study.paired import MOST_IMAGES, Z_LEVEL, Z_POWER, images_needed
 
 SEED_SD = 0.012
 """Sd of an accuracy p over seeds, divided by sqrt(p (1 - p)): the median of ten rungs of this project's ladders, each

@@ -11,7 +11,7 @@ from rungs.compare_records import Row
 from rungs.recipe import ABOUT_FIELDS, NO_MATTER, flat
 from rungs.records import RunRecord
 from rungs.report import format as fmt
-from rungs.study.candidates import Group
+from rungs.study.comparison.candidates import Group
 
 NONE = "none"
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from rungs.search_records import TrialRecord
 from rungs.space import Scalar
-from rungs.study.alive import SILENT_S, UNCLAIMED_S, Watch, lives_here, short
-from rungs.study.storage import optuna
+from rungs.study.search.alive import SILENT_S, UNCLAIMED_S, Watch, lives_here, short
+from rungs.study.search.storage import optuna
 
 if TYPE_CHECKING:
     from optuna import Study

@@ -18,12 +18,12 @@ from rungs.report import search_html
 from rungs.rundir import RunDir, SearchDir, write_whole
 from rungs.search_records import SearchRecord
 from rungs.specs import Recipe
-from rungs.study import finals, trials
-from rungs.study.alive import host
-from rungs.study.asking import Search
 from rungs.study.climb import Tell
-from rungs.study.importance import importance
-from rungs.study.storage import is_database, open_storage, optuna
+from rungs.study.search import finals, trials
+from rungs.study.search.alive import host
+from rungs.study.search.asking import Search
+from rungs.study.search.importance import importance
+from rungs.study.search.storage import is_database, open_storage, optuna
 from rungs.study.summary import system
 from rungs.training.device import World, environment, open_device
 from rungs.training.setup import Material

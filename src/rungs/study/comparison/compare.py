@@ -14,12 +14,13 @@ from msgspec.structs import replace
 from rungs.compare_records import CompareRecord, Pair, Part, PartResult
 from rungs.per_image import Said, decode
 from rungs.records import Difference, EvalResult
-from rungs.study import comparable, intervals, paired, verdict
-from rungs.study.candidates import Given, Group, key
-from rungs.study.compare_candidates import compared
-from rungs.study.compare_rows import fields, others
-from rungs.study.compare_words import words
-from rungs.study.flips import flips
+from rungs.study import intervals
+from rungs.study.comparison import comparable, paired, verdict
+from rungs.study.comparison.candidates import Given, Group, key
+from rungs.study.comparison.flips import flips
+from rungs.study.comparison.results import compared
+from rungs.study.comparison.rows import fields, others
+from rungs.study.comparison.words import words
 
 PARTS: tuple[Part, ...] = ("test", "validation")
 
@@ -28,7 +29,7 @@ def compare(groups: Sequence[Group], command: str) -> CompareRecord:
     """Compare each candidate with the first.
 
     Args:
-        groups: From `rungs.study.candidates.gather`, two or more.
+        groups: From `rungs.study.comparison.candidates.gather`, two or more.
         command: That made them.
 
     Raises:

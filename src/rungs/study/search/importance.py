@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from rungs.study.storage import optuna
+from rungs.study.search.storage import optuna
 
 if TYPE_CHECKING:
     from optuna import Study

@@ -5,8 +5,8 @@ from __future__ import annotations
 from rungs.compare_records import Pair, PartResult, Verdict
 from rungs.report import compare_tables as tables
 from rungs.report import format as fmt
+from rungs.study.comparison.verdict import ALLOWANCE_DF
 from rungs.study.intervals import LEVEL
-from rungs.study.verdict import ALLOWANCE_DF
 
 
 def words(pair: Pair) -> tuple[Verdict, str, tuple[str, ...]]:

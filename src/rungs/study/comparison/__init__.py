@@ -1,0 +1,1 @@
+"""Comparisons: recipes side by side, by the images and by the seeds."""
