@@ -12,7 +12,7 @@ import pytest
 from small import run, small
 
 from rungs import looks
-from rungs.diagnose.guard import flattery, highest_of, sum_up
+from rungs.diagnose.guard import highest_of, sum_up
 from rungs.errors import UserError
 from rungs.guard_commands import verdict
 from rungs.rundir import RunDir
@@ -49,8 +49,9 @@ def test_flattery_is_the_best_watched_epoch_minus_the_chosen_one(runs: Path) -> 
     record = RunDir(runs / "deep" / "watched").read_record()
     watched = [row.test_accuracy for row in record.history if row.test_accuracy is not None]
     assert record.test is not None and len(watched) == 3
-    assert flattery(record) == pytest.approx(max(watched) - record.test.accuracy)
-    assert flattery(RunDir(runs / "plain").read_record()) is None
+    mine = next(one for one in sum_up(runs).sets if len(one.opened) == 2)
+    told = {one.folder: one.flattery for one in mine.opened}
+    assert told == {"plain": None, "deep/watched": pytest.approx(max(watched) - record.test.accuracy)}
 
 
 def test_a_run_without_a_log_is_read_from_its_record(runs: Path, tmp_path: Path) -> None:

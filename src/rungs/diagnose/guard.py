@@ -81,7 +81,12 @@ def _runs(folder: Path) -> Iterator[tuple[RunRecord, Opened]]:
         run = RunDir(path.parent)
         record = run.read_record()
         seen = looks.read(run.looks) or _from_record(record)
-        yield record, Opened(folder=str(path.parent.relative_to(folder)), looks=seen, flattery=flattery(record))
+        yield record, Opened(folder=str(path.parent.relative_to(folder)), looks=seen, flattery=_flattery(record))
+
+
+def _flattery(record: RunRecord) -> float | None:
+    told = looks.flattery(record)
+    return None if told is None else told[1] - told[2]
 
 
 def _from_record(record: RunRecord) -> tuple[Look, ...]:
@@ -93,14 +98,6 @@ def _from_record(record: RunRecord) -> tuple[Look, ...]:
     found = [("watched", f"after epoch {epoch}") for epoch in watched] + [("scored", "the score of the run")]
     test_hash = record.data.hashes.get("test", f"{record.data.source}, {record.test.n} images")
     return tuple(Look(kind=kind, purpose=words, test_hash=test_hash, **common) for kind, words in found)  # type: ignore[arg-type]
-
-
-def flattery(record: RunRecord) -> float | None:
-    """Return by how much the epoch that is best on a watched test set flatters; None where it was not watched."""
-    watched = [row.test_accuracy for row in record.history if row.test_accuracy is not None]
-    if not watched or record.test is None:
-        return None
-    return max(watched) - record.test.accuracy
 
 
 def _studies(folder: Path) -> Iterator[Opened]:
