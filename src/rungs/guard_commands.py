@@ -28,40 +28,43 @@ def guard(folder: Path, *, as_json: bool) -> None:
     if as_json:
         sys.stdout.buffer.write(to_json(found))
         return
-    closed = f", {found.closed} of them without opening a test set" if found.closed else ""
+    closed = f"; {found.closed} of them opened no test set" if found.closed else ""
     out.print(f"[bold]{escape(found.folder)}[/]: {fmt.many(found.runs, 'run')}{closed}", soft_wrap=True)
     for one in found.sets:
         out.print(f"\n{escape(verdict(one))}", soft_wrap=True)
-        out.print(_table(one.opened, "run"))
-    if found.studies:
-        out.print("\nStudies that looked at test scores:")
-        out.print(_table(found.studies, "study"))
+        out.print(_table(one.opened))
     if not found.sets:
-        out.print("No test set was opened here.")
+        out.print("No test set was looked at here.")
+    for line in found.unreadable:
+        out.print(f"[yellow]not read[/] {escape(line)}", soft_wrap=True)
 
 
 def verdict(one: SetUse) -> str:
     """Say in sentences how a test set was used."""
-    openings, kinds = sum(run.openings for run in one.opened), Counter(_kinds(one.opened))
+    openings, kinds = sum(who.openings for who in one.opened), Counter(_kinds(one.opened))
+    runs, studies = one.of("run"), one.of("study")
+    who = [fmt.many(len(runs), "run")] * bool(runs)
+    who += [f"{len(studies)} stud{'y' if len(studies) == 1 else 'ies'}"] * bool(studies)
     said = [
-        f"{one.source}, test set of {fmt.count(one.images)} images: opened {times(openings)} by "
-        f"{fmt.many(len(one.opened), 'run')}."
+        f"{one.source}, test set of {fmt.count(one.images)} images: opened {times(openings)} by {' and '.join(who)}."
     ]
-    once = openings == len(one.opened)
+    once = all(run.openings == 1 for run in one.opened)
     said += ["Each opened it once, after its epoch was chosen."] if once and not kinds["watched"] else []
     flattered = [run.flattery for run in one.opened if run.flattery is not None]
     if flattered:
         mean = 100 * sum(flattered) / len(flattered)
-        who = "One watched it" if len(flattered) == 1 else f"{len(flattered)} watched it"
-        said.append(f"{who} over the epochs; the epoch that is best on test would have flattered by {mean:.2f} points.")
+        watchers = "One watched it" if len(flattered) == 1 else f"{len(flattered)} watched it"
+        would = f"the epoch that is best on test would have flattered by {mean:.2f} points"
+        said.append(f"{watchers} over the epochs; {would}.")
     if kinds["evaluated"]:
-        said.append(f"Trained nets were scored on it once more {times(kinds['evaluated'])}.")
+        said.append(f"Trained nets were scored on it again, {times(kinds['evaluated'])}.")
     if kinds["compared"]:
         side_by_side = f"Its scores were set side by side {times(kinds['compared'])}"
         said.append(f"{side_by_side}: what is chosen so is chosen on test.")
-    if one.runs > 1:
+    scored = sum(run.accuracy is not None for run in one.opened)
+    if scored > 1:
         said.append(
-            f"Whoever picks the best of these {one.runs} by it flatters it: of {one.runs} equally good nets the best "
+            f"Whoever picks the best of these {scored} by it flatters it: of {scored} equally good nets the best "
             f"shows about {100 * one.luck:.2f} points too much, by the luck of the images alone."
         )
     return " ".join(said)
@@ -76,8 +79,8 @@ def _kinds(opened: tuple[Opened, ...]) -> list[str]:
     return [look.kind for one in opened for look in one.looks]
 
 
-def _table(opened: tuple[Opened, ...], name: str) -> Table:
-    table = Table(name, "opened", "looks", "last", "last by", box=None)
+def _table(opened: tuple[Opened, ...]) -> Table:
+    table = Table("run or study", "opened", "looks", "last", "last by", box=None)
     ranked = sorted(opened, key=lambda one: -one.openings)
     for one in ranked[:SHOWN]:
         kinds = ", ".join(f"{n} {kind}" for kind, n in Counter(_kinds((one,))).items())

@@ -12,6 +12,7 @@ import os
 import re
 import shlex
 import sys
+from collections.abc import Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -65,6 +66,12 @@ def read(path: Path) -> tuple[Look, ...]:
             with suppress(msgspec.MsgspecError):
                 looks.append(msgspec.json.decode(line, type=Look))
     return tuple(looks)
+
+
+def own(seen: Iterable[Look], record: RunRecord) -> tuple[Look, ...]:
+    """Return the looks at a run's own test set; its net may have been scored on others, too."""
+    mine = record.data.hashes.get("test")
+    return tuple(look for look in seen if mine is None or look.test_hash in ("", mine))
 
 
 def openings(looks: tuple[Look, ...]) -> int:

@@ -221,6 +221,7 @@ class CellRecord(Record, frozen=True, kw_only=True):
     interpretation: str = ""  # of its curves, in sentences
     code: tuple[str, ...] = ()  # versions of rungs and torch
     data_hash: str = ""
+    test_openings: int | None = None  # of its test set, by its log, when the study was summed up
 
 
 CELL_VALUES = (

@@ -9,13 +9,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import search_samples
+from msgspec.structs import replace
 from small import run, small
 
 from rungs import looks
 from rungs.diagnose.guard import highest_of, sum_up
 from rungs.errors import UserError
 from rungs.guard_commands import verdict
-from rungs.rundir import RunDir
+from rungs.records import to_json
+from rungs.rundir import RunDir, SearchDir
 
 ONE = "training.epochs=1"
 
@@ -36,7 +39,7 @@ def test_it_counts_looks_by_test_set(runs: Path) -> None:
     assert (found.runs, found.closed, len(found.sets)) == (4, 1, 2)
     mine = next(one for one in found.sets if len(one.opened) == 2)
     assert {one.folder: one.openings for one in mine.opened} == {"plain": 1, "deep/watched": 4}
-    assert mine.runs == 2 and mine.images == 180
+    assert len(mine.of("run")) == 2 and mine.images == 180
     said = verdict(mine)
     assert "opened 5 times by 2 runs" in said and "One watched it over the epochs" in said
     other = next(one for one in found.sets if len(one.opened) == 1)
@@ -68,13 +71,51 @@ def test_later_looks_and_comparisons_are_told(runs: Path, tmp_path: Path) -> Non
     mine.path.mkdir()
     for name in (mine.record.name, mine.looks.name):
         (mine.path / name).write_bytes((runs / "plain" / name).read_bytes())
-    looks.note(mine.looks, "evaluated", "once more", 180, "")
-    looks.note(mine.looks, "compared", "with other", 180, "")
+    test_hash = RunDir(runs / "plain").read_record().data.hashes["test"]
+    looks.note(mine.looks, "evaluated", "once more", 180, test_hash)
+    looks.note(mine.looks, "compared", "with other", 180, test_hash)
     (one,) = sum_up(tmp_path).sets
     assert one.opened[0].openings == 2
     said = verdict(one)
-    assert "scored on it once more once" in said and "side by side once" in said
+    assert "scored on it again, once" in said and "side by side once" in said
     assert "Each opened it once" not in said
+
+
+def test_what_a_search_opened_is_told_with_the_set_that_it_opened(runs: Path, tmp_path: Path) -> None:
+    """The winner's re-runs are trained with a closed test set; the look at it is in the search's own log."""
+    record, search = RunDir(runs / "plain").read_record(), SearchDir(tmp_path / "search")
+    found = replace(search_samples.usual(), data=record.data)
+    search.path.mkdir()
+    search.record.write_bytes(to_json(found))
+    test_hash = record.data.hashes["test"]
+    looks.note(search.looks, "scored", "the score of trial-3", 180, test_hash)
+    (tmp_path / "run").mkdir()
+    for name in ("run.json", "looks.jsonl"):
+        (tmp_path / "run" / name).write_bytes((runs / "plain" / name).read_bytes())
+    (one,) = sum_up(tmp_path).sets
+    assert [who.folder for who in one.of("study")] == ["search"]
+    assert "opened twice by 1 run and 1 study. Each opened it once" in verdict(one)
+
+
+def test_looks_at_several_sets_are_told_with_each(runs: Path, tmp_path: Path) -> None:
+    mine = RunDir(tmp_path / "mine")
+    mine.path.mkdir()
+    for name in (mine.record.name, mine.looks.name):
+        (mine.path / name).write_bytes((runs / "plain" / name).read_bytes())
+    looks.note(mine.looks, "evaluated", "another source", 40, "another hash")
+    own, other = sum_up(tmp_path).sets
+    assert [own.opened[0].openings, other.opened[0].openings] == [1, 1]
+    assert own.opened[0].accuracy is not None and other.opened[0].accuracy is None
+    assert (own.images, other.images) == (180, 40)
+
+
+def test_a_damaged_record_is_named_and_the_others_are_read(runs: Path, tmp_path: Path) -> None:
+    for name in ("good", "bad"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "run.json").write_bytes((runs / "plain" / "run.json").read_bytes())
+    (tmp_path / "bad" / "run.json").write_bytes(b"{")
+    found = sum_up(tmp_path)
+    assert found.runs == 1 and len(found.unreadable) == 1 and found.unreadable[0].startswith("bad/run.json: ")
 
 
 def test_the_highest_of_n_normals() -> None:
@@ -95,7 +136,7 @@ def test_the_command(runs: Path) -> None:
     command = [sys.executable, "-m", "rungs", "guard", str(runs)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "4 runs, 1 of them without opening a test set" in done.stdout
+    assert "4 runs; 1 of them opened no test set" in done.stdout
     assert "deep/watched" in done.stdout and "3 watched, 1 scored" in done.stdout
     plain = subprocess.run([*command, "--json"], capture_output=True, text=True)
     assert json.loads(plain.stdout)["runs"] == 4

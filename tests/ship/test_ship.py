@@ -342,3 +342,16 @@ def test_several_files_agree_with_one_by_one(weights: Weights, photos: Path) -> 
     for a, b in zip(together, alone, strict=True):
         assert a.probabilities == pytest.approx(b.probabilities, abs=1e-5)
         assert (a.path, a.label, a.error) == (b.path, b.label, None)
+
+
+def test_a_look_at_another_test_set_is_logged_with_that_set(trained: Path, tmp_path: Path) -> None:
+    """Whoever scores a net on another set's test part has looked at that one; the run's own count stays."""
+    run = shutil.copytree(trained, tmp_path / "run")
+    record, before = RunDir(run).read_record(), looks.read(RunDir(run).looks)
+    other = tmp_path / "other"
+    for part in ("train", "test"):
+        draw_photos(other / part, per_class=4, seed=len(part))
+    api.load(run).evaluate(f"folder:{other}", part="test")
+    seen = looks.read(RunDir(run).looks)
+    assert len(seen) == len(before) + 1 and seen[-1].kind == "evaluated" and seen[-1].images == 12
+    assert looks.own(seen, record) == before

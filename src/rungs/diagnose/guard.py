@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 from scipy.integrate import quad
 from scipy.stats import norm
@@ -13,15 +14,19 @@ from scipy.stats import norm
 from rungs import looks
 from rungs.errors import UserError
 from rungs.looks import Look
-from rungs.records import Record, RunRecord
-from rungs.rundir import LOOKS, LadderDir, RunDir, SearchDir
+from rungs.records import LadderRecord, Record, RunRecord
+from rungs.rundir import LadderDir, RunDir, SearchDir
+from rungs.search_records import SearchRecord
 
 
 class Opened(Record, frozen=True, kw_only=True):
-    """The looks of one run at its test set, or of a climb or search at those of its runs."""
+    """The looks of a run, of a climb or of a search at one test set."""
 
     folder: str
+    kind: Literal["run", "study"]
+    source: str  # of its images
     looks: tuple[Look, ...]
+    accuracy: float | None = None  # of the run on it
     flattery: float | None = None  # a watched test set: its highest accuracy over the epochs minus that of the kept one
 
     @property
@@ -37,9 +42,13 @@ class SetUse(Record, frozen=True, kw_only=True):
     images: int
     test_hash: str
     opened: tuple[Opened, ...]
-    runs: int  # that scored it
-    accuracy: float  # the highest of these
-    luck: float  # how far the best of so many equal nets lies above their mean by the luck of the images alone
+    luck: (
+        float  # how far the best of its runs, if all are equally good, lies above their mean by the luck of the images
+    )
+
+    def of(self, kind: Literal["run", "study"]) -> tuple[Opened, ...]:
+        """Return the runs, or the studies, that looked at it."""
+        return tuple(one for one in self.opened if one.kind == kind)
 
 
 class Guard(Record, frozen=True, kw_only=True):
@@ -47,9 +56,9 @@ class Guard(Record, frozen=True, kw_only=True):
 
     folder: str
     runs: int
-    closed: int  # runs whose test set was never opened
+    closed: int  # runs that never opened a test set themselves
     sets: tuple[SetUse, ...]
-    studies: tuple[Opened, ...]  # climbs and searches that compared or scored by the test set
+    unreadable: tuple[str, ...]  # records that could not be read
 
 
 def sum_up(folder: Path) -> Guard:
@@ -60,33 +69,38 @@ def sum_up(folder: Path) -> Guard:
     """
     if not folder.is_dir():
         raise UserError("no such folder", where=folder, do="give a folder of runs, as runs or climbs")
-    runs = list(_runs(folder))
-    if not runs:
+    found, unreadable = list[Opened](), list[str]()
+    for path in sorted(folder.rglob("*.json")):
+        try:
+            found += _logs(path, str(path.parent.relative_to(folder)))
+        except UserError as error:
+            unreadable.append(f"{path.relative_to(folder)}: {error.what}")
+    runs = [one for one in found if one.kind == "run"]
+    if not (found or unreadable):
         raise UserError("no run in here", where=folder, do="give a folder of runs, as runs or climbs")
-    by_set: dict[str, list[tuple[Opened, RunRecord]]] = defaultdict(list)
-    for record, opened in runs:
-        if opened.looks:
-            by_set[opened.looks[0].test_hash].append((opened, record))
     return Guard(
         folder=str(folder),
         runs=len(runs),
-        closed=sum(not opened.openings for _, opened in runs),
-        sets=tuple(_test_set(name, found) for name, found in by_set.items()),
-        studies=tuple(_studies(folder)),
+        closed=sum(not one.openings for one in runs),
+        sets=tuple(_by_set(found)),
+        unreadable=tuple(unreadable),
     )
 
 
-def _runs(folder: Path) -> Iterator[tuple[RunRecord, Opened]]:
-    for path in sorted(folder.rglob(RunDir(".").record.name)):
+def _logs(path: Path, name: str) -> Iterator[Opened]:
+    """Yield what the record at `path`, if it is one of a run or a study, and the log beside it say."""
+    if path.name == RunDir(".").record.name:
         run = RunDir(path.parent)
         record = run.read_record()
         seen = looks.read(run.looks) or _from_record(record)
-        yield record, Opened(folder=str(path.parent.relative_to(folder)), looks=seen, flattery=_flattery(record))
-
-
-def _flattery(record: RunRecord) -> float | None:
-    told = looks.flattery(record)
-    return None if told is None else told[1] - told[2]
+        told, accuracy = looks.flattery(record), record.test.accuracy if record.test else None
+        flattered = None if told is None else told[1] - told[2]
+        source = record.data.source
+        yield Opened(folder=name, kind="run", source=source, looks=seen, accuracy=accuracy, flattery=flattered)
+    elif path.name in (LadderDir(".").record.name, SearchDir(".").record.name):
+        study = LadderDir(path.parent) if path.name == LadderDir(".").record.name else SearchDir(path.parent)
+        of: LadderRecord | SearchRecord = study.read_record()
+        yield Opened(folder=name, kind="study", source=of.data.source, looks=looks.read(study.looks))
 
 
 def _from_record(record: RunRecord) -> tuple[Look, ...]:
@@ -100,26 +114,30 @@ def _from_record(record: RunRecord) -> tuple[Look, ...]:
     return tuple(Look(kind=kind, purpose=words, test_hash=test_hash, **common) for kind, words in found)  # type: ignore[arg-type]
 
 
-def _studies(folder: Path) -> Iterator[Opened]:
-    names = {LadderDir(".").record.name, SearchDir(".").record.name}
-    for path in sorted(folder.rglob(LOOKS)):
-        if any((path.parent / name).is_file() for name in names):
-            yield Opened(folder=str(path.parent.relative_to(folder)), looks=looks.read(path))
-
-
-def _test_set(test_hash: str, found: Iterable[tuple[Opened, RunRecord]]) -> SetUse:
-    found = list(found)
-    accuracies = [record.test.accuracy for _, record in found if record.test is not None]
-    best, images = max(accuracies, default=0.0), found[0][0].looks[0].images
-    return SetUse(
-        source=found[0][1].data.source,
-        images=images,
-        test_hash=test_hash,
-        opened=tuple(opened for opened, _ in found),
-        runs=len(accuracies),
-        accuracy=best,
-        luck=highest_of(len(accuracies)) * math.sqrt(best * (1 - best) / images) if accuracies else 0.0,
-    )
+def _by_set(found: list[Opened]) -> Iterator[SetUse]:
+    """Yield each test set with those who looked at it; who looked at several is with each."""
+    by_hash: dict[str, list[Opened]] = defaultdict(list)
+    for one in found:
+        for test_hash in dict.fromkeys(look.test_hash for look in one.looks):
+            mine = tuple(look for look in one.looks if look.test_hash == test_hash)
+            own = any(look.kind == "scored" for look in mine)  # an accuracy is of the run's own test set
+            accuracy, flattered = (one.accuracy, one.flattery) if own else (None, None)
+            by_hash[test_hash].append(
+                Opened(
+                    folder=one.folder,
+                    kind=one.kind,
+                    source=one.source,
+                    looks=mine,
+                    accuracy=accuracy,
+                    flattery=flattered,
+                )
+            )
+    for test_hash, opened in by_hash.items():
+        accuracies, images = [one.accuracy for one in opened if one.accuracy is not None], opened[0].looks[0].images
+        best = max(accuracies, default=0.0)
+        luck = highest_of(len(accuracies)) * math.sqrt(best * (1 - best) / images) if images else 0.0
+        scored = [one for one in opened if one.accuracy is not None] or opened
+        yield SetUse(source=scored[0].source, images=images, test_hash=test_hash, opened=tuple(opened), luck=luck)
 
 
 def highest_of(n: int) -> float:

@@ -28,7 +28,7 @@ from rungs.diagnose.numbers import augmented_test, calibration, no_validation, s
 from rungs.diagnose.protocol import leak, mixed_code, skipped, test_selection
 from rungs.diagnose.schedule import early_decay
 from rungs.diagnose.softmax import double_softmax
-from rungs.looks import Look
+from rungs.looks import Look, own
 from rungs.records import Finding, RunRecord
 
 RULES: tuple[Callable[[RunRecord], Finding | None], ...] = (
@@ -67,10 +67,10 @@ def examine(record: RunRecord, looks: tuple[Look, ...] = ()) -> tuple[Finding, .
 
     Args:
         record: The run.
-        looks: At its test set, as its log has them.
+        looks: As its log has them.
     """
     seen = [finding for rule in RULES if (finding := rule(record)) is not None]
-    seen += [finding] if (finding := test_selection(record, looks)) is not None else []
+    seen += [finding] if (finding := test_selection(record, own(looks, record))) is not None else []
     silent = {name for finding in seen for name in _silenced(finding)}
     found = [finding for finding in seen if finding.rule not in silent]
     doubts = any(finding.level == "warning" or finding.rule in ("no-validation", "unstable") for finding in found)

@@ -13,7 +13,7 @@ import jinja2
 from matplotlib.figure import Figure
 
 from rungs import recipe as recipes
-from rungs.looks import Look, openings
+from rungs.looks import Look, openings, own
 from rungs.records import EvalResult, Finding, RunRecord
 from rungs.report import drawing, evidence, figures, looked, tables
 from rungs.report import format as fmt
@@ -44,7 +44,7 @@ def write(
         findings: What `rungs.diagnose.examine` saw in it.
         folder: Where the run lives.
         interpretation: What `rungs.diagnose.interpretation` says of its curves.
-        looks: At its test set, from the run's log.
+        looks: From the run's log.
 
     Returns:
         The path of the report.
@@ -56,7 +56,7 @@ def write(
     for name, alt, figure in (*_drawn(record), *_evidence(findings)):
         pictures[name] = picture(figure, alt, folder.figures / name)
     _tidy(folder, pictures)
-    write_whole(folder.report, _page(record, findings, pictures, interpretation, looks).encode())
+    write_whole(folder.report, _page(record, findings, pictures, interpretation, own(looks, record)).encode())
     return folder.report
 
 

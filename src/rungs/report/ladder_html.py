@@ -142,7 +142,12 @@ def _method(record: LadderRecord) -> list[str]:
         said.append("Rungs with other validation images are compared on test.")
     if facts.has(record, "test_accuracy"):
         watched = facts.has(record, "highest_test_accuracy")
+        opened = [cell.test_openings for rung in record.rungs for cell in rung.cells if cell.test_openings]
+        again = any(number > 1 for number in opened) and not watched
         once = "The test set was looked at once per run, after its epoch was chosen"
+        once = (
+            f"The test set was opened {sum(opened)} times by {len(opened)} runs, some more than once" if again else once
+        )
         more = "; it was also watched over the epochs, only to show what a maximum flatters" if watched else ""
         said.append(f"{once}{more}.")
     return said

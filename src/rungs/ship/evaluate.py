@@ -44,7 +44,7 @@ def evaluate(
             image of the source, those that the net was trained on included. By default "test" for the run's own
             images, however their place is spelled, and for a source that has a test set, else "all".
         skip_unreadable: Leave unreadable files out instead of stopping.
-        log: The log of looks of the run that the net is of: a look at its own test images is noted there.
+        log: The log of looks of the run that the net is of: a look at a test set, its own or another, is noted there.
 
     Raises:
         UserError: The source's classes are not the net's, or it has no such part.
@@ -58,8 +58,9 @@ def evaluate(
     if part is None:
         part = "test" if name == recipe.data.source or own or found.test is not None else "all"
     sets = _sets(found, own, weights, part, name)
-    if log is not None and own is not None and own.test is not None and part in ("test", "all"):
-        _note(log, part, own.test)
+    opened = own.test if own is not None and part in ("test", "all") else sets[0] if part == "test" else None
+    if log is not None and opened is not None:
+        _note(log, f"the trained net, scored again on {name}{', all its images' * (part == 'all')}", opened)
     device = weights.model.mean.device
     precision = recipe.training.precision
 
@@ -78,9 +79,8 @@ def evaluate(
     return judge(logits, labels, images=images, paths=paths, mistakes=recipe.evaluation.mistakes)
 
 
-def _note(path: Path, part: Part, test: ImageSet) -> None:
-    """Write a look at a run's own test images into its log; where it cannot be written, warn of it."""
-    purpose = "the trained net, scored again" + (" on all images" if part == "all" else "")
+def _note(path: Path, purpose: str, test: ImageSet) -> None:
+    """Write a look at a test set into the run's log; where it cannot be written, warn of it."""
     try:
         looks.note(path, "evaluated", purpose, len(test), test.hash)
     except UserError as error:

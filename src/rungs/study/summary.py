@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 from msgspec.structs import replace
 
+from rungs import looks
 from rungs.diagnose import examine
 from rungs.diagnose.interpretation import interpretation
 from rungs.errors import UserError
 from rungs.ladder import Ladder, Rung, parent
 from rungs.records import CELL_VALUES, CURVES, CellRecord, EvalResult, LadderRecord, RungRecord, RunRecord
+from rungs.rundir import RunDir
 from rungs.study import intervals
 from rungs.study.climb import Outcome
 
@@ -154,6 +156,7 @@ def _cell(outcome: Outcome) -> CellRecord:
         interpretation=interpretation(record),
         code=record.code,
         data_hash=record.data.hash,
+        test_openings=looks.openings(looks.own(looks.read(RunDir(outcome.folder).looks), record)) or None,
     )
 
 
