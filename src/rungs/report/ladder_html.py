@@ -145,9 +145,8 @@ def _method(record: LadderRecord) -> list[str]:
         opened = [cell.test_openings for rung in record.rungs for cell in rung.cells if cell.test_openings]
         again = any(number > 1 for number in opened) and not watched
         once = "The test set was looked at once per run, after its epoch was chosen"
-        once = (
-            f"The test set was opened {sum(opened)} times by {len(opened)} runs, some more than once" if again else once
-        )
+        if again:
+            once = f"The test set was opened {sum(opened)} times by {len(opened)} runs, by some more than once"
         more = "; it was also watched over the epochs, only to show what a maximum flatters" if watched else ""
         said.append(f"{once}{more}.")
     return said
