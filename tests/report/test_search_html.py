@@ -139,7 +139,7 @@ def test_all_trials_stand_in_the_table_best_first() -> None:
         assert f">{trial.params['optim.lr']:.3g}<" in row
         assert f">{trial.params['training.batch_size']}<" in row
     page = words(without_pictures("six"))
-    assert "takes up trial 3, whose worker died" in page
+    assert "takes up trial 3, whose worker stopped or died" in page
     assert "pruned after epoch 3: worse than the median" in page
 
 
