@@ -110,7 +110,7 @@ def test_of_losses_less_is_better_and_flattery_is_still_positive(tmp_path: Path,
     assert ranked[0].optimism.mean == pytest.approx(0.11333333)
     said = finals.verdict(work, found, ranked, [trial(3, 0.2)])
     assert "Against the recipe as it was it lowers the loss by 0.1967" in said
-    assert "its one run had 0.2000, 0.1133 better than the mean" in said
+    assert "its one run, the best of the search, had 0.2000, 0.1133 better than the mean" in said
 
 
 def test_finalists_are_distinct_and_none_is_the_recipe(work: Work) -> None:

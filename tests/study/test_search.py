@@ -14,6 +14,7 @@ from rungs import tuning
 from rungs.errors import UserError
 from rungs.study.climb import CONTEXT
 from rungs.study.search.asking import Search, begin_or_join, distributions
+from rungs.study.search.attempt import Lost, finished_twin
 from rungs.study.search.storage import open_storage, optuna
 from rungs.study.search.trials import give_up, is_surplus, places, ranked, reason_of, record, records
 from rungs.study.search.workers import MOST_VAIN_DEATHS, next_trial, search, try_trials
@@ -106,6 +107,15 @@ def test_a_training_that_diverges_is_complete_says_so_and_is_no_finalist(here: P
     assert (lost.value, lost.epochs, lost.diverged) == (0.1, 0, True)
     assert not [*here.rglob("*.ckpt")]  # of trials that are over
     assert lost.number not in [trial.number for trial in ranked(study.get_trials(), maximise=True)]
+
+
+def test_who_waits_for_a_twin_leaves_when_the_trial_was_taken_from_it(here: Path) -> None:
+    plan, study = prepared(trials=2)
+    study.enqueue_trial({"optim.lr": 0.1, "training.batch_size": 50})
+    first, second = (study.ask(distributions(plan.work.space)) for _ in range(2))
+    assert first.params == second.params and give_up(study, study.get_trials()[1], "died", "its worker died")
+    with pytest.raises(Lost):
+        finished_twin(study, second)
 
 
 def _wide(folder: Path) -> str:
