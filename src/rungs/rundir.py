@@ -133,6 +133,9 @@ class SearchDir(StudyDir[SearchRecord]):
         self.journal = self.path / "journal.log"  # where no other storage was given
         self.trials = self.path / "trials"
         self.finals = self.path / "finals"
+        self.claim = (
+            self.path / "finals.claim"
+        )  # says that the finals are this folder's, where a database has the trials
 
 
 class CompareDir(StudyDir[CompareRecord]):

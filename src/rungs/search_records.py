@@ -1,11 +1,12 @@
 """The record of a search, as JSON: every trial, what it showed, and how the best few did on fresh seeds.
 
-Units are those of `rungs.records`. A "value" is the metric that the search goes by: of a trial, that of its best epoch
-on validation. No number here but `test` comes from the test set.
+Units are those of `rungs.records`. A "value" is the metric that the search goes by, on validation: of a trial, at the
+epoch that the recipe's monitor chose. No number here but `test` comes from the test set.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from rungs.records import DataRecord, Environment, Estimate, LadderRecord, Record
@@ -19,16 +20,17 @@ class TrialRecord(Record, frozen=True, kw_only=True):
     number: int  # from 0, in the order in which they were asked for
     params: dict[str, Scalar]  # field -> value; a list or a table by its JSON
     state: Literal["complete", "pruned", "running", "waiting", "failed"]
-    value: float | None  # of a pruned one, the best that it reached
+    value: float | None  # of a pruned one, chosen from the epochs that it had
     epochs: int  # done
     curve: tuple[float | None, ...]  # the metric after each epoch
     train_s: float
-    worker: str  # "HOST:PID"; "" where it is not known
+    worker: str  # "here:PID", seen from where the record was made, or "another machine"; "" where it is not known
     folder: str  # of its run, inside the search's; "" without one
     ending: str
     started: str  # UTC, ISO 8601; "" where it is waiting
     finished: str  # "" where it is not
-    takes_up: int | None = None  # number of the trial whose worker died, which this one goes on with
+    takes_up: int | None = None  # number of the trial whose worker stopped or died, which this one goes on with
+    diverged: bool = False  # its training did: it is never called the best
 
 
 class Finalist(Record, frozen=True, kw_only=True):
@@ -39,7 +41,17 @@ class Finalist(Record, frozen=True, kw_only=True):
     overrides: tuple[str, ...]  # field=value, as after --set
     searched: float | None  # its value in the search, where it was a trial
     rerun: Estimate  # of the same metric, over the fresh seeds
-    optimism: Estimate | None = None  # searched minus re-run, in the metric's units (positive: flattered)
+    optimism: Estimate | None = (
+        None  # in the metric's units, positive: flattered; searched minus re-run, of a loss the reverse
+    )
+
+
+def most_promising(finalists: Sequence[Finalist], *, is_loss: bool) -> Finalist | None:
+    """Return the finalist whose searched value was the best: what a search without re-runs would have named."""
+    tried = [
+        (one.searched if is_loss else -one.searched, i) for i, one in enumerate(finalists) if one.searched is not None
+    ]
+    return finalists[min(tried)[1]] if tried else None
 
 
 class SearchRecord(Record, frozen=True, kw_only=True):

@@ -143,6 +143,8 @@ def _require_sane(field: Field, where: str) -> None:
     if field.choices:
         if any(v is not None for v in (field.low, field.high, field.step)) or field.log:
             raise UserError("both choices and a range", where=where, do="leave low, high, log and step out")
+        for choice in field.choices:
+            _require_plain(choice, where)
         keys = [key(choice) for choice in field.choices]
         if len(keys) == 1 or len(set(keys)) < len(keys):
             what = "one choice is none" if len(keys) == 1 else "a choice stands there twice"
@@ -162,6 +164,16 @@ def _require_sane(field: Field, where: str) -> None:
         raise UserError(f"no logarithm of low = {low:g}", where=where, do="give a low above 0, or leave log out")
     if field.step is not None:
         _require_step(field, low, high, where)
+
+
+def _require_plain(choice: Any, where: str) -> None:
+    """Refuse a choice that no field can have, such as a date."""
+    if isinstance(choice, list | tuple | dict):
+        for part in choice.values() if isinstance(choice, dict) else choice:
+            _require_plain(part, where)
+    elif not isinstance(choice, bool | int | float | str):
+        what = f"{choice} is no value of a field, but a {type(choice).__name__}"
+        raise UserError(what, where=where, do="give true or false, a number, a string, a list or a table")
 
 
 def _require_step(field: Field, low: float, high: float, where: str) -> None:

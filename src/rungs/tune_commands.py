@@ -30,7 +30,8 @@ def tune(
         UserError: Anything that the user can mend.
     """
     from rungs import tuning
-    from rungs.report import search_tables
+    from rungs.looks import openings, read
+    from rungs.report import search_facts, search_tables
 
     began = time.monotonic()
     asked = tuning.prepare(recipe, space, overrides, **options)
@@ -49,8 +50,9 @@ def tune(
     how: dict[str, Any] = {"workers": workers, "tell": tell, "tell_final": tell_final}
     record = tuning.tune(recipe, space, overrides, **options, **how)
     if not quiet:
-        out.print(search_tables.summary(record))
-        out.print(f"trials:  {record.dashboard}", soft_wrap=True, markup=False)
+        out.print(search_tables.summary(record, openings(read(asked.folder.looks))))
+        watch = f"trials:  {record.dashboard}\n         ({search_facts.dashboard_needs(record)})"
+        out.print(watch, soft_wrap=True, markup=False)
         out.print(f"record:  {asked.folder.record}\nreport:  {asked.folder.report}", soft_wrap=True, markup=False)
 
 

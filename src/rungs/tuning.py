@@ -79,7 +79,7 @@ def prepare(
     spaces.require_sane(asked, f"space {asked.name}")
     made = closed(ladders.reduced(chosen, epochs, images))
     check(asked, made, metric)
-    goal = asking.goal(made, asked, metric, sampler, pruner)
+    goal = asking.goal(made, asked, metric, sampler, pruner, sampler_seed)
     name = f"{made.name}-{asked.name}-{asking.digest(goal)}".replace(" ", "-")
     place = SearchDir(folder or Path("searches") / name)
     work = asking.Work(
@@ -114,19 +114,26 @@ def prepare(
                 ("--top", top, TOP),
                 ("--seeds", seeds, SEEDS),
                 ("--sampler-seed", sampler_seed, 0),
+                ("--out", folder, None),
             ],
+            skip_unreadable=skip_unreadable,
         ),
         reduced=ladders.reductions(usual, chosen, overrides, epochs=epochs, images=images),
         top=top,
         seeds=seeds,
+        score_test=chosen.evaluation.score_test,
     )
 
 
-def _command(words: list[Any], overrides: Sequence[str], options: list[tuple[str, Any, Any]]) -> str:
+def _command(
+    words: list[Any], overrides: Sequence[str], options: list[tuple[str, Any, Any]], *, skip_unreadable: bool
+) -> str:
     """Return the command line that makes a search, without what is usual and without a password."""
     given = [(flag, value) for flag, value, usual in options if value not in (None, usual)]
     flags = [*(("--set", one) for one in overrides), *given]
-    return without_password(shlex.join(map(str, ["rungs", "tune", *words, *(w for pair in flags for w in pair)])))
+    last = ["--skip-unreadable"] * skip_unreadable
+    every = ["rungs", "tune", *words, *(w for pair in flags for w in pair), *last]
+    return without_password(shlex.join(map(str, every)))
 
 
 def _require_metric(metric: str) -> None:

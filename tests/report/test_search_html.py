@@ -139,7 +139,7 @@ def test_all_trials_stand_in_the_table_best_first() -> None:
         assert f">{trial.params['optim.lr']:.3g}<" in row
         assert f">{trial.params['training.batch_size']}<" in row
     page = words(without_pictures("six"))
-    assert "takes up trial 3, whose worker died" in page
+    assert "takes up trial 3, whose worker stopped or died" in page
     assert "pruned after epoch 3: worse than the median" in page
 
 
@@ -193,6 +193,8 @@ def test_what_the_search_was_and_how_it_was_measured() -> None:
         "Hutter, Hoos and Leyton-Brown 2014",
         "JMLR 11:2079",
         "fANOVA over 26 complete trials",
+        "the epoch that its validation",
+        "The winner is the best of a few means of re-runs",
         "the test set was opened once, after the winner was named",
     ):
         assert part in page, part
@@ -276,6 +278,33 @@ def test_the_summary_has_the_numbers() -> None:
     for part in (f"{100 * named.searched:.2f} %", f"{100 * named.rerun.mean:.2f} %", "▲ real gain", "optim.lr=0.0163",
                  f"{100 * named.optimism.mean:+.2f} points", record.verdict):  # fmt: skip
         assert part in said, part
+
+
+def test_the_summary_says_how_often_the_test_set_was_opened() -> None:
+    console = Console(width=120, file=None)
+    with console.capture() as capture:
+        console.print(search_tables.summary(make("usual"), 3))
+    assert "opened 3 times, so that it is no longer fresh" in capture.get() and "opened once" not in capture.get()
+
+
+def test_a_trial_that_diverged_is_not_called_the_best() -> None:
+    record = make("usual")
+    top = facts.best(record)
+    assert top is not None and facts.ranked(record)[0] == top
+    lost = replace(top, diverged=True, ending="diverged: the loss is not finite")
+    record = replace(record, trials=tuple(lost if one == top else one for one in record.trials))
+    other = facts.best(record)
+    assert other is not None and other.number != top.number and facts.ranked(record)[0] == other
+    assert top.value not in facts.best_so_far(record)[1]
+    assert lost.ending in words(render("search.html", {"pictures": {}, **search_html._facts(record)}))
+
+
+def test_the_dashboard_says_what_it_needs() -> None:
+    record = make("usual")
+    assert facts.dashboard_needs(record) == "it needs: pip install optuna-dashboard"
+    assert "It needs: pip install optuna-dashboard." in words(without_pictures("usual"))
+    record = replace(record, dashboard="optuna-dashboard 'mysql://me:***@h/db'")
+    assert facts.dashboard_needs(record).endswith("put the password in for ***")
 
 
 def test_a_trial_is_a_line() -> None:

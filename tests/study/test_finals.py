@@ -64,6 +64,7 @@ def test_a_real_gain_is_named_with_its_interval_and_its_optimism(work: Work) -> 
     assert "Against the recipe as it was it gains 5.03" in said
     assert "not to be told apart from the runner-up, trial-5: " in said
     assert "its one run had 98.00 %, 1.97 points better than the mean of its re-runs" in said
+    assert "the one run of trial-5, the best of the search, had 99.00 %, 4.37 points better" in said
 
 
 def test_the_luckiest_trial_does_not_win_and_noise_is_called_noise(work: Work) -> None:
@@ -88,6 +89,19 @@ def test_who_lost_a_re_run_cannot_win(work: Work) -> None:
     assert [one.name for one in finals.rank(work, found, [trial(3, 0.98)], 3)] == ["recipe"]
 
 
+def test_where_the_recipe_wins_the_best_trials_optimism_is_said_and_of_its_own_trial_too(work: Work) -> None:
+    found = record(recipe=by_seed(0.96, 0.97, 0.98), trial_3=by_seed(0.90, 0.91, 0.92))
+    ranked = finals.rank(work, found, [trial(3, 0.98)], 3)
+    said = finals.verdict(work, found, ranked, [trial(3, 0.98)])
+    assert ranked[0].name == "recipe" and "the one run of trial-3, the best of the search, had 98.00 %, 7.00" in said
+    own = trial(0, 0.99)
+    own.params = {"optim.lr": 0.1, "training.batch_size": 50}
+    assert finals.own_trial(work, [trial(3, 0.98), own]) is own
+    ranked = finals.rank(work, found, [trial(3, 0.98)], 3, own)
+    said = finals.verdict(work, found, ranked, [trial(3, 0.98)])
+    assert "its one run, the best of the search, had 99.00 %, 2.00 points better" in said and "run of trial" not in said
+
+
 def test_of_losses_less_is_better_and_flattery_is_still_positive(tmp_path: Path, work: Work) -> None:
     work = tuning.prepare("tiny.toml", "rates.toml", metric="validation_loss").work
     found = record("validation_loss", recipe=by_seed(0.50, 0.52, 0.51), trial_3=by_seed(0.30, 0.33, 0.31))
@@ -96,7 +110,7 @@ def test_of_losses_less_is_better_and_flattery_is_still_positive(tmp_path: Path,
     assert ranked[0].optimism.mean == pytest.approx(0.11333333)
     said = finals.verdict(work, found, ranked, [trial(3, 0.2)])
     assert "Against the recipe as it was it lowers the loss by 0.1967" in said
-    assert "its one run had 0.2000, 0.1133 better than the mean" in said
+    assert "its one run, the best of the search, had 0.2000, 0.1133 better than the mean" in said
 
 
 def test_finalists_are_distinct_and_none_is_the_recipe(work: Work) -> None:
@@ -143,12 +157,15 @@ def test_the_test_set_stays_closed_when_the_same_winner_was_scored_before(
     before: Any = SimpleNamespace(
         finals=found, winner="recipe", finalists=ranked, test=intervals.estimate([0.9]), test_accuracies=(0.9,)
     )
-    assert finals.score_once(work, plan.folder, done, 10, "", before) == (before.test, (0.9,))
+    data = sweep(rungs=1, seeds=1).data
+    assert finals.score_once(plan, done, data, before) == (before.test, (0.9,))
     other = replace(ranked[0], overrides=("optim.lr=1.0",))
     before.finalists = (other,)
     with pytest.raises(LookupError):
-        finals.score_once(work, plan.folder, done, 10, "", before)
+        finals.score_once(plan, done, replace(data, counts={"test": (4, 6)}), before)
     assert len(opened) == 1
+    closed = tuning.prepare("tiny.toml", "rates.toml", ["evaluation.score_test=false"])
+    assert finals.score_once(closed, done, replace(data, counts={"test": (4, 6)}), before) == (None, ())
 
 
 def exit_quietly() -> None:

@@ -14,6 +14,7 @@ from rungs import tuning
 from rungs.errors import UserError
 from rungs.study.climb import CONTEXT
 from rungs.study.search.asking import Search, begin_or_join, distributions
+from rungs.study.search.attempt import Lost, finished_twin
 from rungs.study.search.storage import open_storage, optuna
 from rungs.study.search.trials import give_up, is_surplus, places, ranked, reason_of, record, records
 from rungs.study.search.workers import MOST_VAIN_DEATHS, next_trial, search, try_trials
@@ -103,9 +104,18 @@ def test_a_training_that_diverges_is_complete_says_so_and_is_no_finalist(here: P
     assert (
         lost.state == "complete" and lost.ending.startswith("diverged: ") and lost.ending.endswith("counts like chance")
     )
-    assert (lost.value, lost.epochs) == (0.1, 0)
+    assert (lost.value, lost.epochs, lost.diverged) == (0.1, 0, True)
     assert not [*here.rglob("*.ckpt")]  # of trials that are over
     assert lost.number not in [trial.number for trial in ranked(study.get_trials(), maximise=True)]
+
+
+def test_who_waits_for_a_twin_leaves_when_the_trial_was_taken_from_it(here: Path) -> None:
+    plan, study = prepared(trials=2)
+    study.enqueue_trial({"optim.lr": 0.1, "training.batch_size": 50})
+    first, second = (study.ask(distributions(plan.work.space)) for _ in range(2))
+    assert first.params == second.params and give_up(study, study.get_trials()[1], "died", "its worker died")
+    with pytest.raises(Lost):
+        finished_twin(study, second)
 
 
 def _wide(folder: Path) -> str:
@@ -204,6 +214,8 @@ def test_a_folder_of_another_search_or_of_other_images_is_refused(here: Path) ->
         prepared(trials=2, space=_wide(here))
     with pytest.raises(UserError, match="sampler differ"):
         prepared(trials=2, sampler="random")
+    with pytest.raises(UserError, match="--sampler-seed differ"):
+        prepared(trials=2, sampler_seed=1)
     with pytest.raises(UserError, match="begun on other images"):
         begin_or_join(plan.work, plan.goal, "another hash")
 
@@ -236,7 +248,7 @@ def test_workers_that_die_without_a_trial_are_not_replaced_for_ever(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan, study = prepared(trials=2)
-    monkeypatch.setattr("rungs.study.search.Hand", Broken)
+    monkeypatch.setattr("rungs.study.search.workers.Hand", Broken)
     with pytest.raises(UserError, match=r"before they have a trial: a worker was killed \(SIGKILL\)"):
         search(plan.work, study, 1, lambda trial, done, of: None)
     assert Broken.started == MOST_VAIN_DEATHS
@@ -248,7 +260,7 @@ def test_a_storage_that_goes_away_says_how_to_go_on(here: Path, monkeypatch: pyt
     def away(*_: object, **__: object) -> None:
         raise optuna().exceptions.StorageInternalError("connection to mysql://me:word@h refused")
 
-    monkeypatch.setattr("rungs.study.search.take_up", away)
+    monkeypatch.setattr("rungs.study.search.workers.take_up", away)
     with pytest.raises(UserError, match=r"cannot be reached any more: .*me:\*\*\*@h refused") as caught:
         search(plan.work, study, 1, lambda trial, done, of: None)
     assert "same command" in str(caught.value)
@@ -265,6 +277,8 @@ def test_the_command_of_the_record_joins_the_search(here: Path) -> None:
     assert plan.command == (
         "rungs tune tiny.toml --space rates.toml --set optim.momentum=0.8 --epochs 1 --storage mysql://me:***@h/db"
     )
+    again = tuning.prepare("tiny.toml", "rates.toml", folder="here", skip_unreadable=True)
+    assert again.command == "rungs tune tiny.toml --space rates.toml --out here --skip-unreadable"
     assert plan.reduced == ("1 epoch for 2, and so in proportion", "with optim.momentum=0.8")
     assert plan.folder.path.parent.name == "searches" and plan.folder.path.name.startswith("tiny-rates-")
     assert plan.work.recipe.training.epochs == 1 and plan.work.recipe.evaluation.score_test is False

@@ -57,6 +57,8 @@ def test_the_ready_spaces_hold_what_seed_003_tried() -> None:
         (['field = "optim.lr"\nlow = 0.1\nhigh = 0.5\nstep = 0.1\nlog = true'], "a step on a logarithm"),
         (['field = "training.batch_size"\nlow = 8\nhigh = 64\nstep = 0.5'], "leaves the whole numbers"),
         (['field = "optim.lr"\nchoices = [0.1]'], "one choice is none"),
+        (['field = "optim.lr"\nchoices = [2020-01-01, 0.1]'], "2020-01-01 is no value of a field, but a date"),
+        (['field = "optim.lr"\nchoices = [{a = [07:30:00]}, 0.1]'], "07:30:00 is no value of a field, but a time"),
         (['field = "optim.lr"\nchoices = [0.1, 0.1]'], "a choice stands there twice"),
         (['field = "optim.lr"\nlow = 0.1\nhigh = "much"'], "field optim.lr, high"),
         (['field = "optim.lr"\nlow = 0.1\nhi = 0.2'], "did you mean 'high'?"),

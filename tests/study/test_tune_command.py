@@ -15,7 +15,7 @@ from rungs.records import from_json
 from rungs.rundir import RunDir, SearchDir
 from rungs.search_records import SearchRecord
 from rungs.study.search.asking import begin_or_join
-from rungs.study.search.conclude import finals_elsewhere
+from rungs.study.search.claim import GONE_S, TOKEN, Claim
 from rungs.study.search.trials import records
 from rungs.study.search.workers import search
 from rungs.training.setup import gather
@@ -91,14 +91,15 @@ def test_a_search_in_sqlite_with_two_workers_gives_its_record_from_the_storage_a
     told: list[int] = []
     search(plan.work, study, 2, lambda trial, done, of: told.append(trial.number))
     assert sorted(told) == [0, 1, 2, 3]
-    assert finals_elsewhere(plan) == "" == finals_elsewhere(plan)  # they are its own, however often it asks
+    claims = [Claim(plan.work, plan.folder) for _ in range(2)]
+    assert [claim.elsewhere() for claim in claims] == ["", ""]  # they are its own, however often it asks
     theirs = tuning.tune("tiny.toml", "rates.toml", **options, folder="two")  # elsewhere, without the trials' folders
     mine = records(study.get_trials())
     assert [(t.number, t.value, t.curve, t.state) for t in theirs.trials] == [
         (t.number, t.value, t.curve, t.state) for t in mine
     ]
     assert {trial.folder for trial in theirs.trials} == {""} and theirs.test is None and theirs.winner is None
-    assert "The finals are made on" in theirs.verdict and str(tmp_path / "one") in theirs.verdict
+    assert "The finals are made on this machine, in the folder one:" in theirs.verdict
     assert not [*tmp_path.rglob("finals")]
 
 
@@ -106,11 +107,58 @@ def test_two_commands_in_one_folder_share_one_search(tmp_path: Path) -> None:
     write_files(tmp_path)
     words = ["--trials", "6", "--workers", "1", "--top", "1", "--seeds", "1", "--out", "search"]
     both = [start(tmp_path, *words) for _ in range(2)]
+    said = []
     for process in both:
-        said, errors = process.communicate(timeout=300)
+        output, errors = process.communicate(timeout=300)
+        said.append(output)
         assert process.returncode == 0 and "Traceback" not in errors, errors
     folder = SearchDir(tmp_path / "search")
     found = folder.read_record()
     assert sum(trial.state != "failed" for trial in found.trials) == 6 == len(found.trials)
     assert len({trial.folder for trial in found.trials}) == len([*folder.trials.iterdir()])
-    assert len(looks.read(folder.looks)) == 1 and "wins" not in said
+    assert len(looks.read(folder.looks)) == 1
+    assert all(f"{found.winner} (winner)" in one for one in said)
+
+
+def test_a_second_machine_on_a_shared_folder_finds_the_finals_and_opens_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_files(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    options: dict[str, Any] = {"trials": 2, "top": 1, "seeds": 1, "storage": "sqlite:///trials.db", "workers": 1}
+    mine = tuning.tune("tiny.toml", "rates.toml", **options, folder="shared")
+    assert mine.test is not None and {trial.worker.partition(":")[0] for trial in mine.trials} == {"here"}
+    monkeypatch.setattr("rungs.study.search.claim.host", lambda: "another")
+    monkeypatch.setattr("rungs.study.search.alive.host", lambda: "another")
+    theirs = tuning.tune("tiny.toml", "rates.toml", **options, folder="shared")
+    assert (theirs.test, theirs.winner, theirs.verdict) == (mine.test, mine.winner, mine.verdict)
+    assert {trial.worker for trial in theirs.trials} == {"another machine"}
+    folder = SearchDir("shared")
+    assert len(looks.read(folder.looks)) == 1
+
+    written = folder.record.read_bytes()  # where the claim is another's, finals that are here are not written over
+    folder.claim.unlink()
+    assert tuning.tune("tiny.toml", "rates.toml", **options, folder="shared").test == mine.test
+    assert folder.record.read_bytes() == written and len(looks.read(folder.looks)) == 1
+
+
+def test_finals_whose_maker_was_silent_for_long_are_made_elsewhere_and_the_test_set_stays_closed_at_a_word(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_files(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    options: dict[str, Any] = {"trials": 2, "top": 1, "seeds": 1, "storage": "sqlite:///trials.db"}
+    plan = tuning.prepare("tiny.toml", "rates.toml", **options, folder="gone")
+    plan.folder.prepare()
+    gone = Claim(plan.work, plan.folder)
+    with gone.beating():
+        assert gone.elsewhere() == ""
+    gone.study.set_user_attr(TOKEN, [gone.token, 0.0])
+    gone.study.set_user_attr("heartbeat", gone.study.user_attrs["heartbeat"] - GONE_S - 1)
+    closed = ["evaluation.score_test=false"]
+    found = tuning.tune("tiny.toml", "rates.toml", closed, **options, workers=1, folder="here")
+    assert found.winner is not None and found.test is None and not SearchDir("here").looks.exists()
+    assert "stayed closed, as evaluation.score_test = false asks" in found.verdict
+    assert not gone.settled() and "were made on this machine, in the folder here" in gone.elsewhere()
+    later = tuning.tune("tiny.toml", "rates.toml", **options, workers=1, folder="here")
+    assert later.test is not None and "stayed closed" not in later.verdict

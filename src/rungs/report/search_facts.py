@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from rungs import search_records
 from rungs.records import Difference, Estimate
 from rungs.report import format as fmt
 from rungs.report import ladder_facts
@@ -62,12 +63,12 @@ def spread(record: SearchRecord, estimate: Estimate) -> str:
 
 
 def ranked(record: SearchRecord) -> tuple[TrialRecord, ...]:
-    """Return all trials: complete ones, best first; pruned ones, whose values are of fewer epochs; the rest."""
+    """Return all trials: complete ones, best first, diverged ones behind; pruned ones, of fewer epochs; the rest."""
     sign = 1 if is_loss(record.metric) else -1
 
-    def place(trial: TrialRecord) -> tuple[int, float, int]:
+    def place(trial: TrialRecord) -> tuple[int, bool, float, int]:
         key = float("inf") if trial.value is None else sign * trial.value
-        return STATES.index(trial.state), key, trial.number
+        return STATES.index(trial.state), trial.diverged, key, trial.number
 
     return tuple(sorted(record.trials, key=place))
 
@@ -78,14 +79,15 @@ def of_state(record: SearchRecord, *states: str) -> tuple[TrialRecord, ...]:
 
 
 def best(record: SearchRecord) -> TrialRecord | None:
-    """Return the complete trial with the best value; the earlier of two equal ones."""
-    complete = [trial for trial in ranked(record) if trial.state == "complete" and trial.value is not None]
-    return complete[0] if complete else None
+    """Return the complete trial with the best value that did not diverge; the earlier of two equal ones."""
+    sound = [trial for trial in ranked(record) if trial.state == "complete" and not trial.diverged]
+    return next((trial for trial in sound if trial.value is not None), None)
 
 
 def best_so_far(record: SearchRecord) -> tuple[list[int], list[float]]:
-    """Return the numbers of the complete trials, rising, and the best value up to each."""
-    complete = sorted(of_state(record, "complete"), key=lambda trial: trial.number)
+    """Return the numbers of the complete trials that did not diverge, rising, and the best value up to each."""
+    sound = [trial for trial in of_state(record, "complete") if not trial.diverged]
+    complete = sorted(sound, key=lambda trial: trial.number)
     values = [trial.value for trial in complete if trial.value is not None]
     follow = np.minimum if is_loss(record.metric) else np.maximum
     return [trial.number for trial in complete], [float(v) for v in follow.accumulate(values)] if values else []
@@ -103,10 +105,7 @@ def winner(record: SearchRecord) -> Finalist | None:
 
 def most_promising(record: SearchRecord) -> Finalist | None:
     """Return the finalist whose searched value was the best: what a search without re-runs would have named."""
-    tried = [(one.searched, i) for i, one in enumerate(record.finalists) if one.searched is not None]
-    if not tried:
-        return None
-    return record.finalists[(min(tried) if is_loss(record.metric) else max(tried, key=lambda t: (t[0], -t[1])))[1]]
+    return search_records.most_promising(record.finalists, is_loss=is_loss(record.metric))
 
 
 def against_recipe(record: SearchRecord, name: str) -> Difference | None:
@@ -168,6 +167,12 @@ def lead(text: str) -> tuple[str, str]:
     """Return the first sentence of a text, and the others."""
     first, *others = re.split(r"(?<=[.:)])\s+(?=[A-Z])", text, maxsplit=1)
     return first, " ".join(others)
+
+
+def dashboard_needs(record: SearchRecord) -> str:
+    """Return what the command that shows the trials in a browser needs first."""
+    needs = "it needs: pip install optuna-dashboard"
+    return f"{needs}; put the password in for ***" if "***" in record.dashboard else needs
 
 
 def train_command(record: SearchRecord) -> str:

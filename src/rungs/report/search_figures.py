@@ -131,12 +131,12 @@ def history(record: SearchRecord) -> Figure:
     if taken:
         inside = [(x, min(max(v, ends[0]), ends[1])) for x, v in taken]
         axes.plot(*zip(*inside, strict=True), **SQUARE, gid="taken-up", zorder=3.5)
-        more.append(Line2D([], [], **SQUARE, label="taken up after its worker died"))
+        more.append(Line2D([], [], **SQUARE, label="taken up after its worker stopped or died"))
     fallen = [trial.number for trial in record.trials if trial.state == "failed"]
     if fallen:
         low = [0.025] * len(fallen)
         axes.plot(fallen, low, **FALLEN, transform=axes.get_xaxis_transform(), gid="failed")
-        more.append(Line2D([], [], **FALLEN, label="failed, or its worker died"))
+        more.append(Line2D([], [], **FALLEN, label="failed, or its worker stopped or died"))
     dress_metric(axes, record)
     axes.xaxis.set_major_locator(MaxNLocator(12, integer=True, min_n_ticks=1))
     axes.set(xlabel="number of the trial", xlim=(-0.5 - 0.01 * last, last + 0.5 + 0.01 * last))

@@ -42,6 +42,10 @@ OPTIMISM = (
     "seeds that the search has not seen, and the recipe as it was beside them; intervals are Student's t over these "
     "seeds, 95 %, and differences are taken in pairs of equal seeds, corrected after Holm for all of them."
 )
+BEST_MEAN = (
+    "The winner is the best of a few means of re-runs, so that its own mean still flatters a little; its test score, "
+    "by which nothing was chosen, does not."
+)
 
 
 def write(record: SearchRecord, folder: SearchDir) -> Path:
@@ -190,11 +194,11 @@ def range_words(field: Field) -> str:
 
 def _method(record: SearchRecord) -> Iterator[str]:
     """Say how the search was made and judged, only as far as this record has it."""
-    chosen = "smallest" if facts.is_loss(record.metric) else "highest"
-    metric = ladder_facts.metric_words(record.metric)
+    metric, monitor = (ladder_facts.metric_words(w) for w in (record.metric, record.recipe.stopping.monitor))
     yield (
-        f"Every trial was trained with the recipe's seed, {record.recipe.seed}; its value is the {chosen} {metric} "
-        "over its epochs, and of a pruned trial the best that it reached until then. No value is of the test set."
+        f"Every trial was trained with the recipe's seed, {record.recipe.seed}; its value is the {metric} at the "
+        f"epoch that its {monitor} chose, and of a pruned trial at the one chosen until then. No value "
+        "is of the test set."
     )
     yield OPTUNA
     told = f"{record.sampler} {record.pruner}".lower().replace("-", " ").split()
@@ -207,6 +211,8 @@ def _method(record: SearchRecord) -> Iterator[str]:
         if record.importance_by.lower().startswith("fanova") and "Hutter" not in record.importance_by:
             yield FANOVA
     yield OPTIMISM
+    if len(record.finalists) > 1:
+        yield BEST_MEAN
     taken = [trial for trial in record.trials if trial.takes_up is not None]
     if taken:
-        yield f"{fmt.many(len(taken), 'trial')} took up the values of one whose worker had died."
+        yield f"{fmt.many(len(taken), 'trial')} took up the values of one whose worker had stopped or died."

@@ -14,14 +14,18 @@ from rungs.search_records import SearchRecord, TrialRecord
 from rungs.space import Space
 
 
-def summary(record: SearchRecord) -> Table:
+def summary(record: SearchRecord, opened: int = 1) -> Table:
     """What a person reads after a search: a row for each finalist, best first; below it the verdict and the test.
 
     Without finalists there is a row for each of the five best trials, and the verdict says that none is named yet.
+
+    Args:
+        record: The search.
+        opened: How often its test set was opened, by its log of looks.
     """
     table = Table(
-        title=Text(record.name), caption=_caption(record), title_justify="left", caption_justify="left", box=SIMPLE,
-        pad_edge=False, padding=(0, 1, 0, 0), min_width=78,
+        title=Text(record.name), caption=_caption(record, opened), title_justify="left", caption_justify="left",
+        box=SIMPLE, pad_edge=False, padding=(0, 1, 0, 0), min_width=78,
     )  # fmt: skip
     if not record.finalists:
         return _best_trials(record, table)
@@ -65,12 +69,13 @@ def _best_trials(record: SearchRecord, table: Table) -> Table:
     return table
 
 
-def _caption(record: SearchRecord) -> Text:
+def _caption(record: SearchRecord, opened: int) -> Text:
     said = [facts.verdict(record), f"Trials: {facts.state_words(record) or 'none'}; {fmt.seconds(record.train_s)}."]
     if record.test is not None:
         bounds = ladder_facts.bounds("test_accuracy", record.test.low, record.test.high)
         interval = f" (95 % interval {bounds})" if bounds else ""
-        said.append(f"Test accuracy, opened once: {fmt.percent(record.test.mean)}{interval}.")
+        often = "once" if opened <= 1 else f"{opened} times, so that it is no longer fresh"
+        said.append(f"Test accuracy, opened {often}: {fmt.percent(record.test.mean)}{interval}.")
     if training := facts.train_command(record):
         said.append(f"Next: {training}")
     return Text("\n".join(said), style="default")

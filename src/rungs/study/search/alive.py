@@ -31,9 +31,12 @@ def me() -> str:
     return f"{host()}:{os.getpid()}:{_start(os.getpid())}"
 
 
-def short(worker: str) -> str:
-    """Return HOST:PID of a worker."""
-    return worker.rpartition(":")[0]
+def from_here(worker: str) -> str:
+    """Return a worker as a record calls it, which names no machine: "here:PID" or "another machine"; "" of ""."""
+    if not worker:
+        return ""
+    name, pid, _ = worker.rsplit(":", 2)
+    return f"here:{pid}" if name == host() else "another machine"
 
 
 def lives_here(worker: str) -> bool | None:

@@ -71,9 +71,10 @@ class Search:
     reduced: tuple[str, ...]
     top: int  # of its trials are re-run
     seeds: int  # fresh ones, for each of them
+    score_test: bool = True  # whether the winner is; False at the user's word
 
 
-def goal(recipe: Recipe, space: Space, metric: str, sampler: str, pruner: str) -> dict[str, Any]:
+def goal(recipe: Recipe, space: Space, metric: str, sampler: str, pruner: str, sampler_seed: int) -> dict[str, Any]:
     """Return what makes a search this one and no other, as a table that can be stored.
 
     Numbers of trials, workers, re-runs and what a space says of itself are not part of it.
@@ -86,6 +87,7 @@ def goal(recipe: Recipe, space: Space, metric: str, sampler: str, pruner: str) -
         "metric": metric,
         "sampler": sampler,
         "pruner": pruner,
+        "sampler_seed": sampler_seed,
     }
 
 
@@ -242,7 +244,11 @@ def _require_no_other(work: Work, storage: BaseStorage, what: dict[str, Any]) ->
         return
     before = found[0].user_attrs.get(GOAL, {})
     differs = [name for name in what if before.get(name) != what[name]] or ["name"]
-    said = {"fields": "the space's fields", "recipe": "the recipe (or its --set, --data, --epochs, --images)"}
+    said = {
+        "fields": "the space's fields",
+        "recipe": "the recipe (or its --set, --data, --epochs, --images)",
+        "sampler_seed": "--sampler-seed",
+    }
     what_differs = ", ".join(said.get(name, name) for name in differs)
     text = f"this journal is of another search, {found[0].study_name}: {what_differs} differ"
     raise UserError(text, where=work.address, do="give another --out or --storage, or the command as it was then")

@@ -71,12 +71,12 @@ def attempt(work: Work, study: Study, trial: Trial) -> None:
     package = optuna()
     try:
         trial.set_user_attr(WORKER, me())
-        twin = finished_twin(study, trial)
-        if twin is not None and (run := run_of(twin)) is not None:
-            copy(study, trial, twin, run)
-            return
         recipe = recipe_of(work, trial)
         with heartbeat(trial):
+            twin = finished_twin(study, trial)
+            if twin is not None and (run := run_of(twin)) is not None:
+                copy(study, trial, twin, run)
+                return
             record = train(work, recipe, trial)
         tell(study, trial, run_of_record(work, record, folder_of(recipe)), pruned=record.status == "interrupted")
         shutil.rmtree(RunDir(work.folder / folder_of(recipe)).checkpoints, ignore_errors=True)  # nobody resumes it
@@ -96,7 +96,11 @@ def frozen(study: Study, trial: Trial) -> FrozenTrial:
 
 
 def finished_twin(study: Study, trial: Trial) -> FrozenTrial | None:
-    """Return an earlier trial with the same values that was trained; one that is being trained is waited for."""
+    """Return an earlier trial with the same values that was trained; one that is being trained is waited for.
+
+    Raises:
+        Lost: Another worker took this trial in the meantime.
+    """
     states = optuna().trial.TrialState
     while True:
         same = [t for t in study.get_trials(deepcopy=False) if t.number < trial.number and t.params == trial.params]
@@ -105,6 +109,8 @@ def finished_twin(study: Study, trial: Trial) -> FrozenTrial | None:
             return done[0]
         if not any(t.state == states.RUNNING for t in same):
             return None
+        if frozen(study, trial).state != states.RUNNING:
+            raise Lost
         time.sleep(POLL_S)
 
 

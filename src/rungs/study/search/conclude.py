@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,17 +13,17 @@ from msgspec.structs import replace
 
 from rungs.errors import UserError
 from rungs.looks import openings, read, without_password
-from rungs.records import Environment, Estimate, to_json
+from rungs.records import Environment, to_json
 from rungs.report import search_html
 from rungs.rundir import RunDir, SearchDir, write_whole
 from rungs.search_records import SearchRecord
 from rungs.specs import Recipe
 from rungs.study.climb import Tell
 from rungs.study.search import finals, trials
-from rungs.study.search.alive import host
 from rungs.study.search.asking import Search
+from rungs.study.search.claim import Claim
 from rungs.study.search.importance import importance
-from rungs.study.search.storage import is_database, open_storage, optuna
+from rungs.study.search.storage import is_database
 from rungs.study.summary import system
 from rungs.training.device import World, environment, open_device
 from rungs.training.setup import Material
@@ -31,6 +31,8 @@ from rungs.training.setup import Material
 if TYPE_CHECKING:
     from optuna import Study
     from optuna.trial import FrozenTrial
+
+STAYED_CLOSED = " The test set stayed closed, as evaluation.score_test = false asks."
 
 
 def conclude(
@@ -55,18 +57,25 @@ def conclude(
         before = plan.folder.read_record() if plan.folder.record.is_file() else None
         record = _record(plan, study, resolved, material)
         ranked = trials.ranked(study.get_trials(deepcopy=False), maximise=plan.work.maximise)
+        if before is None or before.finals is None:
+            _write(record, plan.folder)
         if not ranked:
-            _write(record, plan.folder)
             _refuse_empty(plan, record)
-        if before is None:
-            _write(record, plan.folder)
-        elsewhere = finals_elsewhere(plan)
-        record = (
-            replace(record, verdict=elsewhere)
-            if elsewhere
-            else _with_finals(plan, record, finals.best_distinct(plan.work, ranked, plan.top), before, workers, tell)
-        )
+        claim = Claim(plan.work, plan.folder) if is_database(plan.work.address) else None
+        if elsewhere := claim.elsewhere() if claim else "":
+            return _without_finals(plan, record, before, elsewhere)
+        with claim.beating() if claim else nullcontext():
+            record = _with_finals(plan, record, ranked, before, claim, workers, tell)
         _write(record, plan.folder)
+    return record
+
+
+def _without_finals(plan: Search, record: SearchRecord, before: SearchRecord | None, why: str) -> SearchRecord:
+    """Write and return the record of a search whose finals are made elsewhere; one with finals stays as it is."""
+    if before is not None and before.finals is not None:
+        return before
+    record = replace(record, verdict=why)
+    _write(record, plan.folder)
     return record
 
 
@@ -86,50 +95,31 @@ def _refuse_empty(plan: Search, record: SearchRecord) -> None:
     raise UserError(what, where=plan.folder.path, do="mend what is said above; then search with another --out")
 
 
-def finals_elsewhere(plan: Search) -> str:
-    """Return where else the finals of a search in a database are made; "" where they are this process's business.
-
-    A study of its own is the claim, because a database grants a name once.
-    """
-    if not is_database(plan.work.address):
-        return ""
-    package, storage = optuna(), open_storage(plan.work.address)
-    name, mine = f"{plan.work.name}-finals", f"{host()}:{plan.folder.path.resolve()}"
-    try:
-        package.create_study(study_name=name, storage=storage).set_user_attr("where", mine)
-    except package.exceptions.DuplicatedStudyError:
-        claim = package.load_study(study_name=name, storage=storage).user_attrs.get("where", mine)
-        if claim != mine:
-            where, _, folder = claim.partition(":")
-            return f"The finals are made on {where}, in {folder}: the same command goes on with them there."
-    return ""
-
-
 def _with_finals(
     plan: Search,
     record: SearchRecord,
-    chosen: Sequence[FrozenTrial],
+    ranked: Sequence[FrozenTrial],
     before: SearchRecord | None,
+    claim: Claim | None,
     workers: int,
     tell: Tell,
 ) -> SearchRecord:
-    """Return the record with its finals, its winner and the winner's score on the test set."""
+    """Return the record with its finals, its winner and, unless it stays closed, the winner's score on the test set."""
     found = finals.run(
         plan.work,
         plan.folder,
-        chosen,
+        finals.best_distinct(plan.work, ranked, plan.top),
+        own=finals.own_trial(plan.work, ranked),
         seeds=plan.seeds,
         workers=workers,
         command=plan.command,
         reduced=plan.reduced,
         tell=tell,
     )
-    test: Estimate | None = None
-    accuracies: tuple[float, ...] = ()
-    counts = record.data.counts.get("test")
-    if counts is not None:
-        test_hash = record.data.hashes.get("test", "")
-        test, accuracies = finals.score_once(plan.work, plan.folder, found, sum(counts), test_hash, before)
+    if claim is not None and not claim.settled():
+        return _without_finals(plan, record, before, claim.elsewhere())  # it was taken over while this one slept
+    test, accuracies = finals.score_once(plan, found, record.data, before)
+    closed = STAYED_CLOSED * (test is None and not plan.score_test)
     opened = openings(read(plan.folder.looks))
     warning = f" The test set was opened {opened} times in this search: its score is no longer fresh." * (opened > 1)
     return replace(
@@ -137,7 +127,7 @@ def _with_finals(
         finals=found.record,
         finalists=found.finalists,
         winner=found.finalists[0].name,
-        verdict=found.verdict + warning,
+        verdict=found.verdict + closed + warning,
         test=test,
         test_accuracies=accuracies,
         environment=found.record.environment,

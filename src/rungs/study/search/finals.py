@@ -16,15 +16,15 @@ from rungs import looks
 from rungs import recipe as recipes
 from rungs.errors import UserError
 from rungs.ladder import Cell, Ladder, Rung
-from rungs.records import Difference, Estimate, LadderRecord, RungRecord
+from rungs.records import DataRecord, Difference, Estimate, LadderRecord, RungRecord
 from rungs.rundir import SearchDir
-from rungs.search_records import Finalist, SearchRecord
+from rungs.search_records import Finalist, SearchRecord, most_promising
 from rungs.ship.bundle import load_weights
 from rungs.ship.evaluate import evaluate
 from rungs.space_values import assignments
 from rungs.study import intervals
 from rungs.study.climb import Tell, climb
-from rungs.study.search.asking import Work
+from rungs.study.search.asking import Search, Work
 from rungs.study.search.attempt import recipe_of
 from rungs.study.search.trials import run_of
 from rungs.study.summary import summarise
@@ -56,6 +56,12 @@ def best_distinct(work: Work, ranked: Sequence[FrozenTrial], top: int) -> list[F
             chosen.append(trial)
             seen.add(digest)
     return chosen
+
+
+def own_trial(work: Work, ranked: Sequence[FrozenTrial]) -> FrozenTrial | None:
+    """Return the trial that had the recipe's own values; None where there is none that came to a sound end."""
+    own = recipes.digest(work.recipe)
+    return next((trial for trial in ranked if recipes.digest(recipe_of(work, trial)) == own), None)
 
 
 def as_ladder(work: Work, chosen: Sequence[FrozenTrial], seeds: int) -> Ladder:
@@ -90,6 +96,7 @@ def run(
     folder: SearchDir,
     chosen: Sequence[FrozenTrial],
     *,
+    own: FrozenTrial | None,
     seeds: int,
     workers: int,
     command: str,
@@ -102,6 +109,7 @@ def run(
         work: The search.
         folder: Of the search.
         chosen: The best trials.
+        own: The trial that had the recipe's own values.
         seeds: How many fresh ones.
         workers: Re-runs at once.
         command: That made them.
@@ -117,7 +125,7 @@ def run(
     every = cells(work, ladder)
     outcomes = climb(every, folder.finals, jobs=workers, skip_unreadable=skip, tell=tell)
     record = summarise(ladder, outcomes, command=command, reduced=reduced)
-    finalists = rank(work, record, chosen, seeds)
+    finalists = rank(work, record, chosen, seeds, own)
     if not finalists:
         endings = sorted(
             {f"{o.cell.rung}, seed {o.cell.seed}: {o.ending}" for o in outcomes if not _is_whole(o.record)}
@@ -132,7 +140,9 @@ def _is_whole(record: object) -> bool:
     return getattr(record, "status", None) == "finished"
 
 
-def rank(work: Work, record: LadderRecord, chosen: Sequence[FrozenTrial], seeds: int) -> tuple[Finalist, ...]:
+def rank(
+    work: Work, record: LadderRecord, chosen: Sequence[FrozenTrial], seeds: int, own: FrozenTrial | None = None
+) -> tuple[Finalist, ...]:
     """Return the finalists whose re-runs all came to their end, best first; of equals the recipe as it was."""
     by_name = {f"trial-{trial.number}": trial for trial in chosen}
     found = []
@@ -141,7 +151,8 @@ def rank(work: Work, record: LadderRecord, chosen: Sequence[FrozenTrial], seeds:
         if rerun is None or rerun.n < seeds:
             continue
         trial = by_name.get(rung.name)
-        run_ = None if trial is None else run_of(trial)
+        tried = own if rung.name == RECIPE else trial
+        run_ = None if tried is None else run_of(tried)
         searched = None if run_ is None else run_.value
         optimism = None if searched is None else _optimism(work, rung, searched)
         number = None if trial is None else trial.number
@@ -169,7 +180,7 @@ def verdict(work: Work, record: LadderRecord, finalists: Sequence[Finalist], cho
     """Say who won, by how much, what it can be told apart from, and how much the search flattered it."""
     winner, metric = finalists[0], work.metric
     by_seed = {rung.name: values(rung, metric) for rung in record.rungs}
-    what = "the recipe as it was" if winner.trial is None else f"{winner.name} ({', '.join(winner.overrides)})"
+    what = _called(winner) if winner.trial is None else f"{winner.name} ({', '.join(winner.overrides)})"
     seeds = f"{winner.rerun.n} fresh seed{'s' * (winner.rerun.n > 1)}"
     noun = metric.replace("_", " ")
     said = [f"On {seeds}, {what} has the best {noun}: {_with_interval(metric, winner.rerun)}."]
@@ -184,8 +195,12 @@ def verdict(work: Work, record: LadderRecord, finalists: Sequence[Finalist], cho
     for rival in dict.fromkeys(rivals):
         if rival in tested:
             said.append(_against(rival, tested[rival]))
-    if winner.optimism is not None and winner.searched is not None:
-        said.append(_flattered(metric, winner))
+    promising = most_promising(finalists, is_loss=metric.endswith("loss"))
+    if winner.optimism is not None:
+        its = "its one run, the best of the search," if winner is promising else "its one run"
+        said.append(_flattered(metric, winner, its))
+    if promising is not None and promising is not winner and promising.optimism is not None:
+        said.append(_flattered(metric, promising, f"the one run of {_called(promising)}, the best of the search,"))
     return " ".join(said)
 
 
@@ -206,14 +221,19 @@ def _against(rival: str, found: Difference) -> str:
     return f"It is not to be told apart from {name.rstrip(',')}: {found.words}."
 
 
-def _flattered(metric: str, winner: Finalist) -> str:
-    assert winner.optimism is not None and winner.searched is not None
-    found, is_loss = winner.optimism, metric.endswith("loss")
+def _called(one: Finalist) -> str:
+    return "the recipe as it was" if one.trial is None else one.name
+
+
+def _flattered(metric: str, one: Finalist, whose: str) -> str:
+    """Say by how much the search flattered a finalist."""
+    assert one.optimism is not None and one.searched is not None
+    found, is_loss = one.optimism, metric.endswith("loss")
     size = f"{abs(found.mean):.4f}" if is_loss else f"{100 * abs(found.mean):.2f} points"
     way = "better" if found.mean > 0 else "worse"
-    searched = f"{winner.searched:.4f}" if is_loss else f"{100 * winner.searched:.2f} %"
+    searched = f"{one.searched:.4f}" if is_loss else f"{100 * one.searched:.2f} %"
     between = "" if found.low is None or found.high is None else _interval(metric, found.low, found.high, signed=True)
-    share = f"In the search its one run had {searched}, {size} {way} than the mean of its re-runs{between}"
+    share = f"In the search {whose} had {searched}, {size} {way} than the mean of its re-runs{between}"
     return f"{share}: {'the search flattered it by so much' if found.mean > 0 else 'the search did not flatter it'}."
 
 
@@ -232,26 +252,28 @@ def _interval(metric: str, low: float, high: float, *, signed: bool = False) -> 
 
 
 def score_once(
-    work: Work, folder: SearchDir, finals: Finals, images: int, test_hash: str, before: SearchRecord | None
-) -> tuple[Estimate, tuple[float, ...]]:
+    plan: Search, finals: Finals, data: DataRecord, before: SearchRecord | None
+) -> tuple[Estimate | None, tuple[float, ...]]:
     """Score the winner's re-runs on the test set, after a note in the log; not again where that was done.
 
     Args:
-        work: The search.
-        folder: Of the search.
+        plan: The search.
         finals: Its finals.
-        images: Of the test set.
-        test_hash: Of the test set.
+        data: Its images.
         before: The record that the same command left, where there is one.
 
     Returns:
-        The test accuracy over the fresh seeds, and each of them.
+        The test accuracy over the fresh seeds, and each of them; none where there is no test set, or it stays closed.
     """
     if before is not None and before.test is not None and _same_winner(before, finals):
         return before.test, before.test_accuracies
+    counts = data.counts.get("test")
+    if counts is None or not plan.score_test:
+        return None, ()
+    folder, work = plan.folder, plan.work
     runs = f"{len(finals.cells)} re-run{'s' * (len(finals.cells) != 1)}"
     purpose = f"the score of {finals.finalists[0].name}, which was chosen without it; {runs}"
-    looks.note(folder.looks, "scored", purpose, images, test_hash)
+    looks.note(folder.looks, "scored", purpose, sum(counts), data.hashes.get("test", ""))
     results = []
     for cell in finals.cells:
         weights = load_weights(folder.finals / cell.folder, open_device())

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from rungs.search_records import TrialRecord
 from rungs.space import Scalar
-from rungs.study.search.alive import SILENT_S, UNCLAIMED_S, Watch, lives_here, short
+from rungs.study.search.alive import SILENT_S, UNCLAIMED_S, Watch, from_here, lives_here
 from rungs.study.search.storage import optuna
 
 if TYPE_CHECKING:
@@ -193,12 +193,13 @@ def record(trial: FrozenTrial) -> TrialRecord:
         epochs=len(curve),
         curve=curve,
         train_s=run.train_s if run else 0.0,
-        worker=short(trial.user_attrs.get(WORKER, "")),
+        worker=from_here(trial.user_attrs.get(WORKER, "")),
         folder=run.folder if run else "",
         ending=run.ending if run else trial.user_attrs.get(END, ["", ""])[1],
         started=_utc(trial.datetime_start),
         finished=_utc(trial.datetime_complete),
         takes_up=trial.user_attrs.get(TAKES_UP),
+        diverged=run.diverged if run else False,
     )
 
 
