@@ -110,6 +110,22 @@ def test_two_findings_with_one_cure_are_tried_once() -> None:
     assert cures.left["gap"] == "it is tried for overfitting"
 
 
+def test_the_second_of_two_findings_with_one_cure_can_be_asked_for(slow: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(slow, tmp_path / "run")
+    found = diagnosing.diagnose(run)
+    (first,) = (one for one in found.findings if one.rule == "rate-too-small")
+    findings = (*found.findings, replace(first, rule="unfinished"))
+    twin = diagnosing.Diagnosis(found.record, found.looks, findings)
+    cures = diagnosing.cures(twin, ["unfinished"])
+    assert set(cures.to_try) == {"rate-too-small"} and cures.left == {"unfinished": "it is tried for rate-too-small"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(diagnosing, "diagnose", lambda run: twin)
+        tried = diagnosing.try_cures(run, only=["unfinished"], seeds=1, epochs=1, jobs=1)
+    assert isinstance(tried, diagnosing.Tried)
+    assert [rung.name for rung in tried.record.rungs] == ["as-it-was", "rate-too-small"]
+    assert set(tried.cures.to_try) == {"rate-too-small"}
+
+
 def test_the_command_prints_findings_with_all_that_belongs_to_them(slow: Path) -> None:
     done = rungs("diagnose", str(slow))
     assert done.returncode == 0, done.stderr
