@@ -10,6 +10,7 @@ import tomllib
 from pathlib import Path
 
 import faults
+import ladder_samples
 import pytest
 import samples
 from faults import STEADY
@@ -20,7 +21,7 @@ from rungs import recipe as recipes
 from rungs.diagnose import examine
 from rungs.errors import UserError
 from rungs.looks import Look
-from rungs.records import from_json, to_json
+from rungs.records import LadderRecord, from_json, to_json
 from rungs.rundir import LadderDir, RunDir
 
 
@@ -118,12 +119,19 @@ def test_the_second_of_two_findings_with_one_cure_can_be_asked_for(slow: Path, t
     twin = diagnosing.Diagnosis(found.record, found.looks, findings)
     cures = diagnosing.cures(twin, ["unfinished"])
     assert set(cures.to_try) == {"rate-too-small"} and cures.left == {"unfinished": "it is tried for rate-too-small"}
+    asked: list[tuple[tuple[str, ...], set[str]]] = []
+
+    def climb(path: Path, *, only: tuple[str, ...], **_: object) -> LadderRecord:
+        asked.append((only, {rung.name for rung in ladder.load(path)[0].rungs}))
+        return ladder_samples.diary()
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(diagnosing, "diagnose", lambda run: twin)
-        tried = diagnosing.try_cures(run, only=["unfinished"], seeds=1, epochs=1, jobs=1)
-    assert isinstance(tried, diagnosing.Tried)
-    assert [rung.name for rung in tried.record.rungs] == ["as-it-was", "rate-too-small"]
-    assert set(tried.cures.to_try) == {"rate-too-small"}
+        patch.setattr(api, "climb", climb)
+        tried = diagnosing.try_cures(run, only=["unfinished"])
+    assert isinstance(tried, diagnosing.Tried) and set(tried.cures.to_try) == {"rate-too-small"}
+    ((only, names),) = asked
+    assert only == ("as-it-was", "rate-too-small") and set(only) <= names
 
 
 def test_the_command_prints_findings_with_all_that_belongs_to_them(slow: Path) -> None:

@@ -256,6 +256,10 @@ def test_augmentation_at_test_time_that_does_harm_is_named() -> None:
     assert "augmented-test" not in seen(replace(record, validation_tta=as_good))
     tested = replace(record, test_tta=replace(record.test, accuracy=record.test.accuracy - 0.045))
     assert "augmented-test" in seen(tested)
+    for lost, speaks in ((4, False), (5, True)):  # of 100 images, more than a point, but four are chance
+        few = replace(record.validation, n=100, accuracy=0.9)
+        held_out = replace(record, validation=few, validation_tta=replace(few, accuracy=0.9 - lost / 100))
+        assert ("augmented-test" in seen(held_out)) == speaks
 
 
 ODD = st.one_of(st.floats(0, 50), st.sampled_from([0.0, 1e-300, 1e30, float("nan"), float("inf")]))
