@@ -26,7 +26,12 @@ OTHERS = {
     "other-validation": ("augment.validation=[{name='flip'}]", "training.epochs=2"),
 }
 LEARNT = ("augment.train=[]", "training.ema_decay=none")
-DIGITS = {"digits": LEARNT, "digits-1": (*LEARNT, "seed=1", "optim.lr=0.00001")}
+DIGITS = {
+    "digits": LEARNT,
+    "digits-seed1": (*LEARNT, "seed=1"),
+    "digits-slow": (*LEARNT, "optim.lr=0.00001"),
+    "digits-1": (*LEARNT, "seed=1", "optim.lr=0.00001"),
+}
 
 
 def trainer(root: Path) -> Callable[[str], Path]:

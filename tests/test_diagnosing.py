@@ -10,6 +10,7 @@ import tomllib
 from pathlib import Path
 
 import faults
+import ladder_samples
 import pytest
 import samples
 from faults import STEADY
@@ -20,7 +21,7 @@ from rungs import recipe as recipes
 from rungs.diagnose import examine
 from rungs.errors import UserError
 from rungs.looks import Look
-from rungs.records import from_json, to_json
+from rungs.records import LadderRecord, from_json, to_json
 from rungs.rundir import LadderDir, RunDir
 
 
@@ -108,6 +109,29 @@ def test_two_findings_with_one_cure_are_tried_once() -> None:
     cures = diagnosing.cures(diagnosing.Diagnosis(samples.overfitting(), (), (first, twin)))
     assert set(cures.to_try) == {"overfitting"}
     assert cures.left["gap"] == "it is tried for overfitting"
+
+
+def test_the_second_of_two_findings_with_one_cure_can_be_asked_for(slow: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(slow, tmp_path / "run")
+    found = diagnosing.diagnose(run)
+    (first,) = (one for one in found.findings if one.rule == "rate-too-small")
+    findings = (*found.findings, replace(first, rule="unfinished"))
+    twin = diagnosing.Diagnosis(found.record, found.looks, findings)
+    cures = diagnosing.cures(twin, ["unfinished"])
+    assert set(cures.to_try) == {"rate-too-small"} and cures.left == {"unfinished": "it is tried for rate-too-small"}
+    asked: list[tuple[tuple[str, ...], set[str]]] = []
+
+    def climb(path: Path, *, only: tuple[str, ...], **_: object) -> LadderRecord:
+        asked.append((only, {rung.name for rung in ladder.load(path)[0].rungs}))
+        return ladder_samples.diary()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(diagnosing, "diagnose", lambda run: twin)
+        patch.setattr(api, "climb", climb)
+        tried = diagnosing.try_cures(run, only=["unfinished"])
+    assert isinstance(tried, diagnosing.Tried) and set(tried.cures.to_try) == {"rate-too-small"}
+    ((only, names),) = asked
+    assert only == ("as-it-was", "rate-too-small") and set(only) <= names
 
 
 def test_the_command_prints_findings_with_all_that_belongs_to_them(slow: Path) -> None:

@@ -103,7 +103,8 @@ def cures(found: Diagnosis, only: Sequence[str] = ()) -> Cures:
 
     Args:
         found: What the run shows.
-        only: Rules whose cures are wanted; all by default.
+        only: Rules whose cures are wanted; all by default. A cure has the name of the first finding that offers it,
+            wanted or not, so that it is the same rung whatever is wanted.
 
     Raises:
         UserError: A rule of `only` that found nothing.
@@ -114,17 +115,23 @@ def cures(found: Diagnosis, only: Sequence[str] = ()) -> Cures:
             raise UserError(f"no finding {rule!r} in this run", where="--only", do=did_you_mean(rule, names))
     to_try: dict[str, tuple[str, ...]] = {}
     left: dict[str, str] = {}
+    same: dict[str, str] = {}  # rule -> the first rule with its cure
     for finding in found.findings:
-        if finding.cure is None or (only and finding.rule not in only):
+        if finding.cure is None:
             continue
         words = shlex.split(finding.cure)
         assignments = tuple(words[1::2]) if set(words[::2]) == {"--set"} else ()
         if why := _why_not(finding.rule, finding.cure, assignments, found.record):
             left[finding.rule] = why
         elif assignments in to_try.values():
-            left[finding.rule] = f"it is tried for {next(k for k, v in to_try.items() if v == assignments)}"
+            same[finding.rule] = next(rule for rule, one in to_try.items() if one == assignments)
+            left[finding.rule] = f"it is tried for {same[finding.rule]}"
         else:
             to_try[finding.rule] = assignments
+    if only:
+        rungs = {same.get(rule, rule) for rule in only}
+        to_try = {rule: one for rule, one in to_try.items() if rule in rungs}
+        left = {rule: why for rule, why in left.items() if rule in only}
     return Cures(to_try, left)
 
 

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from rungs.commands import out
 from rungs.diagnose.guard import Opened, SetUse, sum_up
+from rungs.looks import times
 from rungs.records import to_json
 from rungs.report import format as fmt
 
@@ -68,11 +69,6 @@ def verdict(one: SetUse) -> str:
             f"shows about {100 * one.luck:.2f} points too much, by the luck of the images alone."
         )
     return " ".join(said)
-
-
-def times(number: int) -> str:
-    """Return 1 as "once", 2 as "twice", 3 as "3 times"."""
-    return {1: "once", 2: "twice"}.get(number, f"{number} times")
 
 
 def _kinds(opened: tuple[Opened, ...]) -> list[str]:

@@ -79,6 +79,11 @@ def openings(looks: tuple[Look, ...]) -> int:
     return sum(look.kind in OPENING for look in looks)
 
 
+def times(number: int) -> str:
+    """Return 1 as "once", 2 as "twice", 3 as "3 times"."""
+    return {1: "once", 2: "twice"}.get(number, f"{number} times")
+
+
 def flattery(record: RunRecord) -> tuple[int, float, float] | None:
     """Return the epoch of the best watched test accuracy, that accuracy, and the one of the kept epoch.
 

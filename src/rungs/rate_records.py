@@ -79,8 +79,19 @@ class RateRecord(Record, frozen=True, kw_only=True):
         return next(check for check in self.checks if "recipe" in check.roles)
 
     @property
+    def untold(self) -> list[RateCheck]:
+        """The checks of rates that cannot be told apart from the suggested one."""
+        return [check for check in self.checks if check.difference and check.difference.verdict != "real loss"]
+
+    @property
     def next_command(self) -> str:
-        """What to do with the answer: train with the rate, or look longer where there is none."""
+        """What to do with the answer: train with the rate, or look longer where there is none.
+
+        The recipe's own rate stays where it cannot be told apart from the suggested one: nothing says that to change
+        it helps.
+        """
         if self.best is None:
             return self.longer_command
+        if self.own in self.untold:
+            return self.train_command
         return " ".join([self.train_command, *(f"--set {one}" for one in self.best.overrides)])

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from rungs import recipe as recipes
 from rungs.diagnose import examine
+from rungs.diagnose.schedule import early_decay
 from rungs.records import ActivationRow, Finding, RunRecord, from_json, to_json
 from rungs.report import evidence
 from rungs.specs import SGD, AdamW, AnyOptimizer, ResNet18
@@ -255,6 +256,10 @@ def test_augmentation_at_test_time_that_does_harm_is_named() -> None:
     assert "augmented-test" not in seen(replace(record, validation_tta=as_good))
     tested = replace(record, test_tta=replace(record.test, accuracy=record.test.accuracy - 0.045))
     assert "augmented-test" in seen(tested)
+    for lost, speaks in ((4, False), (5, True)):  # of 100 images, more than a point, but four are chance
+        few = replace(record.validation, n=100, accuracy=0.9)
+        held_out = replace(record, validation=few, validation_tta=replace(few, accuracy=0.9 - lost / 100))
+        assert ("augmented-test" in seen(held_out)) == speaks
 
 
 ODD = st.one_of(st.floats(0, 50), st.sampled_from([0.0, 1e-300, 1e30, float("nan"), float("inf")]))
@@ -329,3 +334,18 @@ def test_more_than_one_pair_is_named() -> None:
     table[3][5], table[9][1] = 250, 240
     pairs = replace(record, test=replace(record.test, confusion=tuple(map(tuple, table))))
     assert "Next: automobile and truck (2" in text_of(pairs, "confused-pair")
+
+
+def test_a_harmless_cut_hides_no_harmful_one_behind_it() -> None:
+    """A rate that is cut while the loss goes on falling, and once more, to where nothing moves."""
+    losses = [2.3 * 0.9 ** min(epoch, 10) for epoch in range(20)]  # falls by a tenth an epoch, and stands from 10 on
+    rates = [0.1] * 3 + [0.03] * 7 + [0.0001] * 10
+    rows = tuple(
+        replace(row, train_loss=loss, validation_loss=loss + 0.05, learning_rate=rate)
+        for row, loss, rate in zip(samples.history(20), losses, rates, strict=True)
+    )
+    record = replace(samples.healthy(), history=rows, best_epoch=20)
+    assert early_decay(record) is not None
+    assert "In epoch 11 the learning rate is cut from 0.03 to 0.0001." in text_of(record, "early-decay")
+    flat = tuple(replace(row, train_loss=max(row.train_loss, 2.2)) for row in rows)  # nothing fell before either cut
+    assert early_decay(replace(record, history=flat)) is None

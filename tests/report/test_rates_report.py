@@ -56,7 +56,11 @@ def test_the_recipes_own_rate_is_not_changed_for_nothing() -> None:
     record = rates()
     own, guess, *others = record.checks
     same = replace(own, difference=guess.difference)
-    assert "nothing here says that changing it helps" in said(replace(record, checks=(same, guess, *others)))
+    untold = replace(record, checks=(same, guess, *others))
+    assert "nothing here says that changing it helps" in said(untold)
+    assert untold.suggestion == 0.018 and untold.next_command == "rungs train lab-003"
+    lost = replace(own, loss=None, difference=None)
+    assert replace(record, checks=(lost, guess, *others)).next_command == "rungs train lab-003 --set optim.lr=0.018"
     kept = replace(record, suggestion=own.rate)
     assert "there is nothing to change" in said(kept) and "It is the smallest rate checked" in said(kept)
     assert kept.next_command == "rungs train lab-003"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,7 @@ from rungs.records import LadderRecord, RunRecord, from_json, to_json
 from rungs.rundir import LadderDir, RunDir, write_whole
 from rungs.study.comparison.candidates import gather
 from rungs.study.comparison.compare import compare as compare_groups
+from rungs.study.comparison.paired import images_needed
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +124,65 @@ def test_runs_without_a_partner_only_tell_of_seeds(against: Callable[..., Compar
     assert "On test, 2 runs have no partner: used only for how much seeds differ." in pair.notes
 
 
+def test_with_several_pairs_the_runs_without_a_partner_are_left_out(against: Callable[..., CompareRecord]) -> None:
+    more, two = (
+        against("healthy", "again", "third", "crippled", "crippled-1"),
+        against("healthy", "again", "crippled", "crippled-1"),
+    )
+    assert "On test, 1 run has no partner: left out of the difference and its verdict." in more.pairs[0].notes
+    assert more.pairs[0].parts[0] == two.pairs[0].parts[0]  # to the last digit, as it is said
+    assert not any("no partner" in note for note in two.pairs[0].notes)
+
+
+def test_a_copy_of_a_run_is_no_further_seed(
+    trained: Callable[[str], Path], against: Callable[..., CompareRecord], tmp_path: Path
+) -> None:
+    def lost(record: RunRecord) -> RunRecord:
+        return replace(record, status="interrupted")
+
+    copies = [change(trained(name), tmp_path / name, lambda record: record) for name in ("healthy", "crippled")]
+    record = against(copies[0], "healthy", "crippled", copies[1])
+    (pair,) = record.pairs
+    single = against("healthy", "crippled").pairs[0]
+    assert [len(one.runs) for one in record.candidates] == [1, 1] and pair.parts[0] == single.parts[0]
+    for name, left in (("healthy", trained("healthy")), ("crippled", copies[1])):
+        said = next(note for note in pair.notes if note.startswith(f"Of {name} one run of each seed counts"))
+        assert said.endswith(f"left out: {left} (seed 0).")
+    dead = change(trained("healthy"), tmp_path / "dead", lost)
+    kept = against(dead, "healthy", "again", "crippled").candidates[0]  # what came to an end goes before
+    assert [Path(run.folder).name for run in kept.runs] == ["healthy", "again"]
+    seeds = against("healthy", copies[0], "again")
+    assert [one.name for one in seeds.candidates] == ["healthy", "again"]
+    assert any(str(copies[0]) in note for note in seeds.pairs[0].notes)
+    with pytest.raises(UserError, match=r"the same run of .*healthy, given twice"):
+        gather([trained("healthy"), copies[0]])
+    newer = change(trained("healthy"), tmp_path / "newer", lambda record: replace(record, code=("rungs 99",)))
+    assert against("healthy", newer).pairs[0].same_recipe  # what other code does may be asked
+
+
+def test_a_seed_on_other_images_is_another_run(trained: Callable[[str], Path], tmp_path: Path) -> None:
+    def cut(record: RunRecord) -> RunRecord:
+        return replace(record, data=replace(record.data, hashes={**record.data.hashes, "validation": "f" * 64}))
+
+    other = change(trained("healthy"), tmp_path / "other", cut)
+    assert [len(group.runs) for group in gather([trained("healthy"), other, trained("crippled")])] == [2, 1]
+
+
+def test_images_that_would_decide_are_those_of_one_set(against: Callable[..., CompareRecord]) -> None:
+    """Two pairs, each on a cut of its own: twice the images were seen, and one cut has half of what would decide."""
+    (pair,) = against("digits", "digits-seed1", "digits-slow", "digits-1").pairs
+    part = pair.parts[0]
+    assert (part.pairs, part.seeds) == (2, (0, 1)) and part.table is not None
+    seen = part.table.both + part.table.first + part.table.second + part.table.neither
+    assert seen == 2 * part.images
+    spread = seen * part.images_se**2 + part.difference**2  # mean square of an image's difference
+    whole = images_needed(part.difference, spread)
+    assert whole is not None and part.needed.images == math.ceil(whole / 2)
+    assert any("each pair of runs has images of its own" in note for note in pair.notes)
+    (same,) = against("healthy", "again", "crippled", "crippled-1").pairs
+    assert not any("On test, each pair" in note for note in same.notes)
+
+
 def test_closed_test_sets_are_judged_on_validation(against: Callable[..., CompareRecord]) -> None:
     record = against("closed", "closed-crippled")
     (pair,) = record.pairs
@@ -182,8 +243,26 @@ def test_old_records_are_compared_as_samples(
 # --- what is kept -------------------------------------------------------------------------------------
 
 
+def test_the_look_is_noted_before_anything_is_shown(
+    trained: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = (change(trained(n), tmp_path / n, lambda record: record) for n in ("healthy", "crippled"))
+    logs = [RunDir(folder).looks for folder in (first, second)]
+    before = [len(looks.read(log)) for log in logs]
+
+    def broken(*_: object) -> None:
+        raise OSError("no room left")
+
+    for step, what in enumerate(("write_whole", "compare_html.write"), 1):
+        with monkeypatch.context() as patch, pytest.raises(OSError, match="no room left"):
+            patch.setattr(f"rungs.comparing.{what}", broken)
+            compare(first, second, folder=tmp_path / "out")
+        assert [len(looks.read(log)) for log in logs] == [many + step for many in before]
+        assert (tmp_path / "out" / "comparison.json").exists() == (step == 2)
+
+
 @pytest.mark.usefixtures("no_page")
-def test_the_look_is_noted_before(trained: Callable[[str], Path], tmp_path: Path) -> None:
+def test_the_look_is_noted(trained: Callable[[str], Path], tmp_path: Path) -> None:
     first = change(trained("healthy"), tmp_path / "first", lambda record: record)
     second = change(trained("crippled"), tmp_path / "second", lambda record: record)
     record = compare(first, second, folder=tmp_path / "out")

@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 
 from rungs.diagnose.curves import rises, unfinished
+from rungs.diagnose.softmax import floor
 from rungs.records import EpochRow, RunRecord
 from rungs.specs import Plateau, Step
 
@@ -47,11 +48,11 @@ def _training(rows: Sequence[EpochRow]) -> str:
 
 
 def _floor(record: RunRecord) -> str:
-    """Say how low a cross-entropy of probabilities can get: with p = 1 for the truth, -ln(e / (e + K - 1))."""
+    """Say how low a cross-entropy of probabilities can get."""
     if record.recipe.training.loss != "softmax-cross-entropy":
         return ""
-    floor = math.log(1 + (len(record.data.classes) - 1) / math.e)
-    return f"It cannot fall below {floor:.3f}: outputs go through a softmax twice, once in the net, once in the loss."
+    low = floor(len(record.data.classes))
+    return f"It cannot fall below {low:.3f}: outputs go through a softmax twice, once in the net, once in the loss."
 
 
 def _falls(rows: Sequence[EpochRow]) -> bool:

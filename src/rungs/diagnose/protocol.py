@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rungs.diagnose import evidence
 from rungs.diagnose.findings import note, validated, warning
-from rungs.looks import OPENING, Look, flattery, openings
+from rungs.looks import OPENING, Look, flattery, openings, times
 from rungs.records import Finding, RunRecord
 
 DWORK = "Dwork et al. 2015, doi:10.1126/science.aaa9375 (a holdout answers honestly only once)"
@@ -17,10 +17,10 @@ def test_selection(record: RunRecord, looks: tuple[Look, ...] = ()) -> Finding |
     opened = sum(counts[kind] for kind in OPENING)
     if not counts["watched"] and not counts["compared"] and openings(looks) <= 1:
         return None
-    times = {"scored": "scored", "watched": "watched after an epoch", "evaluated": "evaluated again"}
-    said = [f"{words} {_times(counts[kind])}" for kind, words in times.items() if counts[kind]]
-    said += [f"its scores compared {_times(counts['compared'])}"] if counts["compared"] else []
-    text = f"The test set was opened {_times(max(opened, 1))}: {', '.join(said)}."
+    deeds = {"scored": "scored", "watched": "watched after an epoch", "evaluated": "evaluated again"}
+    said = [f"{words} {times(counts[kind])}" for kind, words in deeds.items() if counts[kind]]
+    said += [f"its scores compared {times(counts['compared'])}"] if counts["compared"] else []
+    text = f"The test set was opened {times(max(opened, 1))}: {', '.join(said)}."
     blind = not validated(record)
     if blind:
         text += " There is no validation set, so nothing else can have chosen: the score flatters."
@@ -59,10 +59,6 @@ def test_selection(record: RunRecord, looks: tuple[Look, ...] = ()) -> Finding |
     )
 
 
-def _times(many: int) -> str:
-    return {1: "once", 2: "twice"}.get(many, f"{many} times")
-
-
 def leak(record: RunRecord) -> Finding | None:
     """Images of the test or validation part that are in a part before it, too."""
     leaks = record.data.leaks
@@ -87,7 +83,10 @@ def leak(record: RunRecord) -> Finding | None:
 
 
 def mixed_code(record: RunRecord) -> Finding | None:
-    """A run that was resumed under other code."""
+    """A run that was resumed under other code.
+
+    It has no picture: the record knows which versions trained it, not which epochs were whose.
+    """
     if len(record.code) < 2:
         return None
     text = f"It was begun with {record.code[0]} and ended with {record.code[-1]}: no single program repeats it."

@@ -31,13 +31,13 @@ def early_decay(record: RunRecord) -> Finding | None:
             continue
         earlier = [row for row in rows if row.epoch <= before.epoch][-3:]
         if len(earlier) < 2 and before.epoch != 1:
-            return None
+            continue
         steep = _fall_an_epoch([row.train_loss for row in earlier])
         if len(earlier) < 2:  # a single epoch: it came down from guessing
             steep = 1 - before.train_loss / max(guess_loss(record), before.train_loss)
         hardly = _fall_an_epoch([after.train_loss, *(row.train_loss for row in left)])
         if steep < STEEP or hardly > HARDLY * steep:
-            return None
+            continue
         text = (
             f"In epoch {after.epoch} the learning rate is cut from {before.learning_rate:.2g} to "
             f"{after.learning_rate:.2g}. Before, the training loss fell by {100 * steep:.1f} % an epoch; behind the "

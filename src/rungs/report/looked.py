@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from rungs.looks import OPENING, Look, flattery, openings
+from rungs.looks import OPENING, Look, flattery, openings, times
 from rungs.records import RunRecord
 from rungs.report import format as fmt
 
@@ -42,15 +42,15 @@ def _purpose(group: list[Look]) -> str:
 
 def opened(looks: tuple[Look, ...]) -> str:
     """Return in a sentence how often the test set was opened; "" where no log says so."""
-    times = openings(looks)
-    if not times:
+    many = openings(looks)
+    if not many:
         return ""
-    if times == 1:
+    if many == 1:
         return "The test set was opened once."
     counts = {kind: sum(look.kind == kind for look in looks) for kind in OPENING}
     words = {"scored": "for the final score", "watched": "to watch an epoch", "evaluated": "to evaluate the net again"}
-    said = [f"{_times(counts[kind])} {words[kind]}" for kind in OPENING if counts[kind]]
-    return f"The test set was opened {_times(times)}: {', '.join(said)}."
+    said = [f"{times(counts[kind])} {words[kind]}" for kind in OPENING if counts[kind]]
+    return f"The test set was opened {times(many)}: {', '.join(said)}."
 
 
 def flattered(record: RunRecord) -> str:
@@ -65,7 +65,3 @@ def flattered(record: RunRecord) -> str:
         f"The best epoch on test is {epoch} with {fmt.percent(best)}, the kept one has {fmt.percent(kept)}: choosing "
         f"by the test set would have flattered by {100 * (best - kept):.2f} points."
     )
-
-
-def _times(many: int) -> str:
-    return {1: "once", 2: "twice"}.get(many, f"{many} times")

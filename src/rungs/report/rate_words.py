@@ -59,13 +59,8 @@ def words(record: RateRecord) -> list[str]:
     return [sentence for sentence in said if sentence]
 
 
-def untold(record: RateRecord) -> list[RateCheck]:
-    """Return the rates that cannot be told apart from the suggested one."""
-    return [check for check in record.checks if check.difference and check.difference.verdict != "real loss"]
-
-
 def _apart(record: RateRecord) -> str:
-    same, seeds = untold(record), fmt.many(len(record.seeds), "seed")
+    same, seeds = record.untold, fmt.many(len(record.seeds), "seed")
     others = [check for check in record.checks if check.difference]
     if same:
         return f"With {seeds} it cannot be told apart from {_listed([f'{check.rate:g}' for check in same])}."
@@ -79,7 +74,7 @@ def _own(record: RateRecord) -> str:
     name = f"The recipe's own rate, {own.rate:g},"
     if own.loss is None:
         return f"{name} diverged."
-    if own in untold(record):
+    if own in record.untold:
         return f"{name} is one of these: nothing here says that changing it helps."
     return f"{name} {own.difference.words}." if own.difference else ""
 
@@ -96,7 +91,7 @@ def _guess(record: RateRecord) -> str:
         return f"{name} held up: it is the best of those checked."
     if guess.loss is None:
         return f"{name} did not hold up: it diverged."
-    if guess in untold(record):
+    if guess in record.untold:
         return f"{name} held up as far as {fmt.many(len(record.seeds), 'seed')} can tell."
     return f"{name} did not hold up: it {guess.difference.words}." if guess.difference else ""
 

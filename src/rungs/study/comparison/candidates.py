@@ -45,7 +45,8 @@ class Group:
     """A candidate: runs of one recipe."""
 
     name: str
-    runs: tuple[Given, ...]
+    runs: tuple[Given, ...]  # one a seed
+    left_out: tuple[Given, ...] = ()  # further runs of a seed that is there already: they are no further seed
 
     @property
     def recipe(self) -> Recipe:
@@ -56,11 +57,13 @@ class Group:
 def gather(words: Sequence[str | Path]) -> tuple[Group, ...]:
     """Read what was given and put runs of one recipe together, in the order in which they were given.
 
+    Of runs with one seed and the same images one is kept, the first that came to an end: copies would count as seeds.
+
     Args:
         words: Run folders, or FOLDER:RUNG for all seeds of a rung of a climb.
 
     Raises:
-        UserError: No such run or rung, the same one twice, or fewer than two.
+        UserError: No such run or rung, the same one twice, or fewer than two that differ.
     """
     runs = [run for word in words for run in read(word)]
     places = [run.folder.path.resolve() for run in runs]
@@ -78,8 +81,49 @@ def gather(words: Sequence[str | Path]) -> tuple[Group, ...]:
         else:
             mine.append(run)
     apart = len(groups) == 1  # of one recipe: then what differs are the runs themselves
-    groups = [[run] for run in runs] if apart else groups
-    return tuple(Group(name, tuple(group)) for name, group in zip(_names(groups, apart=apart), groups, strict=True))
+    kept = [_one_a_seed(group, apart=apart) for group in groups]
+    if apart:
+        kept = [([run], [other for other in kept[0][1] if _same(run, other, apart=True)]) for run in kept[0][0]]
+    if len(kept) < 2:
+        what = (
+            f"the same run of {runs[0].folder.path}, given {looks.times(len(runs))}: one recipe, one seed, one program"
+        )
+        do = "give runs of another seed or recipe; a copy of a run or its repetition says nothing new"
+        raise UserError(what, where=runs[1].folder.path, do=do)
+    names = _names([group for group, _ in kept], apart=apart)
+    return tuple(Group(name, tuple(group), tuple(left)) for name, (group, left) in zip(names, kept, strict=True))
+
+
+def _one_a_seed(runs: Sequence[Given], *, apart: bool) -> tuple[list[Given], list[Given]]:
+    """Return one run of each seed, finished ones before others, and those left out; each in the order given."""
+    kept: list[Given] = []
+    for run in sorted(runs, key=lambda run: run.record.status != "finished"):  # stable
+        if not any(_same(run, other, apart=apart) for other in kept):
+            kept.append(run)
+    is_kept = [any(run is other for other in kept) for run in runs]
+    ours, left = ([run for run, k in zip(runs, is_kept, strict=True) if k == want] for want in (True, False))
+    return ours, left
+
+
+def _same(one: Given, other: Given, *, apart: bool) -> bool:
+    """Tell whether two runs of one recipe are the same: of one seed, on the same images as far as is known.
+
+    Args:
+        one: A run.
+        other: Another one.
+        apart: Each run is a candidate, none a further seed of another: then what may have made the difference, code,
+            machine and way of computing, tells them apart, too.
+    """
+    a, b = one.record, other.record
+    if a.recipe.seed != b.recipe.seed:
+        return False
+    if any(a.data.hashes[part] != b.data.hashes[part] for part in a.data.hashes.keys() & b.data.hashes.keys()):
+        return False
+    return not apart or (a.code, a.environment.device, a.recipe.training) == (
+        b.code,
+        b.environment.device,
+        b.recipe.training,
+    )
 
 
 def key(recipe: Recipe) -> object:

@@ -146,7 +146,18 @@ def notes(first: Group, second: Group) -> list[str]:
         failed = [run for run in group.runs if run.record.status != "finished"]
         if failed and len(failed) < len(group.runs):
             found.append(f"{len(failed)} of {len(group.runs)} runs of {group.name} did not come to an end: left out.")
+        found += _left_out(group)
     return found
+
+
+def _left_out(group: Group) -> list[str]:
+    """Say which runs repeat a seed of a candidate."""
+    if not group.left_out:
+        return []
+    places = ", ".join(f"{run.folder.path} (seed {run.record.recipe.seed})" for run in group.left_out)
+    return [
+        f"Of {group.name} one run of each seed counts, copies and repetitions are no further seeds; left out: {places}."
+    ]
 
 
 def how_chosen(record: RunRecord) -> str:

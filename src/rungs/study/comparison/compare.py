@@ -134,21 +134,31 @@ def runs_on(first: Group, second: Group, part: Part) -> tuple[Runs | None, str]:
     why = "" if pairs else comparable.images(ours[0], theirs[0], part).why
     left = len(ours) + len(theirs) - 2 * len(pairs)
     if pairs and left:
-        notes.append(
-            f"On {part}, {left} run{'s have' if left > 1 else ' has'} no partner: used only for how much seeds differ."
+        what = (
+            "used only for how much seeds differ" if len(pairs) == 1 else "left out of the difference and its verdict"
         )
+        notes.append(f"On {part}, {left} run{'s have' if left > 1 else ' has'} no partner: {what}.")
+    if pairs and not _same_set(pairs, part):
+        own = f"On {part}, each pair of runs has images of its own, taken together here"
+        notes.append(f"{own}; where they are cut from one pool some are in several, and the images count as too many.")
     return Runs(part, ours, theirs, tuple(pairs), why, tuple(notes)), ""
+
+
+def _same_set(pairs: Sequence[tuple[Given, Given]], part: Part) -> bool:
+    """Tell whether all pairs of runs saw the same images."""
+    return all(comparable.images(pairs[0][0], one, part).same for one, _ in pairs)
 
 
 def compare_part(runs: Runs, classes: Sequence[str]) -> PartResult:
     """Compare two candidates on a part: image by image where they saw the same images, else as samples."""
-    groups = [[_score(run, runs.part).accuracy for run in side] for side in (runs.first, runs.second)]
+    sides = zip(*runs.pairs, strict=True) if len(runs.pairs) > 1 else (runs.first, runs.second)
+    groups = [[_score(run, runs.part).accuracy for run in side] for side in sides]
     return _matched(runs, groups, classes) if runs.pairs else _samples(runs, groups)
 
 
 def _matched(runs: Runs, groups: Sequence[Sequence[float]], classes: Sequence[str]) -> PartResult:
     part, pairs = runs.part, runs.pairs
-    same_set = all(comparable.images(pairs[0][0], one, part).same for one, _ in pairs)
+    same_set = _same_set(pairs, part)
     matched = paired.match([(_said(one, part), _said(two, part)) for one, two in pairs], same_set=same_set)
     change, n = matched.change, len(matched.truth)
     difference, images_se = float(change.mean()), float(change.std() / math.sqrt(n))
@@ -178,7 +188,9 @@ def _matched(runs: Runs, groups: Sequence[Sequence[float]], classes: Sequence[st
         table=table,
         classes=paired.class_changes(matched, classes),
         by_seed=_by_seed(pairs, part),
-        needed=verdict.needed(difference, float((change**2).mean()), images_se, seeds),
+        needed=verdict.needed(
+            difference, float((change**2).mean()), images_se, seeds, sets=1 if same_set else len(pairs)
+        ),
     )
 
 
@@ -231,14 +243,18 @@ def _said(run: Given, part: Part) -> Said:
 def _by_seed(pairs: Sequence[tuple[Given, Given]], part: Part) -> Difference | None:
     """Return the paired t test over seeds, where two or more pairs have a seed in common."""
     common = [(a, b) for a, b in pairs if a.record.recipe.seed == b.record.recipe.seed]
-    if len(common) < 2:
+    if len({one.record.recipe.seed for one, _ in common}) < 2:
         return None
     first, second = (_by(side, part) for side in zip(*common, strict=True))
     return intervals.compare([("second", "first", f"{part}_accuracy", second, first)])["second"]
 
 
 def _by(runs: Sequence[Given], part: Part) -> Mapping[int, float]:
-    return {run.record.recipe.seed: _score(run, part).accuracy for run in runs}
+    """Return the accuracy by seed, the mean where a seed has been trained on several cuts of the data."""
+    scores: dict[int, list[float]] = {}
+    for run in runs:
+        scores.setdefault(run.record.recipe.seed, []).append(_score(run, part).accuracy)
+    return {seed: fmean(of_seed) for seed, of_seed in scores.items()}
 
 
 def _with_verdicts(pairs: Sequence[Pair]) -> list[Pair]:

@@ -63,8 +63,9 @@ def seeds_of_pairs(differences: Sequence[float], groups: Sequence[Sequence[float
     """Return the luck of seeds in the mean of paired differences.
 
     Args:
-        differences: Of each pair's accuracies, at least one.
-        groups: The accuracies of all runs of each candidate.
+        differences: Of each pair's accuracies, at least one. Two or more say themselves how much seeds move them.
+        groups: The accuracies of all runs of each candidate; with two or more pairs of those in pairs, as the others
+            are left out.
     """
     if len(differences) < 2:
         seeds = seeds_apart(groups)
@@ -126,7 +127,7 @@ def judge(difference: float, images_se: float, images: int, seeds: Seeds, exact:
     return Judged((difference - half, difference + half), max(p, exact))
 
 
-def needed(difference: float, discordant: float, images_se: float, seeds: Seeds) -> Needed:
+def needed(difference: float, discordant: float, images_se: float, seeds: Seeds, sets: int = 1) -> Needed:
     """Return how many images or seeds would decide a difference as large as this one with 80 % power.
 
     Both answers come from asking that |difference| be z(97.5 %) + z(80 %) standard errors, with the other kind of luck
@@ -137,13 +138,17 @@ def needed(difference: float, discordant: float, images_se: float, seeds: Seeds)
         discordant: Mean square of an image's difference; for single runs the share of images on which they differ.
         images_se: Standard error over images.
         seeds: The luck of seeds.
+        sets: How many sets of images the pairs of runs have, each its own; 1 where all have the same. Images are those
+            of one set, as a user would cut it. The sets are taken for independent; cuts of one pool overlap, so that
+            it takes somewhat more.
     """
     allowed = (difference / (Z_LEVEL + Z_POWER)) ** 2  # the variance that the difference may have
     for_images, for_seeds = allowed - seeds.se**2, allowed - images_se**2
-    images = math.ceil(discordant / for_images) if for_images * MOST_IMAGES > discordant else None
+    images = math.ceil(discordant / for_images / sets) if for_images * MOST_IMAGES > discordant else None
+    nets = images_needed(difference, discordant)
     more = math.ceil(seeds.pair_variance / for_seeds) if for_seeds * MOST_SEEDS > seeds.pair_variance else None
     return Needed(
-        images=images_needed(difference, discordant),
+        images=None if nets is None else math.ceil(nets / sets),
         images_for_recipes=images,
         seeds=None if more is None else max(FEWEST_PAIRS, more),
     )
