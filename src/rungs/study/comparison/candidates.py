@@ -115,7 +115,7 @@ def _same(one: Given, other: Given, *, apart: bool) -> bool:
             machine and way of computing, tells them apart, too.
     """
     a, b = one.record, other.record
-    if a.recipe.seed != b.recipe.seed:
+    if (a.recipe.seed, a.data.classes) != (b.recipe.seed, b.data.classes):
         return False
     if any(a.data.hashes[part] != b.data.hashes[part] for part in a.data.hashes.keys() & b.data.hashes.keys()):
         return False
