@@ -59,8 +59,9 @@ def verdict(one: SetUse) -> str:
         said.append(f"{watchers} over the epochs; {would}.")
     if kinds["evaluated"]:
         said.append(f"Trained nets were scored on it again, {times(kinds['evaluated'])}.")
-    if kinds["compared"]:
-        side_by_side = f"Its scores were set side by side {times(kinds['compared'])}"
+    compared = {(look.when, look.who) for who in one.opened for look in who.looks if look.kind == "compared"}
+    if compared:  # a comparison is in the log of each of its runs
+        side_by_side = f"Its scores were set side by side {times(len(compared))}"
         said.append(f"{side_by_side}: what is chosen so is chosen on test.")
     scored = sum(run.accuracy is not None for run in one.opened)
     if scored > 1:

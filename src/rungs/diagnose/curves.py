@@ -34,6 +34,8 @@ HOT = 0.3
 """... though the rate is above this share of its highest value, and could move it."""
 UNDERFIT_EPOCHS = 8
 """Fewer epochs make no level."""
+LEARNT = 0.85
+"""A training loss above this share of ln K, the loss of guessing, is that of a net that has hardly begun to learn."""
 
 PRECHELT = "Prechelt 1998, doi:10.1007/3-540-49430-8_3 (generalisation loss above 5 %)"
 
@@ -149,6 +151,8 @@ def underfitting(record: RunRecord) -> Finding | None:
     tail = hot[-max(3, len(hot) // 3) :]
     if len(hot) < UNDERFIT_EPOCHS // 2 or tail[-1] < tail[0] * (1 - LEVEL) ** (len(tail) - 1):
         return None
+    if tail[-1] > LEARNT * guess_loss(record):  # it has hardly begun to learn: no net is too small for that
+        return None
     if rows[-1].train_loss < 0.9 * hot[-1]:  # it fell with the rate: the steps were too large for more, not the net
         return None
     text = (
@@ -163,7 +167,7 @@ def underfitting(record: RunRecord) -> Finding | None:
         cures.larger_net(record),
         f"the training accuracy is below {100 * UNDERFIT:.0f} %, less than {100 * SMALL_GAP:.0f} points above that of "
         f"other images, and the training loss falls by less than {100 * LEVEL:.0f} % an epoch at a rate above "
-        f"{HOT:g} of its highest",
+        f"{HOT:g} of its highest, having come below {LEARNT:g} ln K",
         "Goodfellow, Bengio, Courville 2016, Deep Learning, section 5.2 (capacity); the numbers are " + OURS,
         evidence.curves(
             record, "train_accuracy", "validation_accuracy", y_label="accuracy", level=UNDERFIT, level_name="threshold"

@@ -17,6 +17,8 @@ CUT = 1.5
 """A learning rate that falls by this factor between two epochs was cut; smaller falls do not show in the curves."""
 GAP = 2.0
 """Points of accuracy: a smaller gap between training and other images is none."""
+LITTLE = 2.0
+"""Accuracies below twice that of guessing, 1 / K, say little of what would help."""
 CUTS_TOLD = 3
 """A plateau schedule can cut ten times; the first few change something."""
 
@@ -129,6 +131,8 @@ def _gap(record: RunRecord) -> str:
     )
     if points <= -GAP:
         return f"{said}: these are easier, or too few to tell."
+    if points < GAP and record.train.accuracy < LITTLE / len(record.data.classes):
+        return f"{said}: little more than guessing gives."
     if points < GAP and 100 * (1 - record.train.accuracy) < GAP:
         return f"{said}: there is hardly a gap, and little is left to gain."
     if points < GAP:

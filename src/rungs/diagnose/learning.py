@@ -14,6 +14,8 @@ POOR = 0.5
 """A training loss that ends above half of ln K is far from done."""
 SLOW = 0.85
 """A training loss that ends above this share of ln K has gone less than 15 % of the way from guessing to nothing ..."""
+HARDLY = 0.93
+"""... and one above this share less than 7 %."""
 BEND = 0.6
 """... and that fell in the second half of the epochs by this share of its fall in the first is on no bend yet."""
 DEAD = 0.9
@@ -145,12 +147,13 @@ def slow(record: RunRecord) -> Finding | None:
             return None
         when = f"the training loss stays above {STUCK:g} ln K, and falls"
     else:
-        straight = second_fall >= BEND * first_fall > 0
-        level_rate = min(rates) > 0.5 * max(rates)
-        if len(rows) < 4 or not straight or not level_rate or losses[-1] <= SLOW * guess:
+        straight = min(rates) > 0.5 * max(rates) and second_fall >= BEND * first_fall > 0
+        hardly = losses[-1] > HARDLY * guess and _creeps(record)
+        if len(rows) < 4 or losses[-1] <= SLOW * guess or not (straight or hardly):
             return None
         when = f"the training loss ends above {SLOW:g} ln K, at a steady rate, and fell in an epoch of the second "
-        when += f"half by at least {BEND:g} of what it fell in one of the first"
+        when += f"half by at least {BEND:g} of what it fell in one of the first; or it ends above {HARDLY:g} ln K and "
+        when += "fell in every epoch"
     text = (
         f"In {len(rows)} epochs the training loss came from {losses[0]:.3f} to {losses[-1]:.3f}; guessing among "
         f"{len(record.data.classes)} classes gives {guess:.3f}. It falls, but in steps far smaller than the net could "

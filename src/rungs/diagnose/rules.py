@@ -13,6 +13,7 @@ from rungs.diagnose.classes import confused_pair, imbalance
 from rungs.diagnose.curves import (
     OVERFIT_NATS,
     OVERFIT_RISE,
+    UNDERFIT,
     gap,
     overfitting,
     underfitting,
@@ -106,10 +107,14 @@ def _sound(record: RunRecord) -> Finding:
             evidence.losses(record),
         )
     text = "Training went down smoothly, validation followed it, and no rule of this report found a fault."
+    modest = record.train is not None and record.train.accuracy < UNDERFIT
+    if record.train is not None and modest:
+        text += f" Yet only {100 * record.train.accuracy:.1f} % of the training images are classified right: a longer "
+        text += "training, another rate (rungs lr-find) or a larger net may do much better."
     return Finding(
         rule="sound",
-        level="good",
-        title="Nothing looks wrong",
+        level="note" if modest else "good",
+        title="No fault found, and room to learn" if modest else "Nothing looks wrong",
         text=text,
         threshold="a run is finished, has a validation set, and no rule warns of it",
         citation="the rules of this page",

@@ -13,6 +13,9 @@ from rungs.report import search_facts as facts
 from rungs.search_records import SearchRecord, TrialRecord
 from rungs.space import Space
 
+REDUCED = "  (in full length, and on all images: expect other numbers)"
+"""Behind the command that trains a winner of shorter trials."""
+
 
 def summary(record: SearchRecord, opened: int = 1) -> Table:
     """What a person reads after a search: a row for each finalist, best first; below it the verdict and the test.
@@ -77,7 +80,7 @@ def _caption(record: SearchRecord, opened: int) -> Text:
         often = "once" if opened <= 1 else f"{opened} times, so that it is no longer fresh"
         said.append(f"Test accuracy, opened {often}: {fmt.percent(record.test.mean)}{interval}.")
     if training := facts.train_command(record):
-        said.append(f"Next: {training}")
+        said.append(f"Next: {training}{REDUCED if record.reduced else ''}")
     return Text("\n".join(said), style="default")
 
 
