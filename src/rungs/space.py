@@ -152,16 +152,18 @@ def _require_sane(field: Field, where: str) -> None:
         return
     low, high = field.low, field.high
     if low is None or high is None:
-        raise UserError("neither a whole range nor choices", where=where, do="give low and high, or choices")
+        what = "neither a range, with a low and a high, nor any choices"
+        raise UserError(what, where=where, do="give low and high, or choices")
     if not (math.isfinite(low) and math.isfinite(high)):
         raise UserError(f"{low} to {high} does not end", where=where, do="give two finite numbers")
     if low >= high:
         raise UserError(f"an empty range: low {low:g} is not below high {high:g}", where=where, do="mend low or high")
-    if isinstance(low, int) != isinstance(high, int):
-        do = f"write both whole ({low:g}, {high:g}) or both with a point ({float(low)}, {float(high)})"
-        raise UserError("one end is a whole number, the other is not", where=where, do=do)
     if field.log and low <= 0:
         raise UserError(f"no logarithm of low = {low:g}", where=where, do="give a low above 0, or leave log out")
+    if isinstance(low, int) != isinstance(high, int):
+        whole = f"both whole ({low:g}, {high:g}) or " if low == int(low) and high == int(high) else ""
+        do = f"write {whole}both with a point ({float(low)}, {float(high)})"
+        raise UserError("one end is a whole number, the other is not", where=where, do=do)
     if field.step is not None:
         _require_step(field, low, high, where)
 

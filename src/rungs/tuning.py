@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -246,6 +247,11 @@ def tune(
         raise UserError("without validation images there is nothing to choose by", where=plan.work.recipe.name, do=do)
     plan.folder.prepare()
     with Interrupts().heeded():
-        study = asking.begin_or_join(plan.work, plan.goal, material.record.hash)
+        try:
+            study = asking.begin_or_join(plan.work, plan.goal, material.record.hash)
+        except UserError:
+            with suppress(OSError):  # a storage that is not there leaves no empty folder
+                plan.folder.path.rmdir()
+            raise
         search(plan.work, study, workers, tell)
         return conclude(plan, study, resolved, material, workers, tell_final)

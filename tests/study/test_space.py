@@ -42,8 +42,8 @@ def test_the_ready_spaces_hold_what_seed_003_tried() -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        (['field = "optim.lr"'], "field optim.lr: neither a whole range nor choices"),
-        (['field = "optim.lr"\nlow = 0.1'], "neither a whole range nor choices"),
+        (['field = "optim.lr"'], "field optim.lr: neither a range, with a low and a high, nor any choices"),
+        (['field = "optim.lr"\nlow = 0.1'], "neither a range, with a low and a high, nor any choices"),
         (['field = "optim.lr"\nlow = 0.1\nhigh = 0.1'], "an empty range: low 0.1 is not below high 0.1"),
         (['field = "optim.lr"\nlow = 0.2\nhigh = 0.1'], "an empty range"),
         (['field = "optim.lr"\nlow = 0.0\nhigh = 0.1\nlog = true'], "no logarithm of low = 0"),
