@@ -38,7 +38,7 @@ def told(part: dict[str, Any]) -> list[str]:
 def provenance(record: SearchRecord) -> str:
     """Say how the record was made."""
     machine = record.environment
-    many = fmt.many(len(record.trials), "trial")
+    many = fmt.many(sum(trial.state != "failed" for trial in record.trials), "trial")
     made = f"`{record.command}`: {many} of one seed, then {len(record.finalists)} finalists of {_seeds(record)} each"
     where = f"{machine.device} ({machine.precision}), torch {machine.torch}, {record.started[:10]}"
     validation = fmt.count(sum(record.data.counts["validation"]))
@@ -73,12 +73,17 @@ def table(record: SearchRecord) -> str:
     for batch in batches(record):
         cells = [cell(at(record, rate, batch)) for rate in rates(record)]
         rows.append(f"| {batch} | {' | '.join(cells)} |")
-    told = "Validation accuracy in %, of the best epoch (that epoch, of those trained); one seed, so that two cells "
-    return "\n".join(rows) + f"\n\n{told}that differ by less than {100 * noise(record):.1f} points are equal.\n"
+    told = (
+        "Validation accuracy in % of the epoch that was kept, with one seed (in brackets the most accurate epoch, of "
+    )
+    told += (
+        "those trained; square brackets: pruned). By the luck of images and seeds, as the re-runs show it, two equal "
+    )
+    return "\n".join(rows) + f"\n\n{told}cells may lie {100 * noise(record):.1f} points apart.\n"
 
 
 def cell(trial: TrialRecord) -> str:
-    """Return "81.3 (14 of 20)"; a pruned trial's in brackets."""
+    """Return "81.3 (14 of 20)"; a pruned trial's in square brackets."""
     if trial.value is None:
         return trial.state
     curve = [value or 0.0 for value in trial.curve]
@@ -87,9 +92,14 @@ def cell(trial: TrialRecord) -> str:
 
 
 def noise(record: SearchRecord) -> float:
-    """Return how far two equal trials may lie apart by the luck of the validation images."""
+    """Return how far two equal trials may lie apart by the luck of the validation images and of the seeds.
+
+    The variance of an accuracy over images, p (1 - p) / n, plus that over seeds, pooled over the finalists' re-runs.
+    """
     best = max(trial.value or 0.0 for trial in record.trials)
-    return float(NOISE * (2 * best * (1 - best) / sum(record.data.counts["validation"])) ** 0.5)
+    sds = [one.rerun.sd for one in record.finalists if one.rerun.sd is not None]
+    variance = best * (1 - best) / sum(record.data.counts["validation"]) + sum(sd**2 for sd in sds) / max(1, len(sds))
+    return float(NOISE * (2 * variance) ** 0.5)
 
 
 def finals(record: SearchRecord) -> str:
@@ -147,7 +157,9 @@ def extremes(record: SearchRecord) -> str:
             f"the {name}, {float(trial.params[RATE]):.2g}, came to {100 * (trial.value or 0):.1f} % in {trial.epochs} "
             f"epochs ({how})"
         )
-    return f"With batches of 64 {'; '.join(said)}."
+    lost = [f"{float(t.params[RATE]):.2g} with batches of {t.params[BATCH]}" for t in record.trials if t.diverged]
+    diverged = f" Diverged: {_join(lost)}." if lost else " None diverged."
+    return f"With batches of 64 {'; '.join(said)}.{diverged}"
 
 
 def quick(record: SearchRecord) -> str:

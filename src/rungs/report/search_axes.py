@@ -27,6 +27,8 @@ INCH_A_SMALL_CHARACTER = 0.069
 """At the size of what explains the letters."""
 INCH_A_LINE = 0.2
 """Of the tick labels of a vertical axis."""
+FEW = 8
+"""Values of a range that are drawn one by one."""
 ROOM = 0.05
 """Of an axis, free beyond both ends of a range."""
 
@@ -62,6 +64,14 @@ def _scale(field: Field, record: SearchRecord) -> Scale:
     low, high = float(min(numbers)), float(max(numbers))
     whole = all(float(v).is_integer() for v in numbers) and isinstance(field.low, int) and isinstance(field.high, int)
     return Scale(field.field, "log" if field.log and low > 0 else "linear", low, high, whole)
+
+
+def settled(scale: Scale, record: SearchRecord) -> Scale:
+    """Return the axis of a range as one of choices where the trials took few of its values."""
+    field = next(one for one in record.space.fields if one.field == scale.field)
+    seen = [trial.params[field.field] for trial in record.trials if field.field in trial.params]
+    few = scale.kind != "choices" and len(seen) > len({key(value) for value in seen}) <= FEW
+    return _choices(field, seen) if few else scale
 
 
 def _choices(field: Field, seen: Sequence[Scalar]) -> Scale:

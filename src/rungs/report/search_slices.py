@@ -129,8 +129,15 @@ def _stacked(trials: Sequence[TrialRecord], scale: Scale, ends: tuple[float, flo
 
 
 def pairs(record: SearchRecord) -> list[tuple[Scale, Scale]]:
-    """Return the pairs of the most important fields; none where the search varied one field alone."""
-    return list(itertools.combinations(along.by_importance(record)[:MOST_PAIRED], 2))
+    """Return the pairs of the most important fields; none where the search varied one field alone.
+
+    Beside choices, a range of which the trials took few values, as a grid does, is drawn as these values.
+    """
+    found = itertools.combinations(along.by_importance(record)[:MOST_PAIRED], 2)
+    return [
+        (along.settled(a, record), along.settled(b, record)) if "choices" in (a.kind, b.kind) else (a, b)
+        for a, b in found
+    ]
 
 
 def pairable(record: SearchRecord) -> tuple[TrialRecord, ...]:
