@@ -75,11 +75,10 @@ def table(record: SearchRecord) -> str:
         rows.append(f"| {batch} | {' | '.join(cells)} |")
     told = (
         "Validation accuracy in % of the epoch that was kept, with one seed (in brackets the most accurate epoch, of "
-    )
-    told += (
         "those trained; square brackets: pruned). By the luck of images and seeds, as the re-runs show it, two equal "
+        f"cells may lie {100 * noise(record):.1f} points apart."
     )
-    return "\n".join(rows) + f"\n\n{told}cells may lie {100 * noise(record):.1f} points apart.\n"
+    return "\n".join([*rows, f"\n{told}\n"])
 
 
 def cell(trial: TrialRecord) -> str:
