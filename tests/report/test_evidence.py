@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from pathlib import Path
 
@@ -63,7 +64,10 @@ def test_nothing_to_draw_is_said(tmp_path: Path) -> None:
 def test_any_curve_can_be_drawn(values: list[float | None], level: float) -> None:
     x = tuple(float(i) for i in range(len(values)))
     one = Evidence(x_label="x", y_label="y", x=x, series=(Series(name="train", y=tuple(values)),), level=level, at=0.0)
-    evidence.draw(one).canvas.get_supported_filetypes()
+    drawn = io.BytesIO()
+    evidence.draw(one).savefig(drawn, format="svg")
+    nothing = all(value is None for value in values)
+    assert (b"nothing was measured" in drawn.getvalue()) == nothing
 
 
 def page(record: RunRecord, folder: Path, *looks: Look) -> str:
