@@ -213,8 +213,7 @@ def base_recipe(record: RunRecord) -> Recipe:
         compile=recipe.training.compile if machine.compile_reason == ASKED else "auto",
         convolution="direct" if recipe.training.convolution == "direct" else "auto",
     )
-    evaluation = replace(recipe.evaluation, score_test=False, watch_test=False, tta="none", mistakes=0)
-    return replace(recipe, training=training, evaluation=evaluation, claims=())
+    return replace(recipes.closed(recipe), training=training, claims=())
 
 
 def _folder(run: Path, asked: Recipe, base: Recipe, epochs: int | None, images: float | None) -> Path:

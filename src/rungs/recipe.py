@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 import tomli_w
+from msgspec.structs import replace
 
 from rungs import __version__
 from rungs.errors import UserError, did_you_mean
@@ -56,6 +57,12 @@ def choose(
         counted = (part for part in ("train", "validation", "test") if isinstance(getattr(recipe.data, part), int))
         shortcuts += [f"data.{part}={getattr(usual, part)}" for part in counted]
     return parse(to_toml(recipe), recipe.name, [*shortcuts, *overrides])
+
+
+def closed(recipe: Recipe) -> Recipe:
+    """Return a recipe that is judged by validation alone: its test set stays closed, and no picture of it is kept."""
+    evaluation = replace(recipe.evaluation, score_test=False, watch_test=False, tta="none", mistakes=0)
+    return replace(recipe, evaluation=evaluation)
 
 
 def shipped() -> dict[str, Path]:

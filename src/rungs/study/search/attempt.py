@@ -43,11 +43,9 @@ class Lost(Exception):  # noqa: N818 (an ending, not a mistake)
 
 
 def closed(recipe: Recipe) -> Recipe:
-    """Return a recipe that is judged by validation alone: its test set stays closed."""
-    evaluation = replace(
-        recipe.evaluation, score_test=False, watch_test=False, score_train=False, mistakes=0, tta="none"
-    )
-    return replace(recipe, evaluation=evaluation)
+    """Return a recipe as a trial has it: its test set closed, its training images not scored at the end."""
+    made = recipes.closed(recipe)
+    return replace(made, evaluation=replace(made.evaluation, score_train=False))
 
 
 def recipe_of(work: Work, trial: Trial | FrozenTrial) -> Recipe:
