@@ -24,8 +24,7 @@ from rungs.reruns import command
 
 ONE_CHANNEL = 'model={name="plain",stages=[[1],[1],[1]],batch_norm=true}'
 STEM = 'model={name="resnet18",stem="imagenet",width=8}'
-LARGER = ("data.train=1000", "model.stages=[[16], [32]]", "training.batch_size=50")
-LATE = 'schedule={name="step",milestones=[17],gamma=0.1}'
+LATE = 'schedule={name="step",milestones=[26],gamma=0.1}'
 EARLY = 'schedule={name="step",milestones=[1],gamma=0.01}'
 
 FAULTS: dict[str, tuple[tuple[str, ...], str]] = {
@@ -41,20 +40,23 @@ FAULTS: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "rate-too-small": (("optim.lr=0.00003", STEADY), "warning"),
     "stuck": (
-        (PLAIN, 'optim={name="sgd",lr=1.0,weight_decay=0.1}', "training.clip_norm=1.0", STEADY, "training.epochs=4"),
+        (PLAIN, 'optim={name="sgd",lr=1.0,weight_decay=0.1}', "training.clip_norm=1.0", STEADY, "training.epochs=6"),
         "warning",
     ),
     "few-steps": (("data.train=400", "training.batch_size=400", SGD, PLAIN, STEADY), "warning"),
     "double-softmax": (("training.loss=softmax-cross-entropy",), "warning"),
-    "guessing": (("training.epochs=1", "optim.lr=0.000001"), "warning"),
+    "guessing": (("training.epochs=1", "optim.lr=0.000001", "data.test=40"), "warning"),
     "overfitting": (
-        (PLAIN, "optim.lr=0.01", STEADY, "data.train=100", "training.epochs=30", "training.batch_size=20"),
+        (PLAIN, "optim.lr=0.01", STEADY, "data.train=50", "training.epochs=60", "training.batch_size=20"),
         "warning",
     ),
-    "underfitting": ((ONE_CHANNEL, LATE, "training.epochs=20", "optim.lr=0.03"), "warning"),
+    "underfitting": ((ONE_CHANNEL, LATE, "training.epochs=30", "optim.lr=0.03"), "warning"),
     "early-decay": (('optim={name="sgd",lr=0.02,momentum=0.9}', EARLY, "training.epochs=10"), "warning"),
     "unfinished": (('optim={name="sgd",lr=0.005,momentum=0.9}', STEADY, "training.epochs=4"), "warning"),
-    "large-stem": ((STEM, "data.image_size=16", "training.epochs=3", "data.train=400"), "warning"),
+    "large-stem": (
+        (STEM, "data.image_size=16", "training.epochs=3", "data.train=400", "training.batch_size=20"),
+        "warning",
+    ),
     "gap": (("data.train=60", "training.batch_size=10"), "note"),
     "no-validation": (("data.validation=0", "training.epochs=4"), "note"),
     "small-validation": (("data.validation=100",), "note"),
@@ -74,9 +76,17 @@ GOOD: dict[str, tuple[str, ...]] = {
     "smoothed": ("training.label_smoothing=0.1",),
     "large batches": ("training.batch_size=200", "optim.lr=0.02", "training.epochs=12"),
     "600 test images": ("data.train=800", "data.test=600"),
-    "small stem": ('model={name="resnet18",stem="cifar",width=4}', "training.epochs=4", "optim.lr=0.01"),
+    "small stem": (
+        'model={name="resnet18",stem="cifar",width=4}',
+        "training.epochs=4",
+        "optim.lr=0.01",
+        "data.train=1200",
+    ),
 }
-"""Trainings that went well, in ways that come near to a fault."""
+"""Trainings that went well, in ways that come near to a fault.
+
+All of these have room: another seed, or the rounding of another chip, may not turn the outcome.
+"""
 
 Train = Callable[..., RunRecord]
 
@@ -118,7 +128,7 @@ def test_a_run_made_to_show_a_fault_shows_it_with_all_that_belongs_to_a_finding(
 def test_a_good_run_is_called_good_and_nothing_warns(name: str, train: Train) -> None:
     found = seen(train(*GOOD[name]))
     assert "sound" in found, f"{ {rule: one.text for rule, one in found.items()} }"
-    assert set(found) <= {"sound", "small-validation", "unstable"}
+    assert set(found) <= {"sound", "small-validation"}
 
 
 def test_the_good_runs_are_those_that_rules_could_have_spoken_of(train: Train) -> None:
@@ -219,11 +229,11 @@ def test_a_run_that_was_stopped_says_how_to_go_on_and_that_command_does(tmp_path
 
 
 def test_restless_epochs_and_a_mixed_up_pair(train: Train) -> None:
-    restless = seen(
-        train('optim={name="sgd",lr=0.3,momentum=0.9}', STEADY, "training.epochs=12", "model.hidden=[]", *LARGER)
-    )
+    hot = ('optim={name="sgd",lr=0.1,momentum=0.9}', "training.epochs=20", "model.hidden=[]", "training.batch_size=10")
+    restless = seen(train(*hot, STEADY))
     assert restless["unstable"].level == "note"
     assert "unfinished" not in restless
+    assert "unstable" not in seen(train(*hot))  # the same steps, with a rate that falls to the end
     small = seen(train('model={name="plain",stages=[[2],[2]],batch_norm=true}', "data.test=600", "data.validation=100"))
     assert "mistakes" in small["confused-pair"].text
 

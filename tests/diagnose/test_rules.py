@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from rungs import recipe as recipes
 from rungs.diagnose import examine
 from rungs.diagnose.schedule import early_decay
+from rungs.diagnose.softmax import double_softmax
 from rungs.records import ActivationRow, Finding, RunRecord, from_json, to_json
 from rungs.report import evidence
 from rungs.specs import SGD, AdamW, AnyOptimizer, ResNet18
@@ -164,12 +165,43 @@ def test_absurd_rates_are_answered_with_a_usual_one(optim: AnyOptimizer, cure: s
     assert found[0].cure == f"--set optim.lr={cure}"
 
 
-def test_restless_epochs_need_two_jumps_that_recover() -> None:
-    two = with_losses(samples.healthy(), [2.0, 1.0, 1.6, 0.9, 1.5, 0.8, 0.7, 0.69])
-    one = with_losses(samples.healthy(), [2.0, 1.0, 1.6, 0.9, 0.85, 0.8, 0.7, 0.69])
+def test_restless_epochs_need_two_jumps_that_recover_and_a_rate_that_stays() -> None:
+    jumpy, calm = [2.0, 1.0, 1.6, 0.9, 1.5, 0.8, 0.7, 0.69], [2.0, 1.0, 1.6, 0.9, 0.85, 0.8, 0.7, 0.69]
+    two = with_losses(samples.healthy(), jumpy, rate=0.1)
     assert seen(two)["unstable"] == "note"
     assert "(3, 5)" in text_of(two, "unstable")
-    assert "unstable" not in seen(one)
+    assert "unstable" not in seen(with_losses(samples.healthy(), calm, rate=0.1))
+    assert "unstable" not in seen(with_losses(samples.healthy(), jumpy))  # a cosine to nothing
+
+
+@pytest.mark.parametrize(
+    ("losses", "rate", "rule"),
+    [
+        ([2.302, 2.299, 2.296, 2.293, 2.290, 2.287], 0.0001, "rate-too-small"),
+        ([2.5031, 2.3100, 2.3090, 2.3088, 2.3083, 2.3081], 0.5, "stuck"),  # from its first weights to guessing
+        ([2.3030] * 6, 0.0001, "rate-too-small"),
+        ([2.3026] * 6, 0.5, "stuck"),  # large steps have broken it
+    ],
+)
+def test_a_small_rate_takes_even_steps_and_a_large_one_none(losses: list[float], rate: float, rule: str) -> None:
+    record = with_losses(samples.healthy(), losses, rate=rate)
+    rows = tuple(replace(row, train_loss=row.validation_loss) for row in record.history)
+    optim = replace(record.recipe.optim, lr=rate)
+    found = seen(replace(record, history=rows, recipe=replace(record.recipe, optim=optim)))
+    assert {"rate-too-small", "stuck"} & set(found) == {rule}
+
+
+def test_losses_at_the_floor_are_told_wherever_all_training_images_were_first_right() -> None:
+    """Two classes: right on all images from the third epoch on, while its loss still falls to 0.313."""
+    record = samples.sized(2, 8)
+    losses = [0.68, 0.55, 0.43, 0.33, 0.316, 0.314, 0.3134, 0.3133]
+    rows = tuple(
+        replace(row, train_loss=loss, validation_loss=loss + 0.001, train_accuracy=0.9 if i < 2 else 1.0)
+        for i, (row, loss) in enumerate(zip(samples.history(8, classes=2), losses, strict=True))
+    )
+    assert double_softmax(replace(record, history=rows)) is not None
+    lower = tuple(replace(row, train_loss=row.train_loss / 2) for row in rows)
+    assert double_softmax(replace(record, history=lower)) is None
 
 
 def test_validation_sets_that_are_missing_or_small() -> None:

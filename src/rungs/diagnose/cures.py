@@ -25,8 +25,13 @@ def rate(record: RunRecord, factor: float) -> str:
     optim = record.recipe.optim
     lr = optim.lr * factor
     if not SMALLEST_RATE <= min(lr, optim.lr) <= max(lr, optim.lr) <= LARGEST_RATE:
-        lr = 0.01 if isinstance(optim, SGD) else 0.001
+        lr = usual_rate(record)
     return f"--set optim.lr={lr:.2g}"
+
+
+def usual_rate(record: RunRecord) -> float:
+    """Return a learning rate that seldom is too large for the record's optimiser."""
+    return 0.01 if isinstance(record.recipe.optim, SGD) else 0.001
 
 
 def regularise(record: RunRecord) -> str:

@@ -180,10 +180,9 @@ def unfinished(record: RunRecord) -> Finding | None:
     rows = validated(record)
     if record.status != "finished" or len(rows) < 3 or record.best_epoch != rows[-1].epoch:
         return None
-    rates = [row.learning_rate for row in rows]
     many = max(1, round(len(rows) / 10))
     fall = 1 - sum(map(loss_of, rows[-many:])) / sum(map(loss_of, rows[-2 * many : -many]))
-    if fall <= STILL_FALLING or fall * loss_of(rows[-1]) <= STILL_NATS or rates[-1] <= 1.001 * ANNEALED * max(rates):
+    if fall <= STILL_FALLING or fall * loss_of(rows[-1]) <= STILL_NATS or annealed(rows):
         return None
     last, before = ("the last epoch", "the one") if many == 1 else (f"the last {many} epochs", f"the {many}")
     text = (
@@ -202,9 +201,16 @@ def unfinished(record: RunRecord) -> Finding | None:
     )
 
 
+def annealed(rows: list[EpochRow]) -> bool:
+    """Tell whether the learning rate has fallen so far that a loss levels out by itself."""
+    return rows[-1].learning_rate <= 1.001 * ANNEALED * max(row.learning_rate for row in rows)
+
+
 def unstable(record: RunRecord) -> Finding | None:
-    """Validation loss that jumps up and comes back, again and again."""
+    """Validation loss that jumps up and comes back, again and again, at a rate that stays large to the end."""
     rows = validated(record)
+    if rows and annealed(rows):
+        return None
     jumps = [
         b.epoch
         for i, (a, b) in enumerate(itertools.pairwise(rows))
@@ -222,7 +228,8 @@ def unstable(record: RunRecord) -> Finding | None:
         "Restless epochs",
         text,
         cures.rate(record, 0.3),
-        f"the validation loss rises by more than {100 * JUMP:.0f} % in one epoch and comes back, twice or more",
+        f"the validation loss rises by more than {100 * JUMP:.0f} % in one epoch and comes back, twice or more, and "
+        f"the rate ends above {ANNEALED:g} of its highest",
         "Cohen et al. 2021, arXiv:2103.00065 (edge of stability), for the cause; the numbers are " + OURS,
         evidence.curves(record, "validation_loss", at=float(jumps[0]), at_name="first jump"),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 from rungs.diagnose import cures, evidence
-from rungs.diagnose.findings import FEW_EPOCHS, OURS, guess_loss, note, warning
+from rungs.diagnose.findings import FEW_EPOCHS, OURS, guess_loss, mean, note, warning
 from rungs.records import ActivationRow, Evidence, Finding, RunRecord
 
 STUCK = 0.97
@@ -28,6 +28,9 @@ SIGMOIDS = 3
 """So many sigmoids in a row pass on at most (1/4)^3 = 1.6 % of a gradient, saturated or not."""
 STILL = 0.0005
 """A loss that moves by less than this share of ln K is that of weights which stay as they were drawn."""
+CREEP = 0.2
+"""A small rate takes even steps: a loss that falls in the second half by less than a fifth, for its rates, of its fall in
+the first half came down at once, from the first weights, and then stood still."""
 STEPS_AN_EPOCH = 10
 """Fewer steps than these an epoch: the net is hardly moved by all of its images ..."""
 STEPS = 500
@@ -145,7 +148,7 @@ def slow(record: RunRecord) -> Finding | None:
     if _stuck(record):
         if not _creeps(record):
             return None
-        when = f"the training loss stays above {STUCK:g} ln K, and falls"
+        when = f"the training loss stays above {STUCK:g} ln K, and falls evenly or, at a usual rate, stands still"
     else:
         straight = min(rates) > 0.5 * max(rates) and second_fall >= BEND * first_fall > 0
         hardly = losses[-1] > HARDLY * guess and _creeps(record)
@@ -196,10 +199,14 @@ def _stuck(record: RunRecord) -> bool:
 
 
 def _creeps(record: RunRecord) -> bool:
-    """Tell whether a loss that is stuck moves too little for a large rate, or falls in (nearly) every epoch."""
+    """Tell whether a loss that hardly moves falls all the while, as at a rate too small; too large a rate has no aim."""
     losses, still = [row.train_loss for row in record.history], STILL * guess_loss(record)
-    falls = all(after < before + still for before, after in itertools.pairwise(losses))
-    return max(losses) - min(losses) < still or (falls and _falls(losses)[1] > 0)
+    if max(losses) - min(losses) < still:  # so do weights that are hardly changed, and those that large steps broke
+        return record.recipe.optim.lr <= cures.usual_rate(record)
+    rates, half = [row.learning_rate for row in record.history], len(losses) // 2
+    first, second = _falls(losses)
+    even = second > 0 and second * mean(rates[:half]) >= CREEP * first * mean(rates[half:])
+    return even and all(after < before + still for before, after in itertools.pairwise(losses))
 
 
 def _falls(losses: list[float]) -> tuple[float, float]:

@@ -72,7 +72,8 @@ def _seen(record: RunRecord) -> bool:
     losses = [loss for row in rows for loss in (row.train_loss, row.validation_loss or 0.0)]
     if len(rows) < 2 or not all(low <= loss <= high for loss in losses):
         return False
-    accuracy, loss = max((row.train_accuracy, row.train_loss) for row in rows)
-    if accuracy < ACCURATE or equally_sure(accuracy, classes) > low or loss > low + 1 - accuracy + NEAR:
+    best = max(rows, key=lambda row: (row.train_accuracy, -row.train_loss))
+    accuracy = best.train_accuracy
+    if accuracy < ACCURATE or equally_sure(accuracy, classes) > low or best.train_loss > low + 1 - accuracy + NEAR:
         return False
     return rows[-1].train_loss > (1 - LEVEL) * rows[-2].train_loss
