@@ -29,8 +29,8 @@ SIGMOIDS = 3
 STILL = 0.0005
 """A loss that moves by less than this share of ln K is that of weights which stay as they were drawn."""
 CREEP = 0.2
-"""A small rate takes even steps: a loss that falls in the second half by less than a fifth, for its rates, of its fall in
-the first half came down at once, from the first weights, and then stood still."""
+"""A small rate takes even steps: a loss that falls in the second half by less than a fifth of its fall in the first,
+for the same rates, came down from the first weights at once, and then stood still."""
 STEPS_AN_EPOCH = 10
 """Fewer steps than these an epoch: the net is hardly moved by all of its images ..."""
 STEPS = 500
@@ -199,7 +199,7 @@ def _stuck(record: RunRecord) -> bool:
 
 
 def _creeps(record: RunRecord) -> bool:
-    """Tell whether a loss that hardly moves falls all the while, as at a rate too small; too large a rate has no aim."""
+    """Tell whether a loss that hardly moves falls all the while, as it does at a rate that is too small."""
     losses, still = [row.train_loss for row in record.history], STILL * guess_loss(record)
     if max(losses) - min(losses) < still:  # so do weights that are hardly changed, and those that large steps broke
         return record.recipe.optim.lr <= cures.usual_rate(record)
