@@ -12,6 +12,8 @@ import pytest
 from PIL import Image, ImageDraw
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from rungs.data.imageset import Source
 
 SHAPES = ("circle", "cross", "square")
@@ -42,6 +44,19 @@ def cache_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
     home = tmp_path_factory.mktemp("cache")
     monkeypatch.setenv("XDG_CACHE_HOME", str(home))
     return home
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the figures of reports empty: to draw them takes far longer than the rest of a command on small data."""
+
+    def save(figure: Figure, stem: Path) -> bytes:
+        for kind in ("svg", "png"):
+            stem.parent.mkdir(parents=True, exist_ok=True)
+            stem.with_name(f"{stem.name}.{kind}").write_bytes(b"<svg/>")
+        return b"<svg/>"
+
+    monkeypatch.setattr("rungs.report.figures.save", save)
 
 
 @pytest.fixture(scope="session")
