@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import runpy
 import signal
 import subprocess
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from unittest import mock
 
@@ -35,25 +36,48 @@ def rungs(
         env: Added to the environment; PYTHONIOENCODING is heeded.
         code: The exit code that it must have.
     """
-    given = [str(word) for word in words]
+    return _checked(_run_here(cli.main, ["rungs", *map(str, words)], cwd, env), code)
+
+
+def script(
+    path: Path, *words: str | Path, cwd: Path | None = None, env: Mapping[str, str] | None = None, code: int = 0
+) -> subprocess.CompletedProcess[str]:
+    """Run a Python file here in the same way; what it imports from beside itself is forgotten afterwards."""
+
+    def main() -> None:
+        beside = str(path.parent)
+        with mock.patch.object(sys, "path", [beside, *sys.path]):
+            try:
+                runpy.run_path(str(path), run_name="__main__")
+            finally:
+                for name, module in list(sys.modules.items()):
+                    if (getattr(module, "__file__", None) or "").startswith(beside + os.sep):
+                        del sys.modules[name]
+
+    return _checked(_run_here(main, [str(path), *map(str, words)], cwd, env), code)
+
+
+def _run_here(
+    main: Callable[[], object], argv: Sequence[str], cwd: Path | None, env: Mapping[str, str] | None
+) -> subprocess.CompletedProcess[str]:
     added = {**ENVIRONMENT, **(env or {})}
     with contextlib.ExitStack() as stack:
         outputs = [stack.enter_context(_caught(name, added.get("PYTHONIOENCODING"))) for name in ("stdout", "stderr")]
         stack.enter_context(mock.patch.dict(os.environ, added))
         stack.enter_context(contextlib.chdir(cwd or Path.cwd()))
-        stack.enter_context(mock.patch.object(sys, "argv", ["rungs", *given]))
+        stack.enter_context(mock.patch.object(sys, "argv", list(argv)))
         stack.enter_context(mock.patch.multiple(commands.out, _width=120, _color_system=None))  # if this is a terminal
         stack.enter_context(_usual_warnings())
         stack.enter_context(_state_put_back())
         torch.set_num_threads(1)
         returned = 0
         try:
-            cli.main()
+            main()
         except SystemExit as end:
             assert end.code is None or isinstance(end.code, int), end.code
             returned = end.code or 0
         out, err = (read() for read in outputs)
-    return _checked(subprocess.CompletedProcess(["rungs", *given], returned, out, err), code)
+    return subprocess.CompletedProcess(argv, returned, out, err)
 
 
 def rungs_process(

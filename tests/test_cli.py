@@ -39,6 +39,7 @@ def test_a_process_of_its_own_prints_and_exits_as_it_should(tmp_path: Path) -> N
         assert bool(alone.stdout) == (code == 0) and bool(alone.stderr) == (code == 2)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_default_folder_is_new_each_time_and_resumes_the_last(tmp_path: Path) -> None:
     (tmp_path / "small.toml").write_text(SMALL)
     short = ["train", "small.toml", "--set", "training.epochs=1", "--quiet"]
@@ -135,7 +136,7 @@ def test_list_show_and_doctor(tmp_path: Path) -> None:
 def test_the_python_api(trained: Path, tmp_path: Path) -> None:
     import rungs as package
 
-    record = package.train("digits-quick", ["training.epochs=1"], seed=3, folder=tmp_path / "run")
+    record = package.train("digits-quick", ["training.epochs=1", "data.train=200"], seed=3, folder=tmp_path / "run")
     assert record.recipe.seed == 3
     assert (tmp_path / "run" / "report.html").exists()
     classifier = package.load(trained / "run")
