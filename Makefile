@@ -9,7 +9,7 @@ quickstart: $(VENV)/core
 	$(BIN)/rungs train digits-quick
 
 test: $(VENV)/dev
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 --dist worksteal
 
 check: $(VENV)/dev
 	$(BIN)/ruff check .

@@ -12,12 +12,16 @@ import pytest
 from PIL import Image, ImageDraw
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from rungs.data.imageset import Source
 
 SHAPES = ("circle", "cross", "square")
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if (side_by_side := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))) > 1:  # before torch counts the cores
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // side_by_side)))
     config.addinivalue_line("markers", "needs_cifar: needs the real CIFAR-10 in the folder RUNGS_DATA")
 
 
@@ -42,6 +46,19 @@ def cache_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
     home = tmp_path_factory.mktemp("cache")
     monkeypatch.setenv("XDG_CACHE_HOME", str(home))
     return home
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the figures of reports empty: to draw them takes far longer than the rest of a command on small data."""
+
+    def save(figure: Figure, stem: Path) -> bytes:
+        for kind in ("svg", "png"):
+            stem.parent.mkdir(parents=True, exist_ok=True)
+            stem.with_name(f"{stem.name}.{kind}").write_bytes(b"<svg/>")
+        return b"<svg/>"
+
+    monkeypatch.setattr("rungs.report.figures.save", save)
 
 
 @pytest.fixture(scope="session")

@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from command import rungs, rungs_process
 from conftest import draw_photos
 from safetensors.torch import load_file
 from small import SMALL
-from test_cli import rungs
 
 QUICK = ["--set", "training.epochs=1", "--set", "data.train=40", "--set", "data.validation=20", "--quiet"]
 
@@ -111,6 +111,7 @@ def bomb() -> bytes:
     )
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize(
     ("name", "content"),
     [("notes.jpg", b"just some text\n"), ("nothing.png", b""), ("bomb.png", bomb())],
@@ -128,6 +129,7 @@ def test_files_that_are_no_images(home: Path, name: str, content: bytes) -> None
     assert "01.png" in done.stdout  # the good one is still answered
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_weights_of_another_model_and_of_other_classes(home: Path) -> None:
     for name, width in (("one", "8"), ("two", "12")):
         rungs("train", "small.toml", "--out", name, *QUICK, "--set", f"model.stages=[[{width}]]", cwd=home)
@@ -233,9 +235,10 @@ def test_names_beyond_ascii(home: Path) -> None:
     picture = folder / "circle" / ":cat:.png"
     picture.write_bytes((folder / "circle" / "01.png").read_bytes())
     assert ":cat:.png" in rungs("predict", "run", picture, cwd=home).stdout
-    assert "\\xfc" in rungs("predict", "run", picture, cwd=home, env=ascii_only).stdout
+    assert "\\xfc" in rungs_process("predict", "run", picture, cwd=home, env=ascii_only).stdout
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_what_is_no_file_is_not_read(home: Path) -> None:
     rungs("train", "small.toml", "--out", "run", *QUICK, cwd=home)
     done = rungs("predict", "run", "/dev/zero", home, "x" * 300, cwd=home, code=2)
@@ -243,6 +246,7 @@ def test_what_is_no_file_is_not_read(home: Path) -> None:
     assert "File name too long" in done.stderr
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_damaged_parts_of_a_run_are_mended_or_named(home: Path) -> None:
     flags = ["train", "small.toml", "--out", "run", *QUICK]
     rungs(*flags, cwd=home)

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from command import rungs, rungs_process
 from small import SMALL
-from test_cli import rungs
 
 from rungs.rundir import BenchDir
 
@@ -21,7 +21,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_bench_prints_tables_and_leaves_record_page_and_picture(home: Path) -> None:
-    done = rungs("bench", "small.toml", "--seconds", "1", "--set", "training.batch_size=40", cwd=home)
+    done = rungs_process("bench", "small.toml", "--seconds", "1", "--set", "training.batch_size=40", cwd=home)
     assert done.stderr == ""  # no line of the profiler, none of the progress
     for part in (
         "ceiling: matrix product",

@@ -1,30 +1,17 @@
-"""The command line as a user meets it: in processes of its own, with its exit codes."""
+"""The command line as a user meets it: what it prints and leaves behind, with its exit codes."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from command import rungs, rungs_process
 from small import SMALL
 
 from rungs.rundir import RunDir
-
-
-def rungs(
-    *arguments: str | Path, cwd: Path | None = None, env: dict[str, str] | None = None, code: int = 0
-) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "rungs", *map(str, arguments)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "160", **(env or {})}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=cwd, env=environment)
-    assert done.returncode == code, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
-    return done
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +31,15 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
+def test_a_process_of_its_own_prints_and_exits_as_it_should(tmp_path: Path) -> None:
+    """What the other tests do without; `rungs` in this process must say the same."""
+    for words, code in ((["list", "recipes"], 0), (["show", "lab-03"], 2), (["train", "--no-such-flag"], 2)):
+        alone, here = rungs_process(*words, cwd=tmp_path, code=code), rungs(*words, cwd=tmp_path, code=code)
+        assert (alone.stdout, alone.stderr) == (here.stdout, here.stderr)
+        assert bool(alone.stdout) == (code == 0) and bool(alone.stderr) == (code == 2)
+
+
+@pytest.mark.usefixtures("undrawn")
 def test_the_default_folder_is_new_each_time_and_resumes_the_last(tmp_path: Path) -> None:
     (tmp_path / "small.toml").write_text(SMALL)
     short = ["train", "small.toml", "--set", "training.epochs=1", "--quiet"]
@@ -140,7 +136,7 @@ def test_list_show_and_doctor(tmp_path: Path) -> None:
 def test_the_python_api(trained: Path, tmp_path: Path) -> None:
     import rungs as package
 
-    record = package.train("digits-quick", ["training.epochs=1"], seed=3, folder=tmp_path / "run")
+    record = package.train("digits-quick", ["training.epochs=1", "data.train=200"], seed=3, folder=tmp_path / "run")
     assert record.recipe.seed == 3
     assert (tmp_path / "run" / "report.html").exists()
     classifier = package.load(trained / "run")

@@ -58,6 +58,7 @@ def test_results_tell_nothing_of_where_they_were_made() -> None:
         assert record.data.canonical is True and record.environment.platform in ("Linux x86_64",)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_ladder_of_ten_lines_can_be_climbed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from rungs import climb
 

@@ -76,6 +76,7 @@ def test_no_ladder_chooses_a_rung_on_the_test_set(tmp_path: Path) -> None:
         ladders.load(path)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_rungs_with_other_validation_images_are_compared_on_test_and_the_climb_logs_it(tmp_path: Path) -> None:
     path = write_ladder(tmp_path)
     path.write_text(path.read_text().replace("model.stages=[[16], [32]]", "data.validation=120"))

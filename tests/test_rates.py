@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command import rungs
 from small import SMALL, small
 
-from rungs import cli, looks, lr_find
+from rungs import looks, lr_find
 from rungs.errors import UserError
 from rungs.rate_records import RateCheck, RateRecord
 from rungs.rates import rates_folder
@@ -196,25 +197,12 @@ def test_differences_are_from_the_suggestion_and_only_where_all_runs_ended() -> 
 # The command
 
 
-def command(monkeypatch: pytest.MonkeyPatch, home: Path, *words: str) -> int:
-    """Run a command line in this process, which has torch loaded already; return its exit code."""
-    (home / "small.toml").write_text(SMALL)
-    monkeypatch.chdir(home)
-    monkeypatch.setattr("sys.argv", ["rungs", *words])
-    try:
-        cli.main()
-    except SystemExit as end:
-        return int(end.code or 0)
-    return 0
-
-
-def test_the_command_prints_a_table_and_the_next_command(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_command_prints_a_table_and_the_next_command(tmp_path: Path) -> None:
+    (tmp_path / "small.toml").write_text(SMALL)
     flags = [word for one in TINY for word in ("--set", one)]
     more = ["--steps", "20", "--seeds", "1", "--low", "1e-4"]
-    assert command(monkeypatch, tmp_path, "lr-find", "small.toml", *flags, *more) == 0
-    folder, printed = RateDir(tmp_path / "rates" / "small"), capsys.readouterr().out
+    printed = rungs("lr-find", "small.toml", *flags, *more, cwd=tmp_path).stdout
+    folder = RateDir(tmp_path / "rates" / "small")
     record = folder.read_record()
     for part in ("the recipe's own", "suggested", f"next: {record.next_command}", "report: rates/small/report.html"):
         assert part in printed
@@ -222,7 +210,7 @@ def test_the_command_prints_a_table_and_the_next_command(
     assert "--steps 80 --low 0.0001" in record.longer_command
     page = folder.report.read_bytes()
     folder.report.unlink()
-    assert command(monkeypatch, tmp_path, "report", "rates/small") == 0
+    rungs("report", "rates/small", cwd=tmp_path)
     assert folder.report.read_bytes() == page
 
 
@@ -264,12 +252,10 @@ def test_other_bad_input_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert not never.exists()
 
 
-def test_the_command_line_refuses_with_code_2(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert command(monkeypatch, tmp_path, "lr-find", "small.toml", "--low", "2", "--high", "1") == 2
-    said = capsys.readouterr().err
-    assert "--low --high: 2 to 1 is no range" in said and "->" in said and "Traceback" not in said
+def test_the_command_line_refuses_with_code_2(tmp_path: Path) -> None:
+    (tmp_path / "small.toml").write_text(SMALL)
+    said = rungs("lr-find", "small.toml", "--low", "2", "--high", "1", cwd=tmp_path, code=2).stderr
+    assert "--low --high: 2 to 1 is no range" in said and "->" in said
 
 
 def test_folders_do_not_collide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

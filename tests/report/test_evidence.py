@@ -89,6 +89,7 @@ def test_the_page_shows_beside_each_finding_its_picture_threshold_source_and_who
     assert not (tmp_path / "figures" / "finding-overfitting.png").exists()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_page_says_how_often_the_test_set_was_opened(tmp_path: Path) -> None:
     record = samples.healthy()
     once = page(record, tmp_path / "once", look("scored"))
@@ -100,6 +101,7 @@ def test_the_page_says_how_often_the_test_set_was_opened(tmp_path: Path) -> None
     assert "was looked at more than once" in thrice
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_page_says_how_much_the_best_epoch_on_test_would_have_flattered(tmp_path: Path) -> None:
     text = page(watched(samples.healthy()), tmp_path)
     assert "The best epoch on test is 3 with 99.00 %, the kept one has 50.00 %" in text

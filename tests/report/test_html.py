@@ -96,12 +96,14 @@ def test_the_header_says_which_images_whatever_the_recipe_speaks_of(runs: Callab
     assert head.index("folder:photos") < head.index("Recipe: ")
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_only_what_falls_short_of_a_claim_is_marked_as_bad(tmp_path: Path) -> None:
     page = text(write(lambda: replace(samples.claimed(), test=samples.result(10, 10000, 0.95)), tmp_path))
     assert re.search(r'class="verdict-cell ">above the claim', page)
     assert re.search(r'class="verdict-cell no">below the claim', page)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_warming_up_is_told_where_there_was_some(tmp_path: Path) -> None:
     record = samples.healthy()
     assert "warming up" not in text(write(lambda: record, tmp_path / "plain"))
@@ -112,6 +114,7 @@ def test_warming_up_is_told_where_there_was_some(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_one_core_is_a_core(tmp_path: Path) -> None:
     record = samples.first_epoch()
     page = text(write(lambda: replace(record, environment=replace(record.environment, cores=1)), tmp_path))

@@ -186,6 +186,7 @@ def test_the_page_refers_to_nothing_outside(name: str, reports: Callable[[str], 
     assert "default-src 'none'; img-src data:; style-src 'unsafe-inline'" in page
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_seeds_may_hold_other_images(tmp_path: Path) -> None:
     record = ladder_samples.diary()
     cells = tuple(replace(cell, data_hash=f"{cell.seed}f" * 32) for cell in record.rungs[0].cells)

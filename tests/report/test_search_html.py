@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import search_samples
+from command import rungs
 from msgspec.structs import replace
 from rich.console import Console
 
@@ -78,8 +79,7 @@ def test_the_record_alone_rebuilds_the_same_bytes(reports: Callable[[str], Path]
 
 
 def test_a_folder_without_any_record_says_what_was_looked_for(tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, "-m", "rungs", "report", tmp_path], capture_output=True, text=True)
-    assert done.returncode == 2
+    done = rungs("report", tmp_path, code=2)
     assert "nor search.json here" in done.stderr and "a bench or a search" in done.stderr
 
 

@@ -10,16 +10,18 @@ import sys
 from pathlib import Path
 
 import pytest
+from command import rungs
 from small import SMALL
 
 
 def train(folder: Path, *flags: str, terminal: bool) -> str:
     """Train the small recipe; return what its standard error showed, without control codes."""
     (folder / "small.toml").write_text(SMALL)
-    command = [sys.executable, "-m", "rungs", "train", "small.toml", "--out", "run", *flags]
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "TERM": "xterm", "COLUMNS": "150", "LINES": "50"}
+    words = ["train", "small.toml", "--out", "run", *flags]
+    size = {"TERM": "xterm", "COLUMNS": "150", "LINES": "50"}
     if not terminal:
-        return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=True).stderr
+        return rungs(*words, cwd=folder, env=size).stderr
+    command, env = [sys.executable, "-m", "rungs", *words], {**os.environ, "OMP_NUM_THREADS": "1", **size}
     ours, theirs = pty.openpty()
     process = subprocess.Popen(command, cwd=folder, env=env, stdout=subprocess.DEVNULL, stderr=theirs)
     os.close(theirs)
@@ -42,6 +44,7 @@ def test_a_terminal_gets_a_live_table(tmp_path: Path) -> None:
     assert re.search(r"epoch \d+/60", screen)  # the progress bar
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_log_gets_a_line_an_epoch(tmp_path: Path) -> None:
     lines = train(tmp_path, terminal=False).splitlines()
     epochs = [line for line in lines if line.startswith("epoch ")]
@@ -50,6 +53,7 @@ def test_a_log_gets_a_line_an_epoch(tmp_path: Path) -> None:
     assert not any("\x1b" in line for line in lines)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_without_validation_no_epoch_is_best(tmp_path: Path) -> None:
     lines = train(tmp_path, "--set", "data.validation=0", terminal=False).splitlines()
     epochs = [line for line in lines if line.startswith("epoch ")]
