@@ -67,6 +67,7 @@ def save(figure: Figure, stem: Path) -> bytes:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Glyph .* missing")  # the SVG holds the text, whatever fonts are here
             figure.savefig(buffer, format=kind, dpi=160, metadata=metadata)
+        figure.set_layout_engine("none")  # it is laid out: the second kind keeps the places of the first
         drawn[kind] = buffer.getvalue()
         write_whole(stem.with_name(f"{stem.name}.{kind}"), drawn[kind])
     return drawn["svg"]

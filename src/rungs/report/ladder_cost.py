@@ -220,9 +220,14 @@ def _free(text: Annotation, taken: Sequence[Bbox], lines: Sequence[Bbox]) -> tup
     assert text.axes is not None
     panel, scale = text.axes.get_window_extent(), text.axes.figure.dpi / 72
     best: tuple[float, tuple[int, int]] | None = None
+    measured: dict[bool, tuple[tuple[int, int], Bbox]] = {}  # on either side once: elsewhere the box is only moved
     for place in PLACES:
-        _move(text, place)
-        box = _box(text, scale)
+        side = place[0] > 0
+        if side not in measured:
+            _move(text, place)
+            measured[side] = place, _box(text, scale)
+        (x, y), box = measured[side]
+        box = box.translated((place[0] - x) * scale, (place[1] - y) * scale)
         inside = panel.x0 <= box.x0 and box.x1 <= panel.x1 and panel.y0 <= box.y0 and box.y1 <= panel.y1
         if inside and not any(box.overlaps(other) for other in taken):
             price = abs(place[0]) + abs(place[1]) + CROSSING * any(box.overlaps(line) for line in lines)
