@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from command import rungs
 from safetensors.torch import load_file
 from small import SMALL
 
@@ -47,8 +48,11 @@ def torchrun(*arguments: str, ranks: int = 2, cwd: Path | None = None) -> subpro
 
 
 def train(folder: Path, recipe: Path, ranks: int, overrides: list[str]) -> None:
-    flags = [word for override in overrides for word in ("--set", override)]
-    done = torchrun("-m", "rungs", "train", str(recipe), "--out", str(folder), *flags, ranks=ranks)
+    words = ["train", str(recipe), "--out", str(folder), *(w for override in overrides for w in ("--set", override))]
+    if ranks == 1:
+        rungs(*words)
+        return
+    done = torchrun("-m", "rungs", *words, ranks=ranks)
     assert done.returncode == 0, done.stderr
 
 
@@ -74,6 +78,7 @@ def require_equal(home: Path) -> None:
         assert torch.allclose(tensor, second[name], atol=1e-4), name
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_two_ranks_equal_one_at_the_same_global_batch(tmp_path: Path, recipe: Path) -> None:
     for ranks in (1, 2):
         train(tmp_path / str(ranks), recipe, ranks, EXACT)
@@ -84,6 +89,7 @@ MICRO = ["data.train=193", "training.batch_size=43", "training.micro_batch=20", 
 """Ranks take 21 and 22 images, in one piece and in two: a last one of a single image joins the one before it."""
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_two_ranks_equal_one_with_muon_and_micro_batches(tmp_path: Path, recipe: Path) -> None:
     for ranks in (1, 2):
         train(tmp_path / str(ranks), recipe, ranks, [*EXACT, *MICRO, "optim.name=muon"])

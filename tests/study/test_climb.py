@@ -109,6 +109,7 @@ def test_cells_are_ordinary_runs_and_none_is_trained_twice(ladder_file: Path, tm
     assert {path: path.stat().st_mtime_ns for path in root.glob("*/*") if path.is_file()} == before
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_cell_is_the_run_that_train_would_have_made(ladder_file: Path, tmp_path: Path) -> None:
     """Same bits in a worker of a climb as in a run alone: the histories are equal but for the times."""
     (outcome, *_), _ = climb(ladder_file, tmp_path / "climb", jobs=1, seeds=1, only=["first"])
@@ -154,6 +155,7 @@ def test_a_worker_that_is_killed_fails_its_cell_and_is_replaced(
     assert outcomes[0].record is not None
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_climb_that_is_killed_goes_on_and_repeats_nothing(tmp_path: Path) -> None:
     """SIGKILL for the parent while a cell trains: its worker ends, too; the next climb resumes that very cell."""
     path = write_ladder(tmp_path, base=BASE.replace("epochs = 2", "epochs = 12"))
@@ -212,6 +214,7 @@ def test_a_record_that_cannot_be_read_fails_its_cell_alone(tmp_path: Path, monke
     assert study.finished(cell, tmp_path) is None  # and it will be trained again
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_packed_climb_gives_what_an_unpacked_one_gives(tmp_path: Path) -> None:
     """Three cells of a rung: one was trained before, the others are packed; a rung that cannot be packed says so."""
     path = write_ladder(tmp_path, LADDER.replace("[[16], [32]]", "[[16], [32]]\", \"schedule={name='plateau'}"))
@@ -233,6 +236,7 @@ def test_a_packed_climb_gives_what_an_unpacked_one_gives(tmp_path: Path) -> None
         assert (cell.fingerprint, cell.data.hash) == (record.fingerprint, record.data.hash)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_packed_climb_that_is_killed_goes_on(tmp_path: Path) -> None:
     path = write_ladder(tmp_path, base=BASE.replace("epochs = 2", "epochs = 12"))
     root = tmp_path / "climb"
@@ -320,6 +324,7 @@ def test_the_command_leaves_record_and_report_and_prints_the_table(ladder_file: 
     assert (folder / "report.html").exists()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_only_keeps_what_was_trained_before_in_the_report(
     ladder_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -336,6 +341,7 @@ def test_only_keeps_what_was_trained_before_in_the_report(
     assert [prepare_climb("ladder.toml", epochs=1).folder.path] == short  # a rung more, the same study
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_failed_cell_gives_exit_code_2_after_the_report(tmp_path: Path) -> None:
     write_ladder(tmp_path, LADDER + FAILING)
     done = rungs("climb", "ladder.toml", "--seeds", "1", "--jobs", "1", cwd=tmp_path, code=2)
@@ -345,6 +351,7 @@ def test_a_failed_cell_gives_exit_code_2_after_the_report(tmp_path: Path) -> Non
     assert record.rungs[2].cells[0].status == "failed" and record.rungs[2].estimates == {}
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_dry_run_lists_every_cell_with_an_estimate_and_writes_nothing(ladder_file: Path, tmp_path: Path) -> None:
     rungs("climb", "ladder.toml", "--seeds", "1", "--only", "first", cwd=tmp_path)
     before = sorted(tmp_path.rglob("*"))

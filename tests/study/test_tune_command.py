@@ -79,6 +79,7 @@ def _finals_are_on_fresh_seeds(folder: SearchDir, found: SearchRecord) -> None:
             assert finalist.optimism.mean == pytest.approx(finalist.searched - mean(again))
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_search_in_sqlite_with_two_workers_gives_its_record_from_the_storage_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -120,6 +121,7 @@ def test_two_commands_in_one_folder_share_one_search(tmp_path: Path) -> None:
     assert all(f"{found.winner} (winner)" in one for one in said)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_second_machine_on_a_shared_folder_finds_the_finals_and_opens_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -142,6 +144,7 @@ def test_a_second_machine_on_a_shared_folder_finds_the_finals_and_opens_nothing(
     assert folder.record.read_bytes() == written and len(looks.read(folder.looks)) == 1
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_finals_whose_maker_was_silent_for_long_are_made_elsewhere_and_the_test_set_stays_closed_at_a_word(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
