@@ -73,6 +73,9 @@ def _run_here(
         returned = 0
         try:
             main()
+        except Exception as error:
+            error.add_note("".join(read() for read in outputs))
+            raise
         except SystemExit as end:
             assert end.code is None or isinstance(end.code, int), end.code
             returned = end.code or 0

@@ -19,9 +19,13 @@ if TYPE_CHECKING:
 SHAPES = ("circle", "cross", "square")
 
 
+def cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def pytest_configure(config: pytest.Config) -> None:
     if (side_by_side := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))) > 1:  # before torch counts the cores
-        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // side_by_side)))
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores() // side_by_side)))
     config.addinivalue_line("markers", "needs_cifar: needs the real CIFAR-10 in the folder RUNGS_DATA")
 
 

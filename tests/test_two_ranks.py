@@ -41,10 +41,10 @@ with open_world() as world:
 """
 
 
-def torchrun(*arguments: str, ranks: int = 2, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}", *arguments]
+def torchrun(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", *arguments]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, capture_output=True, text=True, timeout=180, cwd=cwd, env=environment)
+    return subprocess.run(command, capture_output=True, text=True, timeout=180, env=environment)
 
 
 def train(folder: Path, recipe: Path, ranks: int, overrides: list[str]) -> None:
@@ -52,7 +52,7 @@ def train(folder: Path, recipe: Path, ranks: int, overrides: list[str]) -> None:
     if ranks == 1:
         rungs(*words)
         return
-    done = torchrun("-m", "rungs", *words, ranks=ranks)
+    done = torchrun("-m", "rungs", *words)
     assert done.returncode == 0, done.stderr
 
 

@@ -181,6 +181,7 @@ def test_restless_epochs_need_two_jumps_that_recover_and_a_rate_that_stays() -> 
         ([2.5031, 2.3100, 2.3090, 2.3088, 2.3083, 2.3081], 0.5, "stuck"),  # from its first weights to guessing
         ([2.3030] * 6, 0.0001, "rate-too-small"),
         ([2.3026] * 6, 0.5, "stuck"),  # large steps have broken it
+        ([2.80, 2.45, 2.33, 2.315, 2.312, 2.310], 0.00001, "rate-too-small"),  # first weights that were too sure
     ],
 )
 def test_a_small_rate_takes_even_steps_and_a_large_one_none(losses: list[float], rate: float, rule: str) -> None:

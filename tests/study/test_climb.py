@@ -303,7 +303,9 @@ def is_locked(folder: Path) -> bool:
 
 
 def test_the_command_leaves_record_and_report_and_prints_the_table(ladder_file: Path, tmp_path: Path) -> None:
-    done = rungs("climb", "ladder.toml", "--epochs", "1", "--set", "evaluation.watch_test=true", cwd=tmp_path)
+    done = rungs(
+        "climb", "ladder.toml", "--epochs", "1", "--set", "evaluation.watch_test=true", "--jobs", "2", cwd=tmp_path
+    )
     (folder,) = (tmp_path / "climbs").iterdir()
     assert folder.name.startswith("small-ladder-")  # its length is not the file's
     record = LadderDir(folder).read_record()

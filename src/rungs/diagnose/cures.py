@@ -8,7 +8,7 @@ import math
 import msgspec
 
 from rungs.records import RunRecord
-from rungs.specs import SGD, Layered, MixConv, Plain, Plateau, ResNet18, Step
+from rungs.specs import SGD, Layered, MixConv, Muon, Plain, Plateau, ResNet18, Step
 
 Z95 = 1.96
 """The 97.5 % point of the standard normal distribution."""
@@ -31,7 +31,8 @@ def rate(record: RunRecord, factor: float) -> str:
 
 def usual_rate(record: RunRecord) -> float:
     """Return a learning rate that seldom is too large for the record's optimiser."""
-    return 0.01 if isinstance(record.recipe.optim, SGD) else 0.001
+    optim = record.recipe.optim
+    return 0.02 if isinstance(optim, Muon) else 0.01 if isinstance(optim, SGD) else 0.001
 
 
 def regularise(record: RunRecord) -> str:

@@ -221,7 +221,7 @@ def unstable(record: RunRecord) -> Finding | None:
     epochs = ", ".join(map(str, jumps[:5])) + (", ..." if len(jumps) > 5 else "")
     text = (
         f"In {len(jumps)} epochs ({epochs}) the validation loss jumped up by more than {100 * JUMP:.0f} % and came "
-        "back: the steps are large. It does no harm where the rate falls to the end; else lower it."
+        "back: the steps are large, and stay so to the end. Let the rate fall, or lower it."
     )
     return note(
         "unstable",

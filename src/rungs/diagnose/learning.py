@@ -145,10 +145,12 @@ def slow(record: RunRecord) -> Finding | None:
         return None
     rates, losses = [row.learning_rate for row in rows], [row.train_loss for row in rows]
     first_fall, second_fall = _falls(losses)
+    creeps = f"falls in an epoch of the second half by at least {CREEP:g} of what it falls in one of the first, at the "
+    creeps += f"same rates, or has hardly moved at rates of at most {cures.usual_rate(record):g}"
     if _stuck(record):
         if not _creeps(record):
             return None
-        when = f"the training loss stays above {STUCK:g} ln K, and falls evenly or, at a usual rate, stands still"
+        when = f"the training loss stays above {STUCK:g} ln K, and {creeps}"
     else:
         straight = min(rates) > 0.5 * max(rates) and second_fall >= BEND * first_fall > 0
         hardly = losses[-1] > HARDLY * guess and _creeps(record)
@@ -156,11 +158,11 @@ def slow(record: RunRecord) -> Finding | None:
             return None
         when = f"the training loss ends above {SLOW:g} ln K, at a steady rate, and fell in an epoch of the second "
         when += f"half by at least {BEND:g} of what it fell in one of the first; or it ends above {HARDLY:g} ln K and "
-        when += "fell in every epoch"
+        when += creeps
     text = (
         f"In {len(rows)} epochs the training loss came from {losses[0]:.3f} to {losses[-1]:.3f}; guessing among "
-        f"{len(record.data.classes)} classes gives {guess:.3f}. It falls, but in steps far smaller than the net could "
-        f"bear: the learning rate, {record.recipe.optim.lr:g}, is too small."
+        f"{len(record.data.classes)} classes gives {guess:.3f}. It moves, if at all, in steps far smaller than the "
+        f"net could bear: the learning rate, {record.recipe.optim.lr:g}, is too small."
     )
     picture = evidence.losses(record, level=guess, level_name="guessing")
     cure = cures.rate(record, 10)
@@ -170,7 +172,7 @@ def slow(record: RunRecord) -> Finding | None:
 
 
 def stuck(record: RunRecord) -> Finding | None:
-    """A training loss that stays at that of guessing and does not even fall: the steps are too large."""
+    """A training loss that stays at that of guessing and does not go on falling: the steps are too large."""
     rows, guess = record.history, guess_loss(record)
     if not _stuck(record) or _creeps(record):
         return None
@@ -178,14 +180,15 @@ def stuck(record: RunRecord) -> Finding | None:
     text = (
         f"After {len(rows)} epochs the training loss is {rows[-1].train_loss:.3f}, at best {best:.3f}; guessing among "
         f"{len(record.data.classes)} classes gives {guess:.3f}. The net has learnt next to nothing, and the loss does "
-        f"not fall: with a learning rate of {record.recipe.optim.lr:g} the steps are probably too large."
+        f"not go on falling: with a learning rate of {record.recipe.optim.lr:g} the steps are probably too large."
     )
     return warning(
         "stuck",
         "The loss does not move",
         text,
         cures.rate(record, 0.1),
-        f"the training loss stays above {STUCK:g} ln K = {STUCK * guess:.3f} and does not fall",
+        f"the training loss stays above {STUCK:g} ln K = {STUCK * guess:.3f} and does not go on falling, or stands "
+        f"still at a rate above {cures.usual_rate(record):g}",
         RATE_SOURCE,
         evidence.losses(record, level=guess, level_name="guessing"),
     )
@@ -199,14 +202,16 @@ def _stuck(record: RunRecord) -> bool:
 
 
 def _creeps(record: RunRecord) -> bool:
-    """Tell whether a loss that hardly moves falls all the while, as it does at a rate that is too small."""
+    """Tell whether a loss hardly moves as at a rate that is too small: in even steps, or at a small rate in none."""
     losses, still = [row.train_loss for row in record.history], STILL * guess_loss(record)
-    if max(losses) - min(losses) < still:  # so do weights that are hardly changed, and those that large steps broke
-        return record.recipe.optim.lr <= cures.usual_rate(record)
     rates, half = [row.learning_rate for row in record.history], len(losses) // 2
+    small = max(rates) <= cures.usual_rate(record)
+    if max(losses) - min(losses) < still:  # so do weights that are hardly changed, and those that large steps broke
+        return small
     first, second = _falls(losses)
-    even = second > 0 and second * mean(rates[:half]) >= CREEP * first * mean(rates[half:])
-    return even and all(after < before + still for before, after in itertools.pairwise(losses))
+    even = second * mean(rates[1 : half + 1]) >= CREEP * first * mean(rates[half + 1 :])
+    falls = all(after < before + still for before, after in itertools.pairwise(losses))
+    return falls and second > 0 and (even or small)
 
 
 def _falls(losses: list[float]) -> tuple[float, float]:
