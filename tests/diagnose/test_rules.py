@@ -182,6 +182,7 @@ def test_restless_epochs_need_two_jumps_that_recover_and_a_rate_that_stays() -> 
         ([2.3030] * 6, 0.0001, "rate-too-small"),
         ([2.3026] * 6, 0.5, "stuck"),  # large steps have broken it
         ([2.80, 2.45, 2.33, 2.315, 2.312, 2.310], 0.00001, "rate-too-small"),  # first weights that were too sure
+        ([2.3406, 2.3388, 2.3350, 2.3354], 0.000001, "rate-too-small"),  # the noise of dropout and augmentation
     ],
 )
 def test_a_small_rate_takes_even_steps_and_a_large_one_none(losses: list[float], rate: float, rule: str) -> None:

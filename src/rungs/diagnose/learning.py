@@ -146,7 +146,7 @@ def slow(record: RunRecord) -> Finding | None:
     rates, losses = [row.learning_rate for row in rows], [row.train_loss for row in rows]
     first_fall, second_fall = _falls(losses)
     creeps = f"falls in an epoch of the second half by at least {CREEP:g} of what it falls in one of the first, at the "
-    creeps += f"same rates, or has hardly moved at rates of at most {cures.usual_rate(record):g}"
+    creeps += f"same rates, or ends no higher than it began at rates of at most {cures.usual_rate(record):g}"
     if _stuck(record):
         if not _creeps(record):
             return None
@@ -202,16 +202,15 @@ def _stuck(record: RunRecord) -> bool:
 
 
 def _creeps(record: RunRecord) -> bool:
-    """Tell whether a loss hardly moves as at a rate that is too small: in even steps, or at a small rate in none."""
+    """Tell whether a loss hardly moves as at a rate that is too small: evenly, or at small rates without a rise."""
     losses, still = [row.train_loss for row in record.history], STILL * guess_loss(record)
     rates, half = [row.learning_rate for row in record.history], len(losses) // 2
-    small = max(rates) <= cures.usual_rate(record)
-    if max(losses) - min(losses) < still:  # so do weights that are hardly changed, and those that large steps broke
-        return small
+    if max(rates) <= cures.usual_rate(record):
+        return losses[-1] < losses[0] + still
     first, second = _falls(losses)
-    even = second * mean(rates[1 : half + 1]) >= CREEP * first * mean(rates[half + 1 :])
-    falls = all(after < before + still for before, after in itertools.pairwise(losses))
-    return falls and second > 0 and (even or small)
+    even = second > 0 and second * mean(rates[1 : half + 1]) >= CREEP * first * mean(rates[half + 1 :])
+    moves = max(losses) - min(losses) >= still  # weights that large steps broke stand still
+    return moves and even and all(after < before + still for before, after in itertools.pairwise(losses))
 
 
 def _falls(losses: list[float]) -> tuple[float, float]:
