@@ -145,8 +145,9 @@ def slow(record: RunRecord) -> Finding | None:
         return None
     rates, losses = [row.learning_rate for row in rows], [row.train_loss for row in rows]
     first_fall, second_fall = _falls(losses)
-    creeps = f"falls in an epoch of the second half by at least {CREEP:g} of what it falls in one of the first, at the "
-    creeps += f"same rates, or ends no higher than it began at rates of at most {cures.usual_rate(record):g}"
+    creeps = f"falls in every epoch, in one of the second half by at least {CREEP:g} of what it falls in one of the "
+    creeps += "first, at the same rates; or ends no higher than it began, at rates of at most "
+    creeps += f"{cures.usual_rate(record):g}"
     if _stuck(record):
         if not _creeps(record):
             return None
