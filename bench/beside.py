@@ -25,7 +25,7 @@ from variants import seconds_an_image
 
 from rungs import data as sources
 from rungs.errors import UserError
-from rungs.recipe import load
+from rungs.recipe.toml import load
 from rungs.training.device import cores, device_name, open_device
 from rungs.training.setup import image_size
 

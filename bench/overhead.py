@@ -27,7 +27,7 @@ from torch.nn import functional as F
 from rungs import data as sources
 from rungs.data.stats import mean_std
 from rungs.models import build_model
-from rungs.recipe import load
+from rungs.recipe.toml import load
 from rungs.records import EpochRow
 from rungs.rundir import RunDir, write_whole
 from rungs.training.device import World, cores, device_name, peak_memory_bytes, pick_precision

@@ -22,8 +22,8 @@ from common import sentences
 from msgspec.structs import replace
 
 from rungs import data as sources
-from rungs.recipe import choose
-from rungs.specs import Recipe
+from rungs.recipe.spec import Recipe
+from rungs.recipe.toml import choose
 from rungs.training.device import World, cores, device_name, open_device, peak_memory_bytes
 from rungs.training.loop import train_together
 from rungs.training.pack import join

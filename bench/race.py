@@ -29,8 +29,8 @@ from rungs import data as sources
 from rungs.data.imageset import Source
 from rungs.errors import UserError
 from rungs.evaluate.score import score
-from rungs.recipe import choose
-from rungs.specs import Recipe
+from rungs.recipe.spec import Recipe
+from rungs.recipe.toml import choose
 from rungs.study.intervals import estimate
 from rungs.training.compiling import compile_net
 from rungs.training.device import World, cores, device_name, open_device

@@ -25,7 +25,7 @@ from msgspec.structs import replace
 
 from rungs.data.split import Parts
 from rungs.errors import UserError
-from rungs.recipe import load
+from rungs.recipe.toml import load
 from rungs.training.compiling import compile_net
 from rungs.training.device import World, cores, device_name, open_device
 from rungs.training.loop import train_epochs

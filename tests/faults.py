@@ -11,7 +11,7 @@ from small import run
 
 from rungs import looks
 from rungs.looks import Look
-from rungs.recipe import parse
+from rungs.recipe.toml import parse
 from rungs.records import RunRecord
 from rungs.rundir import RunDir
 

@@ -10,7 +10,7 @@ import numpy as np
 from msgspec.structs import replace
 from PIL import Image
 
-from rungs import recipe as recipes
+from rungs.recipe import toml as recipes
 from rungs.records import (
     DataRecord,
     Environment,

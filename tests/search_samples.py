@@ -12,7 +12,7 @@ import numpy as np
 import samples
 from msgspec.structs import replace
 
-from rungs import recipe as recipes
+from rungs.recipe import toml as recipes
 from rungs.records import CellRecord, Difference, Estimate, LadderRecord
 from rungs.search_records import Finalist, SearchRecord, TrialRecord
 from rungs.space import Field, Space

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rungs.recipe import parse
+from rungs.recipe.spec import Recipe
+from rungs.recipe.toml import parse
 from rungs.records import EpochRow, RunRecord
 from rungs.rundir import RunDir
-from rungs.specs import Recipe
 from rungs.training.device import World, open_device
 from rungs.training.run import run_recipe
 from rungs.training.screen import Screen

@@ -16,10 +16,10 @@ from faults import STEADY
 from msgspec.structs import replace
 
 from rungs import api, diagnosing, ladder
-from rungs import recipe as recipes
 from rungs.diagnose import examine
 from rungs.errors import UserError
 from rungs.looks import Look
+from rungs.recipe import identity
 from rungs.records import LadderRecord, from_json, to_json
 from rungs.rundir import LadderDir, RunDir
 
@@ -73,7 +73,7 @@ def test_the_ladder_of_cures_can_be_climbed_and_changed_by_hand(slow: Path, tmp_
     (made,) = tmp_path.glob("run-cures-*")  # another study than the run's own
     again, usual = ladder.load(made / "cures.toml")
     assert [rung.name for rung in again.rungs] == ["as-it-was", "rate-too-small"]
-    assert recipes.digest(usual) == recipes.digest(base)
+    assert identity.digest(usual) == identity.digest(base)
     assert "claims" not in tomllib.loads((made / "cures.toml").read_text())["rungs"][0]
 
 

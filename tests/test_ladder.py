@@ -12,11 +12,14 @@ from small import SMALL
 
 from rungs import data
 from rungs import ladder as ladders
-from rungs import recipe as recipes
 from rungs.data.split import divide
 from rungs.errors import UserError
-from rungs.ladder import Cell, Ladder, assignments, cells, load, parent, parse, reductions
-from rungs.specs import Adam, Claim, Cosine, Recipe, Step
+from rungs.ladder import Cell, Ladder, assignments, cells, load, parent, parse
+from rungs.recipe import identity, shorten
+from rungs.recipe import toml as recipes
+from rungs.recipe.optimizers import Adam, Cosine, Step
+from rungs.recipe.shorten import reductions
+from rungs.recipe.spec import Claim, Recipe
 
 DIARY = """
 name = "diary"
@@ -98,13 +101,13 @@ def test_a_shipped_ladder_loads(name: str) -> None:
     for one in ladder.rungs[1:]:
         below = parent(ladder, one)
         assert below is not None
-        differing = recipes.differences(made_of[below], made_of[one.name])
+        differing = identity.differences(made_of[below], made_of[one.name])
         assert differing, one.name
         fields = [assignment.partition("=")[0] for assignment in one.set]
         family = {field.partition(".name")[0] if field.endswith(".name") else field for field in fields}
         for field in differing:  # nothing changes that no assignment of the rung is about
             assert any(f"{field}.".startswith(f"{f}.") or f"{f}.".startswith(f"{field}.") for f in family), field
-    assert len({recipes.digest(recipe) for recipe in made_of.values()}) == len(ladder.rungs)
+    assert len({identity.digest(recipe) for recipe in made_of.values()}) == len(ladder.rungs)
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -194,7 +197,7 @@ def test_a_folder_is_named_after_all_that_changes_the_result() -> None:
     ladder = parse(DIARY, "diary.toml")
     base = recipes.load("net1-002")
     cell = cells(ladder, base)[0]
-    assert cell.folder == f"start-seed0-{recipes.digest(cell.recipe)[:8]}"
+    assert cell.folder == f"start-seed0-{identity.digest(cell.recipe)[:8]}"
     assert len({one.folder for one in cells(ladder, base)}) == 10
     changed = ["optim.lr=0.5", "training.epochs=9", "data.train=0.5", "evaluation.watch_test=false", "model.linears=[]"]
     others = [cells(ladder, recipes.load("net1-002", [one]), seeds=1, only=["start"])[0].folder for one in changed]
@@ -208,8 +211,8 @@ def test_a_folder_is_named_after_all_that_changes_the_result() -> None:
 def test_the_digest_of_a_study_changes_with_all_but_its_rungs_and_seeds() -> None:
     one, other = (recipes.load("net1-002", changed) for changed in ([], ["optim.weight_decay=0.1"]))
     studies = [(one, None, None), (other, None, None), (one, 4, None), (one, None, 0.5)]
-    assert len({ladders.digest(*study) for study in studies}) == 4
-    assert len(ladders.digest(one, None, None)) == 6
+    assert len({shorten.digest(*study) for study in studies}) == 4
+    assert len(shorten.digest(one, None, None)) == 6
 
 
 # --- shorter, and with fewer images -------------------------------------------------------------------

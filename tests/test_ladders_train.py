@@ -9,11 +9,13 @@ import torch
 from msgspec.structs import replace
 
 from rungs import ladder as ladders
-from rungs import recipe as recipes
 from rungs.models import build_model
-from rungs.recipe import digest, parse, to_toml
+from rungs.recipe import toml as recipes
+from rungs.recipe.identity import digest
+from rungs.recipe.models import MixConv, ResNet18
+from rungs.recipe.spec import Recipe
+from rungs.recipe.toml import parse, to_toml
 from rungs.records import EpochRow
-from rungs.specs import MixConv, Recipe, ResNet18
 from rungs.training import probe as probing
 from rungs.training.device import World
 

@@ -13,8 +13,8 @@ from study.test_climb import write_ladder
 
 from rungs import climb, looks
 from rungs import ladder as ladders
-from rungs import recipe as recipes
 from rungs.errors import UserError
+from rungs.recipe import toml as recipes
 from rungs.rundir import LadderDir, RunDir, append_line
 from rungs.training.setup import gather
 

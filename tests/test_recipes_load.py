@@ -11,8 +11,12 @@ from hypothesis import strategies as st
 from small import SMALL
 
 from rungs.errors import UserError
-from rungs.recipe import changes, code_version, digest, fingerprint, load, parse, shipped, to_toml
-from rungs.specs import SGD, Constant, Flip, Greyscale, Plain, StoppingSpec, TrainingSpec
+from rungs.recipe.augments import Flip, Greyscale
+from rungs.recipe.identity import changes, code_version, digest, fingerprint
+from rungs.recipe.models import Plain
+from rungs.recipe.optimizers import SGD, Constant
+from rungs.recipe.spec import StoppingSpec, TrainingSpec
+from rungs.recipe.toml import load, parse, shipped, to_toml
 
 
 @pytest.mark.parametrize("name", sorted(shipped()))

@@ -20,18 +20,19 @@ from pathlib import Path
 
 from rungs import ladder as ladders
 from rungs import looks
-from rungs import recipe as recipes
 from rungs.bench_records import BenchRecord
 from rungs.diagnose import examine
 from rungs.diagnose.interpretation import interpretation
 from rungs.diagnose.speed import advise
 from rungs.errors import UserError, did_you_mean
+from rungs.recipe import identity, shorten
+from rungs.recipe import toml as recipes
+from rungs.recipe.spec import Recipe
 from rungs.records import EpochRow, LadderRecord, RunRecord, to_json
 from rungs.report import bench_html, html, ladder_html
 from rungs.rundir import BenchDir, LadderDir, RunDir, write_whole
 from rungs.ship.bundle import load_weights
 from rungs.ship.predict import Classifier
-from rungs.specs import Recipe
 from rungs.study import climb as study
 from rungs.study.summary import summarise
 from rungs.training.bench import Tell, measure
@@ -57,7 +58,7 @@ def train(
     """Train a recipe, write its run folder and its report, and return its record.
 
     Args:
-        recipe: See `rungs.recipe.choose`, as for `overrides`, `data` and `seed`.
+        recipe: See `rungs.recipe.toml.choose`, as for `overrides`, `data` and `seed`.
         overrides: Changed fields.
         data: Another source.
         seed: Another seed.
@@ -127,11 +128,11 @@ def prepare_climb(
     require_known(base.data.source)
     every = ladders.cells(chosen, base, seeds=seeds, epochs=epochs, images=images)
     cells = ladders.cells(chosen, base, seeds=seeds, only=only, epochs=epochs, images=images)
-    reduced = ladders.reductions(usual, base, overrides, epochs=epochs, images=images)
+    reduced = shorten.reductions(usual, base, overrides, epochs=epochs, images=images)
     options: list[tuple[str, object]] = [("--data", data), *(("--set", one) for one in overrides), ("--seeds", seeds)]
     options += [*(("--only", one) for one in only), ("--epochs", epochs), ("--images", images)]
     words = ["rungs", "climb", str(ladder)] + [w for flag, v in options if v is not None for w in (flag, str(v))]
-    default = Path("climbs") / (f"{chosen.name}-{ladders.digest(base, epochs, images)}" if reduced else chosen.name)
+    default = Path("climbs") / (f"{chosen.name}-{shorten.digest(base, epochs, images)}" if reduced else chosen.name)
     return Climb(
         ladder=chosen,
         cells=tuple(cells),
@@ -292,7 +293,7 @@ def bench(
     """Measure how fast a recipe trains and infers here, beside what the chip can do; write the record and its report.
 
     Args:
-        recipe: See `rungs.recipe.choose`, as for `overrides` and `data`.
+        recipe: See `rungs.recipe.toml.choose`, as for `overrides` and `data`.
         overrides: Changed fields.
         data: Another source.
         folder: Where; by default `runs/bench-NAME`, a new one each time.
@@ -354,7 +355,7 @@ def default_folder(recipe: Recipe, *, resume: bool = False) -> Path:
     Raises:
         UserError: With `resume`, there are runs of this recipe's name and all have other settings.
     """
-    first = Path("runs") / f"{recipe.name}-{recipes.digest(recipe)[:6]}"
+    first = Path("runs") / f"{recipe.name}-{identity.digest(recipe)[:6]}"
     candidates = chain([first], (first.with_name(f"{first.name}-{n}") for n in count(2)))
     taken = list(takewhile(Path.exists, candidates))
     runs = [path for path in taken if RunDir(path).holds_run()]

@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 
 from rungs.commands import out
-from rungs.specs import Recipe
+from rungs.recipe.spec import Recipe
 
 
 def bench(recipe: Recipe, folder: Path | None, *, quiet: bool, **how: Any) -> None:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from rungs.recipe.spec import Recipe
 from rungs.records import DataRecord, Environment, ModelRecord, Record
-from rungs.specs import Recipe
 
 Kind = Literal["training", "inference"]
 PHASES: dict[Kind, tuple[str, ...]] = {

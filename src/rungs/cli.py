@@ -14,9 +14,9 @@ from typing import NoReturn
 import tyro
 from tyro.conf import DisallowNone, FlagCreatePairsOff, Positional, PositionalMetavarFromFieldName, UseAppendAction
 
-from rungs.cli_flags import Data, Family, Files, Number, Override, Part, Where
 from rungs.cli_study import bench, climb, compare, diagnose, guard, lr_find, tune
 from rungs.errors import UserError
+from rungs.recipe.flags import Data, Family, Files, Number, Override, Part, Where
 
 
 def train(
@@ -45,7 +45,7 @@ def train(
         quiet: Show errors and nothing else.
     """
     from rungs import api, commands
-    from rungs import recipe as recipes
+    from rungs.recipe import toml as recipes
     from rungs.training.screen import pick_screen
 
     chosen = recipes.choose(recipe, overrides, data=data, seed=seed)
@@ -160,7 +160,7 @@ def show_(
         augment: Also write a contact sheet of augmented images (loads the data).
     """
     from rungs import commands
-    from rungs import recipe as recipes
+    from rungs.recipe import toml as recipes
 
     chosen = recipes.choose(recipe, overrides, data=data)
     commands.show(chosen, image_size, classes, out)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
-from rungs.cli_flags import (
+from rungs.recipe.flags import (
     Address,
     Data,
     HowMany,
@@ -154,7 +154,7 @@ def bench(
         quiet: Show errors and nothing else.
     """
     from rungs import bench_commands
-    from rungs import recipe as recipes
+    from rungs.recipe import toml as recipes
 
     chosen = recipes.choose(recipe, overrides, data=data)
     bench_commands.bench(chosen, out, quiet=quiet, seconds=seconds, skip_unreadable=skip_unreadable)

@@ -17,12 +17,16 @@ from rich.markup import escape
 from rich.table import Table
 
 from rungs import ladder as ladders
-from rungs import recipe as recipes
 from rungs import space as spaces
 from rungs.errors import UserError
+from rungs.recipe import identity
+from rungs.recipe import toml as recipes
+from rungs.recipe.augments import AnyAugment
+from rungs.recipe.base import alternatives, name_of
+from rungs.recipe.models import AnyModel
+from rungs.recipe.spec import Recipe
 from rungs.records import EvalResult, RunRecord, to_json
 from rungs.rundir import RunDir, write_whole
-from rungs.specs import AnyAugment, AnyModel, Recipe, alternatives, name_of
 
 if TYPE_CHECKING:
     from rungs.ship.predict import Classifier
@@ -192,7 +196,7 @@ def show(recipe: Recipe, image_size: int | None, classes: int | None, folder: Pa
     )
     model = describe(build_model(recipe.model, image_size=size, classes=classes), name_of(recipe.model), size)
     out.print(recipes.to_toml(recipe), markup=False, soft_wrap=True)
-    unset = [field for field, value in recipes.flat(msgspec.to_builtins(recipe)).items() if value is None]
+    unset = [field for field, value in identity.flat(msgspec.to_builtins(recipe)).items() if value is None]
     if unset:
         out.print(f"# not set: {', '.join(unset)}\n", markup=False, soft_wrap=True)
     out.print(f"for images of {size} x {size} pixels and {classes} classes:")

@@ -20,14 +20,16 @@ import tomli_w
 from msgspec.structs import replace
 
 from rungs import api, looks
-from rungs import recipe as recipes
 from rungs.diagnose import examine
 from rungs.errors import UserError, did_you_mean
-from rungs.ladder import Ladder, Rung, digest
+from rungs.ladder import Ladder, Rung
 from rungs.looks import Look
+from rungs.recipe import shorten
+from rungs.recipe import toml as recipes
+from rungs.recipe.shorten import digest
+from rungs.recipe.spec import Recipe
 from rungs.records import Finding, LadderRecord, RunRecord
 from rungs.rundir import BenchDir, LadderDir, RunDir, SearchDir, write_whole
-from rungs.specs import Recipe
 from rungs.study import climb as study
 
 BASE = "as-it-was"
@@ -213,7 +215,7 @@ def base_recipe(record: RunRecord) -> Recipe:
         compile=recipe.training.compile if machine.compile_reason == ASKED else "auto",
         convolution="direct" if recipe.training.convolution == "direct" else "auto",
     )
-    return replace(recipes.closed(recipe), training=training, claims=())
+    return replace(shorten.closed(recipe), training=training, claims=())
 
 
 def _folder(run: Path, asked: Recipe, base: Recipe, epochs: int | None, images: float | None) -> Path:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from rungs.recipe.spec import Recipe
 from rungs.records import DataRecord, Difference, Environment, Estimate, ModelRecord, Record
-from rungs.specs import Recipe
 
 Role = Literal["recipe", "steepest", "steepest / 3", "steepest x 3", "minimum / 10", "recipe / 3", "recipe x 3", "next"]
 """Why a rate was checked: it is the recipe's own; where the smoothed loss fell fastest, or a third or three times of

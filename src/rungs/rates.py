@@ -14,14 +14,14 @@ from collections.abc import Sequence
 from itertools import chain, count
 from pathlib import Path
 
-from rungs import recipe as recipes
 from rungs.api import require_known
 from rungs.errors import UserError
 from rungs.rate_records import RateRecord
+from rungs.recipe import toml as recipes
+from rungs.recipe.spec import Recipe
 from rungs.records import to_json
 from rungs.report import rates_html
 from rungs.rundir import RateDir, write_whole
-from rungs.specs import Recipe
 from rungs.study.rates import Tell, find
 from rungs.training.device import open_world
 
@@ -58,7 +58,7 @@ def lr_find(
     The test set is not opened.
 
     Args:
-        recipe: See `rungs.recipe.choose`, as for `overrides`, `data` and `seed`.
+        recipe: See `rungs.recipe.toml.choose`, as for `overrides`, `data` and `seed`.
         overrides: Changed fields.
         data: Another source.
         seed: The first of the seeds.

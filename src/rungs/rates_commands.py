@@ -25,7 +25,7 @@ def lr_find(recipe: str, overrides: Sequence[str], folder: Path | None, *, quiet
         UserError: Bad input or bad data.
     """
     from rungs import rates
-    from rungs import recipe as recipes
+    from rungs.recipe import toml as recipes
     from rungs.report import rate_tables
     from rungs.rundir import RateDir
 

@@ -12,7 +12,7 @@ from typing import Literal, TypeVar
 import msgspec
 
 from rungs.errors import UserError
-from rungs.specs import Recipe
+from rungs.recipe.spec import Recipe
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):

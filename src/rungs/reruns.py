@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 
-from rungs import recipe as recipes
+from rungs.recipe import toml as recipes
 from rungs.records import RunRecord
 
 

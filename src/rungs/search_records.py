@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+from rungs.recipe.spec import Recipe
 from rungs.records import DataRecord, Environment, Estimate, LadderRecord, Record
 from rungs.space import Scalar, Space
-from rungs.specs import Recipe
 
 
 class TrialRecord(Record, frozen=True, kw_only=True):

@@ -14,10 +14,10 @@ from typing import Annotated, Any, NoReturn, TypeAlias
 import msgspec
 from msgspec import Meta
 
-from rungs import recipe as recipes
 from rungs.errors import UserError, did_you_mean
-from rungs.explain import explain
-from rungs.specs import Name, Spec
+from rungs.recipe import identity
+from rungs.recipe.base import Name, Spec
+from rungs.recipe.explain import explain
 
 Scalar: TypeAlias = bool | int | float | str
 """What a value of a trial can be; a choice that is a list or a table is called by its JSON."""
@@ -35,7 +35,7 @@ REFUSED = {
     "seed": "a seed that wins is luck, not a finding: the finals re-run the best trials on fresh seeds",
     "evaluation": "how a net is scored is no property of the net",
     "stopping.monitor": DECIDES,
-    **dict.fromkeys(recipes.ABOUT_FIELDS, "it changes nothing in the result"),
+    **dict.fromkeys(identity.ABOUT_FIELDS, "it changes nothing in the result"),
 }
 """Fields that no search may vary, and why."""
 

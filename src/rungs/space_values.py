@@ -10,10 +10,11 @@ from typing import Any
 
 import msgspec
 
-from rungs import recipe as recipes
 from rungs.errors import UserError
+from rungs.recipe import identity
+from rungs.recipe import toml as recipes
+from rungs.recipe.spec import Recipe
 from rungs.space import FITS, Field, Scalar, Space, key, within
-from rungs.specs import Recipe
 
 COMBINATIONS_PROVED = 500
 """Of choices and ends: as many are tried against a recipe before anything runs, at about half a millisecond each."""
@@ -125,9 +126,9 @@ def own_values(space: Space, recipe: Recipe) -> dict[str, Scalar] | None:
 
 def _own_choice(field: Field, recipe: Recipe) -> Scalar | None:
     """Return the choice that changes nothing."""
-    text, mine = recipes.to_toml(recipe), recipes.digest(recipe)
+    text, mine = recipes.to_toml(recipe), identity.digest(recipe)
     for choice in map(key, field.choices):
-        if recipes.digest(recipes.parse(text, recipe.name, (assignment(field, choice),))) == mine:
+        if identity.digest(recipes.parse(text, recipe.name, (assignment(field, choice),))) == mine:
             return choice
     return None
 

@@ -8,16 +8,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from rungs import ladder as ladders
-from rungs import recipe as recipes
 from rungs import space as spaces
 from rungs.api import require_known, require_startable
 from rungs.errors import UserError, did_you_mean
 from rungs.looks import without_password
+from rungs.recipe import shorten
+from rungs.recipe import toml as recipes
+from rungs.recipe.spec import Recipe
 from rungs.rundir import SearchDir
 from rungs.search_records import SearchRecord
 from rungs.space_values import check, grid
-from rungs.specs import Recipe
 from rungs.study import climb as climbing
 from rungs.study.climb import default_jobs
 from rungs.study.search import asking
@@ -78,7 +78,7 @@ def prepare(
     require_known(chosen.data.source)
     asked = space if isinstance(space, spaces.Space) else spaces.load(space)
     spaces.require_sane(asked, f"space {asked.name}")
-    made = closed(ladders.reduced(chosen, epochs, images))
+    made = closed(shorten.reduced(chosen, epochs, images))
     check(asked, made, metric)
     goal = asking.goal(made, asked, metric, sampler, pruner, sampler_seed)
     name = f"{made.name}-{asked.name}-{asking.digest(goal)}".replace(" ", "-")
@@ -119,7 +119,7 @@ def prepare(
             ],
             skip_unreadable=skip_unreadable,
         ),
-        reduced=ladders.reductions(usual, chosen, overrides, epochs=epochs, images=images),
+        reduced=shorten.reductions(usual, chosen, overrides, epochs=epochs, images=images),
         top=top,
         seeds=seeds,
         score_test=chosen.evaluation.score_test,

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from rungs import specs
 from rungs.augment import AUGMENTS, Draw, apply
+from rungs.recipe import spec as specs
 
 CLASSES = 10
 EACH = [

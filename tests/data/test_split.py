@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from rungs.data.imageset import ImageSet, Source, content_hash
 from rungs.data.split import Parts, _turns, divide
 from rungs.errors import UserError
-from rungs.specs import DataSpec
+from rungs.recipe.spec import DataSpec
 
 
 def numbered(counts: list[int], seed: int = 0) -> ImageSet:

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from small import run, small
 
-from rungs import recipe as recipes
 from rungs.diagnose.interpretation import interpretation
+from rungs.recipe import toml as recipes
+from rungs.recipe.optimizers import AnySchedule, Constant, Cosine, OneCycle, Plateau, Step
 from rungs.records import EpochRow, RunRecord
-from rungs.specs import AnySchedule, Constant, Cosine, OneCycle, Plateau, Step
 
 
 def told(

@@ -14,10 +14,10 @@ from faults import PLAIN, SGD, STEADY, layers, of_folder
 from msgspec.structs import replace
 
 from rungs import api
-from rungs import recipe as recipes
 from rungs.diagnose import examine
 from rungs.diagnose.numbers import CALIBRATION, CALIBRATION_IMAGES
 from rungs.diagnose.softmax import double_softmax
+from rungs.recipe import toml as recipes
 from rungs.records import Finding, RunRecord
 from rungs.report import evidence
 from rungs.reruns import command

@@ -9,8 +9,8 @@ import pytest
 import samples
 from msgspec.structs import replace
 
-from rungs import recipe as recipes
 from rungs.diagnose import examine
+from rungs.recipe import toml as recipes
 from rungs.records import CellRecord, EpochRow, EvalResult, LadderRecord, RungRecord, RunRecord, from_json
 
 RESULTS = Path(__file__).parents[2] / "results"

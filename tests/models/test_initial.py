@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from rungs import ladder as ladders
 from rungs.models import build_model
 from rungs.models.initial import draw_weights
-from rungs.seeds import derive
-from rungs.specs import AnyModel, ResNet18
+from rungs.recipe.models import AnyModel, ResNet18
+from rungs.recipe.seeds import derive
 
 
 def first_weights(spec: AnyModel, seed: int = 0) -> dict[str, Tensor]:

@@ -12,7 +12,7 @@ from rungs import ladder as ladders
 from rungs.errors import UserError
 from rungs.models import build_model
 from rungs.models.layered import LayeredNet
-from rungs.specs import ConvLayer, Layered, LinearLayer, NormPlace
+from rungs.recipe.models import ConvLayer, Layered, LinearLayer, NormPlace
 
 
 def conv(inputs: int, channels: int, kernel: int) -> tuple[Any, ...]:

@@ -12,7 +12,7 @@ from rungs.errors import UserError
 from rungs.models import build_model
 from rungs.models.mixconv import Mix, MixConvNet
 from rungs.models.plain import PlainNet
-from rungs.specs import MixConv, Plain
+from rungs.recipe.models import MixConv, Plain
 
 
 def mixed(size: int = 16, **fields: Any) -> MixConvNet:

@@ -12,8 +12,9 @@ from rungs.models import MODELS, build_model
 from rungs.models.describe import describe
 from rungs.models.normalized import Normalized
 from rungs.models.weights import pack, unpack
-from rungs.recipe import load, shipped
-from rungs.specs import AnyModel, ResNet18, alternatives
+from rungs.recipe.base import alternatives
+from rungs.recipe.models import AnyModel, ResNet18
+from rungs.recipe.toml import load, shipped
 
 FACTS: dict[str, Any] = {"classes": tuple("abcdefghij"), "image_size": 8, "data_hash": "d" * 64}
 

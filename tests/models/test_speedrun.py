@@ -8,7 +8,7 @@ from rungs.errors import UserError
 from rungs.models import build_model
 from rungs.models.initial import draw_weights
 from rungs.models.speedrun import SpeedrunNet
-from rungs.specs import Speedrun
+from rungs.recipe.models import Speedrun
 
 
 def net(**fields: int) -> SpeedrunNet:

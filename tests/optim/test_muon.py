@@ -9,7 +9,7 @@ from torch import nn
 from rungs.errors import UserError
 from rungs.optim import build_optimizer
 from rungs.optim.muon import Muon, orthogonalised
-from rungs.specs import Muon as MuonSpec
+from rungs.recipe.optimizers import Muon as MuonSpec
 
 
 class Net(nn.Module):

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from rungs import specs
 from rungs.errors import UserError
 from rungs.optim import OPTIMIZERS, build_optimizer
+from rungs.recipe import spec as specs
 
 EACH = [
     specs.SGD(lr=0.05),

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.optim import lr_scheduler
 
-from rungs import specs
 from rungs.errors import UserError
 from rungs.optim.schedule import factor, plateau_factor
+from rungs.recipe import spec as specs
 from rungs.records import EpochRow
 
 EACH = [

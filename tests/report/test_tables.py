@@ -9,9 +9,9 @@ from msgspec.structs import replace
 from rich.console import Console
 from rich.table import Table
 
+from rungs.recipe.spec import Claim
 from rungs.records import ModelRecord
 from rungs.report import tables
-from rungs.specs import Claim
 
 
 def printed(table: Table, width: int = 140) -> str:

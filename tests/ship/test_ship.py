@@ -25,7 +25,7 @@ from rungs.errors import UserError
 from rungs.models import build_model
 from rungs.models.normalized import Normalized
 from rungs.models.weights import Weights, pack
-from rungs.recipe import load
+from rungs.recipe.toml import load
 from rungs.records import Mistake
 from rungs.rundir import RunDir
 from rungs.ship.bundle import load_weights, require_classes

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from rungs.recipe.spec import Claim
 from rungs.records import Difference, to_json
-from rungs.specs import Claim
 from rungs.study import intervals
 from rungs.study.intervals import answer, estimate, holm, more_seeds, p_value, paired, prediction
 

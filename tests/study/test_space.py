@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 from rungs import commands, tuning
-from rungs import recipe as recipes
 from rungs import space as spaces
 from rungs.errors import UserError
+from rungs.recipe import toml as recipes
+from rungs.recipe.augments import Flip
+from rungs.recipe.models import Plain
 from rungs.space import parse
 from rungs.space_values import assignments, check, grid, own_values
-from rungs.specs import Flip, Plain
 
 HEAD = 'name = "mine"\nabout = "Mine."\n'
 

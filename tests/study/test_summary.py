@@ -11,9 +11,10 @@ from samples import healthy, overfitting, result, without_validation
 from rungs import ladder as ladders
 from rungs.errors import UserError
 from rungs.ladder import Cell, Ladder
+from rungs.recipe.augments import Flip
+from rungs.recipe.spec import Claim
 from rungs.records import LadderRecord, RungRecord, RunRecord
 from rungs.report import ladder_facts as facts
-from rungs.specs import Claim, Flip
 from rungs.study.climb import Outcome
 from rungs.study.summary import summarise
 

@@ -14,7 +14,7 @@ from rungs import api
 from rungs.bench_records import PHASES, BenchRecord, Spread
 from rungs.data.split import Parts
 from rungs.errors import UserError
-from rungs.recipe import parse
+from rungs.recipe.toml import parse
 from rungs.records import from_json, to_json
 from rungs.rundir import BenchDir
 from rungs.training import bench as engine

@@ -9,7 +9,8 @@ import torch
 from small import Told, run, small
 
 from rungs.models.winograd import pays
-from rungs.recipe import changes, load
+from rungs.recipe.identity import changes
+from rungs.recipe.toml import load
 from rungs.records import EpochRow
 from rungs.training import compiling, loop
 from rungs.training.compiling import choose_compiling, compile_net

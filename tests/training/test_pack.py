@@ -16,10 +16,10 @@ from rungs import data
 from rungs.errors import UserError
 from rungs.models import winograd
 from rungs.models.stacked import Dice, unstackable
+from rungs.recipe.spec import Recipe
 from rungs.records import EpochRow, RunRecord
 from rungs.rundir import RunDir
 from rungs.ship.bundle import load_weights
-from rungs.specs import Recipe
 from rungs.training import feed, loop, pack, pack_run
 from rungs.training.device import World
 from rungs.training.interrupt import Interrupted

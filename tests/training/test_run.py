@@ -22,7 +22,8 @@ from safetensors import safe_open
 from small import SMALL, Told, run, small
 
 from rungs.errors import UserError
-from rungs.recipe import choose, digest, load, parse, shipped
+from rungs.recipe.identity import digest
+from rungs.recipe.toml import choose, load, parse, shipped
 from rungs.records import EpochRow
 from rungs.rundir import RunDir
 from rungs.ship.bundle import load_weights

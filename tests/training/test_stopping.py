@@ -3,8 +3,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rungs.recipe.spec import StoppingSpec
 from rungs.records import EpochRow
-from rungs.specs import StoppingSpec
 from rungs.training.stopping import best_epoch, should_stop
 
 

@@ -18,7 +18,8 @@ from rungs.augment.colour import colour_jitter, cutout, greyscale
 from rungs.augment.draw import Draw
 from rungs.augment.geometric import crop, flip, rotate
 from rungs.augment.mix import cutmix, mixup
-from rungs.specs import AnyAugment, name_of
+from rungs.recipe.augments import AnyAugment
+from rungs.recipe.base import name_of
 
 __all__ = ["AUGMENTS", "Draw", "apply"]
 

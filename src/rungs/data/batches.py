@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from rungs.data.imageset import ImageSet
-from rungs.seeds import derive
+from rungs.recipe.seeds import derive
 
 
 def order(n: int, seed: int, epoch: int) -> Tensor:

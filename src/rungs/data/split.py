@@ -12,7 +12,7 @@ import torch
 
 from rungs.data.imageset import ImageSet, Source
 from rungs.errors import UserError
-from rungs.specs import DataSpec
+from rungs.recipe.spec import DataSpec
 
 Index = npt.NDArray[np.int64]
 

@@ -12,7 +12,8 @@ from rungs.models.mixconv import MixConvNet
 from rungs.models.plain import PlainNet
 from rungs.models.resnet import resnet18
 from rungs.models.speedrun import SpeedrunNet
-from rungs.specs import AnyModel, name_of
+from rungs.recipe.base import name_of
+from rungs.recipe.models import AnyModel
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
     "plain": PlainNet,
@@ -27,7 +28,7 @@ def build_model(spec: AnyModel, *, image_size: int, classes: int) -> nn.Module:
     """Build the net that `spec` names, freshly initialised from torch's global generator.
 
     Args:
-        spec: One of the models of `rungs.specs`.
+        spec: One of the models of `rungs.recipe.spec`.
         image_size: Height and width of the images in pixels.
         classes: K, the number of logits.
 

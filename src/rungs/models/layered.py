@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from torch import Tensor, nn
 
 from rungs.errors import UserError
-from rungs.specs import ConvLayer, LinearLayer
+from rungs.recipe.models import ConvLayer, LinearLayer
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "sigmoid": nn.Sigmoid}
 """By the name that a recipe gives them; "none" is left out."""

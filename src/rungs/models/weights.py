@@ -14,8 +14,8 @@ from rungs import __version__
 from rungs.errors import UserError
 from rungs.models import build_model
 from rungs.models.normalized import Normalized
-from rungs.recipe import parse, to_toml
-from rungs.specs import Recipe
+from rungs.recipe.spec import Recipe
+from rungs.recipe.toml import parse, to_toml
 
 FORMAT = "rungs-weights-1"
 

@@ -10,8 +10,9 @@ from torch import nn, optim
 
 from rungs.errors import UserError
 from rungs.optim.muon import Muon
-from rungs.specs import SGD, AnyOptimizer, name_of
-from rungs.specs import Muon as MuonSpec
+from rungs.recipe.base import name_of
+from rungs.recipe.optimizers import SGD, AnyOptimizer
+from rungs.recipe.optimizers import Muon as MuonSpec
 
 OPTIMIZERS: Mapping[str, type[optim.Optimizer]] = {
     "sgd": optim.SGD,

@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from typing import Literal
 
 from rungs.errors import UserError
+from rungs.recipe.optimizers import AnySchedule, Constant, Cosine, Linear, OneCycle, Plateau, Step
 from rungs.records import EpochRow
-from rungs.specs import AnySchedule, Constant, Cosine, Linear, OneCycle, Plateau, Step
 
 
 def factor(spec: AnySchedule, step: int, steps_per_epoch: int, epochs: int) -> float:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from rungs import recipe as recipes
 from rungs.bench_records import BenchRecord
+from rungs.recipe import toml as recipes
 from rungs.records import Finding
 from rungs.report import bench_figures, bench_tables
 from rungs.report.html import compact, picture, render

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import jinja2
 from matplotlib.figure import Figure
 
-from rungs import recipe as recipes
 from rungs.looks import Look, openings, own
+from rungs.recipe import toml as recipes
 from rungs.records import EvalResult, Finding, RunRecord
 from rungs.report import drawing, evidence, figures, looked, tables
 from rungs.report import format as fmt

@@ -20,17 +20,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from rungs.records import LadderRecord, RungRecord
 from rungs.report import format as fmt
 from rungs.report import ladder_facts as facts
-from rungs.report.figures import (
-    BLUE,
-    FAINT,
-    INK,
-    NUMBERED_CLASSES,
-    STYLE,
-    VERMILLION,
-    class_ticks,
-    empty,
-    log_if_wide,
-)
+from rungs.report.figures import BLUE, FAINT, INK, NUMBERED_CLASSES, STYLE, VERMILLION, class_ticks, empty, log_if_wide
 from rungs.report.ladder_cost import cost
 from rungs.report.ladder_staircase import plain, staircase
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from rungs import recipe as recipes
+from rungs.recipe import toml as recipes
 from rungs.records import CellRecord, Estimate, Finding, LadderRecord, LayerRow, RungRecord
 from rungs.report import format as fmt
 from rungs.report import ladder_facts as facts

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rungs import recipe as recipes
 from rungs.rate_records import RateRecord
+from rungs.recipe import toml as recipes
 from rungs.report import rate_tables, rate_words, rates_figures
 from rungs.report.html import compact, picture, render
 from rungs.rundir import RateDir, write_whole

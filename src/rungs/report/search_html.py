@@ -9,8 +9,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from rungs import recipe as recipes
 from rungs.looks import openings, read
+from rungs.recipe import toml as recipes
 from rungs.records import Estimate
 from rungs.report import format as fmt
 from rungs.report import ladder_facts, search_figures, search_finalists, search_parallel, search_slices

@@ -9,9 +9,9 @@ from rich.box import SIMPLE
 from rich.table import Table
 from rich.text import Text
 
+from rungs.recipe.spec import Claim
 from rungs.records import EvalResult, ModelRecord, RunRecord
 from rungs.report import format as fmt
-from rungs.specs import Claim
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ import torch
 
 from rungs.errors import UserError
 from rungs.models.weights import Weights, unpack
-from rungs.recipe import digest, read
+from rungs.recipe.identity import digest
+from rungs.recipe.toml import read
 from rungs.rundir import RunDir
 
 

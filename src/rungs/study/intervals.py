@@ -13,8 +13,8 @@ from typing import Literal, TypeAlias
 
 from scipy.special import stdtr, stdtrit
 
+from rungs.recipe.spec import Claim
 from rungs.records import Answer, Difference, Estimate
-from rungs.specs import Claim
 
 LEVEL = 0.05  # of all tests of a ladder together; intervals are of 1 - LEVEL
 MOST_MORE_SEEDS = 20  # what would need more seeds than these is called no difference

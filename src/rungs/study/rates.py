@@ -19,13 +19,13 @@ from msgspec.structs import replace
 from torch import Tensor
 
 from rungs import data
-from rungs import recipe as recipes
 from rungs.data.batches import spans
 from rungs.errors import UserError
-from rungs.ladder import stretched
 from rungs.rate_records import RateCheck, RateRecord, Role, SweepRecord
+from rungs.recipe import toml as recipes
+from rungs.recipe.shorten import stretched
+from rungs.recipe.spec import Recipe
 from rungs.records import Estimate
-from rungs.specs import Recipe
 from rungs.study.intervals import compare, estimate
 from rungs.training.device import World, enough_memory
 from rungs.training.rate_range import SMOOTHED_DECADES, growing_rates, short_run, shortened, smoothing, sweep

@@ -15,8 +15,8 @@ from msgspec.structs import replace
 from rungs.bench_records import PHASES, BenchRecord, Ceilings, Phase, Point, Spread, Work
 from rungs.errors import UserError
 from rungs.optim import slowed
-from rungs.seeds import derive
-from rungs.specs import Recipe
+from rungs.recipe.seeds import derive
+from rungs.recipe.spec import Recipe
 from rungs.training.ceilings import Copy, Stopwatch, fastest_product, side_by_side, timed
 from rungs.training.compiling import compile_net
 from rungs.training.device import World, is_out_of_memory, peak_memory_bytes

@@ -26,7 +26,7 @@ class Checkpoint:
 
     identity: str  # digest of the recipe, a colon, hash of the data
     started: str  # UTC, ISO 8601, of the first session
-    code: tuple[str, ...]  # of `rungs.recipe.code_version` and torch, of all sessions
+    code: tuple[str, ...]  # of `rungs.recipe.identity.code_version` and torch, of all sessions
     rows: tuple[EpochRow, ...]
     elapsed_s: float
     model: dict[str, Any]

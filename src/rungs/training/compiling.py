@@ -12,9 +12,9 @@ from msgspec.structs import replace
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rungs.recipe import read
+from rungs.recipe.spec import Recipe
+from rungs.recipe.toml import read
 from rungs.rundir import RunDir
-from rungs.specs import Recipe
 from rungs.training.setup import Kit
 from rungs.training.step import replayable
 

@@ -12,13 +12,13 @@ from torch.nn import functional as F
 from rungs import augment
 from rungs.data.batches import batches, order, spans, to_float
 from rungs.data.imageset import ImageSet
-from rungs.seeds import Stream, derive
-from rungs.specs import AnyAugment
+from rungs.recipe.augments import AnyAugment
+from rungs.recipe.seeds import Stream, derive
 from rungs.training.setup import Kit
 
 
 def generator(device: torch.device, seed: int, stream: Stream, *key: int) -> torch.Generator:
-    """Return a generator on `device` for one use: see `rungs.seeds.derive`."""
+    """Return a generator on `device` for one use: see `rungs.recipe.seeds.derive`."""
     return torch.Generator(device).manual_seed(derive(seed, stream, *key))
 
 

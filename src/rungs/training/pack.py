@@ -22,7 +22,9 @@ from rungs.models import build_model
 from rungs.models.normalized import Normalized
 from rungs.models.stacked import Stacked, unstackable
 from rungs.optim.ema import average
-from rungs.specs import Plateau, Recipe, name_of
+from rungs.recipe.base import name_of
+from rungs.recipe.optimizers import Plateau
+from rungs.recipe.spec import Recipe
 from rungs.training.setup import Kit
 
 OPTIMIZERS = ("sgd", "adam", "adamw", "rmsprop")

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from rungs import data
 from rungs.errors import UserError
+from rungs.recipe.spec import Recipe
 from rungs.records import RunRecord
 from rungs.rundir import RunDir
-from rungs.specs import Recipe
 from rungs.training.device import World, enough_memory
 from rungs.training.interrupt import Interrupted, Interrupts
 from rungs.training.loop import Diverged, train_together

@@ -14,7 +14,7 @@ from torch import Tensor
 from rungs import data
 from rungs.data.split import Parts
 from rungs.errors import UserError
-from rungs.specs import Recipe
+from rungs.recipe.spec import Recipe
 from rungs.training.device import World
 from rungs.training.loop import Diverged, train_together
 from rungs.training.pack import join

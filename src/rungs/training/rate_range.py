@@ -17,9 +17,9 @@ from torch import Tensor
 
 from rungs.data.batches import order
 from rungs.data.split import Parts
+from rungs.recipe.seeds import derive
+from rungs.recipe.spec import Recipe
 from rungs.records import EpochRow
-from rungs.seeds import derive
-from rungs.specs import Recipe
 from rungs.training.device import World
 from rungs.training.feed import batches_of_members
 from rungs.training.loop import Diverged, train_epochs

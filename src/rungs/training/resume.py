@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from rungs.errors import UserError
-from rungs.recipe import differences, digest, read
+from rungs.recipe.identity import differences, digest
+from rungs.recipe.toml import read
 from rungs.records import EpochRow, RunRecord
 from rungs.rundir import RunDir
 from rungs.training import checkpoint

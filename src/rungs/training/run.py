@@ -15,10 +15,12 @@ from rungs import looks
 from rungs.evaluate import NotFinite
 from rungs.looks import Kind
 from rungs.models.weights import pack
-from rungs.recipe import changes, code_version, fingerprint, to_toml
+from rungs.recipe.identity import changes, code_version, fingerprint
+from rungs.recipe.optimizers import SGD, Muon
+from rungs.recipe.spec import Recipe
+from rungs.recipe.toml import to_toml
 from rungs.records import ActivationRow, EpochRow, EvalResult, RunRecord
 from rungs.rundir import RunDir, write_whole
-from rungs.specs import SGD, Muon, Recipe
 from rungs.training import checkpoint
 from rungs.training.activations import activations
 from rungs.training.checkpoint import Checkpoint

@@ -32,9 +32,11 @@ from rungs.models.stacked import Stacked
 from rungs.models.winograd import use_winograd
 from rungs.optim import build_optimizer
 from rungs.optim.ema import average
+from rungs.recipe.base import name_of
+from rungs.recipe.optimizers import Plateau
+from rungs.recipe.seeds import derive
+from rungs.recipe.spec import Recipe
 from rungs.records import DataRecord, Environment, ModelRecord
-from rungs.seeds import derive
-from rungs.specs import Plateau, Recipe, name_of
 from rungs.training.device import World, environment, is_out_of_memory, pick_convolution, pick_precision
 
 SEEN = 5000

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rungs.recipe.spec import StoppingSpec
 from rungs.records import EpochRow
-from rungs.specs import StoppingSpec
 
 
 def cost(row: EpochRow, monitor: str) -> float | None:

@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 
 from rungs.errors import UserError
-from rungs.recipe import ABOUT_FIELDS, flat
+from rungs.recipe.identity import ABOUT_FIELDS, flat
 from rungs.records import EpochRow, RunRecord
 from rungs.rundir import RunDir
 

@@ -14,10 +14,10 @@ import msgspec
 from rungs import looks
 from rungs.compare_records import ComparedRun, Part
 from rungs.errors import UserError, did_you_mean
-from rungs.recipe import ABOUT_FIELDS, flat
+from rungs.recipe.identity import ABOUT_FIELDS, flat
+from rungs.recipe.spec import Recipe
 from rungs.records import CURVES, EvalResult, RunRecord
 from rungs.rundir import BenchDir, CompareDir, LadderDir, RunDir, SearchDir
-from rungs.specs import Recipe
 from rungs.study.summary import measured
 
 NO_OTHER_RECIPE = ("seed", "data.source", "training.cuda_graphs", "training.compile", "training.convolution")

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from rungs.compare_records import Row
-from rungs.recipe import ABOUT_FIELDS, NO_MATTER, flat
+from rungs.recipe.identity import ABOUT_FIELDS, NO_MATTER, flat
 from rungs.records import RunRecord
 from rungs.report import format as fmt
 from rungs.study.comparison.candidates import Group

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from rungs import recipe as recipes
 from rungs.errors import UserError
 from rungs.looks import without_password
+from rungs.recipe import identity
+from rungs.recipe.spec import Recipe
 from rungs.rundir import SearchDir
 from rungs.space import Field, Scalar, Space, key
 from rungs.space_values import grid, own_values
-from rungs.specs import Recipe
 from rungs.study.search.storage import open_storage, optuna
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def goal(recipe: Recipe, space: Space, metric: str, sampler: str, pruner: str, s
     import msgspec
 
     return {
-        "recipe": recipes.digest(recipe),
+        "recipe": identity.digest(recipe),
         "fields": msgspec.to_builtins(space.fields),
         "metric": metric,
         "sampler": sampler,

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec.structs import replace
 
-from rungs import recipe as recipes
 from rungs.errors import UserError
+from rungs.recipe import identity, shorten
+from rungs.recipe import toml as recipes
+from rungs.recipe.spec import Recipe
 from rungs.records import EpochRow, RunRecord
 from rungs.rundir import RunDir
 from rungs.space_values import assignments
-from rungs.specs import Recipe
 from rungs.study.search.alive import BEAT_S, me
 from rungs.study.search.asking import Work
 from rungs.study.search.storage import optuna
@@ -44,7 +45,7 @@ class Lost(Exception):  # noqa: N818 (an ending, not a mistake)
 
 def closed(recipe: Recipe) -> Recipe:
     """Return a recipe as a trial has it: its test set closed, its training images not scored at the end."""
-    made = recipes.closed(recipe)
+    made = shorten.closed(recipe)
     return replace(made, evaluation=replace(made.evaluation, score_train=False))
 
 
@@ -56,7 +57,7 @@ def recipe_of(work: Work, trial: Trial | FrozenTrial) -> Recipe:
 
 def folder_of(recipe: Recipe) -> str:
     """Return where a trial's run lies inside the search's folder: equal values share it and are trained once."""
-    return f"trials/{recipes.digest(recipe)[:12]}"
+    return f"trials/{identity.digest(recipe)[:12]}"
 
 
 def attempt(work: Work, study: Study, trial: Trial) -> None:

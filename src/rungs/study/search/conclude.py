@@ -13,11 +13,11 @@ from msgspec.structs import replace
 
 from rungs.errors import UserError
 from rungs.looks import openings, read, without_password
+from rungs.recipe.spec import Recipe
 from rungs.records import Environment, to_json
 from rungs.report import search_html
 from rungs.rundir import RunDir, SearchDir, write_whole
 from rungs.search_records import SearchRecord
-from rungs.specs import Recipe
 from rungs.study.climb import Tell
 from rungs.study.search import finals, trials
 from rungs.study.search.asking import Search

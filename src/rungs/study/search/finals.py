@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from rungs import looks
-from rungs import recipe as recipes
 from rungs.errors import UserError
 from rungs.ladder import Cell, Ladder, Rung
+from rungs.recipe import identity
+from rungs.recipe import toml as recipes
 from rungs.records import DataRecord, Difference, Estimate, LadderRecord, RungRecord
 from rungs.rundir import SearchDir
 from rungs.search_records import Finalist, SearchRecord, most_promising
@@ -49,9 +50,9 @@ class Finals:
 
 def best_distinct(work: Work, ranked: Sequence[FrozenTrial], top: int) -> list[FrozenTrial]:
     """Return the best trials whose recipes differ from each other and from the recipe as it was, at most `top`."""
-    seen, chosen = {recipes.digest(work.recipe)}, list["FrozenTrial"]()
+    seen, chosen = {identity.digest(work.recipe)}, list["FrozenTrial"]()
     for trial in ranked:
-        digest = recipes.digest(recipe_of(work, trial))
+        digest = identity.digest(recipe_of(work, trial))
         if digest not in seen and len(chosen) < top:
             chosen.append(trial)
             seen.add(digest)
@@ -60,8 +61,8 @@ def best_distinct(work: Work, ranked: Sequence[FrozenTrial], top: int) -> list[F
 
 def own_trial(work: Work, ranked: Sequence[FrozenTrial]) -> FrozenTrial | None:
     """Return the trial that had the recipe's own values; None where there is none that came to a sound end."""
-    own = recipes.digest(work.recipe)
-    return next((trial for trial in ranked if recipes.digest(recipe_of(work, trial)) == own), None)
+    own = identity.digest(work.recipe)
+    return next((trial for trial in ranked if identity.digest(recipe_of(work, trial)) == own), None)
 
 
 def as_ladder(work: Work, chosen: Sequence[FrozenTrial], seeds: int) -> Ladder:

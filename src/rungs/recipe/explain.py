@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any, Literal, NoReturn, get_args, get_origin, get_type_hints
 
 from rungs.errors import UserError, did_you_mean
-from rungs.specs import Recipe, Spec, name_of
+from rungs.recipe.base import Spec, name_of
+from rungs.recipe.spec import Recipe
 
 
 def explain(message: str, table: Mapping[str, Any], where: str, root: type[Spec] = Recipe) -> NoReturn:

@@ -1,4 +1,8 @@
-"""Data, training, stopping, evaluation, claims: the rest of a recipe."""
+"""What a recipe can say: frozen typed structs, one per choice, every default in sight; `rungs.recipe.toml` reads them.
+
+A struct with a `name` is one alternative of a family (a model, an optimiser, an augmentation, a schedule); its other
+fields are the keyword arguments of the thing it names.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,21 @@ from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta
 
-from rungs.specs.base import Below1, Count, CountOrZero, ImageSize, NonNegative, Positive, Probability, Share, Spec
+from rungs.recipe.augments import AugmentSpec
+from rungs.recipe.base import (
+    Below1,
+    Count,
+    CountOrZero,
+    ImageSize,
+    Name,
+    NonNegative,
+    Positive,
+    Probability,
+    Share,
+    Spec,
+)
+from rungs.recipe.models import AnyModel
+from rungs.recipe.optimizers import AnyOptimizer, AnySchedule, Constant
 
 
 class DataSpec(Spec, frozen=True):
@@ -96,3 +114,22 @@ class Claim(Spec, frozen=True):
     value: float
     source: str
     tolerance: NonNegative = 0.0
+
+
+class Recipe(Spec, kw_only=True, frozen=True):
+    """One training, completely. The first five fields say where it comes from and change nothing in it."""
+
+    name: Name  # of its folder, too
+    about: str = ""
+    source: str = ""
+    assumptions: tuple[str, ...] = ()
+    claims: tuple[Claim, ...] = ()
+    seed: CountOrZero = 0
+    data: DataSpec = DataSpec()
+    augment: AugmentSpec = AugmentSpec()
+    model: AnyModel
+    optim: AnyOptimizer
+    schedule: AnySchedule = Constant()
+    training: TrainingSpec
+    stopping: StoppingSpec = StoppingSpec()
+    evaluation: EvaluationSpec = EvaluationSpec()

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta
 
-from rungs.specs.base import Below1, Count, CountOrZero, Spec
+from rungs.recipe.base import Below1, Count, CountOrZero, Spec
 
 
 class Plain(Spec, tag="plain", tag_field="name", frozen=True):

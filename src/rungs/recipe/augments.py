@@ -6,7 +6,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta
 
-from rungs.specs.base import Count, Positive, Probability, Spec
+from rungs.recipe.base import Count, Positive, Probability, Spec
 
 
 class Augment(Spec, tag_field="name", frozen=True):

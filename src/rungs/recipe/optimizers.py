@@ -6,7 +6,7 @@ from typing import Annotated, TypeAlias
 
 from msgspec import Meta
 
-from rungs.specs.base import Below1, CountOrZero, Epochs, NonNegative, Positive, Spec
+from rungs.recipe.base import Below1, CountOrZero, Epochs, NonNegative, Positive, Spec
 
 
 class Optimizer(Spec, tag_field="name", frozen=True):

@@ -1,0 +1,75 @@
+"""Recipes derived from a recipe: fewer epochs, fewer images, the test set closed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+
+from rungs.recipe import identity
+from rungs.recipe.optimizers import Plateau, Step
+from rungs.recipe.spec import Recipe
+
+
+def closed(recipe: Recipe) -> Recipe:
+    """Return a recipe that is judged by validation alone: its test set stays closed, and no picture of it is kept."""
+    evaluation = replace(recipe.evaluation, score_test=False, watch_test=False, tta="none", mistakes=0)
+    return replace(recipe, evaluation=evaluation)
+
+
+def stretched(recipe: Recipe, factor: float) -> Recipe:
+    """Make training longer or shorter, and with it the warm-up, milestones and patience of its schedule."""
+    schedule = replace(recipe.schedule, warmup_epochs=recipe.schedule.warmup_epochs * factor)
+    if isinstance(schedule, Step):
+        schedule = replace(schedule, milestones=tuple(epoch * factor for epoch in schedule.milestones))
+    if isinstance(schedule, Plateau):
+        schedule = replace(schedule, patience=max(min(1, schedule.patience), round(schedule.patience * factor)))
+    training = replace(recipe.training, epochs=max(1, round(recipe.training.epochs * factor)))
+    return replace(recipe, schedule=schedule, training=training)
+
+
+def thinned(recipe: Recipe, share: float | None) -> Recipe:
+    """Train on a share of the images that the recipe would train on."""
+    train = recipe.data.train
+    if share is None or share == 1:
+        return recipe
+    thinner = max(1, round(train * share)) if isinstance(train, int) else (1.0 if train is None else train) * share
+    return replace(recipe, data=replace(recipe.data, train=thinner))
+
+
+def reduced(recipe: Recipe, epochs: int | None, images: float | None) -> Recipe:
+    """Return a recipe made shorter, its schedule in proportion, and with a share of its training images."""
+    return thinned(stretched(recipe, 1.0 if epochs is None else epochs / recipe.training.epochs), images)
+
+
+def reductions(
+    usual: Recipe, base: Recipe, overrides: Sequence[str], *, epochs: int | None, images: float | None
+) -> tuple[str, ...]:
+    """Return what makes a climb another than its ladder file's, a phrase each; () where it is the same."""
+    found = []
+    if _place_free(base.data.source) != _place_free(usual.data.source):
+        found.append(f"{base.data.source} instead of {usual.data.source}")
+    if epochs is not None and epochs != base.training.epochs:
+        found.append(f"{epochs} epoch{'s' * (epochs > 1)} for {base.training.epochs}, and so in proportion")
+    if images is not None and images < 1:
+        found.append(f"{100 * images:g} % of the training images")
+    changed = [field for field in identity.differences(usual, base) if field not in ("seed", "data.source")]
+    return (*found, *(f"with {one}" for one in overrides if any(_reaches(one, field) for field in changed)))
+
+
+def _place_free(source: str) -> str:
+    """Return a source, without the place where it lies if it is the same everywhere."""
+    name, _, argument = source.partition(":")
+    return name if name in ("cifar10", "cifar100") else f"{name}:{argument}"
+
+
+def _reaches(assignment: str, field: str) -> bool:
+    """Tell whether an assignment is to a field (dotted), to a part of it, or to what it is a part of."""
+    place = f"{assignment.partition('=')[0].strip()}."
+    return f"{field}.".startswith(place) or place.startswith(f"{field}.")
+
+
+def digest(base: Recipe, epochs: int | None, images: float | None) -> str:
+    """Return six hex digits that change with whatever makes a study another than its file's; rungs may come and go."""
+    return hashlib.sha256(f"{identity.digest(base)} {epochs} {images}".encode()).hexdigest()[:6]
