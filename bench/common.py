@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rungs.errors import UserError
-from rungs.rundir import write_whole
+from rungs.run.folder import write_whole
 
 
 def compared(ours: Sequence[float], theirs: Sequence[float], name: str) -> dict[str, object]:

@@ -22,8 +22,8 @@ import torch
 import tyro
 from common import sentences
 
-from rungs.records import RunRecord, from_json
-from rungs.rundir import write_whole
+from rungs.run.folder import write_whole
+from rungs.run.record import RunRecord, from_json
 from rungs.training.device import cores, device_name
 
 BASE = {"cores": "1", "data.train": "5000", "training.batch_size": "100", "data.image_size": "32"}

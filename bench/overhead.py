@@ -28,8 +28,8 @@ from rungs import data as sources
 from rungs.data.stats import mean_std
 from rungs.models import build_model
 from rungs.recipe.toml import load
-from rungs.records import EpochRow
-from rungs.rundir import RunDir, write_whole
+from rungs.run.folder import RunDir, write_whole
+from rungs.run.record import EpochRow
 from rungs.training.device import World, cores, device_name, peak_memory_bytes, pick_precision
 from rungs.training.run import run_recipe
 

@@ -34,7 +34,7 @@ from rungs.augment import Draw, apply
 from rungs.data.batches import batches, order, to_float
 from rungs.data.imageset import ImageSet
 from rungs.recipe.augments import Crop, Flip
-from rungs.rundir import write_whole
+from rungs.run.folder import write_whole
 
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 """Of CIFAR-10's 50,000 training images, pixels in [0, 1]; any numbers cost the same."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rungs.records import from_json
 from rungs.report import format as fmt
-from rungs.search_records import SearchRecord, TrialRecord
+from rungs.run.record import from_json
+from rungs.study.search.record import SearchRecord, TrialRecord
 
 ROOT = Path(__file__).parents[1]
 RATE, BATCH = "optim.lr", "training.batch_size"

@@ -12,13 +12,14 @@ from typing import Any
 
 import make_searches
 
-from rungs.records import LadderRecord, RungRecord, from_json
 from rungs.report import format as fmt
 from rungs.report import ladder_facts as facts
 from rungs.report.figures import save
 from rungs.report.ladder_staircase import staircase
 from rungs.report.ladder_tables import markdown
 from rungs.report.search_slices import contours
+from rungs.run.record import from_json
+from rungs.study.ladder.record import LadderRecord, RungRecord
 
 ROOT = Path(__file__).parents[1]
 PICTURES = ROOT / "docs" / "seeds"

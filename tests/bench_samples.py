@@ -8,7 +8,7 @@ from typing import Any
 import samples
 from msgspec.structs import replace
 
-from rungs.bench_records import PHASES, BenchRecord, Ceilings, Kind, Operation, Phase, Point, Spread, Work
+from rungs.study.bench.record import PHASES, BenchRecord, Ceilings, Kind, Operation, Phase, Point, Spread, Work
 
 PEAK, COPY = 90e9, 10e9
 FORWARD = 0.27e9

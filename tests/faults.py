@@ -9,11 +9,11 @@ from PIL import Image
 from sklearn.datasets import load_digits
 from small import run
 
-from rungs import looks
-from rungs.looks import Look
 from rungs.recipe.toml import parse
-from rungs.records import RunRecord
-from rungs.rundir import RunDir
+from rungs.run import looks
+from rungs.run.folder import RunDir
+from rungs.run.looks import Look
+from rungs.run.record import RunRecord
 
 GOOD = """
 name = "good"

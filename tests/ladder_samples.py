@@ -11,7 +11,8 @@ import samples
 from msgspec.structs import replace
 
 from rungs.recipe import toml as recipes
-from rungs.records import Answer, CellRecord, Difference, Estimate, Finding, LadderRecord, RungRecord
+from rungs.run.record import Difference, Estimate, Finding
+from rungs.study.ladder.record import Answer, CellRecord, LadderRecord, RungRecord
 
 T95 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776}
 """Student's t, two-sided 95 %, by degrees of freedom."""

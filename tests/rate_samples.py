@@ -8,8 +8,8 @@ from typing import Any
 import samples
 from msgspec.structs import replace
 
-from rungs.rate_records import RateCheck, RateRecord, Role, SweepRecord
-from rungs.records import Difference, Estimate
+from rungs.run.record import Difference, Estimate
+from rungs.study.rates.record import RateCheck, RateRecord, Role, SweepRecord
 
 SEEDS = (0, 1, 2)
 STEPS = 120

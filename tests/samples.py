@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from PIL import Image
 
 from rungs.recipe import toml as recipes
-from rungs.records import (
+from rungs.run.record import (
     DataRecord,
     Environment,
     EpochRow,

@@ -13,9 +13,10 @@ import samples
 from msgspec.structs import replace
 
 from rungs.recipe import toml as recipes
-from rungs.records import CellRecord, Difference, Estimate, LadderRecord
-from rungs.search_records import Finalist, SearchRecord, TrialRecord
+from rungs.run.record import Difference, Estimate
 from rungs.space import Field, Space
+from rungs.study.ladder.record import CellRecord, LadderRecord
+from rungs.study.search.record import Finalist, SearchRecord, TrialRecord
 
 EVIL = "<script>alert(1)</script>|$x^$[/b]"
 

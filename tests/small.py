@@ -8,8 +8,8 @@ from typing import Any
 
 from rungs.recipe.spec import Recipe
 from rungs.recipe.toml import parse
-from rungs.records import EpochRow, RunRecord
-from rungs.rundir import RunDir
+from rungs.run.folder import RunDir
+from rungs.run.record import EpochRow, RunRecord
 from rungs.training.device import World, open_device
 from rungs.training.run import run_recipe
 from rungs.training.screen import Screen

@@ -10,7 +10,7 @@ import pytest
 from command import rungs, rungs_process
 from small import SMALL
 
-from rungs.rundir import BenchDir
+from rungs.study.bench.record import BenchDir
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import pytest
 from command import rungs, rungs_process
 from small import SMALL
 
-from rungs.rundir import RunDir
+from rungs.run.folder import RunDir
 
 
 @pytest.fixture(scope="module")

@@ -18,10 +18,11 @@ from msgspec.structs import replace
 from rungs import api, diagnosing, ladder
 from rungs.diagnose import examine
 from rungs.errors import UserError
-from rungs.looks import Look
 from rungs.recipe import identity
-from rungs.records import LadderRecord, from_json, to_json
-from rungs.rundir import LadderDir, RunDir
+from rungs.run.folder import RunDir
+from rungs.run.looks import Look
+from rungs.run.record import from_json, to_json
+from rungs.study.ladder.record import LadderDir, LadderRecord
 
 
 @pytest.fixture(scope="module")

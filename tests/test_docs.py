@@ -11,8 +11,8 @@ from types import ModuleType
 import pytest
 
 from rungs import ladder as ladders
-from rungs.records import LadderRecord, from_json
-from rungs.rundir import LadderDir
+from rungs.run.record import from_json
+from rungs.study.ladder.record import LadderDir, LadderRecord
 
 ROOT = Path(__file__).parents[1]
 RESULTS = sorted((ROOT / "results").glob("*.json"))

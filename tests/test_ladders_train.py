@@ -15,7 +15,7 @@ from rungs.recipe.identity import digest
 from rungs.recipe.models import MixConv, ResNet18
 from rungs.recipe.spec import Recipe
 from rungs.recipe.toml import parse, to_toml
-from rungs.records import EpochRow
+from rungs.run.record import EpochRow
 from rungs.training import probe as probing
 from rungs.training.device import World
 

@@ -11,11 +11,13 @@ import pytest
 from small import run, small
 from study.test_climb import write_ladder
 
-from rungs import climb, looks
+from rungs import climb
 from rungs import ladder as ladders
 from rungs.errors import UserError
 from rungs.recipe import toml as recipes
-from rungs.rundir import LadderDir, RunDir, append_line
+from rungs.run import looks
+from rungs.run.folder import RunDir, append_line
+from rungs.study.ladder.record import LadderDir
 from rungs.training.setup import gather
 
 ONE = "training.epochs=1"
@@ -99,7 +101,7 @@ def test_a_torn_line_costs_itself_alone(tmp_path: Path) -> None:
 def test_lines_of_many_processes_stay_whole(tmp_path: Path) -> None:
     log = tmp_path / "log"
     code = (
-        "from pathlib import Path\nfrom rungs.rundir import append_line\n"
+        "from pathlib import Path\nfrom rungs.run.folder import append_line\n"
         f"for i in range(50): append_line(Path({str(log)!r}), b'x' * 300)"
     )
     writers = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(3)]

@@ -10,13 +10,13 @@ import pytest
 from command import rungs
 from small import SMALL, small
 
-from rungs import looks, lr_find
+from rungs import lr_find
 from rungs.errors import UserError
-from rungs.rate_records import RateCheck, RateRecord
 from rungs.rates import rates_folder
-from rungs.records import from_json, to_json
-from rungs.rundir import RateDir
-from rungs.study import rates as study
+from rungs.run import looks
+from rungs.run.record import from_json, to_json
+from rungs.study.rates import find as study
+from rungs.study.rates.record import RateCheck, RateDir, RateRecord
 from rungs.training import rate_range
 from rungs.training.device import open_world
 from rungs.training.setup import gather
@@ -127,7 +127,7 @@ def test_a_sweep_takes_the_steps_of_the_loop_with_its_own_rates(monkeypatch: pyt
 
 
 def curve(*losses: float, rates: tuple[float, ...]) -> Any:
-    from rungs.rate_records import SweepRecord
+    from rungs.study.rates.record import SweepRecord
 
     ended = rates[len(losses)] if len(losses) < len(rates) else None
     return SweepRecord(seed=0, losses=losses, smoothed=losses, diverged_at=ended)

@@ -14,8 +14,8 @@ from small import Told, run, small
 
 from rungs.diagnose import examine
 from rungs.errors import UserError
-from rungs.records import EpochRow
-from rungs.rundir import RunDir
+from rungs.run.folder import RunDir
+from rungs.run.record import EpochRow
 from rungs.training import checkpoint
 from rungs.training.run import Session
 

@@ -14,7 +14,7 @@ from command import rungs
 from safetensors.torch import load_file
 from small import SMALL
 
-from rungs.rundir import RunDir
+from rungs.run.folder import RunDir
 
 EXACT = ["augment.train=[]", "model.batch_norm=false", "model.dropout=[]", "training.precision=fp32"]
 EXACT += ["data.train=389", "training.batch_size=51"]  # batches that two ranks cannot halve, and a smaller last one

@@ -19,8 +19,6 @@ from itertools import chain, count, takewhile
 from pathlib import Path
 
 from rungs import ladder as ladders
-from rungs import looks
-from rungs.bench_records import BenchRecord
 from rungs.diagnose import examine
 from rungs.diagnose.interpretation import interpretation
 from rungs.diagnose.speed import advise
@@ -28,12 +26,15 @@ from rungs.errors import UserError, did_you_mean
 from rungs.recipe import identity, shorten
 from rungs.recipe import toml as recipes
 from rungs.recipe.spec import Recipe
-from rungs.records import EpochRow, LadderRecord, RunRecord, to_json
 from rungs.report import bench_html, html, ladder_html
-from rungs.rundir import BenchDir, LadderDir, RunDir, write_whole
+from rungs.run import looks
+from rungs.run.folder import RunDir, write_whole
+from rungs.run.record import EpochRow, RunRecord, to_json
 from rungs.ship.bundle import load_weights
 from rungs.ship.predict import Classifier
 from rungs.study import climb as study
+from rungs.study.bench.record import BenchDir, BenchRecord
+from rungs.study.ladder.record import LadderDir, LadderRecord
 from rungs.study.summary import summarise
 from rungs.training.bench import Tell, measure
 from rungs.training.device import open_device, open_world

@@ -26,7 +26,7 @@ def bench(recipe: Recipe, folder: Path | None, *, quiet: bool, **how: Any) -> No
     from rungs import api
     from rungs.diagnose.speed import advise
     from rungs.report import bench_tables
-    from rungs.rundir import BenchDir
+    from rungs.study.bench.record import BenchDir
 
     folder = folder or api.bench_folder(recipe)
     screen = Console(stderr=True, quiet=quiet or not Console(stderr=True).is_terminal)

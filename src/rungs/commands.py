@@ -25,8 +25,8 @@ from rungs.recipe.augments import AnyAugment
 from rungs.recipe.base import alternatives, name_of
 from rungs.recipe.models import AnyModel
 from rungs.recipe.spec import Recipe
-from rungs.records import EvalResult, RunRecord, to_json
-from rungs.rundir import RunDir, write_whole
+from rungs.run.folder import RunDir, write_whole
+from rungs.run.record import EvalResult, RunRecord, to_json
 
 if TYPE_CHECKING:
     from rungs.ship.predict import Classifier
@@ -71,12 +71,16 @@ def finish(record: RunRecord, folder: Path, *, quiet: bool) -> None:
 
 def report(folder: Path) -> None:
     """Rebuild the report of a run or of a study from its record."""
-    from rungs import looks
     from rungs.diagnose import examine
     from rungs.diagnose.interpretation import interpretation
     from rungs.diagnose.speed import advise
     from rungs.report import bench_html, compare_html, html, ladder_html, rates_html, search_html
-    from rungs.rundir import BenchDir, CompareDir, LadderDir, RateDir, SearchDir
+    from rungs.run import looks
+    from rungs.study.bench.record import BenchDir
+    from rungs.study.comparison.record import CompareDir
+    from rungs.study.ladder.record import LadderDir
+    from rungs.study.rates.record import RateDir
+    from rungs.study.search.record import SearchDir
 
     if (climbed := LadderDir(folder)).record.is_file():
         path = ladder_html.write(climbed.read_record(), folder)

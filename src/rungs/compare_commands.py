@@ -10,8 +10,8 @@ from msgspec.structs import replace
 from rich.markup import escape
 
 from rungs.commands import out
-from rungs.compare_records import CompareRecord, Flip, Flips
-from rungs.records import to_json
+from rungs.run.record import to_json
+from rungs.study.comparison.record import CompareRecord, Flip, Flips
 
 
 def compare(runs: Sequence[str], folder: Path | None, *, as_json: bool) -> None:
@@ -27,8 +27,8 @@ def compare(runs: Sequence[str], folder: Path | None, *, as_json: bool) -> None:
     """
     from rungs import comparing
     from rungs.report import compare_tables
-    from rungs.rundir import CompareDir
     from rungs.study.comparison import candidates
+    from rungs.study.comparison.record import CompareDir
 
     place = folder or comparing.default_folder(candidates.gather(runs))
     record = comparing.compare(*runs, folder=place)

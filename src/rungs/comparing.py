@@ -15,14 +15,14 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from rungs import looks
-from rungs.compare_records import CompareRecord
 from rungs.errors import UserError
-from rungs.records import to_json
 from rungs.report import compare_html
-from rungs.rundir import CompareDir, write_whole
+from rungs.run import looks
+from rungs.run.folder import write_whole
+from rungs.run.record import to_json
 from rungs.study.comparison.candidates import Given, Group, gather
 from rungs.study.comparison.compare import compare as compare_groups
+from rungs.study.comparison.record import CompareDir, CompareRecord
 
 
 def compare(*runs: str | Path, folder: str | Path | None = None) -> CompareRecord:

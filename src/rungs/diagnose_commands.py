@@ -15,8 +15,9 @@ from rich.table import Table
 from rungs.climb_commands import cell_line
 from rungs.commands import out
 from rungs.errors import UserError
-from rungs.records import Finding, RungRecord
-from rungs.reruns import command
+from rungs.run.record import Finding
+from rungs.run.rerun import command
+from rungs.study.ladder.record import RungRecord
 
 if TYPE_CHECKING:
     from rungs.diagnosing import Cures, Diagnosis, Tried

@@ -19,18 +19,22 @@ import msgspec
 import tomli_w
 from msgspec.structs import replace
 
-from rungs import api, looks
+from rungs import api
 from rungs.diagnose import examine
 from rungs.errors import UserError, did_you_mean
 from rungs.ladder import Ladder, Rung
-from rungs.looks import Look
 from rungs.recipe import shorten
 from rungs.recipe import toml as recipes
 from rungs.recipe.shorten import digest
 from rungs.recipe.spec import Recipe
-from rungs.records import Finding, LadderRecord, RunRecord
-from rungs.rundir import BenchDir, LadderDir, RunDir, SearchDir, write_whole
+from rungs.run import looks
+from rungs.run.folder import RunDir, write_whole
+from rungs.run.looks import Look
+from rungs.run.record import Finding, RunRecord
 from rungs.study import climb as study
+from rungs.study.bench.record import BenchDir
+from rungs.study.ladder.record import LadderDir, LadderRecord
+from rungs.study.search.record import SearchDir
 
 BASE = "as-it-was"
 """The rung of the run's own recipe."""

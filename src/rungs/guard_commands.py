@@ -11,9 +11,9 @@ from rich.table import Table
 
 from rungs.commands import out
 from rungs.diagnose.guard import Opened, SetUse, sum_up
-from rungs.looks import times
-from rungs.records import to_json
 from rungs.report import format as fmt
+from rungs.run.looks import times
+from rungs.run.record import to_json
 
 SHOWN = 30
 """Rows of a table: those that opened the most come first."""

@@ -16,13 +16,13 @@ from pathlib import Path
 
 from rungs.api import require_known
 from rungs.errors import UserError
-from rungs.rate_records import RateRecord
 from rungs.recipe import toml as recipes
 from rungs.recipe.spec import Recipe
-from rungs.records import to_json
 from rungs.report import rates_html
-from rungs.rundir import RateDir, write_whole
-from rungs.study.rates import Tell, find
+from rungs.run.folder import write_whole
+from rungs.run.record import to_json
+from rungs.study.rates.find import Tell, find
+from rungs.study.rates.record import RateDir, RateRecord
 from rungs.training.device import open_world
 
 STEPS = 120

@@ -27,7 +27,7 @@ def lr_find(recipe: str, overrides: Sequence[str], folder: Path | None, *, quiet
     from rungs import rates
     from rungs.recipe import toml as recipes
     from rungs.report import rate_tables
-    from rungs.rundir import RateDir
+    from rungs.study.rates.record import RateDir
 
     chosen = recipes.choose(recipe, overrides, data=how["data"], seed=how["seed"])
     folder = folder or rates.rates_folder(chosen)

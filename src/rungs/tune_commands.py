@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from rungs.commands import out
 
 if TYPE_CHECKING:
-    from rungs.search_records import TrialRecord
     from rungs.study.climb import Outcome
+    from rungs.study.search.record import TrialRecord
 
 
 def tune(
@@ -30,8 +30,8 @@ def tune(
         UserError: Anything that the user can mend.
     """
     from rungs import tuning
-    from rungs.looks import openings, read
     from rungs.report import search_facts, search_tables
+    from rungs.run.looks import openings, read
 
     began = time.monotonic()
     asked = tuning.prepare(recipe, space, overrides, **options)

@@ -11,18 +11,17 @@ from typing import Any
 from rungs import space as spaces
 from rungs.api import require_known, require_startable
 from rungs.errors import UserError, did_you_mean
-from rungs.looks import without_password
 from rungs.recipe import shorten
 from rungs.recipe import toml as recipes
 from rungs.recipe.spec import Recipe
-from rungs.rundir import SearchDir
-from rungs.search_records import SearchRecord
+from rungs.run.looks import without_password
 from rungs.space_values import check, grid
 from rungs.study import climb as climbing
 from rungs.study.climb import default_jobs
 from rungs.study.search import asking
 from rungs.study.search.attempt import closed
 from rungs.study.search.conclude import conclude
+from rungs.study.search.record import SearchDir, SearchRecord
 from rungs.study.search.storage import optuna
 from rungs.study.search.workers import Tell, search
 from rungs.training.interrupt import Interrupts

@@ -16,7 +16,7 @@ from rungs import data
 from rungs.data.imageset import ImageSet, Source, content_hash
 from rungs.data.inspect import contact_sheet, contents, require_trainable
 from rungs.errors import UserError
-from rungs.records import Problem, from_json, to_json
+from rungs.run.record import Problem, from_json, to_json
 
 CLASSES = ("cat", "dog")
 

@@ -16,7 +16,7 @@ from small import run, small
 from rungs.diagnose.interpretation import interpretation
 from rungs.recipe import toml as recipes
 from rungs.recipe.optimizers import AnySchedule, Constant, Cosine, OneCycle, Plateau, Step
-from rungs.records import EpochRow, RunRecord
+from rungs.run.record import EpochRow, RunRecord
 
 
 def told(

@@ -18,9 +18,9 @@ from rungs.diagnose import examine
 from rungs.diagnose.numbers import CALIBRATION, CALIBRATION_IMAGES
 from rungs.diagnose.softmax import double_softmax
 from rungs.recipe import toml as recipes
-from rungs.records import Finding, RunRecord
 from rungs.report import evidence
-from rungs.reruns import command
+from rungs.run.record import Finding, RunRecord
+from rungs.run.rerun import command
 
 ONE_CHANNEL = 'model={name="plain",stages=[[1],[1],[1]],batch_norm=true}'
 STEM = 'model={name="resnet18",stem="imagenet",width=8}'

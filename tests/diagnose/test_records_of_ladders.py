@@ -11,7 +11,8 @@ from msgspec.structs import replace
 
 from rungs.diagnose import examine
 from rungs.recipe import toml as recipes
-from rungs.records import CellRecord, EpochRow, EvalResult, LadderRecord, RungRecord, RunRecord, from_json
+from rungs.run.record import EpochRow, EvalResult, RunRecord, from_json
+from rungs.study.ladder.record import CellRecord, LadderRecord, RungRecord
 
 RESULTS = Path(__file__).parents[2] / "results"
 OF_IMAGES = {"small-validation", "confused-pair", "calibration", "sound", "few-epochs", "test-selection"}

@@ -16,8 +16,8 @@ from rungs.recipe import identity
 from rungs.recipe import toml as recipes
 from rungs.recipe.models import ResNet18
 from rungs.recipe.optimizers import SGD, AdamW, AnyOptimizer
-from rungs.records import ActivationRow, Finding, RunRecord, from_json, to_json
 from rungs.report import evidence
+from rungs.run.record import ActivationRow, Finding, RunRecord, from_json, to_json
 
 
 def seen(record: RunRecord) -> dict[str, str]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from bench_samples import COPY, PEAK, bench, spread
 from msgspec.structs import replace
 
-from rungs.bench_records import BenchRecord, Operation
 from rungs.diagnose.speed import advise
-from rungs.records import Finding
+from rungs.run.record import Finding
+from rungs.study.bench.record import BenchRecord, Operation
 
 
 def found(record: BenchRecord) -> dict[str, Finding]:

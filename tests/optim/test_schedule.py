@@ -12,7 +12,7 @@ from torch.optim import lr_scheduler
 from rungs.errors import UserError
 from rungs.optim.schedule import factor, plateau_factor
 from rungs.recipe import spec as specs
-from rungs.records import EpochRow
+from rungs.run.record import EpochRow
 
 EACH = [
     specs.Constant(),

@@ -11,12 +11,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 from rich.console import Console
 
-from rungs.bench_records import BenchRecord
 from rungs.diagnose.speed import advise
-from rungs.records import from_json, to_json
 from rungs.report import bench_figures, bench_html, bench_tables
 from rungs.report.figures import save
-from rungs.rundir import BenchDir
+from rungs.run.record import from_json, to_json
+from rungs.study.bench.record import BenchDir, BenchRecord
 
 
 def test_a_record_comes_back_as_it_was() -> None:

@@ -14,7 +14,7 @@ from compare_runs import trainer
 
 from rungs.commands import report
 from rungs.comparing import compare
-from rungs.rundir import CompareDir
+from rungs.study.comparison.record import CompareDir
 
 CHROMIUM = os.environ.get("RUNGS_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
 needs_browser = pytest.mark.skipif(CHROMIUM is None and "CI" not in os.environ, reason="there is no Chromium here")

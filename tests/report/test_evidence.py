@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from rungs.diagnose import examine
-from rungs.looks import Look
-from rungs.records import Evidence, RunRecord, Series
 from rungs.report import evidence, figures, html
-from rungs.rundir import RunDir
+from rungs.run.folder import RunDir
+from rungs.run.looks import Look
+from rungs.run.record import Evidence, RunRecord, Series
 
 OVERFIT = next(finding.evidence for finding in examine(samples.overfitting()) if finding.rule == "overfitting")
 

@@ -13,9 +13,9 @@ import samples
 from msgspec.structs import replace
 
 from rungs.diagnose import examine
-from rungs.records import RunRecord
 from rungs.report import html
-from rungs.rundir import RunDir
+from rungs.run.folder import RunDir
+from rungs.run.record import RunRecord
 
 CHROMIUM = os.environ.get("RUNGS_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
 needs_browser = pytest.mark.skipif(CHROMIUM is None and "CI" not in os.environ, reason="there is no Chromium here")

@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from msgspec.structs import replace
 
-from rungs.records import LadderRecord
 from rungs.report import ladder_cost, ladder_facts, ladder_figures
 from rungs.report.figures import save
+from rungs.study.ladder.record import LadderRecord
 
 PARTS = ("validation_accuracy", "test_accuracy")
 

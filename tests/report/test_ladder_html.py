@@ -12,8 +12,9 @@ import ladder_samples
 import pytest
 from msgspec.structs import replace
 
-from rungs.records import LadderRecord, from_json, to_json
 from rungs.report import ladder_html
+from rungs.run.record import from_json, to_json
+from rungs.study.ladder.record import LadderRecord
 
 CHROMIUM = os.environ.get("RUNGS_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
 needs_browser = pytest.mark.skipif(CHROMIUM is None and "CI" not in os.environ, reason="there is no Chromium here")

@@ -9,8 +9,8 @@ import pytest
 from msgspec.structs import replace
 from rich.console import Console
 
-from rungs.records import LadderRecord
 from rungs.report import ladder_facts, ladder_tables
+from rungs.study.ladder.record import LadderRecord
 
 
 def printed(record: LadderRecord, width: int) -> str:

@@ -14,11 +14,10 @@ from PIL import Image
 from rate_samples import asleep, rates
 from rich.console import Console
 
-from rungs.rate_records import RateRecord
-from rungs.records import from_json, to_json
 from rungs.report import rate_tables, rate_words, rates_figures, rates_html
 from rungs.report.figures import save
-from rungs.rundir import RateDir
+from rungs.run.record import from_json, to_json
+from rungs.study.rates.record import RateDir, RateRecord
 
 
 def said(record: RateRecord) -> str:

@@ -21,8 +21,8 @@ from rungs.report import search_axes as along
 from rungs.report import search_facts as facts
 from rungs.report import search_figures, search_finalists, search_parallel, search_slices
 from rungs.report.figures import save
-from rungs.search_records import SearchRecord
 from rungs.space import Field
+from rungs.study.search.record import SearchRecord
 
 FIGURES: dict[str, Callable[[SearchRecord], Figure]] = {
     "history": search_figures.history,

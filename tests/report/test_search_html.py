@@ -20,12 +20,11 @@ from command import rungs
 from msgspec.structs import replace
 from rich.console import Console
 
-from rungs.records import to_json
 from rungs.report import search_facts as facts
 from rungs.report import search_html, search_tables
 from rungs.report.html import render
-from rungs.rundir import SearchDir
-from rungs.search_records import SearchRecord
+from rungs.run.record import to_json
+from rungs.study.search.record import SearchDir, SearchRecord
 
 CHROMIUM = os.environ.get("RUNGS_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
 needs_browser = pytest.mark.skipif(CHROMIUM is None and "CI" not in os.environ, reason="there is no Chromium here")

@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from rungs.recipe.spec import Claim
-from rungs.records import ModelRecord
 from rungs.report import tables
+from rungs.run.record import ModelRecord
 
 
 def printed(table: Table, width: int = 140) -> str:

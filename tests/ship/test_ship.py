@@ -19,15 +19,15 @@ from msgspec.structs import replace
 from PIL import Image
 from small import run, small
 
-from rungs import looks
 from rungs.data.decode import decode
 from rungs.errors import UserError
 from rungs.models import build_model
 from rungs.models.normalized import Normalized
 from rungs.models.weights import Weights, pack
 from rungs.recipe.toml import load
-from rungs.records import Mistake
-from rungs.rundir import RunDir
+from rungs.run import looks
+from rungs.run.folder import RunDir
+from rungs.run.record import Mistake
 from rungs.ship.bundle import load_weights, require_classes
 from rungs.ship.evaluate import evaluate
 from rungs.ship.predict import Classifier, Prediction

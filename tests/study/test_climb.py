@@ -16,10 +16,12 @@ from rungs import climb as rungs_climb
 from rungs import ladder as ladders
 from rungs.api import prepare_climb
 from rungs.errors import UserError
-from rungs.records import CURVES, LadderRecord, from_json
-from rungs.rundir import LadderDir, RunDir
+from rungs.run.folder import RunDir
+from rungs.run.record import from_json
 from rungs.study import climb as study
 from rungs.study.climb import Outcome
+from rungs.study.ladder.record import LadderDir, LadderRecord
+from rungs.study.measures import CURVES
 
 BASE = """
 name = "tiny"

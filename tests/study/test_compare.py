@@ -12,16 +12,17 @@ from compare_runs import trainer
 from msgspec.structs import replace
 from small import run, small
 
-from rungs import looks
 from rungs.cli import COMMANDS
-from rungs.compare_records import CompareRecord
 from rungs.comparing import compare
 from rungs.errors import UserError
-from rungs.records import LadderRecord, RunRecord, from_json, to_json
-from rungs.rundir import LadderDir, RunDir, write_whole
+from rungs.run import looks
+from rungs.run.folder import RunDir, write_whole
+from rungs.run.record import RunRecord, from_json, to_json
 from rungs.study.comparison.candidates import gather
 from rungs.study.comparison.compare import compare as compare_groups
 from rungs.study.comparison.paired import images_needed
+from rungs.study.comparison.record import CompareRecord
+from rungs.study.ladder.record import LadderDir, LadderRecord
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,8 @@ from msgspec.structs import replace
 from searches import write_files
 
 from rungs import tuning
-from rungs.records import CellRecord, LadderRecord, RungRecord
 from rungs.study import intervals
+from rungs.study.ladder.record import CellRecord, LadderRecord, RungRecord
 from rungs.study.search import finals
 from rungs.study.search.asking import Work, begin_or_join
 from rungs.study.search.importance import importance

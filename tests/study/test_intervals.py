@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from rungs.recipe.spec import Claim
-from rungs.records import Difference, to_json
+from rungs.run.record import Difference, to_json
 from rungs.study import intervals
 from rungs.study.intervals import answer, estimate, holm, more_seeds, p_value, paired, prediction
 

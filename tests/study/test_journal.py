@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from rungs.errors import UserError
-from rungs.looks import without_password
+from rungs.run.looks import without_password
 from rungs.study.search.storage import Journal, open_storage, optuna
 
 

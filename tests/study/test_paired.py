@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from rungs.compare_records import Verdict
 from rungs.errors import UserError
-from rungs.per_image import Said, decode
-from rungs.records import PerImage
+from rungs.run.predictions import Said, decode
+from rungs.run.record import PerImage
 from rungs.study.comparison import paired, verdict
+from rungs.study.comparison.record import Verdict
 
 
 def said(right: np.ndarray, truth: np.ndarray | None = None) -> Said:
@@ -190,7 +190,8 @@ def test_the_allowance_is_what_this_project_measured() -> None:
     """Median, over the rungs with three seeds or more on CIFAR-10's test set, of sd / sqrt(p (1 - p))."""
     from pathlib import Path
 
-    from rungs.records import LadderRecord, from_json
+    from rungs.run.record import from_json
+    from rungs.study.ladder.record import LadderRecord
 
     shares = []
     for path in sorted((Path(__file__).parents[2] / "results").glob("*.json")):

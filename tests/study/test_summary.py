@@ -13,9 +13,10 @@ from rungs.errors import UserError
 from rungs.ladder import Cell, Ladder
 from rungs.recipe.augments import Flip
 from rungs.recipe.spec import Claim
-from rungs.records import LadderRecord, RungRecord, RunRecord
 from rungs.report import ladder_facts as facts
+from rungs.run.record import RunRecord
 from rungs.study.climb import Outcome
+from rungs.study.ladder.record import LadderRecord, RungRecord
 from rungs.study.summary import summarise
 
 LADDER = """

@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 from searches import rungs_tune, start, write_files
 
-from rungs import looks, tuning
-from rungs.records import from_json
-from rungs.rundir import RunDir, SearchDir
-from rungs.search_records import SearchRecord
+from rungs import tuning
+from rungs.run import looks
+from rungs.run.folder import RunDir
+from rungs.run.record import from_json
 from rungs.study.search.asking import begin_or_join
 from rungs.study.search.claim import GONE_S, TOKEN, Claim
+from rungs.study.search.record import SearchDir, SearchRecord
 from rungs.study.search.trials import records
 from rungs.study.search.workers import search
 from rungs.training.setup import gather

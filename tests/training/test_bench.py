@@ -11,12 +11,11 @@ from small import SMALL, small
 from torch import nn
 
 from rungs import api
-from rungs.bench_records import PHASES, BenchRecord, Spread
 from rungs.data.split import Parts
 from rungs.errors import UserError
 from rungs.recipe.toml import parse
-from rungs.records import from_json, to_json
-from rungs.rundir import BenchDir
+from rungs.run.record import from_json, to_json
+from rungs.study.bench.record import PHASES, BenchDir, BenchRecord, Spread
 from rungs.training import bench as engine
 from rungs.training import ceilings, phases, work
 from rungs.training.device import World, open_device

@@ -11,7 +11,7 @@ from small import Told, run, small
 from rungs.models.winograd import pays
 from rungs.recipe.identity import changes
 from rungs.recipe.toml import load
-from rungs.records import EpochRow
+from rungs.run.record import EpochRow
 from rungs.training import compiling, loop
 from rungs.training.compiling import choose_compiling, compile_net
 from rungs.training.device import World

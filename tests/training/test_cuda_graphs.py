@@ -15,7 +15,7 @@ from small import run, small
 from rungs import data
 from rungs.recipe.identity import changes, digest
 from rungs.recipe.spec import Recipe
-from rungs.records import RunRecord
+from rungs.run.record import RunRecord
 from rungs.training import step
 from rungs.training.device import World, open_device
 from rungs.training.loop import train_epochs, train_together

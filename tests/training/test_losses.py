@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from small import run, small
 from torch import Tensor
 
-from rungs.records import EpochRow, RunRecord
+from rungs.run.record import EpochRow, RunRecord
 from rungs.training.step import summed_loss
 
 FLOOR = math.log(1 + 9 / math.e)

@@ -17,8 +17,8 @@ from rungs.errors import UserError
 from rungs.models import winograd
 from rungs.models.stacked import Dice, unstackable
 from rungs.recipe.spec import Recipe
-from rungs.records import EpochRow, RunRecord
-from rungs.rundir import RunDir
+from rungs.run.folder import RunDir
+from rungs.run.record import EpochRow, RunRecord
 from rungs.ship.bundle import load_weights
 from rungs.training import feed, loop, pack, pack_run
 from rungs.training.device import World

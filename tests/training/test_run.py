@@ -24,8 +24,8 @@ from small import SMALL, Told, run, small
 from rungs.errors import UserError
 from rungs.recipe.identity import digest
 from rungs.recipe.toml import choose, load, parse, shipped
-from rungs.records import EpochRow
-from rungs.rundir import RunDir
+from rungs.run.folder import RunDir
+from rungs.run.record import EpochRow
 from rungs.ship.bundle import load_weights
 from rungs.ship.evaluate import evaluate
 from rungs.training.device import World, open_device, pick_precision
@@ -276,7 +276,7 @@ def test_a_folder_in_use_is_refused(tmp_path: Path) -> None:
     folder = RunDir(tmp_path)
     folder.prepare()
     code = (
-        "import sys, time; from rungs.rundir import RunDir\n"
+        "import sys, time; from rungs.run.folder import RunDir\n"
         "with RunDir(sys.argv[1]).locked(): print('held', flush=True); time.sleep(60)"
     )
     holder = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rungs.recipe.spec import StoppingSpec
-from rungs.records import EpochRow
+from rungs.run.record import EpochRow
 from rungs.training.stopping import best_epoch, should_stop
 
 

@@ -14,10 +14,10 @@ from torch.nn import functional as F
 
 from rungs.data.imageset import ImageSet
 from rungs.evaluate.tta import Averaged
-from rungs.records import RunRecord
 from rungs.report import format as fmt
 from rungs.report import tables
-from rungs.rundir import RunDir
+from rungs.run.folder import RunDir
+from rungs.run.record import RunRecord
 from rungs.ship.bundle import load_weights
 from rungs.training.setup import gather
 

@@ -26,8 +26,8 @@ from filelock import FileLock, Timeout
 
 from rungs.data.paths import user_path
 from rungs.errors import UserError
-from rungs.records import Problem, Record
-from rungs.rundir import write_whole
+from rungs.run.folder import write_whole
+from rungs.run.record import Problem, Record
 
 
 def cache_dir() -> Path:

@@ -22,7 +22,7 @@ from rungs.data.listing import ENDINGS, Listing, Read, require_classes
 from rungs.data.parallel import in_parallel, shown
 from rungs.data.twins import Place, Twins
 from rungs.errors import UserError
-from rungs.records import Problem
+from rungs.run.record import Problem
 
 DEFAULT_IMAGE_SIZE = 64
 """Pixels, where a source's images differ in size and nobody says which to use."""

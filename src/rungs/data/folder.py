@@ -28,7 +28,7 @@ from rungs.data.imageset import Source
 from rungs.data.listing import ENDINGS, PARTS, Listing, Part, Read, look_alikes, natural, part_of, stamp
 from rungs.data.paths import user_path
 from rungs.errors import UserError
-from rungs.records import Problem
+from rungs.run.record import Problem
 
 LAYOUT = "put the pictures into a folder per class, PATH/cat/1.jpg, or under parts, PATH/train/cat/1.jpg"
 

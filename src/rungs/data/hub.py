@@ -14,7 +14,7 @@ from rungs.data.imageset import Source
 from rungs.data.listing import part_of
 from rungs.data.parquet import BATCH_ROWS, IMAGE_COLUMNS, Shard, find_column, read_shards
 from rungs.errors import UserError
-from rungs.records import Problem
+from rungs.run.record import Problem
 
 if TYPE_CHECKING:
     import pyarrow as pa

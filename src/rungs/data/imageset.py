@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from rungs.records import Problem
+from rungs.run.record import Problem
 
 
 @dataclass(frozen=True)

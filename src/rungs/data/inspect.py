@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from rungs.data.twins import Place, Twins
 from rungs.errors import UserError
-from rungs.records import Problem, Record
+from rungs.run.record import Problem, Record
 
 if TYPE_CHECKING:
     from rungs.data.imageset import ImageSet, Source

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from rungs.errors import UserError
-from rungs.records import Problem
+from rungs.run.record import Problem
 
 PARTS = {
     "train": ("train", "training"),

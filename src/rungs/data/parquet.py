@@ -23,7 +23,7 @@ from rungs.data.imageset import Source
 from rungs.data.listing import PARTS, Listing, Part, Read, natural, part_of, stamp
 from rungs.data.paths import user_path
 from rungs.errors import UserError
-from rungs.records import Problem
+from rungs.run.record import Problem
 
 if TYPE_CHECKING:
     import pyarrow as pa

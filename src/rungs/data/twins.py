@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from rungs.records import Problem
+from rungs.run.record import Problem
 
 if TYPE_CHECKING:
     from rungs.data.imageset import ImageSet

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rungs.diagnose import evidence
 from rungs.diagnose.findings import OURS, note, warning
-from rungs.records import Finding, RunRecord
+from rungs.run.record import Finding, RunRecord
 
 IMBALANCE = 3.0
 """Ratio of the largest to the smallest class from which accuracy no longer speaks for all classes."""

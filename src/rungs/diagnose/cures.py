@@ -9,7 +9,7 @@ import msgspec
 
 from rungs.recipe.models import Layered, MixConv, Plain, ResNet18
 from rungs.recipe.optimizers import SGD, Muon, Plateau, Step
-from rungs.records import RunRecord
+from rungs.run.record import RunRecord
 
 Z95 = 1.96
 """The 97.5 % point of the standard normal distribution."""

@@ -6,7 +6,7 @@ import itertools
 
 from rungs.diagnose import cures, evidence
 from rungs.diagnose.findings import OURS, gap_sentence, guess_loss, loss_of, mean, note, validated, warning
-from rungs.records import EpochRow, Finding, RunRecord
+from rungs.run.record import EpochRow, Finding, RunRecord
 
 OVERFIT_RISE = 0.05
 """Rise of the validation loss over its minimum: the GL_5 of Prechelt 1998, doi:10.1007/3-540-49430-8_3 ..."""

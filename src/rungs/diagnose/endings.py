@@ -7,7 +7,7 @@ import math
 from rungs.diagnose import cures, evidence
 from rungs.diagnose.findings import FEW_EPOCHS, OURS, guess_loss, sentence, warning
 from rungs.diagnose.learning import dead_relus, saturated_sigmoids
-from rungs.records import Finding, RunRecord
+from rungs.run.record import Finding, RunRecord
 
 LEARNT = 0.9
 """A training loss that once was below this share of ln K, the loss of guessing, had learnt something ..."""

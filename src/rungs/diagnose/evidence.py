@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from rungs.records import Evidence, RunRecord, Series
+from rungs.run.record import Evidence, RunRecord, Series
 
 MOST_BARS = 12
 """More bars than these cannot be read in a small picture."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from rungs.records import EpochRow, Evidence, Finding, RunRecord
+from rungs.run.record import EpochRow, Evidence, Finding, RunRecord
 
 FEW_EPOCHS = 3
 """Fewer points than this make no curve."""

@@ -11,12 +11,13 @@ from typing import Literal
 from scipy.integrate import quad
 from scipy.stats import norm
 
-from rungs import looks
 from rungs.errors import UserError
-from rungs.looks import Look
-from rungs.records import LadderRecord, Record, RunRecord
-from rungs.rundir import LadderDir, RunDir, SearchDir
-from rungs.search_records import SearchRecord
+from rungs.run import looks
+from rungs.run.folder import RunDir
+from rungs.run.looks import Look
+from rungs.run.record import Record, RunRecord
+from rungs.study.ladder.record import LadderDir, LadderRecord
+from rungs.study.search.record import SearchDir, SearchRecord
 
 
 class Opened(Record, frozen=True, kw_only=True):

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from rungs.diagnose.curves import rises, unfinished
 from rungs.diagnose.softmax import floor
 from rungs.recipe.optimizers import Plateau, Step
-from rungs.records import EpochRow, RunRecord
+from rungs.run.record import EpochRow, RunRecord
 
 LEVEL = 0.02
 """A loss within 2 % of its minimum has arrived; a change of 2 % of what it fell in all shows on a plot."""

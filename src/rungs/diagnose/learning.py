@@ -6,7 +6,7 @@ import itertools
 
 from rungs.diagnose import cures, evidence
 from rungs.diagnose.findings import FEW_EPOCHS, OURS, guess_loss, mean, note, warning
-from rungs.records import ActivationRow, Evidence, Finding, RunRecord
+from rungs.run.record import ActivationRow, Evidence, Finding, RunRecord
 
 STUCK = 0.97
 """Share of ln K, the loss of guessing among K classes, that training has to get under."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rungs.diagnose.findings import OURS, warning
 from rungs.recipe.models import ResNet18
-from rungs.records import Evidence, Finding, RunRecord, Series
+from rungs.run.record import Evidence, Finding, RunRecord, Series
 
 SMALL_PIXELS = 64
 """Up to this size a stem that divides the map by four leaves too little of it (He et al. 2015, section 4.2)."""

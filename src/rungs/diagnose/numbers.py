@@ -6,7 +6,7 @@ import math
 
 from rungs.diagnose import cures, evidence
 from rungs.diagnose.findings import OURS, note, validated, warning
-from rungs.records import EvalResult, Evidence, Finding, RunRecord, Series
+from rungs.run.record import EvalResult, Evidence, Finding, RunRecord, Series
 
 VALIDATION_HALF_WIDTH = 0.02
 """Half of the 95 % interval of the validation accuracy: two points hide most changes of a recipe."""

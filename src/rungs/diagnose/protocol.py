@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from rungs.diagnose import evidence
 from rungs.diagnose.findings import note, validated, warning
-from rungs.looks import OPENING, Look, flattery, openings, times
-from rungs.records import Finding, RunRecord
+from rungs.run.looks import OPENING, Look, flattery, openings, times
+from rungs.run.record import Finding, RunRecord
 
 DWORK = "Dwork et al. 2015, doi:10.1126/science.aaa9375 (a holdout answers honestly only once)"
 

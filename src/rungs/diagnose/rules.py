@@ -29,8 +29,8 @@ from rungs.diagnose.numbers import augmented_test, calibration, no_validation, s
 from rungs.diagnose.protocol import leak, mixed_code, skipped, test_selection
 from rungs.diagnose.schedule import early_decay
 from rungs.diagnose.softmax import double_softmax
-from rungs.looks import Look, own
-from rungs.records import Finding, RunRecord
+from rungs.run.looks import Look, own
+from rungs.run.record import Finding, RunRecord
 
 RULES: tuple[Callable[[RunRecord], Finding | None], ...] = (
     diverged, interrupted, leak, double_softmax, dead_relus, saturated_sigmoids, few_steps, slow, stuck, guessing,

@@ -6,7 +6,7 @@ import itertools
 
 from rungs.diagnose import cures, evidence
 from rungs.diagnose.findings import OURS, guess_loss, warning
-from rungs.records import Finding, RunRecord
+from rungs.run.record import Finding, RunRecord
 
 CUT = 2.5
 """A rate that falls by this factor from one epoch to the next was cut; a smooth schedule does so only at its end."""

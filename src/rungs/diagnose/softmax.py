@@ -6,7 +6,7 @@ import math
 
 from rungs.diagnose import evidence
 from rungs.diagnose.findings import OURS, validated, warning
-from rungs.records import Finding, RunRecord
+from rungs.run.record import Finding, RunRecord
 
 ROUNDING = 0.005
 """A mean over batches in bf16 may lie this much beside the bounds."""

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from rungs.bench_records import BenchRecord, Kind, Point
 from rungs.diagnose.findings import note, warning
-from rungs.records import Finding
+from rungs.run.record import Finding
+from rungs.study.bench.record import BenchRecord, Kind, Point
 
 UNSTEADY = 1.3
 """Ratio of the quartiles of the matrix product: a machine that varies more tells no small differences apart."""

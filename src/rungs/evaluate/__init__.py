@@ -10,7 +10,7 @@ from torch import Tensor
 from rungs.errors import UserError
 from rungs.evaluate.metrics import evaluate
 from rungs.evaluate.mistakes import worst
-from rungs.records import EvalResult
+from rungs.run.record import EvalResult
 
 
 class NotFinite(UserError):  # noqa: N818 (it says what the outputs are)

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from rungs.evaluate.calibration import calibration
-from rungs.records import EvalResult, Mistake, PerImage
+from rungs.run.record import EvalResult, Mistake, PerImage
 
 Z95 = 1.959963984540054
 """The 97.5 % point of the standard normal distribution."""

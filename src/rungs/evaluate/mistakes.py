@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from rungs.records import Mistake
+from rungs.run.record import Mistake
 
 PICTURE_PIXELS = 128
 """Larger images are shrunk to this side, so that a record stays small."""

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from rungs.records import LayerRow, ModelRecord
+from rungs.run.record import LayerRow, ModelRecord
 
 
 def describe(model: nn.Module, name: str, image_size: int) -> ModelRecord:

@@ -15,7 +15,7 @@ from typing import Literal
 
 from rungs.errors import UserError
 from rungs.recipe.optimizers import AnySchedule, Constant, Cosine, Linear, OneCycle, Plateau, Step
-from rungs.records import EpochRow
+from rungs.run.record import EpochRow
 
 
 def factor(spec: AnySchedule, step: int, steps_per_epoch: int, epochs: int) -> float:

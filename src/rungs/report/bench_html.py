@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from rungs.bench_records import BenchRecord
 from rungs.recipe import toml as recipes
-from rungs.records import Finding
 from rungs.report import bench_figures, bench_tables
 from rungs.report.html import compact, picture, render
-from rungs.rundir import BenchDir, write_whole
+from rungs.run.folder import write_whole
+from rungs.run.record import Finding
+from rungs.study.bench.record import BenchDir, BenchRecord
 
 CAPTION = (
     "Upper left: the phases of a batch. Lower left: the operations of a training step; blue ones multiply. "

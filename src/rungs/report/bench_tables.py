@@ -9,10 +9,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from rungs.bench_records import PHASES, BenchRecord, Point, Spread
-from rungs.records import Finding
 from rungs.report import format as fmt
 from rungs.report.bench_figures import rate, seconds
+from rungs.run.record import Finding
+from rungs.study.bench.record import PHASES, BenchRecord, Point, Spread
 
 
 def verdict(record: BenchRecord) -> str:

@@ -8,12 +8,12 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from rungs.compare_records import CompareRecord
 from rungs.report import compare_figures as figures
 from rungs.report import compare_tables as tables
 from rungs.report import format as fmt
 from rungs.report.html import picture, render
-from rungs.rundir import CompareDir, write_whole
+from rungs.run.folder import write_whole
+from rungs.study.comparison.record import CompareDir, CompareRecord
 
 
 def write(record: CompareRecord, folder: CompareDir) -> Path:

@@ -8,10 +8,10 @@ from typing import NamedTuple
 from rich.table import Table
 from rich.text import Text
 
-from rungs.compare_records import Candidate, CompareRecord, Pair, PartResult
-from rungs.records import Estimate
 from rungs.report import format as fmt
 from rungs.report import ladder_facts as facts
+from rungs.run.record import Estimate
+from rungs.study.comparison.record import Candidate, CompareRecord, Pair, PartResult
 
 ON_TEST = (
     "To choose by this comparison is to choose on the test set: the score of the one that is chosen then flatters. "

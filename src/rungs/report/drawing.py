@@ -12,9 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Polygon
 
-from rungs.records import LayerRow, ModelRecord
 from rungs.report import format as fmt
 from rungs.report.figures import INK, STYLE
+from rungs.run.record import LayerRow, ModelRecord
 
 FOLLOWERS = ("Norm", "ReLU", "GELU", "SiLU", "Sigmoid", "Tanh", "Dropout")
 """Kinds that are drawn as part of the layer before them."""

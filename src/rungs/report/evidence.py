@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from rungs.records import Evidence
 from rungs.report import format as fmt
 from rungs.report.figures import BLUE, FAINT, GREEN, INK, STYLE, VERMILLION, empty, log_if_wide
+from rungs.run.record import Evidence
 
 SIZE = (4.0, 2.2)
 """Inches: beside the text of a finding."""

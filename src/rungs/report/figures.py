@@ -20,9 +20,9 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from rungs.records import EpochRow, EvalResult, RunRecord
 from rungs.report import format as fmt
-from rungs.rundir import write_whole
+from rungs.run.folder import write_whole
+from rungs.run.record import EpochRow, EvalResult, RunRecord
 
 BLUE, VERMILLION, GREEN, INK, FAINT = "#0072b2", "#d55e00", "#009e73", "#1f2328", "#c9ced6"
 

@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 import jinja2
 from matplotlib.figure import Figure
 
-from rungs.looks import Look, openings, own
 from rungs.recipe import toml as recipes
-from rungs.records import EvalResult, Finding, RunRecord
 from rungs.report import drawing, evidence, figures, looked, tables
 from rungs.report import format as fmt
-from rungs.reruns import command
-from rungs.rundir import RunDir, write_whole
+from rungs.run.folder import RunDir, write_whole
+from rungs.run.looks import Look, openings, own
+from rungs.run.record import EvalResult, Finding, RunRecord
+from rungs.run.rerun import command
 
 
 class Picture(NamedTuple):

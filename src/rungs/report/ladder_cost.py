@@ -13,11 +13,11 @@ from matplotlib.text import Annotation, Text
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 from matplotlib.transforms import Bbox
 
-from rungs.records import LadderRecord
 from rungs.report import format as fmt
 from rungs.report import ladder_facts as facts
 from rungs.report.figures import INK, STYLE, empty
 from rungs.report.ladder_staircase import PARTS, QUIET, fences, plain
+from rungs.study.ladder.record import LadderRecord
 
 ALL_NAMED = 12
 """Up to so many rungs every point has its name; above, those of the front."""

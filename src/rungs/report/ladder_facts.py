@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from rungs.records import Answer, CellRecord, Difference, Estimate, Finding, LadderRecord, RungRecord
 from rungs.report import format as fmt
+from rungs.run.record import Difference, Estimate, Finding
+from rungs.study.ladder.record import Answer, CellRecord, LadderRecord, RungRecord
 
 SIGNS = {"real gain": "▲", "real loss": "▼", "no difference": "=", "undecided": "?"}
 """A mark for each verdict of a difference."""

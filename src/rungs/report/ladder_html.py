@@ -9,12 +9,13 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from rungs.recipe import toml as recipes
-from rungs.records import CellRecord, Estimate, Finding, LadderRecord, LayerRow, RungRecord
 from rungs.report import format as fmt
 from rungs.report import ladder_facts as facts
 from rungs.report import ladder_figures as figures
 from rungs.report.html import compact, picture, render
-from rungs.rundir import write_whole
+from rungs.run.folder import write_whole
+from rungs.run.record import Estimate, Finding, LayerRow
+from rungs.study.ladder.record import CellRecord, LadderRecord, RungRecord
 
 REPORT, FIGURES = "report.html", "figures"
 

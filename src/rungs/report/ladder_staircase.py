@@ -14,10 +14,11 @@ from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from matplotlib.transforms import Bbox
 
-from rungs.records import Difference, LadderRecord, RungRecord
 from rungs.report import format as fmt
 from rungs.report import ladder_facts as facts
 from rungs.report.figures import BLUE, GREEN, INK, STYLE, VERMILLION, empty
+from rungs.run.record import Difference
+from rungs.study.ladder.record import LadderRecord, RungRecord
 
 QUIET, PURPLE = "#57606a", "#a8326d"
 

@@ -9,9 +9,10 @@ from rich.box import SIMPLE
 from rich.table import Table
 from rich.text import Text
 
-from rungs.records import Answer, Estimate, LadderRecord, RungRecord
 from rungs.report import format as fmt
 from rungs.report import ladder_facts as facts
+from rungs.run.record import Estimate
+from rungs.study.ladder.record import Answer, LadderRecord, RungRecord
 
 PARTS = ("validation_accuracy", "test_accuracy", "test_tta_accuracy")
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from rungs.looks import OPENING, Look, flattery, openings, times
-from rungs.records import RunRecord
 from rungs.report import format as fmt
+from rungs.run.looks import OPENING, Look, flattery, openings, times
+from rungs.run.record import RunRecord
 
 
 class Row(NamedTuple):

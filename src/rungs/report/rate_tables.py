@@ -9,10 +9,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from rungs.rate_records import RateRecord
-from rungs.records import Difference
 from rungs.report import format as fmt
 from rungs.report import rate_words
+from rungs.run.record import Difference
+from rungs.study.rates.record import RateRecord
 
 HEADS = ("rate", "why", "verdict", "accuracy", "loss", "above the best", "95 % interval")
 """Accuracy and loss are those of validation, means over the seeds; the interval is of the difference."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from rungs.rate_records import RateCheck, RateRecord
 from rungs.report import format as fmt
+from rungs.study.rates.record import RateCheck, RateRecord
 
 ROLES = {
     "recipe": "the recipe's own",

@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from rungs.rate_records import RateCheck, RateRecord
-from rungs.records import Estimate
 from rungs.report.figures import BLUE, FAINT, GREEN, INK, STYLE, VERMILLION
+from rungs.run.record import Estimate
+from rungs.study.rates.record import RateCheck, RateRecord
 
 HEADROOM = 0.35
 """Room above the first loss, as a share of the fall; what rises beyond it is cut off."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rungs.rate_records import RateRecord
 from rungs.recipe import toml as recipes
 from rungs.report import rate_tables, rate_words, rates_figures
 from rungs.report.html import compact, picture, render
-from rungs.rundir import RateDir, write_whole
+from rungs.run.folder import write_whole
+from rungs.study.rates.record import RateDir, RateRecord
 
 CAPTION = (
     "Left: a net is trained while its rate grows with each step. Grey: the loss of each batch, of each seed; blue: "

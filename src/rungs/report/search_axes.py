@@ -16,8 +16,8 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, NullLoc
 
 from rungs.report import format as fmt
 from rungs.report.ladder_staircase import plain
-from rungs.search_records import SearchRecord
 from rungs.space import Field, Scalar
+from rungs.study.search.record import SearchRecord
 
 LONGEST_CHOICE = 12
 """Characters of a choice; where a field has a longer one, its choices are drawn as letters."""

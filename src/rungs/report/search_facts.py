@@ -9,11 +9,11 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from rungs import search_records
-from rungs.records import Difference, Estimate
 from rungs.report import format as fmt
 from rungs.report import ladder_facts
-from rungs.search_records import Finalist, SearchRecord, TrialRecord
+from rungs.run.record import Difference, Estimate
+from rungs.study.search import record as search_records
+from rungs.study.search.record import Finalist, SearchRecord, TrialRecord
 
 STATES = ("complete", "pruned", "running", "waiting", "failed")
 """In the order in which trials are listed."""

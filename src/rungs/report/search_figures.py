@@ -18,7 +18,7 @@ from rungs.report.figures import BLUE, GREEN, INK, STYLE, VERMILLION, empty
 from rungs.report.ladder_facts import metric_words
 from rungs.report.ladder_staircase import PURPLE
 from rungs.report.search_axes import wrapped
-from rungs.search_records import SearchRecord, TrialRecord
+from rungs.study.search.record import SearchRecord, TrialRecord
 
 PRUNED = "#9aa4af"
 DOT: dict[str, Any] = {"linestyle": "", "marker": "o", "markersize": 5, "color": BLUE, "alpha": 0.75,

@@ -15,7 +15,7 @@ from rungs.report.figures import BLUE, INK, STYLE, VERMILLION, empty
 from rungs.report.ladder_facts import clipped
 from rungs.report.ladder_staircase import QUIET, bar, plain
 from rungs.report.search_figures import dress_metric
-from rungs.search_records import Finalist, SearchRecord
+from rungs.study.search.record import Finalist, SearchRecord
 
 ROOM_FOR_INTERVALS = 0.35
 """An interval of a re-run may reach so far beyond all marks, as a share of what they span; there it is cut."""

@@ -9,17 +9,17 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from rungs.looks import openings, read
 from rungs.recipe import toml as recipes
-from rungs.records import Estimate
 from rungs.report import format as fmt
 from rungs.report import ladder_facts, search_figures, search_finalists, search_parallel, search_slices
 from rungs.report import search_axes as along
 from rungs.report import search_facts as facts
 from rungs.report.html import compact, picture, render
-from rungs.rundir import SearchDir, write_whole
-from rungs.search_records import SearchRecord
+from rungs.run.folder import write_whole
+from rungs.run.looks import openings, read
+from rungs.run.record import Estimate
 from rungs.space import Field
+from rungs.study.search.record import SearchDir, SearchRecord
 
 CITATIONS = {
     "tpe": "TPE, the tree-structured Parzen estimator, models where good and where other trials lie and tries what is "

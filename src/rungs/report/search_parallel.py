@@ -18,7 +18,7 @@ from rungs.report.ladder_staircase import QUIET
 from rungs.report.search_axes import Scale
 from rungs.report.search_figures import PRUNED, metric_label
 from rungs.report.search_slices import colours
-from rungs.search_records import SearchRecord, TrialRecord
+from rungs.study.search.record import SearchRecord, TrialRecord
 
 HEIGHT = 2.0
 """Inches by which the ticks are counted: more than the axes' 3.4 would bear are hard to read among lines."""

@@ -22,7 +22,7 @@ from rungs.report.figures import FAINT, INK, STYLE, VERMILLION, empty
 from rungs.report.ladder_staircase import QUIET
 from rungs.report.search_axes import Scale
 from rungs.report.search_figures import dress_metric, legend, metric_label, points
-from rungs.search_records import SearchRecord, TrialRecord
+from rungs.study.search.record import SearchRecord, TrialRecord
 
 MOST_PAIRED = 3
 """Pairs are made of so many fields, the most important."""

@@ -10,8 +10,8 @@ from rungs.report import format as fmt
 from rungs.report import ladder_facts
 from rungs.report import search_axes as along
 from rungs.report import search_facts as facts
-from rungs.search_records import SearchRecord, TrialRecord
 from rungs.space import Space
+from rungs.study.search.record import SearchRecord, TrialRecord
 
 REDUCED = "  (in full length, and on all images: expect other numbers)"
 """Behind the command that trains a winner of shorter trials."""

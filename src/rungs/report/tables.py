@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from rungs.recipe.spec import Claim
-from rungs.records import EvalResult, ModelRecord, RunRecord
 from rungs.report import format as fmt
+from rungs.run.record import EvalResult, ModelRecord, RunRecord
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from rungs.errors import UserError
 from rungs.models.weights import Weights, unpack
 from rungs.recipe.identity import digest
 from rungs.recipe.toml import read
-from rungs.rundir import RunDir
+from rungs.run.folder import RunDir
 
 
 def load_weights(run: str | Path, device: torch.device | None = None) -> Weights:

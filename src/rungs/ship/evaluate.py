@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from rungs import data, looks
+from rungs import data
 from rungs.data.batches import batches, to_float
 from rungs.data.imageset import ImageSet, Source
 from rungs.data.inspect import require_trainable
@@ -21,7 +21,8 @@ from rungs.errors import UserError
 from rungs.evaluate import judge
 from rungs.evaluate.score import score
 from rungs.models.weights import Weights
-from rungs.records import EvalResult
+from rungs.run import looks
+from rungs.run.record import EvalResult
 from rungs.ship.bundle import require_classes
 
 Part = Literal["train", "validation", "test", "all"]

@@ -13,7 +13,7 @@ from rungs.data.batches import to_float
 from rungs.data.decode import Undecodable, decode
 from rungs.data.folder import read_image
 from rungs.models.weights import Weights
-from rungs.records import EvalResult
+from rungs.run.record import EvalResult
 from rungs.ship.evaluate import Part, evaluate
 
 

@@ -17,8 +17,8 @@ from typing import Any, TypeAlias
 
 from rungs.errors import UserError
 from rungs.ladder import Cell
-from rungs.records import RunRecord, from_json
-from rungs.rundir import RunDir
+from rungs.run.folder import RunDir
+from rungs.run.record import RunRecord, from_json
 
 CONTEXT = multiprocessing.get_context("spawn")  # a forked torch hangs
 

@@ -14,7 +14,8 @@ from typing import Literal, TypeAlias
 from scipy.special import stdtr, stdtrit
 
 from rungs.recipe.spec import Claim
-from rungs.records import Answer, Difference, Estimate
+from rungs.run.record import Difference, Estimate
+from rungs.study.ladder.record import Answer
 
 LEVEL = 0.05  # of all tests of a ladder together; intervals are of 1 - LEVEL
 MOST_MORE_SEEDS = 20  # what would need more seeds than these is called no difference

@@ -12,7 +12,7 @@ from rungs.errors import UserError
 from rungs.ladder import Cell
 from rungs.optim import slowed
 from rungs.recipe.spec import Recipe
-from rungs.rundir import RunDir
+from rungs.run.folder import RunDir
 from rungs.study.climb import finished, packs, share_threads
 from rungs.training.device import open_world
 from rungs.training.probe import Speed, probe

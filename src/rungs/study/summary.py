@@ -8,15 +8,17 @@ from pathlib import Path
 import numpy as np
 from msgspec.structs import replace
 
-from rungs import looks
 from rungs.diagnose import examine
 from rungs.diagnose.interpretation import interpretation
 from rungs.errors import UserError
 from rungs.ladder import Ladder, Rung, parent
-from rungs.records import CELL_VALUES, CURVES, CellRecord, EvalResult, LadderRecord, RungRecord, RunRecord
-from rungs.rundir import RunDir
+from rungs.run import looks
+from rungs.run.folder import RunDir
+from rungs.run.record import EvalResult, RunRecord
 from rungs.study import intervals
 from rungs.study.climb import Outcome
+from rungs.study.ladder.record import CellRecord, LadderRecord, RungRecord
+from rungs.study.measures import CELL_VALUES, CURVES
 
 CONVERGED = 1.02
 """Training has converged in the first epoch whose validation loss is within 2 % of the smallest."""
@@ -210,7 +212,7 @@ def _changes(rungs: Sequence[RungRecord], outcomes: Sequence[Outcome]) -> list[i
     """Return each rung beside the one that it builds on, judged on validation where both have the same images there.
 
     Rungs with other validation images are judged on the test set, which they share: that is a look at it, and is logged
-    (`rungs.looks`). A rung without any is not compared: choosing it would be choosing on test.
+    (`rungs.run.looks`). A rung without any is not compared: choosing it would be choosing on test.
     """
     by_name = {rung.name: rung for rung in rungs}
     judged = {o.cell.rung: _judged_on(o.record) for o in outcomes if o.record and o.record.status == "finished"}

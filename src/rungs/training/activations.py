@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from rungs.data.batches import to_float
-from rungs.records import ActivationRow
+from rungs.run.record import ActivationRow
 from rungs.training.setup import Kit
 
 SEEN = 256

@@ -12,11 +12,11 @@ from pathlib import Path
 import torch
 from msgspec.structs import replace
 
-from rungs.bench_records import PHASES, BenchRecord, Ceilings, Phase, Point, Spread, Work
 from rungs.errors import UserError
 from rungs.optim import slowed
 from rungs.recipe.seeds import derive
 from rungs.recipe.spec import Recipe
+from rungs.study.bench.record import PHASES, BenchRecord, Ceilings, Phase, Point, Spread, Work
 from rungs.training.ceilings import Copy, Stopwatch, fastest_product, side_by_side, timed
 from rungs.training.compiling import compile_net
 from rungs.training.device import World, is_out_of_memory, peak_memory_bytes

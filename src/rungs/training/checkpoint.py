@@ -13,8 +13,8 @@ import msgspec
 import torch
 
 from rungs.errors import UserError
-from rungs.records import EpochRow
-from rungs.rundir import RunDir, write_whole
+from rungs.run.folder import RunDir, write_whole
+from rungs.run.record import EpochRow
 
 MAGIC = b"rungs checkpoint 3\n"
 KEPT = 2

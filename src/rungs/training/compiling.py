@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from rungs.recipe.spec import Recipe
 from rungs.recipe.toml import read
-from rungs.rundir import RunDir
+from rungs.run.folder import RunDir
 from rungs.training.setup import Kit
 from rungs.training.step import replayable
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from rungs import __version__
 from rungs.errors import UserError
-from rungs.records import Environment
+from rungs.run.record import Environment
 
 PATIENCE = timedelta(days=1)
 """How long a rank waits for the others: rank 0 scores alone at the end, and `torchrun` ends all when one dies."""

@@ -16,7 +16,7 @@ from rungs.evaluate.score import score
 from rungs.optim.schedule import factor, plateau_factor
 from rungs.recipe.optimizers import Plateau
 from rungs.recipe.seeds import derive
-from rungs.records import EpochRow
+from rungs.run.record import EpochRow
 from rungs.training.feed import batches_of_members, scoring_batches, together
 from rungs.training.screen import Screen
 from rungs.training.setup import Kit

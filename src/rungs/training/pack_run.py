@@ -11,8 +11,8 @@ from torch import Tensor
 from rungs import data
 from rungs.errors import UserError
 from rungs.recipe.spec import Recipe
-from rungs.records import RunRecord
-from rungs.rundir import RunDir
+from rungs.run.folder import RunDir
+from rungs.run.record import RunRecord
 from rungs.training.device import World, enough_memory
 from rungs.training.interrupt import Interrupted, Interrupts
 from rungs.training.loop import Diverged, train_together

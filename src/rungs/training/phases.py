@@ -13,8 +13,8 @@ import torch
 from msgspec.structs import replace
 from torch import Tensor
 
-from rungs.bench_records import Kind
 from rungs.data.imageset import ImageSet
+from rungs.study.bench.record import Kind
 from rungs.training.ceilings import Stopwatch
 from rungs.training.feed import scoring_batches, training_batches
 from rungs.training.setup import Kit

@@ -19,7 +19,7 @@ from rungs.data.batches import order
 from rungs.data.split import Parts
 from rungs.recipe.seeds import derive
 from rungs.recipe.spec import Recipe
-from rungs.records import EpochRow
+from rungs.run.record import EpochRow
 from rungs.training.device import World
 from rungs.training.feed import batches_of_members
 from rungs.training.loop import Diverged, train_epochs

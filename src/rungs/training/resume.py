@@ -10,8 +10,8 @@ from torch import Tensor
 from rungs.errors import UserError
 from rungs.recipe.identity import differences, digest
 from rungs.recipe.toml import read
-from rungs.records import EpochRow, RunRecord
-from rungs.rundir import RunDir
+from rungs.run.folder import RunDir
+from rungs.run.record import EpochRow, RunRecord
 from rungs.training import checkpoint
 from rungs.training.screen import Screen
 from rungs.training.setup import Kit, Material

@@ -11,16 +11,16 @@ from typing import Literal
 
 import torch
 
-from rungs import looks
 from rungs.evaluate import NotFinite
-from rungs.looks import Kind
 from rungs.models.weights import pack
 from rungs.recipe.identity import changes, code_version, fingerprint
 from rungs.recipe.optimizers import SGD, Muon
 from rungs.recipe.spec import Recipe
 from rungs.recipe.toml import to_toml
-from rungs.records import ActivationRow, EpochRow, EvalResult, RunRecord
-from rungs.rundir import RunDir, write_whole
+from rungs.run import looks
+from rungs.run.folder import RunDir, write_whole
+from rungs.run.looks import Kind
+from rungs.run.record import ActivationRow, EpochRow, EvalResult, RunRecord
 from rungs.training import checkpoint
 from rungs.training.activations import activations
 from rungs.training.checkpoint import Checkpoint

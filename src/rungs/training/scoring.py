@@ -10,7 +10,7 @@ from rungs.data.imageset import ImageSet
 from rungs.evaluate import judge
 from rungs.evaluate.score import score
 from rungs.evaluate.tta import second_look
-from rungs.records import EvalResult
+from rungs.run.record import EvalResult
 from rungs.training.feed import scoring_batches
 from rungs.training.setup import Kit
 

@@ -36,7 +36,7 @@ from rungs.recipe.base import name_of
 from rungs.recipe.optimizers import Plateau
 from rungs.recipe.seeds import derive
 from rungs.recipe.spec import Recipe
-from rungs.records import DataRecord, Environment, ModelRecord
+from rungs.run.record import DataRecord, Environment, ModelRecord
 from rungs.training.device import World, environment, is_out_of_memory, pick_convolution, pick_precision
 
 SEEN = 5000

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rungs.recipe.spec import StoppingSpec
-from rungs.records import EpochRow
+from rungs.run.record import EpochRow
 
 
 def cost(row: EpochRow, monitor: str) -> float | None:

@@ -7,8 +7,8 @@ import numpy as np
 
 from rungs.errors import UserError
 from rungs.recipe.identity import ABOUT_FIELDS, flat
-from rungs.records import EpochRow, RunRecord
-from rungs.rundir import RunDir
+from rungs.run.folder import RunDir
+from rungs.run.record import EpochRow, RunRecord
 
 
 class Tracker:

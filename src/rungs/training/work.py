@@ -13,7 +13,7 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
-from rungs.bench_records import Operation, Work
+from rungs.study.bench.record import Operation, Work
 
 TOP = 8
 """Kinds of operations in the table; the others are added up."""

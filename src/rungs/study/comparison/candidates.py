@@ -11,13 +11,17 @@ from typing import Any
 
 import msgspec
 
-from rungs import looks
-from rungs.compare_records import ComparedRun, Part
 from rungs.errors import UserError, did_you_mean
 from rungs.recipe.identity import ABOUT_FIELDS, flat
 from rungs.recipe.spec import Recipe
-from rungs.records import CURVES, EvalResult, RunRecord
-from rungs.rundir import BenchDir, CompareDir, LadderDir, RunDir, SearchDir
+from rungs.run import looks
+from rungs.run.folder import RunDir
+from rungs.run.record import EvalResult, RunRecord
+from rungs.study.bench.record import BenchDir
+from rungs.study.comparison.record import CompareDir, ComparedRun, Part
+from rungs.study.ladder.record import LadderDir
+from rungs.study.measures import CURVES
+from rungs.study.search.record import SearchDir
 from rungs.study.summary import measured
 
 NO_OTHER_RECIPE = ("seed", "data.source", "training.cuda_graphs", "training.compile", "training.convolution")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rungs.compare_records import Part
 from rungs.errors import UserError
-from rungs.records import DataRecord, RunRecord
+from rungs.run.record import DataRecord, RunRecord
 from rungs.study.comparison.candidates import Given, Group
+from rungs.study.comparison.record import Part
 
 PUBLISHED = ("cifar10", "cifar100")
 """Sources that are the same wherever they lie, and have a test set of their own."""

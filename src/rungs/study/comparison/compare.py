@@ -11,13 +11,13 @@ from typing import cast
 
 from msgspec.structs import replace
 
-from rungs.compare_records import CompareRecord, Pair, Part, PartResult
-from rungs.per_image import Said, decode
-from rungs.records import Difference, EvalResult
+from rungs.run.predictions import Said, decode
+from rungs.run.record import Difference, EvalResult
 from rungs.study import intervals
 from rungs.study.comparison import comparable, paired, verdict
 from rungs.study.comparison.candidates import Given, Group, key
 from rungs.study.comparison.flips import flips
+from rungs.study.comparison.record import CompareRecord, Pair, Part, PartResult
 from rungs.study.comparison.results import compared
 from rungs.study.comparison.rows import fields, others
 from rungs.study.comparison.words import words

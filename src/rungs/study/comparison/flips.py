@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from rungs.compare_records import Flip, Flips, Part
 from rungs.errors import UserError
-from rungs.per_image import Ints, Said, decode
+from rungs.run.predictions import Ints, Said, decode
 from rungs.study.comparison.candidates import Given
+from rungs.study.comparison.record import Flip, Flips, Part
 
 MOST = 24
 """Pictures in each direction."""

@@ -14,8 +14,8 @@ import numpy as np
 from scipy.special import ndtr, ndtri
 from scipy.stats import binom, binomtest
 
-from rungs.compare_records import ClassChange, Interval, Table
-from rungs.per_image import Bools, Floats, Ints, Said
+from rungs.run.predictions import Bools, Floats, Ints, Said
+from rungs.study.comparison.record import ClassChange, Interval, Table
 from rungs.study.intervals import LEVEL, holm
 
 RESAMPLES = 10_000

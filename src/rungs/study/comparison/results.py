@@ -7,12 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 from msgspec.structs import replace
 
-from rungs.compare_records import Calibration, Candidate, Part
-from rungs.per_image import decode
-from rungs.records import CELL_VALUES, EvalResult
+from rungs.run.predictions import decode
+from rungs.run.record import EvalResult
 from rungs.study import intervals
 from rungs.study.comparison import paired
 from rungs.study.comparison.candidates import Group, brief, key
+from rungs.study.comparison.record import Calibration, Candidate, Part
+from rungs.study.measures import CELL_VALUES
 
 PRICES = ("train_flops", "train_s", "flops")
 """What accuracy is weighed against: work and time of training, work for an image."""

@@ -7,11 +7,11 @@ from typing import Any
 
 import msgspec
 
-from rungs.compare_records import Row
 from rungs.recipe.identity import ABOUT_FIELDS, NO_MATTER, flat
-from rungs.records import RunRecord
 from rungs.report import format as fmt
+from rungs.run.record import RunRecord
 from rungs.study.comparison.candidates import Group
+from rungs.study.comparison.record import Row
 
 NONE = "none"
 

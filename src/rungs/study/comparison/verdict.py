@@ -20,8 +20,8 @@ from statistics import variance
 
 from scipy.special import stdtr, stdtrit
 
-from rungs.compare_records import Interval, Needed
 from rungs.study.comparison.paired import MOST_IMAGES, Z_LEVEL, Z_POWER, images_needed
+from rungs.study.comparison.record import Interval, Needed
 from rungs.study.intervals import FEWEST_PAIRS, LEVEL
 
 SEED_SD = 0.012

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from rungs.compare_records import Pair, PartResult, Verdict
 from rungs.report import compare_tables as tables
 from rungs.report import format as fmt
+from rungs.study.comparison.record import Pair, PartResult, Verdict
 from rungs.study.comparison.verdict import ALLOWANCE_DF
 from rungs.study.intervals import LEVEL
 

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from rungs.errors import UserError
-from rungs.looks import without_password
 from rungs.recipe import identity
 from rungs.recipe.spec import Recipe
-from rungs.rundir import SearchDir
+from rungs.run.looks import without_password
 from rungs.space import Field, Scalar, Space, key
 from rungs.space_values import grid, own_values
+from rungs.study.search.record import SearchDir
 from rungs.study.search.storage import open_storage, optuna
 
 if TYPE_CHECKING:

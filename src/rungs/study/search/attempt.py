@@ -18,8 +18,8 @@ from rungs.errors import UserError
 from rungs.recipe import identity, shorten
 from rungs.recipe import toml as recipes
 from rungs.recipe.spec import Recipe
-from rungs.records import EpochRow, RunRecord
-from rungs.rundir import RunDir
+from rungs.run.folder import RunDir
+from rungs.run.record import EpochRow, RunRecord
 from rungs.space_values import assignments
 from rungs.study.search.alive import BEAT_S, me
 from rungs.study.search.asking import Work

@@ -12,9 +12,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from rungs.rundir import SearchDir, write_whole
+from rungs.run.folder import write_whole
 from rungs.study.search.alive import BEAT_S, UNCLAIMED_S, host
 from rungs.study.search.asking import Work
+from rungs.study.search.record import SearchDir
 from rungs.study.search.storage import open_storage, optuna
 
 GONE_S = 1800.0

@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from rungs.errors import UserError
-from rungs.looks import openings, read, without_password
 from rungs.recipe.spec import Recipe
-from rungs.records import Environment, to_json
 from rungs.report import search_html
-from rungs.rundir import RunDir, SearchDir, write_whole
-from rungs.search_records import SearchRecord
+from rungs.run.folder import RunDir, write_whole
+from rungs.run.looks import openings, read, without_password
+from rungs.run.record import Environment, to_json
 from rungs.study.climb import Tell
 from rungs.study.search import finals, trials
 from rungs.study.search.asking import Search
 from rungs.study.search.claim import Claim
 from rungs.study.search.importance import importance
+from rungs.study.search.record import SearchDir, SearchRecord
 from rungs.study.search.storage import is_database
 from rungs.study.summary import system
 from rungs.training.device import World, environment, open_device

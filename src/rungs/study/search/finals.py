@@ -12,21 +12,21 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from rungs import looks
 from rungs.errors import UserError
 from rungs.ladder import Cell, Ladder, Rung
 from rungs.recipe import identity
 from rungs.recipe import toml as recipes
-from rungs.records import DataRecord, Difference, Estimate, LadderRecord, RungRecord
-from rungs.rundir import SearchDir
-from rungs.search_records import Finalist, SearchRecord, most_promising
+from rungs.run import looks
+from rungs.run.record import DataRecord, Difference, Estimate
 from rungs.ship.bundle import load_weights
 from rungs.ship.evaluate import evaluate
 from rungs.space_values import assignments
 from rungs.study import intervals
 from rungs.study.climb import Tell, climb
+from rungs.study.ladder.record import LadderRecord, RungRecord
 from rungs.study.search.asking import Search, Work
 from rungs.study.search.attempt import recipe_of
+from rungs.study.search.record import Finalist, SearchDir, SearchRecord, most_promising
 from rungs.study.search.trials import run_of
 from rungs.study.summary import summarise
 from rungs.training.device import open_device

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 from filelock import FileLock
 
 from rungs.errors import UserError
-from rungs.looks import without_password
+from rungs.run.looks import without_password
 
 SQLITE_WAITS_S = 60
 """How long a connection waits for others that write: as many as there are workers, a few milliseconds each."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 
 from rungs.recipe import toml as recipes
-from rungs.records import RunRecord
+from rungs.run.record import RunRecord
 
 
 def command(record: RunRecord, cure: str, run: str = "RUN") -> str:

@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Literal
 
 from rungs.recipe.spec import Recipe
-from rungs.records import DataRecord, Difference, Environment, Estimate, ModelRecord, Record
+from rungs.run.folder import StudyDir
+from rungs.run.record import DataRecord, Difference, Environment, Estimate, ModelRecord, Record
 
 Role = Literal["recipe", "steepest", "steepest / 3", "steepest x 3", "minimum / 10", "recipe / 3", "recipe x 3", "next"]
 """Why a rate was checked: it is the recipe's own; where the smoothed loss fell fastest, or a third or three times of
@@ -95,3 +96,9 @@ class RateRecord(Record, frozen=True, kw_only=True):
         if self.own in self.untold:
             return self.train_command
         return " ".join([self.train_command, *(f"--set {one}" for one in self.best.overrides)])
+
+
+class RateDir(StudyDir[RateRecord]):
+    """A range test of learning rates."""
+
+    name, what, kind = "rates.json", "rungs lr-find", RateRecord

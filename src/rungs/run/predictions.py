@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rungs.errors import UserError
-from rungs.records import PerImage
+from rungs.run.record import PerImage
 
 Ints: TypeAlias = npt.NDArray[np.int64]
 Floats: TypeAlias = npt.NDArray[np.float64]

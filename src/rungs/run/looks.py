@@ -20,8 +20,8 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from rungs.records import Record, RunRecord
-from rungs.rundir import append_line
+from rungs.run.folder import append_line
+from rungs.run.record import Record, RunRecord
 
 Kind: TypeAlias = Literal["scored", "watched", "evaluated", "compared"]
 """Scored: the weights that validation chose, at the end of a run. Watched: after an epoch. Evaluated: a trained net,

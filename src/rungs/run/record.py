@@ -207,39 +207,6 @@ class RunRecord(Record, frozen=True, kw_only=True):
     peak_memory_bytes: int  # of the process on a CPU, of the allocator on a GPU
 
 
-class CellRecord(Record, frozen=True, kw_only=True):
-    """One cell of a ladder, a rung with one seed: what its run came to, without pictures and weights."""
-
-    seed: int
-    folder: str  # of the run, inside the climb's
-    status: Literal["finished", "interrupted", "diverged", "failed"]
-    ending: str  # why training ended, or what failed
-    values: dict[str, float] = {}  # each of `CELL_VALUES` that was measured
-    best_epoch: int | None = None
-    curves: dict[str, tuple[float, ...]] = {}  # each of `CURVES` that was measured, a value an epoch
-    findings: tuple[Finding, ...] = ()  # of the run's diagnosis
-    interpretation: str = ""  # of its curves, in sentences
-    code: tuple[str, ...] = ()  # versions of rungs and torch
-    data_hash: str = ""
-    test_openings: int | None = None  # of its test set, by its log, when the study was summed up
-
-
-CELL_VALUES = (
-    "train_accuracy", "train_loss", "validation_accuracy", "validation_loss", "test_accuracy", "test_loss",
-    "highest_train_accuracy",  # over the epochs, as it trained
-    "highest_test_accuracy",  # over the epochs, of a watched test set
-    "validation_tta_accuracy", "validation_tta_loss", "test_tta_accuracy", "test_tta_loss",
-    "steps", "convergence_steps", "epochs", "train_flops",
-    "step_s", "train_s",  # a step, and all epochs, at the pace of the fastest, least disturbed epoch
-    "packed",  # the most runs that were trained at once with it, where there were others: its times are shares
-    "wall_s", "peak_memory_bytes",
-)  # fmt: skip
-CURVES = (
-    "train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "test_loss", "test_accuracy",
-    "learning_rate",
-)  # fmt: skip
-
-
 class Estimate(Record, frozen=True, kw_only=True):
     """A quantity over seeds."""
 
@@ -264,59 +231,6 @@ class Difference(Record, frozen=True, kw_only=True):
     verdict: Literal["real gain", "real loss", "no difference", "undecided"]
     more_seeds: int | None = None  # where undecided: about so many more would decide it
     words: str  # the verdict in a sentence
-
-
-class Answer(Record, frozen=True, kw_only=True):
-    """A claim beside the measurement."""
-
-    metric: str
-    claimed: float
-    tolerance: float
-    measured: float | None
-    low: float | None  # where one more run would lie, with 95 % (prediction interval)
-    high: float | None
-    verdict: Literal["reproduced", "better", "worse", "not comparable"]
-    why: str
-    source: str
-
-
-class RungRecord(Record, frozen=True, kw_only=True):
-    """One rung over all seeds."""
-
-    name: str
-    about: str
-    on: str | None  # the rung that it builds on; None for the first
-    changes: tuple[str, ...]  # what it sets, field=value
-    assumptions: tuple[str, ...]
-    parameters: int
-    flops: int  # forward, one image
-    layers: tuple[LayerRow, ...]
-    cells: tuple[CellRecord, ...]
-    estimates: dict[str, Estimate]  # of `CELL_VALUES`, over the finished cells
-    difference: Difference | None
-    answers: tuple[Answer, ...]
-    confusion: tuple[tuple[int, ...], ...]  # (K, K), of the test (else validation) sets of all seeds together
-
-
-class LadderRecord(Record, frozen=True, kw_only=True):
-    """A ladder, climbed."""
-
-    schema: int = 1
-    name: str
-    about: str
-    headline: str
-    source: str
-    builds_on: Literal["previous", "base"]
-    command: str  # that makes this record
-    reduced: tuple[str, ...]  # what makes it smaller than, or another than, the ladder file's
-    seeds: tuple[int, ...]
-    recipe: Recipe  # of the first rung and seed, resolved
-    data: DataRecord  # of the first seed
-    environment: Environment
-    rungs: tuple[RungRecord, ...]
-    started: str  # UTC, ISO 8601: of the first cell
-    finished: str
-    train_s: float  # of all cells together
 
 
 T = TypeVar("T", bound=Record)

@@ -1,6 +1,6 @@
 """The record of a comparison, as JSON: candidates, each against the first, and what can be said of the difference.
 
-Units are those of `rungs.records`. A candidate is one recipe, trained once or with several seeds. Differences are
+Units are those of `rungs.run.record`. A candidate is one recipe, trained once or with several seeds. Differences are
 second minus first; of accuracies more is better, of losses less.
 """
 
@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
-from rungs.records import Difference, Estimate, Record
+from rungs.run.folder import StudyDir
+from rungs.run.record import Difference, Estimate, Record
 
 Part: TypeAlias = Literal["test", "validation"]
 Verdict: TypeAlias = Literal["better", "worse", "not to be told apart", "not comparable"]
@@ -24,8 +25,8 @@ class ComparedRun(Record, frozen=True, kw_only=True):
     ending: str
     best_epoch: int | None
     planned_epochs: int
-    values: dict[str, float]  # each of `rungs.records.CELL_VALUES` that was measured
-    curves: dict[str, tuple[float, ...]]  # each of `rungs.records.CURVES` that was measured, a value an epoch
+    values: dict[str, float]  # each of `rungs.study.measures.CELL_VALUES` that was measured
+    curves: dict[str, tuple[float, ...]]  # each of `rungs.study.measures.CURVES` that was measured, a value an epoch
     openings: int  # how often its log says that the test set was opened
     compared: int  # how often it was set beside others before this comparison
 
@@ -47,7 +48,7 @@ class Candidate(Record, frozen=True, kw_only=True):
     runs: tuple[ComparedRun, ...]
     parameters: int
     flops: int  # forward, one image
-    estimates: dict[str, Estimate]  # of `rungs.records.CELL_VALUES`, over the finished runs
+    estimates: dict[str, Estimate]  # of `rungs.study.measures.CELL_VALUES`, over the finished runs
     calibration: Calibration | None  # on the part that is judged
     dominated: dict[str, str]  # a price ("train_flops", "train_s", "flops") -> who is as good for less, or better
 
@@ -173,3 +174,9 @@ class CompareRecord(Record, frozen=True, kw_only=True):
     pairs: tuple[Pair, ...]
     uses_test: bool  # scores on the test set are shown
     warnings: tuple[str, ...] = ()
+
+
+class CompareDir(StudyDir[CompareRecord]):
+    """A comparison of runs."""
+
+    name, what, kind, rewritten = "comparison.json", "a comparison", CompareRecord, True

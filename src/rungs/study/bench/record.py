@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Literal
 
 from rungs.recipe.spec import Recipe
-from rungs.records import DataRecord, Environment, ModelRecord, Record
+from rungs.run.folder import StudyDir
+from rungs.run.record import DataRecord, Environment, ModelRecord, Record
 
 Kind = Literal["training", "inference"]
 PHASES: dict[Kind, tuple[str, ...]] = {
@@ -105,3 +106,9 @@ class BenchRecord(Record, frozen=True, kw_only=True):
     def of(self, kind: Kind) -> tuple[Point, ...]:
         """Return all points of a kind, the smallest batch first."""
         return tuple(point for point in self.points if point.kind == kind)
+
+
+class BenchDir(StudyDir[BenchRecord]):
+    """A bench."""
+
+    name, what, kind = "bench.json", "a bench", BenchRecord

@@ -1,17 +1,20 @@
 """The record of a search, as JSON: every trial, what it showed, and how the best few did on fresh seeds.
 
-Units are those of `rungs.records`. A "value" is the metric that the search goes by, on validation: of a trial, at the
+Units are those of `rungs.run.record`. A "value" is the metric that the search goes by, on validation: of a trial, at the
 epoch that the recipe's monitor chose. No number here but `test` comes from the test set.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
 from rungs.recipe.spec import Recipe
-from rungs.records import DataRecord, Environment, Estimate, LadderRecord, Record
+from rungs.run.folder import StudyDir
+from rungs.run.record import DataRecord, Environment, Estimate, Record
 from rungs.space import Scalar, Space
+from rungs.study.ladder.record import LadderRecord
 
 
 class TrialRecord(Record, frozen=True, kw_only=True):
@@ -82,3 +85,18 @@ class SearchRecord(Record, frozen=True, kw_only=True):
     started: str  # UTC, ISO 8601
     finished: str
     train_s: float  # of all trials and re-runs together
+
+
+class SearchDir(StudyDir[SearchRecord]):
+    """A search. It holds the run folder of each set of values and of each re-run, and Optuna's journal, too."""
+
+    name, what, kind = "search.json", "a search", SearchRecord
+
+    def __init__(self, path: str | Path) -> None:
+        super().__init__(path)
+        self.journal = self.path / "journal.log"  # where no other storage was given
+        self.trials = self.path / "trials"
+        self.finals = self.path / "finals"
+        self.claim = (
+            self.path / "finals.claim"
+        )  # says that the finals are this folder's, where a database has the trials

@@ -11,12 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar, Generic, TypeVar
 
-from rungs.bench_records import BenchRecord
-from rungs.compare_records import CompareRecord
 from rungs.errors import UserError
-from rungs.rate_records import RateRecord
-from rungs.records import EpochRow, LadderRecord, Record, RunRecord, from_json, to_json
-from rungs.search_records import SearchRecord
+from rungs.run.record import EpochRow, Record, RunRecord, from_json, to_json
 
 TEMPORARY = ".rungs-tmp"
 """Ending of a file that is being written."""
@@ -78,7 +74,7 @@ class StudyDir(Folder, Generic[R]):
     RECORD        the record, whose name is the kind's
     report.html   the report, with its pictures inside
     figures/      the same pictures as SVG and PNG
-    looks.jsonl   looks at the test set, a `rungs.looks.Look` a line
+    looks.jsonl   looks at the test set, a `rungs.run.looks.Look` a line
     """
 
     if_unwritable = "make room or rights, or give another --out"
@@ -117,45 +113,6 @@ class StudyDir(Folder, Generic[R]):
         return from_json(self.record.read_bytes(), self.kind, self.record)
 
 
-class LadderDir(StudyDir[LadderRecord]):
-    """A climb. It holds a run folder for each cell, RUNG-seedN-…, too."""
-
-    name, what, kind = "ladder.json", "a climb", LadderRecord
-
-
-class SearchDir(StudyDir[SearchRecord]):
-    """A search. It holds the run folder of each set of values and of each re-run, and Optuna's journal, too."""
-
-    name, what, kind = "search.json", "a search", SearchRecord
-
-    def __init__(self, path: str | Path) -> None:
-        super().__init__(path)
-        self.journal = self.path / "journal.log"  # where no other storage was given
-        self.trials = self.path / "trials"
-        self.finals = self.path / "finals"
-        self.claim = (
-            self.path / "finals.claim"
-        )  # says that the finals are this folder's, where a database has the trials
-
-
-class CompareDir(StudyDir[CompareRecord]):
-    """A comparison of runs."""
-
-    name, what, kind, rewritten = "comparison.json", "a comparison", CompareRecord, True
-
-
-class RateDir(StudyDir[RateRecord]):
-    """A range test of learning rates."""
-
-    name, what, kind = "rates.json", "rungs lr-find", RateRecord
-
-
-class BenchDir(StudyDir[BenchRecord]):
-    """A bench."""
-
-    name, what, kind = "bench.json", "a bench", BenchRecord
-
-
 class RunDir(Folder):
     """Names the files of one run.
 
@@ -163,7 +120,7 @@ class RunDir(Folder):
     history.jsonl       one `EpochRow` a line, a line an epoch
     weights.safetensors the best weights, with classes, mean, std and the recipe inside
     run.json            the `RunRecord`
-    looks.jsonl         every look at the test set, a `rungs.looks.Look` a line
+    looks.jsonl         every look at the test set, a `rungs.run.looks.Look` a line
     report.html         the report, with its pictures inside
     figures/            the same pictures as SVG and PNG
     checkpoints/        the last two, to resume from

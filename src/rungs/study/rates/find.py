@@ -21,12 +21,12 @@ from torch import Tensor
 from rungs import data
 from rungs.data.batches import spans
 from rungs.errors import UserError
-from rungs.rate_records import RateCheck, RateRecord, Role, SweepRecord
 from rungs.recipe import toml as recipes
 from rungs.recipe.shorten import stretched
 from rungs.recipe.spec import Recipe
-from rungs.records import Estimate
+from rungs.run.record import Estimate
 from rungs.study.intervals import compare, estimate
+from rungs.study.rates.record import RateCheck, RateRecord, Role, SweepRecord
 from rungs.training.device import World, enough_memory
 from rungs.training.rate_range import SMOOTHED_DECADES, growing_rates, short_run, shortened, smoothing, sweep
 from rungs.training.setup import Material, assemble, gather

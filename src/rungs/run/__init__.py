@@ -1,0 +1,1 @@
+"""What a training leaves: its record, its folder, the log of looks at the test set."""

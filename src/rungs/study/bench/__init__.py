@@ -1,0 +1,1 @@
+"""How fast a recipe trains and infers beside what the chip can do: `rungs bench`."""

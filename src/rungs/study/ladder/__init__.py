@@ -1,0 +1,1 @@
+"""A ladder: a baseline and its named changes, trained with several seeds and compared."""

@@ -1,0 +1,1 @@
+"""The range test of learning rates: `rungs lr-find`."""
