@@ -25,8 +25,9 @@ from variants import seconds_an_image
 
 from rungs import data as sources
 from rungs.errors import UserError
+from rungs.evaluate.device import open_device
 from rungs.recipe.toml import load
-from rungs.training.device import cores, device_name, open_device
+from rungs.training.device import cores, device_name
 from rungs.training.setup import image_size
 
 

@@ -22,9 +22,10 @@ from common import sentences
 from msgspec.structs import replace
 
 from rungs import data as sources
+from rungs.evaluate.device import open_device
 from rungs.recipe.spec import Recipe
 from rungs.recipe.toml import choose
-from rungs.training.device import World, cores, device_name, open_device, peak_memory_bytes
+from rungs.training.device import World, cores, device_name, peak_memory_bytes
 from rungs.training.loop import train_together
 from rungs.training.pack import join
 from rungs.training.screen import Screen

@@ -30,7 +30,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from rungs import data
-from rungs.augment import Draw, apply
+from rungs.data.augment import Draw, apply
 from rungs.data.batches import batches, order, to_float
 from rungs.data.imageset import ImageSet
 from rungs.recipe.augments import Crop, Flip

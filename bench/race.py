@@ -28,12 +28,13 @@ from msgspec.structs import replace
 from rungs import data as sources
 from rungs.data.imageset import Source
 from rungs.errors import UserError
+from rungs.evaluate.device import open_device
 from rungs.evaluate.score import score
 from rungs.recipe.spec import Recipe
 from rungs.recipe.toml import choose
 from rungs.study.intervals import estimate
 from rungs.training.compiling import compile_net
-from rungs.training.device import World, cores, device_name, open_device
+from rungs.training.device import World, cores, device_name
 from rungs.training.feed import scoring_batches
 from rungs.training.loop import Diverged, train_epochs
 from rungs.training.run import train_flops

@@ -25,8 +25,9 @@ from torch.utils.data import DataLoader, Dataset
 from variants import seconds_an_image
 
 from rungs import data as sources
+from rungs.evaluate.device import open_device
 from rungs.models.resnet import resnet18
-from rungs.training.device import cores, device_name, open_device
+from rungs.training.device import cores, device_name
 
 NET = ("model.stem=cifar", "training.batch_size=128", "augment.train=[{name='crop', padding=4}, {name='flip'}]")
 

@@ -25,9 +25,10 @@ from msgspec.structs import replace
 
 from rungs.data.split import Parts
 from rungs.errors import UserError
+from rungs.evaluate.device import open_device
 from rungs.recipe.toml import load
 from rungs.training.compiling import compile_net
-from rungs.training.device import World, cores, device_name, open_device
+from rungs.training.device import World, cores, device_name
 from rungs.training.loop import train_epochs
 from rungs.training.screen import Screen
 from rungs.training.setup import assemble, gather

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from rungs.data import cifar10 as cifar
-from rungs.data.cifar_format import Pickled
+from rungs.data.sources import cifar10 as cifar
+from rungs.data.sources.cifar_format import Pickled
 
 PYTHON, BINARY = cifar.CIFAR10.layouts
 PYTHON100, BINARY100 = cifar.CIFAR100.layouts

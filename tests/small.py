@@ -6,11 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from rungs.evaluate.device import open_device
 from rungs.recipe.spec import Recipe
 from rungs.recipe.toml import parse
 from rungs.run.folder import RunDir
 from rungs.run.record import EpochRow, RunRecord
-from rungs.training.device import World, open_device
+from rungs.training.device import World
 from rungs.training.run import run_recipe
 from rungs.training.screen import Screen
 

@@ -23,6 +23,7 @@ from rungs.diagnose import examine
 from rungs.diagnose.interpretation import interpretation
 from rungs.diagnose.speed import advise
 from rungs.errors import UserError, did_you_mean
+from rungs.evaluate.device import open_device
 from rungs.recipe import identity, shorten
 from rungs.recipe import toml as recipes
 from rungs.recipe.spec import Recipe
@@ -37,7 +38,7 @@ from rungs.study.bench.record import BenchDir, BenchRecord
 from rungs.study.ladder.record import LadderDir, LadderRecord
 from rungs.study.summary import summarise
 from rungs.training.bench import Tell, measure
-from rungs.training.device import open_device, open_world
+from rungs.training.device import open_world
 from rungs.training.interrupt import Interrupts
 from rungs.training.run import run_recipe
 from rungs.training.screen import Screen

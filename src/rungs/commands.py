@@ -148,7 +148,7 @@ def predictions(classifier: Classifier, files: Sequence[Path], form: str) -> Non
 def contents(name: str, image_size: int | None, sheet: Path | None) -> None:
     """Print what is in a source, and each file with a problem; write a contact sheet."""
     from rungs import data
-    from rungs.data import inspect
+    from rungs.data import audit as inspect
 
     if image_size is not None:
         require_between(image_size, 8, 1024, "--image-size")
@@ -182,10 +182,11 @@ def contents(name: str, image_size: int | None, sheet: Path | None) -> None:
 
 def show(recipe: Recipe, image_size: int | None, classes: int | None, folder: Path) -> None:
     """Print a recipe with every default, and its layers; write the drawing of the layers as SVG and PNG."""
+    from rungs.evaluate.device import open_device
     from rungs.models import build_model
     from rungs.models.describe import describe
     from rungs.report import drawing, figures, tables
-    from rungs.training.device import open_device, pick_precision
+    from rungs.training.device import pick_precision
 
     known_size, known_classes = KNOWN.get(recipe.data.source.partition(":")[0], (64, 10))
     size = next(pixels for pixels in (image_size, recipe.data.image_size, known_size) if pixels is not None)
@@ -224,8 +225,8 @@ def show_augmented(recipe: Recipe, folder: Path) -> None:
     """Write a contact sheet: each row an image as it is, then as training sees it in a few epochs."""
     import torch
 
-    from rungs.augment import Draw
-    from rungs.data.inspect import contact_sheet
+    from rungs.data.audit import contact_sheet
+    from rungs.data.augment import Draw
     from rungs.training.feed import generator, prepare, salt
     from rungs.training.setup import gather
 
@@ -254,9 +255,10 @@ def show_augmented(recipe: Recipe, folder: Path) -> None:
 
 def doctor() -> None:
     """Print what this machine offers and where data is found."""
-    from rungs.data import cifar10
     from rungs.data.cache import cache_dir
-    from rungs.training.device import World, environment, open_device, pick_precision
+    from rungs.data.sources import cifar10
+    from rungs.evaluate.device import open_device
+    from rungs.training.device import World, environment, pick_precision
 
     device = open_device()
     precision, reason = pick_precision("auto", device)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from rungs.augment import AUGMENTS, Draw, apply
+from rungs.data.augment import AUGMENTS, Draw, apply
 from rungs.recipe import spec as specs
 
 CLASSES = 10

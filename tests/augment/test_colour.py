@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from rungs.augment import Draw
-from rungs.augment.colour import colour_jitter, cutout, greyscale
+from rungs.data.augment import Draw
+from rungs.data.augment.colour import colour_jitter, cutout, greyscale
 
 
 def draw(n: int, seed: int = 0) -> Draw:

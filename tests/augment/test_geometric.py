@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from rungs.augment import Draw
-from rungs.augment.geometric import crop, flip, hashed, rotate
+from rungs.data.augment import Draw
+from rungs.data.augment.geometric import crop, flip, hashed, rotate
 from rungs.errors import UserError
 
 

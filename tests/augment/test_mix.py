@@ -6,8 +6,8 @@ from scipy import stats
 from torch import Tensor
 from torch.nn import functional as F
 
-from rungs.augment import Draw
-from rungs.augment.mix import beta, cutmix, mixup
+from rungs.data.augment import Draw
+from rungs.data.augment.mix import beta, cutmix, mixup
 
 N, CLASSES = 6, 6
 

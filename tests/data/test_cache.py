@@ -18,9 +18,10 @@ import pytest
 import torch
 from PIL import Image
 
-from rungs.data import decoded, folder
+from rungs.data import mapped as decoded
 from rungs.data.cache import cache_dir, map_images
 from rungs.data.imageset import Source, content_hash
+from rungs.data.sources import folder
 from rungs.errors import UserError
 
 N = 12
@@ -202,7 +203,7 @@ def test_sets_larger_than_memory_are_mapped(tmp_path: Path) -> None:
     assert images is not None and images.shape == (n, 3, 512, 512) and int(images[-1, -1, -1, -1]) == 7
 
 
-LOAD = "import sys; from rungs.data.folder import load; print(load(sys.argv[1], None).train.hash)"
+LOAD = "import sys; from rungs.data.sources.folder import load; print(load(sys.argv[1], None).train.hash)"
 
 
 def test_two_processes_at_once(photos: Path, cache: Path) -> None:

@@ -16,8 +16,8 @@ import torch
 from cifar_files import BINARY, BINARY100, PYTHON, PYTHON100, batch, pickled, small_set, write, write_tar
 
 from rungs import data
-from rungs.data import cifar10 as cifar
 from rungs.data.imageset import Source
+from rungs.data.sources import cifar10 as cifar
 from rungs.errors import UserError
 
 

@@ -19,9 +19,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rungs import data
-from rungs.data import cifar10 as cifar
-from rungs.data import places
-from rungs.data.cifar_format import unpickle
+from rungs.data.sources import cifar10 as cifar
+from rungs.data.sources import locate as places
+from rungs.data.sources.cifar_format import unpickle
 from rungs.errors import UserError
 
 

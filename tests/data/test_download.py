@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rungs.data import download
-from rungs.data.download import fetch
+from rungs.data.sources import download
+from rungs.data.sources.download import fetch
 from rungs.errors import UserError
 
 BODY = np.random.default_rng(0).bytes(3_000_000)

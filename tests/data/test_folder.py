@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rungs.data import decoded
-from rungs.data.folder import load
+from rungs.data import mapped as decoded
+from rungs.data.audit import require_trainable
 from rungs.data.imageset import content_hash
-from rungs.data.inspect import require_trainable
-from rungs.data.listing import natural
+from rungs.data.sources.folder import load
+from rungs.data.sources.listing import natural
 from rungs.errors import UserError
 
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rungs.data import hub
-from rungs.data.inspect import require_trainable
+from rungs.data.audit import require_trainable
+from rungs.data.sources import hub
 from rungs.errors import UserError
 
 datasets: Any = pytest.importorskip("datasets")

@@ -13,8 +13,8 @@ import torch
 from PIL import Image
 
 from rungs import data
+from rungs.data.audit import contact_sheet, contents, require_trainable
 from rungs.data.imageset import ImageSet, Source, content_hash
-from rungs.data.inspect import contact_sheet, contents, require_trainable
 from rungs.errors import UserError
 from rungs.run.record import Problem, from_json, to_json
 

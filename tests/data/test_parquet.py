@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from rungs.data import decoded
-from rungs.data.parquet import load
+from rungs.data import mapped as decoded
+from rungs.data.sources.parquet import load
 from rungs.errors import UserError
 
 

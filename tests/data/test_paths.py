@@ -8,7 +8,7 @@ import pytest
 
 from rungs import data
 from rungs.data import cache
-from rungs.data.paths import user_path
+from rungs.data.cache import user_path
 from rungs.errors import UserError
 
 

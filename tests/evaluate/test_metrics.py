@@ -12,8 +12,7 @@ from PIL import Image
 from scipy.stats import binomtest
 from sklearn.metrics import accuracy_score, confusion_matrix, log_loss, precision_recall_fscore_support
 
-from rungs.evaluate.calibration import calibration
-from rungs.evaluate.metrics import evaluate, wilson
+from rungs.evaluate.metrics import calibration, evaluate, wilson
 from rungs.evaluate.mistakes import worst
 
 

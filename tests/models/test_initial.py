@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from rungs import ladder as ladders
 from rungs.models import build_model
-from rungs.models.initial import draw_weights
+from rungs.models.init_weights import draw_weights
 from rungs.recipe.models import AnyModel, ResNet18
 from rungs.recipe.seeds import derive
 

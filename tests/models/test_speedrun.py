@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from rungs.errors import UserError
 from rungs.models import build_model
-from rungs.models.initial import draw_weights
+from rungs.models.init_weights import draw_weights
 from rungs.models.speedrun import SpeedrunNet
 from rungs.recipe.models import Speedrun
 

@@ -13,12 +13,13 @@ from torch import nn
 from rungs import api
 from rungs.data.split import Parts
 from rungs.errors import UserError
+from rungs.evaluate.device import open_device
 from rungs.recipe.toml import parse
 from rungs.run.record import from_json, to_json
 from rungs.study.bench.record import PHASES, BenchDir, BenchRecord, Spread
 from rungs.training import bench as engine
 from rungs.training import ceilings, phases, work
-from rungs.training.device import World, open_device
+from rungs.training.device import World
 from rungs.training.loop import train_epochs
 from rungs.training.screen import Screen
 from rungs.training.setup import assemble, gather

@@ -13,11 +13,12 @@ from msgspec.structs import replace
 from small import run, small
 
 from rungs import data
+from rungs.evaluate.device import open_device
 from rungs.recipe.identity import changes, digest
 from rungs.recipe.spec import Recipe
 from rungs.run.record import RunRecord
 from rungs.training import step
-from rungs.training.device import World, open_device
+from rungs.training.device import World
 from rungs.training.loop import train_epochs, train_together
 from rungs.training.pack import join
 from rungs.training.screen import Screen

@@ -22,13 +22,14 @@ from safetensors import safe_open
 from small import SMALL, Told, run, small
 
 from rungs.errors import UserError
+from rungs.evaluate.device import open_device
 from rungs.recipe.identity import digest
 from rungs.recipe.toml import choose, load, parse, shipped
 from rungs.run.folder import RunDir
 from rungs.run.record import EpochRow
 from rungs.ship.bundle import load_weights
 from rungs.ship.evaluate import evaluate
-from rungs.training.device import World, open_device, pick_precision
+from rungs.training.device import World, pick_precision
 from rungs.training.feed import scoring_batches
 from rungs.training.interrupt import Interrupted
 from rungs.training.run import Session

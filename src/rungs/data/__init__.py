@@ -17,42 +17,42 @@ Loader: TypeAlias = "Callable[[str | None, int | None], Source]"
 
 def _cifar10(argument: str | None, image_size: int | None) -> Source:
     """CIFAR-10, found here or downloaded; cifar10:PATH to say where."""
-    from rungs.data.cifar10 import load_cifar10
+    from rungs.data.sources.cifar10 import load_cifar10
 
     return load_cifar10(argument, image_size)
 
 
 def _cifar100(argument: str | None, image_size: int | None) -> Source:
     """CIFAR-100 with its fine classes; cifar100:PATH to say where."""
-    from rungs.data.cifar10 import load_cifar100
+    from rungs.data.sources.cifar10 import load_cifar100
 
     return load_cifar100(argument, image_size)
 
 
 def _digits(argument: str | None, image_size: int | None) -> Source:
     """The 8x8 digits embedded in scikit-learn."""
-    from rungs.data import digits
+    from rungs.data.sources import digits
 
     return digits.load(argument, image_size)
 
 
 def _folder(argument: str | None, image_size: int | None) -> Source:
     """folder:PATH, a folder or zip with a folder per class, with or without train/val/test above."""
-    from rungs.data import folder
+    from rungs.data.sources import folder
 
     return folder.load(argument, image_size)
 
 
 def _parquet(argument: str | None, image_size: int | None) -> Source:
     """parquet:PATH, files in the Hugging Face Hub's layout: image bytes and label."""
-    from rungs.data import parquet
+    from rungs.data.sources import parquet
 
     return parquet.load(argument, image_size)
 
 
 def _hub(argument: str | None, image_size: int | None) -> Source:
     """hub:OWNER/NAME, a data set of the Hugging Face Hub (extra: hub)."""
-    from rungs.data import hub
+    from rungs.data.sources import hub
 
     return hub.load(argument, image_size)
 

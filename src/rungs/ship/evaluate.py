@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from rungs import data
+from rungs.data.audit import require_trainable
 from rungs.data.batches import batches, to_float
 from rungs.data.imageset import ImageSet, Source
-from rungs.data.inspect import require_trainable
 from rungs.data.split import Parts, divide
 from rungs.errors import UserError
 from rungs.evaluate import judge

@@ -11,7 +11,7 @@ import torch
 
 from rungs.data.batches import to_float
 from rungs.data.decode import Undecodable, decode
-from rungs.data.folder import read_image
+from rungs.data.sources.folder import read_image
 from rungs.models.weights import Weights
 from rungs.run.record import EvalResult
 from rungs.ship.evaluate import Part, evaluate

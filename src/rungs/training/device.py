@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from rungs import __version__
 from rungs.errors import UserError
+from rungs.evaluate.device import open_device
 from rungs.run.record import Environment
 
 PATIENCE = timedelta(days=1)
@@ -79,22 +80,6 @@ def open_world() -> Iterator[World]:
     finally:
         if size > 1:
             dist.destroy_process_group()
-
-
-def open_device(local_rank: int = 0) -> torch.device:
-    """Return this rank's NVIDIA or AMD GPU where there is one, set to exact and repeatable convolutions, else the CPU.
-
-    Raises:
-        UserError: There are more ranks than GPUs.
-    """
-    if torch.cuda.is_available():
-        if local_rank >= torch.cuda.device_count():
-            what = f"rank {local_rank} finds {torch.cuda.device_count()} GPUs: each rank needs one of its own"
-            raise UserError(what, where="torchrun", do="start fewer ranks: --nproc-per-node")
-        torch.backends.cudnn.deterministic = True  # a resumed run is the run that never stopped
-        torch.backends.cudnn.allow_tf32 = False  # "fp32" means fp32; TF32 has 10 bits
-        return torch.device("cuda", local_rank)
-    return torch.device("cpu")
 
 
 def pick_precision(choice: str, device: torch.device) -> tuple[str, str]:

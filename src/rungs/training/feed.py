@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from rungs import augment
+from rungs.data import augment
 from rungs.data.batches import batches, order, spans, to_float
 from rungs.data.imageset import ImageSet
 from rungs.recipe.augments import AnyAugment
@@ -23,7 +23,7 @@ def generator(device: torch.device, seed: int, stream: Stream, *key: int) -> tor
 
 
 def salt(seed: int) -> int:
-    """Return the 31 bits of `rungs.augment.Draw.salt`, the same in every epoch and on every rank."""
+    """Return the 31 bits of `rungs.data.augment.Draw.salt`, the same in every epoch and on every rank."""
     return derive(seed, "augment") & 0x7FFFFFFF
 
 

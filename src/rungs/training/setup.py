@@ -17,16 +17,16 @@ from torch.nn.utils import clip_grad_norm_
 from torch.optim.swa_utils import AveragedModel
 
 from rungs import data
+from rungs.data.audit import require_trainable
 from rungs.data.batches import spans, to_float
+from rungs.data.duplicates import leaks
 from rungs.data.imageset import ImageSet, Source
-from rungs.data.inspect import require_trainable
 from rungs.data.split import Parts, divide
 from rungs.data.stats import mean_std
-from rungs.data.twins import leaks
 from rungs.errors import UserError
 from rungs.models import build_model
 from rungs.models.describe import describe
-from rungs.models.initial import draw_weights
+from rungs.models.init_weights import draw_weights
 from rungs.models.normalized import Normalized
 from rungs.models.stacked import Stacked
 from rungs.models.winograd import use_winograd

@@ -28,7 +28,7 @@ FEW_VALUES = 33
 POWER = 0.8
 MOST_IMAGES = 10_000_000
 """What would need more images than these is not to be decided by images."""
-BINS = 15  # of the calibration error, as in `rungs.evaluate.calibration`
+BINS = 15  # of the calibration error, as in `rungs.evaluate.metrics`
 
 
 @dataclass(frozen=True)

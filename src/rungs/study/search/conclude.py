@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from rungs.errors import UserError
+from rungs.evaluate.device import open_device
 from rungs.recipe.spec import Recipe
 from rungs.report import search_html
 from rungs.run.folder import RunDir, write_whole
@@ -25,7 +26,7 @@ from rungs.study.search.importance import importance
 from rungs.study.search.record import SearchDir, SearchRecord
 from rungs.study.search.storage import is_database
 from rungs.study.summary import system
-from rungs.training.device import World, environment, open_device
+from rungs.training.device import World, environment
 from rungs.training.setup import Material
 
 if TYPE_CHECKING:

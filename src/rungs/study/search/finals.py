@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from rungs.errors import UserError
+from rungs.evaluate.device import open_device
 from rungs.ladder import Cell, Ladder, Rung
 from rungs.recipe import identity
 from rungs.recipe import toml as recipes
@@ -29,7 +30,6 @@ from rungs.study.search.attempt import recipe_of
 from rungs.study.search.record import Finalist, SearchDir, SearchRecord, most_promising
 from rungs.study.search.trials import run_of
 from rungs.study.summary import summarise
-from rungs.training.device import open_device
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from rungs.augment.draw import Draw
+from rungs.data.augment.draw import Draw
 from rungs.errors import UserError
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rungs.data.imageset import Source
-from rungs.data.listing import part_of
-from rungs.data.parquet import BATCH_ROWS, IMAGE_COLUMNS, Shard, find_column, read_shards
+from rungs.data.sources.listing import part_of
+from rungs.data.sources.parquet import BATCH_ROWS, IMAGE_COLUMNS, Shard, find_column, read_shards
 from rungs.errors import UserError
 from rungs.run.record import Problem
 

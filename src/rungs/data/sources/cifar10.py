@@ -12,11 +12,10 @@ from typing import TypeAlias
 import numpy as np
 import torch
 
-from rungs.data.arrays import image_set
-from rungs.data.cifar_format import SIZE, Binary, Labels, Pickled, Pixels
-from rungs.data.imageset import Source, content_hash
-from rungs.data.paths import user_path
-from rungs.data.places import Reader, again, open_place
+from rungs.data.cache import user_path
+from rungs.data.imageset import Source, content_hash, image_set
+from rungs.data.sources.cifar_format import SIZE, Binary, Labels, Pickled, Pixels
+from rungs.data.sources.locate import Reader, again, open_place
 from rungs.errors import UserError
 
 Arrays: TypeAlias = tuple[Pixels, Labels]
@@ -209,7 +208,7 @@ def _at(cifar: Cifar, place: Path) -> Found:
 
 def _anywhere(cifar: Cifar) -> Found:
     """Return the set from `RUNGS_DATA`, else from the user's cache, else download it there."""
-    from rungs.data.download import fetch
+    from rungs.data.sources.download import fetch
 
     for place in _places():
         if found := _look(cifar, place):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from rungs.augment.draw import Draw
+from rungs.data.augment.draw import Draw
 
 
 def mixup(x: Tensor, y: Tensor, draw: Draw, *, alpha: float, p: float) -> tuple[Tensor, Tensor]:

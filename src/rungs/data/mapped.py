@@ -17,10 +17,10 @@ import torch
 
 from rungs.data import cache
 from rungs.data.decode import DECODE_VERSION, Header, Pixels, Undecodable, decode, read_header
+from rungs.data.duplicates import Place, Twins
 from rungs.data.imageset import ImageSet, Source, content_hash
-from rungs.data.listing import ENDINGS, Listing, Read, require_classes
 from rungs.data.parallel import in_parallel, shown
-from rungs.data.twins import Place, Twins
+from rungs.data.sources.listing import ENDINGS, Listing, Read, require_classes
 from rungs.errors import UserError
 from rungs.run.record import Problem
 

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from rungs.data.places import again
+from rungs.data.sources.locate import again
 from rungs.errors import UserError
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]

@@ -17,11 +17,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rungs.data.decoded import read_listing
-from rungs.data.folder import read_image
+from rungs.data.cache import user_path
 from rungs.data.imageset import Source
-from rungs.data.listing import PARTS, Listing, Part, Read, natural, part_of, stamp
-from rungs.data.paths import user_path
+from rungs.data.mapped import read_listing
+from rungs.data.sources.folder import read_image
+from rungs.data.sources.listing import PARTS, Listing, Part, Read, natural, part_of, stamp
 from rungs.errors import UserError
 from rungs.run.record import Problem
 

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from rungs.augment.draw import Draw
+from rungs.data.augment.draw import Draw
 
 YIQ = ((0.299, 0.587, 0.114), (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112))
 """RGB -> YIQ, the colours of NTSC television: luminance (ITU-R BT.601) and two axes that are 0 for grey."""

@@ -23,10 +23,10 @@ from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
-from rungs.data.decoded import read_listing
+from rungs.data.cache import user_path
 from rungs.data.imageset import Source
-from rungs.data.listing import ENDINGS, PARTS, Listing, Part, Read, look_alikes, natural, part_of, stamp
-from rungs.data.paths import user_path
+from rungs.data.mapped import read_listing
+from rungs.data.sources.listing import ENDINGS, PARTS, Listing, Part, Read, look_alikes, natural, part_of, stamp
 from rungs.errors import UserError
 from rungs.run.record import Problem
 

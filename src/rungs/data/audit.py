@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from rungs.data.twins import Place, Twins
+from rungs.data.duplicates import Place, Twins
 from rungs.errors import UserError
 from rungs.run.record import Problem, Record
 

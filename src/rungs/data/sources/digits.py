@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from rungs.data.arrays import image_set
-from rungs.data.imageset import Source
+from rungs.data.imageset import Source, image_set
 from rungs.errors import UserError
 
 CONTENT = "3f8a13557545848d453f3b352afd6d25d4ead4bd646c0ffcc6e8b10ef46a444f"

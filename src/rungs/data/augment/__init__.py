@@ -14,10 +14,10 @@ from typing import Any, TypeAlias
 import msgspec
 from torch import Tensor
 
-from rungs.augment.colour import colour_jitter, cutout, greyscale
-from rungs.augment.draw import Draw
-from rungs.augment.geometric import crop, flip, rotate
-from rungs.augment.mix import cutmix, mixup
+from rungs.data.augment.colour import colour_jitter, cutout, greyscale
+from rungs.data.augment.draw import Draw
+from rungs.data.augment.geometric import crop, flip, rotate
+from rungs.data.augment.mix import cutmix, mixup
 from rungs.recipe.augments import AnyAugment
 from rungs.recipe.base import name_of
 
