@@ -13,13 +13,14 @@ from typing import Any
 import make_searches
 
 from rungs.report import format as fmt
-from rungs.report import ladder_facts as facts
-from rungs.report.figures import save
-from rungs.report.ladder_staircase import staircase
+from rungs.report import metric
 from rungs.report.ladder_tables import markdown
 from rungs.report.search_slices import contours
+from rungs.report.style import save
 from rungs.run.record import from_json
+from rungs.study.ladder import words as facts
 from rungs.study.ladder.record import LadderRecord, RungRecord
+from rungs.study.ladder.staircase import staircase
 
 ROOT = Path(__file__).parents[1]
 PICTURES = ROOT / "docs" / "seeds"
@@ -65,8 +66,8 @@ def row(seed: dict[str, Any]) -> str:
     rung = by_name(record, name)
     found = next(one for one in rung.answers if one.metric == seed["headline"]["metric"])
     estimate = rung.estimates[found.metric]
-    words, interval = facts.metric_words(found.metric), facts.bounds(found.metric, estimate.low, estimate.high)
-    measured = f"**{facts.value(found.metric, estimate.mean)}**{f' ({interval})' if interval else ''}"
+    words, interval = metric.metric_words(found.metric), metric.bounds(found.metric, estimate.low, estimate.high)
+    measured = f"**{metric.value(found.metric, estimate.mean)}**{f' ({interval})' if interval else ''}"
     why = f": {'; '.join(record.reduced)}" if found.verdict == "not comparable" and record.reduced else ""
     cells = (
         f"[{seed['title']}](docs/seeds.md): `{name}`",

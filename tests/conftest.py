@@ -62,7 +62,7 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
             stem.with_name(f"{stem.name}.{kind}").write_bytes(b"<svg/>")
         return b"<svg/>"
 
-    monkeypatch.setattr("rungs.report.figures.save", save)
+    monkeypatch.setattr("rungs.report.style.save", save)
 
 
 @pytest.fixture(scope="session")

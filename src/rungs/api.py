@@ -21,19 +21,19 @@ from pathlib import Path
 from rungs import ladder as ladders
 from rungs.diagnose import examine
 from rungs.diagnose.interpretation import interpretation
-from rungs.diagnose.speed import advise
 from rungs.errors import UserError, did_you_mean
 from rungs.evaluate.device import open_device
 from rungs.recipe import identity, shorten
 from rungs.recipe import toml as recipes
 from rungs.recipe.spec import Recipe
-from rungs.report import bench_html, html, ladder_html
+from rungs.report import bench_html, ladder_html, run_page
 from rungs.run import looks
 from rungs.run.folder import RunDir, write_whole
 from rungs.run.record import EpochRow, RunRecord, to_json
 from rungs.ship.bundle import load_weights
 from rungs.ship.predict import Classifier
 from rungs.study import climb as study
+from rungs.study.bench.advice import advise
 from rungs.study.bench.record import BenchDir, BenchRecord
 from rungs.study.ladder.record import LadderDir, LadderRecord
 from rungs.study.summary import summarise
@@ -90,7 +90,7 @@ def train(
         )
         if world.is_main:
             seen = looks.read(place.looks)
-            html.write(record, examine(record, seen), place, interpretation(record), seen)
+            run_page.write(record, examine(record, seen), place, interpretation(record), seen)
     return record
 
 

@@ -24,8 +24,8 @@ def bench(recipe: Recipe, folder: Path | None, *, quiet: bool, **how: Any) -> No
         UserError: Bad input or bad data.
     """
     from rungs import api
-    from rungs.diagnose.speed import advise
     from rungs.report import bench_tables
+    from rungs.study.bench.advice import advise
     from rungs.study.bench.record import BenchDir
 
     folder = folder or api.bench_folder(recipe)

@@ -60,7 +60,7 @@ def is_first_rank() -> bool:
 
 def finish(record: RunRecord, folder: Path, *, quiet: bool) -> None:
     """Print the verdict of a run and where its report lies; exit 1 when training diverged."""
-    from rungs.report import tables
+    from rungs.report import run_tables as tables
 
     if not quiet and is_first_rank():
         out.print(tables.summary(record))
@@ -73,9 +73,9 @@ def report(folder: Path) -> None:
     """Rebuild the report of a run or of a study from its record."""
     from rungs.diagnose import examine
     from rungs.diagnose.interpretation import interpretation
-    from rungs.diagnose.speed import advise
-    from rungs.report import bench_html, compare_html, html, ladder_html, rates_html, search_html
+    from rungs.report import bench_html, compare_html, ladder_html, rates_html, run_page, search_html
     from rungs.run import looks
+    from rungs.study.bench.advice import advise
     from rungs.study.bench.record import BenchDir
     from rungs.study.comparison.record import CompareDir
     from rungs.study.ladder.record import LadderDir
@@ -96,13 +96,13 @@ def report(folder: Path) -> None:
     else:
         run = RunDir(folder)
         record, seen = run.read_record(), looks.read(run.looks)
-        path = html.write(record, examine(record, seen), run, interpretation(record), seen)
+        path = run_page.write(record, examine(record, seen), run, interpretation(record), seen)
     out.print(f"report: {path}", soft_wrap=True)
 
 
 def evaluation(result: EvalResult, classes: Sequence[str], *, as_json: bool) -> None:
     """Print the score of a net on a set."""
-    from rungs.report import tables
+    from rungs.report import run_tables as tables
 
     if as_json:
         sys.stdout.buffer.write(to_json(result))
@@ -185,7 +185,9 @@ def show(recipe: Recipe, image_size: int | None, classes: int | None, folder: Pa
     from rungs.evaluate.device import open_device
     from rungs.models import build_model
     from rungs.models.describe import describe
-    from rungs.report import drawing, figures, tables
+    from rungs.report import layers as drawing
+    from rungs.report import run_tables as tables
+    from rungs.report import style
     from rungs.training.device import pick_precision
 
     known_size, known_classes = KNOWN.get(recipe.data.source.partition(":")[0], (64, 10))
@@ -207,7 +209,7 @@ def show(recipe: Recipe, image_size: int | None, classes: int | None, folder: Pa
     out.print(f"for images of {size} x {size} pixels and {classes} classes:")
     out.print(tables.layers(model))
     stem = folder / f"{recipe.name}-layers"
-    figures.save(drawing.layers(model, size), stem)
+    style.save(drawing.layers(model, size), stem)
     out.print(f"drawing: {stem}.svg and {stem}.png", soft_wrap=True)
 
 

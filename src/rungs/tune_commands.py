@@ -30,8 +30,9 @@ def tune(
         UserError: Anything that the user can mend.
     """
     from rungs import tuning
-    from rungs.report import search_facts, search_tables
+    from rungs.report import search_tables
     from rungs.run.looks import openings, read
+    from rungs.study.search import words
 
     began = time.monotonic()
     asked = tuning.prepare(recipe, space, overrides, **options)
@@ -51,7 +52,7 @@ def tune(
     record = tuning.tune(recipe, space, overrides, **options, **how)
     if not quiet:
         out.print(search_tables.summary(record, openings(read(asked.folder.looks))))
-        watch = f"trials:  {record.dashboard}\n         ({search_facts.dashboard_needs(record)})"
+        watch = f"trials:  {record.dashboard}\n         ({words.dashboard_needs(record)})"
         out.print(watch, soft_wrap=True, markup=False)
         out.print(f"record:  {asked.folder.record}\nreport:  {asked.folder.report}", soft_wrap=True, markup=False)
 

@@ -13,12 +13,11 @@ import search_samples
 from msgspec.structs import replace
 from small import run, small
 
-from rungs.diagnose.guard import highest_of, sum_up
 from rungs.errors import UserError
-from rungs.guard_commands import verdict
 from rungs.run import looks
 from rungs.run.folder import RunDir
 from rungs.run.record import to_json
+from rungs.study.guard import highest_of, sum_up, verdict
 from rungs.study.search.record import SearchDir
 
 ONE = "training.epochs=1"

@@ -15,8 +15,8 @@ from msgspec.structs import replace
 
 from rungs import api
 from rungs.diagnose import examine
-from rungs.diagnose.numbers import CALIBRATION, CALIBRATION_IMAGES
-from rungs.diagnose.softmax import double_softmax
+from rungs.diagnose.configuration import double_softmax
+from rungs.diagnose.scores import CALIBRATION, CALIBRATION_IMAGES
 from rungs.recipe import toml as recipes
 from rungs.report import evidence
 from rungs.run.record import Finding, RunRecord

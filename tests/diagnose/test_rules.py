@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from rungs.diagnose import examine
-from rungs.diagnose.schedule import early_decay
-from rungs.diagnose.softmax import double_softmax
+from rungs.diagnose.configuration import double_softmax, early_decay
 from rungs.recipe import identity
 from rungs.recipe import toml as recipes
 from rungs.recipe.models import ResNet18

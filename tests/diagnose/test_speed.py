@@ -5,8 +5,8 @@ from __future__ import annotations
 from bench_samples import COPY, PEAK, bench, spread
 from msgspec.structs import replace
 
-from rungs.diagnose.speed import advise
 from rungs.run.record import Finding
+from rungs.study.bench.advice import advise
 from rungs.study.bench.record import BenchRecord, Operation
 
 

@@ -11,10 +11,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 from rich.console import Console
 
-from rungs.diagnose.speed import advise
 from rungs.report import bench_figures, bench_html, bench_tables
-from rungs.report.figures import save
+from rungs.report.style import save
 from rungs.run.record import from_json, to_json
+from rungs.study.bench.advice import advise
 from rungs.study.bench.record import BenchDir, BenchRecord
 
 

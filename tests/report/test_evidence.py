@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from rungs.diagnose import examine
-from rungs.report import evidence, figures, html
+from rungs.report import evidence, run_page, style
 from rungs.run.folder import RunDir
 from rungs.run.looks import Look
 from rungs.run.record import Evidence, RunRecord, Series
@@ -36,9 +36,9 @@ def test_a_picture_is_small_and_shows_its_curves_threshold_and_place(tmp_path: P
     assert OVERFIT is not None
     figure = evidence.draw(OVERFIT)
     assert tuple(figure.get_size_inches()) == evidence.SIZE
-    svg = figures.save(figure, tmp_path / "it").decode()
+    svg = style.save(figure, tmp_path / "it").decode()
     assert all(word in svg for word in ("train", "validation", "threshold", "smallest", "epoch", "loss"))
-    assert svg == figures.save(evidence.draw(OVERFIT), tmp_path / "again").decode()
+    assert svg == style.save(evidence.draw(OVERFIT), tmp_path / "again").decode()
     said = evidence.alt(OVERFIT)
     assert said.startswith("loss (train, validation) over epoch; threshold: ")
 
@@ -50,13 +50,13 @@ def test_bars_have_names_and_values_and_room_for_all(tmp_path: Path) -> None:
     )  # fmt: skip
     figure = evidence.draw(many)
     assert figure.get_size_inches()[1] > evidence.SIZE[1]
-    svg = figures.save(figure, tmp_path / "it").decode()
+    svg = style.save(figure, tmp_path / "it").decode()
     assert "class 11 and a long…" in svg and ">11<" in svg
 
 
 def test_nothing_to_draw_is_said(tmp_path: Path) -> None:
     nothing = Evidence(x_label="epoch", y_label="loss", x=(1.0,), series=(Series(name="train", y=(None,)),))
-    assert "nothing was measured" in figures.save(evidence.draw(nothing), tmp_path / "it").decode()
+    assert "nothing was measured" in style.save(evidence.draw(nothing), tmp_path / "it").decode()
 
 
 @settings(max_examples=25, deadline=None)
@@ -72,7 +72,7 @@ def test_any_curve_can_be_drawn(values: list[float | None], level: float) -> Non
 
 def page(record: RunRecord, folder: Path, *looks: Look) -> str:
     run = RunDir(folder)
-    html.write(record, examine(record, looks), run, looks=looks)
+    run_page.write(record, examine(record, looks), run, looks=looks)
     return run.report.read_text(encoding="utf-8")
 
 

@@ -11,52 +11,53 @@ import samples
 from matplotlib.figure import Figure
 from msgspec.structs import replace
 
-from rungs.report import drawing, figures
+from rungs.report import layers as drawing
+from rungs.report import run_figures, style
 
 
 def texts(figure: Figure, tmp_path: Path) -> str:
-    svg = figures.save(figure, tmp_path / "figure")
+    svg = style.save(figure, tmp_path / "figure")
     return " ".join("".join(node.itertext()) for node in ET.fromstring(svg).iter("{http://www.w3.org/2000/svg}text"))
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 20, 300])
 def test_curves_of_any_length_mark_the_best_epoch(epochs: int, tmp_path: Path) -> None:
-    found = texts(figures.learning_curves(samples.sized(10, epochs)), tmp_path)
+    found = texts(run_figures.learning_curves(samples.sized(10, epochs)), tmp_path)
     assert f"best: epoch {epochs}" in found
     assert "validation" in found
 
 
 def test_curves_without_validation_or_epochs(tmp_path: Path) -> None:
-    found = texts(figures.learning_curves(samples.without_validation()), tmp_path)
+    found = texts(run_figures.learning_curves(samples.without_validation()), tmp_path)
     assert "validation" not in found
     assert "last: epoch 20" in found
-    assert "no epoch was finished" in texts(figures.learning_curves(samples.first_epoch()), tmp_path)
+    assert "no epoch was finished" in texts(run_figures.learning_curves(samples.first_epoch()), tmp_path)
 
 
 def test_curves_leave_gaps_where_validation_is_missing() -> None:
     record = samples.healthy()
     rows = tuple(replace(row, validation_loss=None) if row.epoch % 2 else row for row in record.history)
-    lines = figures.learning_curves(replace(record, history=rows)).axes[0].get_lines()
+    lines = run_figures.learning_curves(replace(record, history=rows)).axes[0].get_lines()
     drawn = next(line for line in lines if line.get_label() == "validation").get_ydata()
     assert [value != value for value in drawn] == [row.epoch % 2 == 1 for row in rows]
 
 
 def test_claims_are_drawn_and_named(tmp_path: Path) -> None:
-    found = texts(figures.learning_curves(samples.claimed()), tmp_path)
+    found = texts(run_figures.learning_curves(samples.claimed()), tmp_path)
     for part in ("train claimed", "95.12 %", "validation claimed", "83.30 %", "test claimed", "82.94 %"):
         assert part in found
 
 
 def test_rate_axis_is_logarithmic_only_where_it_spans() -> None:
     record = samples.healthy()
-    assert figures.learning_curves(record).axes[2].get_yscale() == "log"
+    assert run_figures.learning_curves(record).axes[2].get_yscale() == "log"
     rows = tuple(replace(row, learning_rate=0.01) for row in record.history)
-    assert figures.learning_curves(replace(record, history=rows)).axes[2].get_yscale() == "linear"
+    assert run_figures.learning_curves(replace(record, history=rows)).axes[2].get_yscale() == "linear"
 
 
 def test_a_cell_that_is_not_empty_is_not_zero(tmp_path: Path) -> None:
     result = replace(samples.result(2, 200, 0.9), confusion=((199, 1), (0, 200)))
-    figure = figures.confusion(result, ("a", "b"), normalised=True)
+    figure = run_figures.confusion(result, ("a", "b"), normalised=True)
     assert [text.get_text() for text in figure.axes[0].texts] == ["100", "1", "100"]
 
 
@@ -70,9 +71,9 @@ def test_the_legend_speaks_of_hatching_only_where_there_is_some(tmp_path: Path) 
 def test_confusion_has_numbers_where_they_fit(classes: int, normalised: bool) -> None:
     record = samples.sized(classes, 1)
     assert record.test is not None
-    axes = figures.confusion(record.test, record.data.classes, normalised).axes
+    axes = run_figures.confusion(record.test, record.data.classes, normalised).axes
     table = record.test.confusion
-    if classes <= figures.NUMBERED_CLASSES:
+    if classes <= style.NUMBERED_CLASSES:
         numbers = {(int(t.get_position()[1]), int(t.get_position()[0])): t.get_text() for t in axes[0].texts}
         share = 100 / sum(table[0]) if normalised else 1
         assert numbers[(0, 0)] == f"{table[0][0] * share:.0f}"
@@ -85,7 +86,7 @@ def test_confusion_has_numbers_where_they_fit(classes: int, normalised: bool) ->
 def test_class_names_are_not_mathematics(tmp_path: Path) -> None:
     record = samples.sized(2, 1, names=("$5$ note", "<b>\\alpha"))
     assert record.test is not None
-    found = texts(figures.confusion(record.test, record.data.classes, False), tmp_path)
+    found = texts(run_figures.confusion(record.test, record.data.classes, False), tmp_path)
     assert "$5$ note" in found
     assert "<b>\\alpha" in found
 
@@ -105,7 +106,7 @@ def test_layers_merge_followers_and_name_blocks(tmp_path: Path) -> None:
 def test_saved_twice_gives_the_same_bytes_and_leaves_the_style_of_others_alone(tmp_path: Path) -> None:
     before = dict(matplotlib.rcParams)
     for name in ("a", "b"):
-        figures.save(figures.learning_curves(samples.claimed()), tmp_path / name)
+        style.save(run_figures.learning_curves(samples.claimed()), tmp_path / name)
     for kind in ("svg", "png"):
         assert (tmp_path / f"a.{kind}").read_bytes() == (tmp_path / f"b.{kind}").read_bytes()
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
@@ -114,7 +115,7 @@ def test_saved_twice_gives_the_same_bytes_and_leaves_the_style_of_others_alone(t
 
 def test_the_reading_room_never_loads_torch() -> None:
     loaded = "[name in sys.modules for name in ('torch', 'matplotlib.pyplot')]"
-    code = f"import sys, rungs.report.html, rungs.diagnose; print(*{loaded})"
+    code = f"import sys, rungs.report.run_page, rungs.diagnose; print(*{loaded})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]
 
@@ -122,14 +123,14 @@ def test_the_reading_room_never_loads_torch() -> None:
 def test_a_watched_test_set_is_a_curve_of_its_own() -> None:
     record = samples.healthy()
     rows = tuple(replace(row, test_loss=0.7, test_accuracy=0.8) for row in record.history)
-    for axes in figures.learning_curves(replace(record, history=rows)).axes[:2]:
+    for axes in run_figures.learning_curves(replace(record, history=rows)).axes[:2]:
         assert [line.get_label() for line in axes.get_lines()][:3] == ["train", "validation", "test"]
-    assert all(line.get_label() != "test" for line in figures.learning_curves(record).axes[0].get_lines())
+    assert all(line.get_label() != "test" for line in run_figures.learning_curves(record).axes[0].get_lines())
 
 
 def test_the_floor_of_two_softmaxes_is_drawn(tmp_path: Path) -> None:
     record = samples.healthy()
     training = replace(record.recipe.training, loss="softmax-cross-entropy")
     literal = replace(record, recipe=replace(record.recipe, training=training))
-    assert "floor of two softmaxes: 1.461" in texts(figures.learning_curves(literal), tmp_path)
-    assert "floor" not in texts(figures.learning_curves(record), tmp_path)
+    assert "floor of two softmaxes: 1.461" in texts(run_figures.learning_curves(literal), tmp_path)
+    assert "floor" not in texts(run_figures.learning_curves(record), tmp_path)

@@ -13,7 +13,7 @@ import samples
 from msgspec.structs import replace
 
 from rungs.diagnose import examine
-from rungs.report import html
+from rungs.report import run_page
 from rungs.run.folder import RunDir
 from rungs.run.record import RunRecord
 
@@ -33,7 +33,7 @@ MAKERS: dict[str, Callable[[], RunRecord]] = {
 def write(make: Callable[[], RunRecord], folder: Path) -> RunDir:
     record, run = make(), RunDir(folder)
     run.write_record(record)
-    assert html.write(record, examine(record), run) == run.report
+    assert run_page.write(record, examine(record), run) == run.report
     return run
 
 
@@ -51,7 +51,7 @@ def test_the_record_alone_rebuilds_the_same_bytes(runs: Callable[[str], RunDir],
     folder = RunDir(tmp_path)
     shutil.copy(runs("claimed").record, folder.record)
     again = folder.read_record()
-    html.write(again, examine(again), folder)
+    run_page.write(again, examine(again), folder)
     assert text(folder) == text(runs("claimed"))
     stems = ["learning-curves", "confusion-counts", "confusion-percent", "calibration", "layers"]
     stems += [f"finding-{finding.rule}" for finding in examine(again)]

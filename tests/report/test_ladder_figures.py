@@ -13,8 +13,9 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from msgspec.structs import replace
 
-from rungs.report import ladder_cost, ladder_facts, ladder_figures
-from rungs.report.figures import save
+from rungs.report import ladder_cost, ladder_figures
+from rungs.report.style import save
+from rungs.study.ladder import words as ladder_words
 from rungs.study.ladder.record import LadderRecord
 
 PARTS = ("validation_accuracy", "test_accuracy")
@@ -205,7 +206,7 @@ def test_the_front_is_what_nothing_beats() -> None:
 def test_cost_names_the_front_without_overlaps(name: str) -> None:
     record = SIZES[name]()
     figure = ladder_figures.cost(record)
-    metric = ladder_facts.judged_by(record)
+    metric = ladder_words.judged_by(record)
     assert overlapping(figure, everything(figure)) == []
     for axes, cost in zip(figure.axes, ("flops", "train_s"), strict=True):
         assert axes.get_xscale() == "log"
@@ -269,7 +270,7 @@ def test_curves_of_every_rung_are_drawn(name: str, tmp_path: Path) -> None:
     drawn = [line for line in train.get_lines() if len(line.get_xdata()) > 1]
     assert len(drawn) == sum(any(cell.curves for cell in rung.cells) for rung in record.rungs)
     assert len(ringed) == 1
-    best = ladder_facts.best(record)
+    best = ladder_words.best(record)
     assert best is not None
     assert ringed[0].get_xdata()[0] in {cell.best_epoch for cell in best.cells}
     assert overlapping(figure, everything(figure)) == []
@@ -284,7 +285,7 @@ def test_few_curves_are_told_apart_and_many_have_the_best_and_the_first(tmp_path
     assert "cosine (best)" in found
     sweep = ladder_samples.sweep()
     found = texts(ladder_figures.curves(sweep), tmp_path)
-    best = ladder_facts.best(sweep)
+    best = ladder_words.best(sweep)
     assert best is not None
     for part in (f"best: {best.name}", "first: base", "the 38 others", "Validation loss", "Train loss"):
         assert part in found
@@ -334,7 +335,7 @@ def test_all_matrices_share_a_scale_and_names_stand_outside(tmp_path: Path) -> N
 def test_of_many_matrices_the_telling_ones_are_shown_and_the_caption_says_so() -> None:
     record = ladder_samples.sweep()
     shown = [rung.name for rung in ladder_figures.confused(record)]
-    best = ladder_facts.best(record)
+    best = ladder_words.best(record)
     assert best is not None
     assert len(shown) == ladder_figures.MATRICES
     assert {"base", best.name} <= set(shown)

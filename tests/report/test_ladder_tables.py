@@ -9,7 +9,8 @@ import pytest
 from msgspec.structs import replace
 from rich.console import Console
 
-from rungs.report import ladder_facts, ladder_tables
+from rungs.report import ladder_tables, metric
+from rungs.study.ladder import words
 from rungs.study.ladder.record import LadderRecord
 
 
@@ -76,8 +77,8 @@ def test_what_has_no_comparison_is_said_and_claims_are_named_only_where_there_ar
 
 def test_intervals_in_markdown_are_of_what_can_be() -> None:
     assert "(0.00 – 100.00 %), n = 2" in ladder_tables.markdown(ladder_samples.beyond())  # noqa: RUF001
-    assert ladder_facts.bounds("validation_loss", -0.2, 0.3) == "0.0000 – 0.3000"  # noqa: RUF001
-    assert ladder_facts.bounds("test_accuracy", -0.2, 1.3) == "0.00 – 100.00 %"  # noqa: RUF001
+    assert metric.bounds("validation_loss", -0.2, 0.3) == "0.0000 – 0.3000"  # noqa: RUF001
+    assert metric.bounds("test_accuracy", -0.2, 1.3) == "0.00 – 100.00 %"  # noqa: RUF001
 
 
 @pytest.mark.parametrize("width", [80, 100])
@@ -176,22 +177,22 @@ def test_markdown_has_no_live_html() -> None:
 
 def test_the_headline_counts_what_is_real_and_what_was_claimed() -> None:
     record = ladder_samples.diary()
-    assert ladder_facts.headline(record) == (
+    assert words.headline(record) == (
         "Best on validation: cosine, 86.33 % (3 seeds), +15.12 points against the first rung, first-net. "
         "Differences: 5 real gains, 1 real loss, 1 undecided. Claims: 4 reproduced, 1 better, 1 worse."
     )
-    assert ladder_facts.headline(ladder_samples.nothing()) == "No cell of this ladder has finished."
+    assert words.headline(ladder_samples.nothing()) == "No cell of this ladder has finished."
     only = replace(record, rungs=record.rungs[:1])
-    assert ladder_facts.headline(only).startswith("Best on validation: first-net, 71.21 % (3 seeds).")
+    assert words.headline(only).startswith("Best on validation: first-net, 71.21 % (3 seeds).")
     unvalidated = ladder_samples.diary(validated=False)
-    assert ladder_facts.headline(unvalidated).startswith("Best on test: ")
+    assert words.headline(unvalidated).startswith("Best on test: ")
 
 
 def test_findings_are_counted_over_seeds_warnings_first() -> None:
-    found = ladder_facts.found(ladder_samples.diary().rungs[7])
+    found = words.found(ladder_samples.diary().rungs[7])
     assert [(finding.level, many) for finding, many in found] == [("warning", 1), ("note", 1), ("good", 2)]
 
 
 def test_a_tolerance_is_told() -> None:
     answer = replace(ladder_samples.answer("test_accuracy", 0.8, 0.8), tolerance=0.005)
-    assert ladder_facts.claim_words(answer) == "80.00 ± 0.5 %"
+    assert words.claim_words(answer) == "80.00 ± 0.5 %"

@@ -15,7 +15,7 @@ from rate_samples import asleep, rates
 from rich.console import Console
 
 from rungs.report import rate_tables, rate_words, rates_figures, rates_html
-from rungs.report.figures import save
+from rungs.report.style import save
 from rungs.run.record import from_json, to_json
 from rungs.study.rates.record import RateDir, RateRecord
 

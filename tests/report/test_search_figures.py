@@ -18,10 +18,10 @@ from msgspec.structs import replace
 from search_samples import BATCH, DECAY, LR, MAKERS
 
 from rungs.report import search_axes as along
-from rungs.report import search_facts as facts
 from rungs.report import search_figures, search_finalists, search_parallel, search_slices
-from rungs.report.figures import save
+from rungs.report.style import save
 from rungs.space import Field
+from rungs.study.search import words as facts
 from rungs.study.search.record import SearchRecord
 
 FIGURES: dict[str, Callable[[SearchRecord], Figure]] = {

@@ -20,10 +20,10 @@ from command import rungs
 from msgspec.structs import replace
 from rich.console import Console
 
-from rungs.report import search_facts as facts
 from rungs.report import search_html, search_tables
-from rungs.report.html import render
+from rungs.report.page import render
 from rungs.run.record import to_json
+from rungs.study.search import words as facts
 from rungs.study.search.record import SearchDir, SearchRecord
 
 CHROMIUM = os.environ.get("RUNGS_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")

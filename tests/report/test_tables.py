@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from rungs.recipe.spec import Claim
-from rungs.report import tables
+from rungs.report import run_tables as tables
 from rungs.run.record import ModelRecord
 
 

@@ -13,9 +13,9 @@ from rungs.errors import UserError
 from rungs.ladder import Cell, Ladder
 from rungs.recipe.augments import Flip
 from rungs.recipe.spec import Claim
-from rungs.report import ladder_facts as facts
 from rungs.run.record import RunRecord
 from rungs.study.climb import Outcome
+from rungs.study.ladder import words as facts
 from rungs.study.ladder.record import LadderRecord, RungRecord
 from rungs.study.summary import summarise
 

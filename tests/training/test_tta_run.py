@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from rungs.data.imageset import ImageSet
 from rungs.evaluate.tta import Averaged
 from rungs.report import format as fmt
-from rungs.report import tables
+from rungs.report import run_tables as tables
 from rungs.run.folder import RunDir
 from rungs.run.record import RunRecord
 from rungs.ship.bundle import load_weights

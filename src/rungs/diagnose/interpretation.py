@@ -6,8 +6,8 @@ import itertools
 import math
 from collections.abc import Sequence
 
+from rungs.diagnose.configuration import floor
 from rungs.diagnose.curves import rises, unfinished
-from rungs.diagnose.softmax import floor
 from rungs.recipe.optimizers import Plateau, Step
 from rungs.run.record import EpochRow, RunRecord
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from rungs.diagnose import evidence
-from rungs.diagnose.classes import confused_pair, imbalance
+from rungs.diagnose.configuration import double_softmax, early_decay, large_stem
 from rungs.diagnose.curves import (
     OVERFIT_NATS,
     OVERFIT_RISE,
@@ -24,11 +24,8 @@ from rungs.diagnose.curves import (
 from rungs.diagnose.endings import diverged, guessing, interrupted
 from rungs.diagnose.findings import FEW_EPOCHS, loss_of, note, validated
 from rungs.diagnose.learning import dead_relus, few_steps, saturated_sigmoids, slow, stuck
-from rungs.diagnose.net import large_stem
-from rungs.diagnose.numbers import augmented_test, calibration, no_validation, small_validation
 from rungs.diagnose.protocol import leak, mixed_code, skipped, test_selection
-from rungs.diagnose.schedule import early_decay
-from rungs.diagnose.softmax import double_softmax
+from rungs.diagnose.scores import augmented_test, calibration, confused_pair, imbalance, no_validation, small_validation
 from rungs.run.looks import Look, own
 from rungs.run.record import Finding, RunRecord
 

@@ -13,7 +13,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from rungs.report import format as fmt
-from rungs.report.figures import BLUE, FAINT, GREEN, INK, STYLE, VERMILLION
+from rungs.report.style import BLUE, FAINT, GREEN, INK, STYLE, VERMILLION
 from rungs.study.bench.record import PHASES, BenchRecord, Kind, Point
 
 PHASE_COLOURS = {"data": "#f3c15f", "forward": "#8ecbf0", "backward": BLUE, "optimiser": "#63c3a4"}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rungs.recipe import toml as recipes
 from rungs.report import bench_figures, bench_tables
-from rungs.report.html import compact, picture, render
+from rungs.report.page import compact, picture, render
 from rungs.run.folder import write_whole
 from rungs.run.record import Finding
 from rungs.study.bench.record import BenchDir, BenchRecord
@@ -25,7 +25,7 @@ def write(record: BenchRecord, findings: Sequence[Finding], folder: BenchDir) ->
 
     Args:
         record: What was measured.
-        findings: What `rungs.diagnose.speed.advise` saw in it.
+        findings: What `rungs.study.bench.advice.advise` saw in it.
         folder: Where the bench lives.
 
     Returns:

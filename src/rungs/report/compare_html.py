@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from rungs.report import compare_figures as figures
 from rungs.report import compare_tables as tables
 from rungs.report import format as fmt
-from rungs.report.html import picture, render
+from rungs.report.page import picture, render
 from rungs.run.folder import write_whole
 from rungs.study.comparison.record import CompareDir, CompareRecord
 

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rungs.report import format as fmt
-from rungs.report import ladder_facts as facts
+from rungs.report import metric as report_metric
 from rungs.run.record import Estimate
 from rungs.study.comparison.record import Candidate, CompareRecord, Pair, PartResult
 
@@ -74,7 +74,7 @@ def _cell(metric: str, found: Estimate | None) -> tuple[str, str]:
         if found.low is None or found.high is None or found.high - found.low < 1e-9:
             return show(found.mean), seeds
         return show(found.mean), f"{show(max(0.0, found.low))} {fmt.NOTHING} {show(found.high)}"
-    return facts.value(metric, found.mean), facts.bounds(metric, found.low, found.high) or seeds
+    return report_metric.value(metric, found.mean), report_metric.bounds(metric, found.low, found.high) or seeds
 
 
 def _calibration(one: Candidate) -> tuple[str, str]:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from rungs.report import format as fmt
-from rungs.report.figures import BLUE, FAINT, GREEN, INK, STYLE, VERMILLION, empty, log_if_wide
+from rungs.report.style import BLUE, FAINT, GREEN, INK, STYLE, VERMILLION, empty, log_if_wide
 from rungs.run.record import Evidence
 
 SIZE = (4.0, 2.2)

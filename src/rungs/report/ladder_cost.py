@@ -14,10 +14,10 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocat
 from matplotlib.transforms import Bbox
 
 from rungs.report import format as fmt
-from rungs.report import ladder_facts as facts
-from rungs.report.figures import INK, STYLE, empty
-from rungs.report.ladder_staircase import PARTS, QUIET, fences, plain
+from rungs.report.style import INK, PARTS, QUIET, STYLE, empty, plain
+from rungs.study.ladder import words as facts
 from rungs.study.ladder.record import LadderRecord
+from rungs.study.ladder.staircase import fences
 
 ALL_NAMED = 12
 """Up to so many rungs every point has its name; above, those of the front."""

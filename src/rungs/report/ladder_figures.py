@@ -18,11 +18,22 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from rungs.report import format as fmt
-from rungs.report import ladder_facts as facts
-from rungs.report.figures import BLUE, FAINT, INK, NUMBERED_CLASSES, STYLE, VERMILLION, class_ticks, empty, log_if_wide
 from rungs.report.ladder_cost import cost
-from rungs.report.ladder_staircase import plain, staircase
+from rungs.report.style import (
+    BLUE,
+    FAINT,
+    INK,
+    NUMBERED_CLASSES,
+    STYLE,
+    VERMILLION,
+    class_ticks,
+    empty,
+    log_if_wide,
+    plain,
+)
+from rungs.study.ladder import words as facts
 from rungs.study.ladder.record import LadderRecord, RungRecord
+from rungs.study.ladder.staircase import staircase
 
 __all__ = ["confused", "confusions", "confusions_words", "cost", "curves", "curves_words", "staircase"]
 

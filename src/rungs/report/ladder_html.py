@@ -10,11 +10,12 @@ from matplotlib.figure import Figure
 
 from rungs.recipe import toml as recipes
 from rungs.report import format as fmt
-from rungs.report import ladder_facts as facts
 from rungs.report import ladder_figures as figures
-from rungs.report.html import compact, picture, render
+from rungs.report import metric as report_metric
+from rungs.report.page import compact, picture, render
 from rungs.run.folder import write_whole
 from rungs.run.record import Estimate, Finding, LayerRow
+from rungs.study.ladder import words as facts
 from rungs.study.ladder.record import CellRecord, LadderRecord, RungRecord
 
 REPORT, FIGURES = "report.html", "figures"
@@ -90,7 +91,7 @@ def spread(metric: str, estimate: Estimate) -> str:
 
 def within(metric: str, estimate: Estimate) -> str:
     """Return the 95 % interval of an estimate as it is written."""
-    return facts.bounds(metric, estimate.low, estimate.high)
+    return report_metric.bounds(metric, estimate.low, estimate.high)
 
 
 def _told(record: LadderRecord) -> list[tuple[RungRecord, CellRecord | None, tuple[tuple[Finding, int], ...], int]]:

@@ -10,8 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from rungs.report import format as fmt
-from rungs.report import ladder_facts as facts
+from rungs.report import metric as report_metric
 from rungs.run.record import Estimate
+from rungs.study.ladder import words as facts
 from rungs.study.ladder.record import Answer, LadderRecord, RungRecord
 
 PARTS = ("validation_accuracy", "test_accuracy", "test_tta_accuracy")
@@ -173,7 +174,7 @@ def _difference(record: LadderRecord, rung: RungRecord, *, words: bool) -> str:
 
 
 def _short_claim(answer: Answer, *, words: bool) -> str:
-    value = facts.value(answer.metric, answer.claimed).removesuffix(" %")
+    value = report_metric.value(answer.metric, answer.claimed).removesuffix(" %")
     verdict = answer.verdict if words else CLAIM_SIGNS[answer.verdict]
     return f"{SHORT.get(answer.metric, answer.metric)} {value} {verdict}"
 
@@ -214,7 +215,7 @@ def _lines(record: LadderRecord, rung: RungRecord) -> tuple[str, str, str]:
         if metric in rung.estimates and metric not in claimed
     ]
     for answer in rung.answers:
-        claim = f"{facts.metric_words(answer.metric)} {facts.claim_words(answer)}"
+        claim = f"{report_metric.metric_words(answer.metric)} {facts.claim_words(answer)}"
         rows.append((claim, _measured(answer.metric, rung, answer), answer.verdict))
     if not rung.estimates:
         rows.append((fmt.NOTHING, facts.how_ended(rung) or "not run", fmt.NOTHING))
@@ -223,11 +224,11 @@ def _lines(record: LadderRecord, rung: RungRecord) -> tuple[str, str, str]:
 
 
 def _measured(metric: str, rung: RungRecord, answer: Answer | None) -> str:
-    estimate, words = rung.estimates.get(metric), facts.metric_words(metric)
+    estimate, words = rung.estimates.get(metric), report_metric.metric_words(metric)
     if estimate is None:
-        return f"{words} {facts.value(metric, answer.measured if answer else None)}"
-    interval = facts.bounds(metric, estimate.low, estimate.high)
-    told = f"{words} {facts.value(metric, estimate.mean)}"
+        return f"{words} {report_metric.value(metric, answer.measured if answer else None)}"
+    interval = report_metric.bounds(metric, estimate.low, estimate.high)
+    told = f"{words} {report_metric.value(metric, estimate.mean)}"
     return f"{told}{f' ({interval})' if interval else ''}, n = {estimate.n}"
 
 

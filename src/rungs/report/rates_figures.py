@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from rungs.report.figures import BLUE, FAINT, GREEN, INK, STYLE, VERMILLION
+from rungs.report.style import BLUE, FAINT, GREEN, INK, STYLE, VERMILLION
 from rungs.run.record import Estimate
 from rungs.study.rates.record import RateCheck, RateRecord
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rungs.recipe import toml as recipes
 from rungs.report import rate_tables, rate_words, rates_figures
-from rungs.report.html import compact, picture, render
+from rungs.report.page import compact, picture, render
 from rungs.run.folder import write_whole
 from rungs.study.rates.record import RateDir, RateRecord
 

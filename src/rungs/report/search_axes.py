@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, NullLocator
 
 from rungs.report import format as fmt
-from rungs.report.ladder_staircase import plain
+from rungs.report.style import plain
 from rungs.space import Field, Scalar
 from rungs.study.search.record import SearchRecord
 

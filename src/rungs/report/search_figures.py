@@ -13,11 +13,11 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from rungs.report import format as fmt
-from rungs.report import search_facts as facts
-from rungs.report.figures import BLUE, GREEN, INK, STYLE, VERMILLION, empty
-from rungs.report.ladder_facts import metric_words
-from rungs.report.ladder_staircase import PURPLE
+from rungs.report import metric
+from rungs.report.metric import metric_words
 from rungs.report.search_axes import wrapped
+from rungs.report.style import BLUE, GREEN, INK, PURPLE, STYLE, VERMILLION, empty
+from rungs.study.search import words as facts
 from rungs.study.search.record import SearchRecord, TrialRecord
 
 PRUNED = "#9aa4af"
@@ -47,7 +47,7 @@ def dress_metric(axes: Axes, record: SearchRecord, *, vertical: bool = True) -> 
     """Name the axis of the metric and write accuracies in per cent."""
     axis = axes.yaxis if vertical else axes.xaxis
     axis.set_major_locator(MaxNLocator(7 if vertical else 8, steps=[1, 2, 2.5, 5, 10]))
-    if not facts.is_loss(record.metric):
+    if not metric.is_loss(record.metric):
         axis.set_major_formatter(FuncFormatter(lambda v, _: f"{100 * v:g}"))
     axis.set_label_text(metric_label(record))
 
@@ -55,7 +55,7 @@ def dress_metric(axes: Axes, record: SearchRecord, *, vertical: bool = True) -> 
 def metric_label(record: SearchRecord) -> str:
     """Return "validation accuracy, %"."""
     words = metric_words(record.metric)
-    return words if facts.is_loss(record.metric) else f"{words}, %"
+    return words if metric.is_loss(record.metric) else f"{words}, %"
 
 
 def points(axes: Axes, record: SearchRecord, xy: Sequence[tuple[float, TrialRecord]], ends: tuple[float, float]) -> int:
@@ -100,7 +100,7 @@ def legend(figure: Figure, record: SearchRecord, beyond: int, more: Sequence[Lin
     if facts.finalist_trials(record):
         handles.append(Line2D([], [], **RING, label="finalist: trained again"))
     if beyond:
-        low = not facts.is_loss(record.metric)
+        low = not metric.is_loss(record.metric)
         caret: Any = {"marker": 7 if low else 6, "linestyle": "", "color": BLUE, "markersize": 6}
         handles.append(Line2D([], [], **caret, label=f"beyond the axis: {fmt.many(beyond, 'mark')}"))
     if handles:
@@ -162,7 +162,7 @@ def learning_curves(record: SearchRecord) -> Figure:
     panels = 2 if longest >= FEWEST_FOR_CLOSE_UP and late else 1
     figure = Figure(figsize=(10.4 if panels == 2 else 7.4, 4.4), layout="constrained")
     everything = [v for trial in drawn for v in trial.curve if v is not None]
-    ends = facts.limits(record.metric, everything) if facts.is_loss(record.metric) else _all(everything)
+    ends = facts.limits(record.metric, everything) if metric.is_loss(record.metric) else _all(everything)
     room = max(0.3, 0.02 * longest)
     views = (("All epochs", 1 - room, ends), ("The second half, closer", half - room / 2, None))
     for axes, (title, first, view) in zip(figure.subplots(1, panels, squeeze=False)[0], views, strict=False):

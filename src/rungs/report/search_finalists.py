@@ -10,11 +10,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from rungs.report import search_facts as facts
-from rungs.report.figures import BLUE, INK, STYLE, VERMILLION, empty
-from rungs.report.ladder_facts import clipped
-from rungs.report.ladder_staircase import QUIET, bar, plain
+from rungs.report import metric
+from rungs.report.metric import clipped
 from rungs.report.search_figures import dress_metric
+from rungs.report.style import BLUE, INK, QUIET, STYLE, VERMILLION, empty, plain
+from rungs.study.ladder.staircase import bar
+from rungs.study.search import words as facts
 from rungs.study.search.record import Finalist, SearchRecord
 
 ROOM_FOR_INTERVALS = 0.35
@@ -44,7 +45,7 @@ def finalists(record: SearchRecord) -> Figure:
     axes.grid(False, axis="y")
     axes.set(xlim=ends, ylim=(len(rows) - 0.5, -0.5))
     dress_metric(axes, record, vertical=False)
-    head = "flattered by" + ("" if facts.is_loss(record.metric) else ",\npoints")
+    head = "flattered by" + ("" if metric.is_loss(record.metric) else ",\npoints")
     axes.text(1.015, -0.62, head, transform=axes.get_yaxis_transform(), va="bottom", fontsize=9, color=QUIET)
     figure.legend(handles=_finalist_legend(record, rows), loc="outside upper left", ncols=3, columnspacing=1.4)
     return figure
@@ -76,8 +77,8 @@ def _row(axes: Axes, record: SearchRecord, one: Finalist, i: int, ends: tuple[fl
                   gid="seed", zorder=3.5)  # fmt: skip
     axes.plot(one.rerun.mean, i + 0.12, "o", color=BLUE, markersize=7, zorder=4, gid="rerun")
     if one.optimism is not None:
-        size = one.optimism.mean if facts.is_loss(record.metric) else 100 * one.optimism.mean
-        text = f"{size:+.4f}" if facts.is_loss(record.metric) else f"{size:+.2f}"
+        size = one.optimism.mean if metric.is_loss(record.metric) else 100 * one.optimism.mean
+        text = f"{size:+.4f}" if metric.is_loss(record.metric) else f"{size:+.2f}"
         axes.annotate(text, (1, i), (52, 0), xycoords=axes.get_yaxis_transform(), textcoords="offset points",
                       ha="right", va="center", color=VERMILLION if size > 0 else QUIET)  # fmt: skip
 

@@ -11,14 +11,16 @@ from matplotlib.figure import Figure
 
 from rungs.recipe import toml as recipes
 from rungs.report import format as fmt
-from rungs.report import ladder_facts, search_figures, search_finalists, search_parallel, search_slices
+from rungs.report import metric as report_metric
 from rungs.report import search_axes as along
-from rungs.report import search_facts as facts
-from rungs.report.html import compact, picture, render
+from rungs.report import search_figures, search_finalists, search_parallel, search_slices
+from rungs.report.page import compact, picture, render
 from rungs.run.folder import write_whole
 from rungs.run.looks import openings, read
 from rungs.run.record import Estimate
 from rungs.space import Field
+from rungs.study.ladder import words as ladder_words
+from rungs.study.search import words as facts
 from rungs.study.search.record import SearchDir, SearchRecord
 
 CITATIONS = {
@@ -71,7 +73,7 @@ def write(record: SearchRecord, folder: SearchDir) -> Path:
 
 def _drawn(record: SearchRecord) -> Iterator[tuple[str, str, Figure]]:
     """Yield the file name, the text for those who cannot see it, and the figure; none that would be empty."""
-    metric, n = ladder_facts.metric_words(record.metric), fmt.many(len(record.trials), "trial")
+    metric, n = report_metric.metric_words(record.metric), fmt.many(len(record.trials), "trial")
     if record.finalists:
         alt = f"{metric} of {fmt.many(len(record.finalists), 'finalist')}, in the search and trained again"
         yield "finalists", f"{alt}; the table below has the numbers", search_finalists.finalists(record)
@@ -119,7 +121,7 @@ def _facts(record: SearchRecord, opened: int = 0) -> dict[str, Any]:
         else "",
         "surfaces": any("choices" not in (a.kind, b.kind) for a, b in search_slices.pairs(record)),
         "method": list(_method(record)),
-        "signs": ladder_facts.SIGNS,
+        "signs": ladder_words.SIGNS,
         "toml": compact(recipes.to_toml(record.recipe)),
     }
 
@@ -168,7 +170,7 @@ def _with_interval(words: str, interval: str) -> str:
 
 
 def _test_bounds(test: Estimate) -> str:
-    return ladder_facts.bounds("test_accuracy", test.low, test.high)
+    return report_metric.bounds("test_accuracy", test.low, test.high)
 
 
 def _lasted(record: SearchRecord) -> str:
@@ -194,7 +196,7 @@ def range_words(field: Field) -> str:
 
 def _method(record: SearchRecord) -> Iterator[str]:
     """Say how the search was made and judged, only as far as this record has it."""
-    metric, monitor = (ladder_facts.metric_words(w) for w in (record.metric, record.recipe.stopping.monitor))
+    metric, monitor = (report_metric.metric_words(w) for w in (record.metric, record.recipe.stopping.monitor))
     yield (
         f"Every trial was trained with the recipe's seed, {record.recipe.seed}; its value is the {metric} at the "
         f"epoch that its {monitor} chose, and of a pruned trial at the one chosen until then. No value "

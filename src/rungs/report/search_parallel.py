@@ -11,13 +11,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from rungs.report import metric
 from rungs.report import search_axes as along
-from rungs.report import search_facts as facts
-from rungs.report.figures import INK, STYLE, VERMILLION, empty
-from rungs.report.ladder_staircase import QUIET
 from rungs.report.search_axes import Scale
 from rungs.report.search_figures import PRUNED, metric_label
 from rungs.report.search_slices import colours
+from rungs.report.style import INK, QUIET, STYLE, VERMILLION, empty
+from rungs.study.search import words as facts
 from rungs.study.search.record import SearchRecord, TrialRecord
 
 HEIGHT = 2.0
@@ -113,7 +113,7 @@ def _name(axes: Axes, x: float, text: str) -> None:
 
 def _metric_ticks(record: SearchRecord, ends: tuple[float, float]) -> list[tuple[float, str]]:
     found = [v for v in MaxNLocator(7, steps=[1, 2, 2.5, 5, 10]).tick_values(*ends) if ends[0] <= v <= ends[1]]
-    factor = 1 if facts.is_loss(record.metric) else 100
+    factor = 1 if metric.is_loss(record.metric) else 100
     return [((v - ends[0]) / (ends[1] - ends[0]), f"{factor * v:g}") for v in found]
 
 

@@ -16,12 +16,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 from matplotlib.tri import LinearTriInterpolator, Triangulation, UniformTriRefiner
 
+from rungs.report import metric
 from rungs.report import search_axes as along
-from rungs.report import search_facts as facts
-from rungs.report.figures import FAINT, INK, STYLE, VERMILLION, empty
-from rungs.report.ladder_staircase import QUIET
 from rungs.report.search_axes import Scale
 from rungs.report.search_figures import dress_metric, legend, metric_label, points
+from rungs.report.style import FAINT, INK, QUIET, STYLE, VERMILLION, empty
+from rungs.study.search import words as facts
 from rungs.study.search.record import SearchRecord, TrialRecord
 
 MOST_PAIRED = 3
@@ -66,7 +66,7 @@ def colours(record: SearchRecord, values: Sequence[float]) -> Colours:
     """Return the colours of values; what is far out on the bad side has the colour of the end."""
     low, high = facts.limits(record.metric, values)
     margin = (high - low) * facts.MARGIN / (1 + 2 * facts.MARGIN)
-    map_ = GOODNESS.reversed() if facts.is_loss(record.metric) else GOODNESS
+    map_ = GOODNESS.reversed() if metric.is_loss(record.metric) else GOODNESS
     return Colours(Normalize(low + margin, high - margin, clip=True), map_)
 
 
@@ -165,7 +165,7 @@ def contours(record: SearchRecord) -> Figure:
         axes.grid(False)
     scale = figure.colorbar(ScalarMappable(mapped.norm, mapped.map), ax=list(panels), shrink=0.85, aspect=28, pad=0.015)
     scale.set_label(metric_label(record) + " (darker is better)")
-    if not facts.is_loss(record.metric):
+    if not metric.is_loss(record.metric):
         scale.ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{100 * v:g}"))
     if words:
         figure.supxlabel(words, x=0.01, ha="left", fontsize=8, color=QUIET)
@@ -243,7 +243,7 @@ def _cells(axes: Axes, record: SearchRecord, a: Scale, b: Scale, found: Sequence
         return
     for (i, j), values in sorted(inside.items()):
         middle = float(np.median(values))
-        number = f"{middle:.2f}" if facts.is_loss(record.metric) else f"{100 * middle:.1f}"
+        number = f"{middle:.2f}" if metric.is_loss(record.metric) else f"{100 * middle:.1f}"
         where = along.middle(a, across[i], across[i + 1]), along.middle(b, up[j], up[j + 1])
         axes.text(*where, f"{number}\nn={len(values)}", ha="center", va="center", fontsize=7.5, linespacing=1.0,
                   color="white" if mapped.dark(middle) else INK, gid="cell")  # fmt: skip

@@ -7,10 +7,11 @@ from rich.table import Table
 from rich.text import Text
 
 from rungs.report import format as fmt
-from rungs.report import ladder_facts
+from rungs.report import metric as report_metric
 from rungs.report import search_axes as along
-from rungs.report import search_facts as facts
 from rungs.space import Space
+from rungs.study.ladder import words
+from rungs.study.search import words as facts
 from rungs.study.search.record import SearchRecord, TrialRecord
 
 REDUCED = "  (in full length, and on all images: expect other numbers)"
@@ -42,7 +43,7 @@ def summary(record: SearchRecord, opened: int = 1) -> Table:
             "" if one.searched is None else facts.value(record, one.searched),
             f"{facts.value(record, one.rerun.mean)}{spread}",
             facts.estimate_bounds(record, one.rerun),
-            "" if difference is None else f"{ladder_facts.SIGNS[difference.verdict]} {difference.verdict}, "
+            "" if difference is None else f"{words.SIGNS[difference.verdict]} {difference.verdict}, "
             f"{facts.difference(record, difference.mean).removesuffix(' points')}",
             "" if one.optimism is None else facts.difference(record, one.optimism.mean),
         )  # fmt: skip
@@ -75,7 +76,7 @@ def _best_trials(record: SearchRecord, table: Table) -> Table:
 def _caption(record: SearchRecord, opened: int) -> Text:
     said = [facts.verdict(record), f"Trials: {facts.state_words(record) or 'none'}; {fmt.seconds(record.train_s)}."]
     if record.test is not None:
-        bounds = ladder_facts.bounds("test_accuracy", record.test.low, record.test.high)
+        bounds = report_metric.bounds("test_accuracy", record.test.low, record.test.high)
         interval = f" (95 % interval {bounds})" if bounds else ""
         often = "once" if opened <= 1 else f"{opened} times, so that it is no longer fresh"
         said.append(f"Test accuracy, opened {often}: {fmt.percent(record.test.mean)}{interval}.")
@@ -96,6 +97,6 @@ def trial_line(trial: TrialRecord, space: Space, metric: str = "validation_accur
     values = [f"{field}={along.text(trial.params[field])}" for field in fields]
     taken = [f"takes up trial {trial.takes_up}"] if trial.takes_up is not None else []
     why = [trial.ending] if trial.state == "failed" and trial.ending else []
-    value = ladder_facts.value(metric, trial.value)
+    value = report_metric.value(metric, trial.value)
     done = (fmt.many(trial.epochs, "epoch"), fmt.seconds(trial.train_s))
     return "  ".join([f"trial {trial.number}", value, trial.state, *done, *values, *taken, *why])

@@ -57,7 +57,7 @@ class TensorBoard(Tracker):
     def finish(self, record: RunRecord) -> None:  # noqa: D102
         from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-        from rungs.report.figures import confusion
+        from rungs.report.run_figures import confusion
 
         if record.test is not None:
             canvas = FigureCanvasAgg(confusion(record.test, record.data.classes, normalised=True))

@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-import base64
-import re
 from collections.abc import Collection, Iterator, Sequence
-from importlib import resources
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import jinja2
 from matplotlib.figure import Figure
 
 from rungs.recipe import toml as recipes
-from rungs.report import drawing, evidence, figures, looked, tables
+from rungs.report import evidence, run_figures
 from rungs.report import format as fmt
+from rungs.report import layers as drawing
+from rungs.report import run_looks as looked
+from rungs.report import run_tables as tables
+from rungs.report.page import Picture, compact, picture, render
 from rungs.run.folder import RunDir, write_whole
 from rungs.run.looks import Look, openings, own
 from rungs.run.record import EvalResult, Finding, RunRecord
 from rungs.run.rerun import command
-
-
-class Picture(NamedTuple):
-    """A figure as the page embeds it."""
-
-    address: str  # data:
-    alt: str
-    width: int  # CSS pixels
-    height: int
 
 
 def write(
@@ -60,28 +51,6 @@ def write(
     return folder.report
 
 
-def picture(figure: Figure, alt: str, stem: Path) -> Picture:
-    """Write `stem`.svg and `stem`.png, and return the figure as a page embeds it."""
-    svg = figures.save(figure, stem)
-    width, height = (round(96 * inches) for inches in figure.get_size_inches())
-    return Picture(f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}", alt, width, height)
-
-
-def render(template: str, facts: dict[str, Any]) -> str:
-    """Fill in one of the templates beside this file; whatever is filled in is text."""
-    folder = resources.files("rungs.report")
-    environment = jinja2.Environment(
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-        loader=jinja2.FunctionLoader(lambda name: (folder / name).read_text(encoding="utf-8")),
-    )
-    filters = ("percent", "interval", "points", "count", "loss", "seconds", "flops", "size", "shape", "sure", "many")
-    environment.filters.update({name: getattr(fmt, name) for name in filters})
-    return environment.get_template(template).render(facts)
-
-
 def scored(record: RunRecord) -> tuple[str, EvalResult] | None:
     """Return the part that the report shows in detail, with its name: the test set, else validation."""
     if record.test is not None:
@@ -94,15 +63,15 @@ def _drawn(record: RunRecord) -> Iterator[tuple[str, str, Figure]]:
     epochs = len(record.history)
     alt = f"Loss, accuracy and learning rate over {epochs} epochs"
     alt += f"; the best is epoch {record.best_epoch}" if record.best_epoch else ""
-    yield "learning-curves", alt, figures.learning_curves(record)
+    yield "learning-curves", alt, run_figures.learning_curves(record)
     if detail := scored(record):
         part, result = detail
         classes = record.data.classes
         about = f"Confusion matrix of {result.n} {part} images, {len(classes)} classes"
-        yield "confusion-counts", f"{about}: counts", figures.confusion(result, classes, normalised=False)
-        yield "confusion-percent", f"{about}: per cent of each true class", figures.confusion(result, classes, True)
+        yield "confusion-counts", f"{about}: counts", run_figures.confusion(result, classes, normalised=False)
+        yield "confusion-percent", f"{about}: per cent of each true class", run_figures.confusion(result, classes, True)
         alt = f"How often the net is right when it is how sure; calibration error {result.calibration_error:.3f}"
-        yield "calibration", alt, figures.calibration(result)
+        yield "calibration", alt, run_figures.calibration(result)
     alt = f"The {len(record.model.layers)} layers of {record.model.name} as a row of boxes; the table below lists them"
     yield "layers", alt, drawing.layers(record.model, record.data.image_size)
 
@@ -174,9 +143,3 @@ def _monitor(record: RunRecord, looks: tuple[Look, ...]) -> str:
     if record.recipe.evaluation.watch_test:
         return f"{chosen}. The recipe has the test set watched after every epoch; nothing was chosen by it."
     return f"{chosen}; the test set was opened once, after that."
-
-
-def compact(toml: str) -> str:
-    """Put each list of numbers on one line; no string is touched, for none contains a line break."""
-    lists = re.compile(r"\[\n\s*((?:[-+.\deE]+,\s*\n\s*)+)\]")
-    return lists.sub(lambda found: f"[{', '.join(found[1].replace(',', ' ').split())}]", toml)

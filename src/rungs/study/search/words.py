@@ -10,7 +10,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from rungs.report import format as fmt
-from rungs.report import ladder_facts
+from rungs.report import metric as report_metric
+from rungs.report.metric import is_loss
 from rungs.run.record import Difference, Estimate
 from rungs.study.search import record as search_records
 from rungs.study.search.record import Finalist, SearchRecord, TrialRecord
@@ -26,14 +27,9 @@ MARGIN = 0.06
 """Of an axis, free beyond the last mark."""
 
 
-def is_loss(metric: str) -> bool:
-    """Tell whether less is better."""
-    return metric.endswith("loss")
-
-
 def value(record: SearchRecord, number: float | None) -> str:
     """Return a value of the search's metric as it is written."""
-    return ladder_facts.value(record.metric, number)
+    return report_metric.value(record.metric, number)
 
 
 def difference(record: SearchRecord, number: float) -> str:
@@ -43,7 +39,7 @@ def difference(record: SearchRecord, number: float) -> str:
 
 def estimate_bounds(record: SearchRecord, estimate: Estimate) -> str:
     """Return the interval of a mean of the metric as it is written; "" where there is none."""
-    return ladder_facts.bounds(record.metric, estimate.low, estimate.high)
+    return report_metric.bounds(record.metric, estimate.low, estimate.high)
 
 
 def difference_bounds(record: SearchRecord, estimate: Estimate) -> str:

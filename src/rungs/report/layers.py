@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Polygon
 
 from rungs.report import format as fmt
-from rungs.report.figures import INK, STYLE
+from rungs.report.style import INK, STYLE
 from rungs.run.record import LayerRow, ModelRecord
 
 FOLLOWERS = ("Norm", "ReLU", "GELU", "SiLU", "Sigmoid", "Tanh", "Dropout")

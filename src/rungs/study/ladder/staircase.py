@@ -15,15 +15,11 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from matplotlib.transforms import Bbox
 
 from rungs.report import format as fmt
-from rungs.report import ladder_facts as facts
-from rungs.report.figures import BLUE, GREEN, INK, STYLE, VERMILLION, empty
+from rungs.report import metric as report_metric
+from rungs.report.style import BLUE, GREEN, INK, PARTS, PURPLE, QUIET, STYLE, empty, plain
 from rungs.run.record import Difference
+from rungs.study.ladder import words as facts
 from rungs.study.ladder.record import LadderRecord, RungRecord
-
-QUIET, PURPLE = "#57606a", "#a8326d"
-
-PARTS = {"validation_accuracy": ("o", VERMILLION, -0.19), "test_accuracy": ("D", GREEN, 0.19)}
-"""Mark, colour, and how far from the middle of its row."""
 
 CLAIMS = {**PARTS, "highest_test_accuracy": ("^", GREEN, 0.19)}
 
@@ -75,7 +71,7 @@ def _limits(record: LadderRecord) -> tuple[float, float]:
         points += [answer.claimed for answer in rung.answers if answer.metric in CLAIMS]
         for key, one in rung.estimates.items():
             if key in PARTS and one.low is not None and one.high is not None:
-                bars += facts.clipped(key, one.low, one.high)
+                bars += report_metric.clipped(key, one.low, one.high)
     low, high = fences(means)
     kept = [point for point in points if low <= point <= high]
     left, right = min(kept), max(kept)
@@ -120,7 +116,7 @@ def _row(axes: Axes, rung: RungRecord, i: int, limits: tuple[float, float]) -> N
             outside.append((estimate.mean, metric.partition("_")[0]))
             continue
         if estimate.low is not None and estimate.high is not None:
-            bar(axes, facts.clipped(metric, estimate.low, estimate.high), y, colour, limits)
+            bar(axes, report_metric.clipped(metric, estimate.low, estimate.high), y, colour, limits)
         seeds = [cell.values[metric] for cell in facts.finished(rung) if metric in cell.values]
         if len(seeds) > 1:
             axes.plot(seeds, [y] * len(seeds), "o", color=colour, markersize=4, alpha=0.35, markeredgewidth=0)
@@ -236,11 +232,6 @@ def _name(record: LadderRecord, i: int) -> str:
     if 0 < done < len(rung.cells):
         notes.append(f"{done} of {len(rung.cells)} seeds")
     return "\n".join(filter(None, (plain(rung.name, 40), f"({'; '.join(notes)})" if notes else "")))
-
-
-def plain(text: str, width: int) -> str:
-    """Return a text cut to `width`, with nothing in it that matplotlib takes for mathematics."""
-    return fmt.short(text, width).replace("$", r"\$")
 
 
 def _legend(record: LadderRecord) -> list[Line2D]:

@@ -1,0 +1,172 @@
+"""Rules about the configuration: a net for other images, a schedule, a softmax too many."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+from rungs.diagnose import cures, evidence
+from rungs.diagnose.findings import OURS, guess_loss, validated, warning
+from rungs.recipe.models import ResNet18
+from rungs.run.record import Evidence, Finding, RunRecord, Series
+
+SMALL_PIXELS = 64
+"""Up to this size a stem that divides the map by four leaves too little of it (He et al. 2015, section 4.2)."""
+LEFT = 4
+"""Pixels a side of a map on which a 3x3 kernel mostly sees padding."""
+
+
+def large_stem(record: RunRecord) -> Finding | None:
+    """ResNet-18's stem for 224 pixels on small images."""
+    model, pixels = record.recipe.model, record.data.image_size
+    if not isinstance(model, ResNet18) or model.stem != "imagenet" or pixels > SMALL_PIXELS:
+        return None
+    text = (
+        f"The stem for 224 pixels divides the map by four before the first block: of {pixels} pixels "
+        f"{pixels // 4} are left. On small images the other stem is usually many points better."
+    )
+    sides = [row.output[1] for row in record.model.layers if len(row.output) == 3]
+    picture = Evidence(
+        x_label="layer",
+        y_label="pixels a side",
+        x=tuple(float(i) for i in range(len(sides) + 1)),
+        series=(Series(name="map", y=(float(pixels), *map(float, sides))),),
+        level=float(LEFT),
+        level_name="a kernel sees mostly padding",
+    )
+    return warning(
+        "large-stem",
+        "A stem for larger images",
+        text,
+        "--set model.stem=cifar",
+        f"images of at most {SMALL_PIXELS} pixels go into ResNet-18's stem for 224",
+        "He et al. 2015, arXiv:1512.03385, section 4.2: for 32 pixels the authors use a 3x3 stem; the bound is " + OURS,
+        picture,
+    )
+
+
+CUT = 2.5
+"""A rate that falls by this factor from one epoch to the next was cut; a smooth schedule does so only at its end."""
+STEEP = 0.03
+"""A training loss that fell by 3 % an epoch before the cut was still learning fast ..."""
+HARDLY = 1 / 3
+"""... if it falls by less than a third of that in each epoch behind it, the cut has ended the learning ..."""
+FAR = 0.3
+"""... and a training loss that ends above this share of ln K is far from done."""
+EPOCHS_LEFT = 0.2
+"""A cut in the last fifth of the epochs is meant to end the learning."""
+
+
+def early_decay(record: RunRecord) -> Finding | None:
+    """A cut of the learning rate that stopped a loss in the middle of its fall."""
+    rows = record.history
+    if record.status != "finished" or not rows or rows[-1].train_loss <= FAR * guess_loss(record):
+        return None
+    for before, after in itertools.pairwise(rows):
+        left = [row for row in rows if row.epoch > after.epoch]
+        if before.learning_rate < CUT * after.learning_rate or len(left) < max(2, EPOCHS_LEFT * len(rows)):
+            continue
+        earlier = [row for row in rows if row.epoch <= before.epoch][-3:]
+        if len(earlier) < 2 and before.epoch != 1:
+            continue
+        steep = _fall_an_epoch([row.train_loss for row in earlier])
+        if len(earlier) < 2:  # a single epoch: it came down from guessing
+            steep = 1 - before.train_loss / max(guess_loss(record), before.train_loss)
+        hardly = _fall_an_epoch([after.train_loss, *(row.train_loss for row in left)])
+        if steep < STEEP or hardly > HARDLY * steep:
+            continue
+        text = (
+            f"In epoch {after.epoch} the learning rate is cut from {before.learning_rate:.2g} to "
+            f"{after.learning_rate:.2g}. Before, the training loss fell by {100 * steep:.1f} % an epoch; behind the "
+            f"cut by {100 * max(hardly, 0):.1f} %, and {len(left)} epochs later it is at {rows[-1].train_loss:.3f}, "
+            "far from done: with so small a rate it cannot get there. Cut later."
+        )
+        return warning(
+            "early-decay",
+            "The rate was cut too early",
+            text,
+            cures.later_cut(record),
+            f"the rate falls by a factor of {CUT:g}, the training loss fell by {100 * STEEP:.0f} % an epoch before and "
+            f"falls by less than a third of that behind, and ends above {FAR:g} ln K",
+            "Loshchilov & Hutter 2017, arXiv:1608.03983, for schedules that fall late; the numbers are " + OURS,
+            evidence.losses(record, at=after.epoch, at_name="rate cut"),
+        )
+    return None
+
+
+def _fall_an_epoch(losses: list[float]) -> float:
+    """Return by what share a loss falls in each epoch, in the geometric mean; 0 for fewer than two."""
+    if len(losses) < 2 or losses[0] <= 0 or losses[-1] <= 0:
+        return 0.0
+    return 1 - float((losses[-1] / losses[0]) ** (1 / (len(losses) - 1)))
+
+
+ROUNDING = 0.005
+"""A mean over batches in bf16 may lie this much beside the bounds."""
+NEAR = 0.1
+"""A net that is as sure as it can be has the floor's loss on what it gets right and 1 more on what it gets wrong, the
+floor + 1 - accuracy in the mean; one that comes so near to it is not just slow."""
+ACCURATE = 0.9
+"""A net that is right so often and yet has such a loss is no slow one: their losses are about 1 by then."""
+LEVEL = 0.02
+"""A loss that falls by less than 2 % in the last epoch has met its floor; that of a slow net goes on falling."""
+
+
+def floor(classes: int) -> float:
+    """Return the smallest cross-entropy of probabilities that go through a softmax again, -ln(e / (e + K - 1)).
+
+    1.461 for 10 classes, 0.313 for 2. The largest is 1 above it: -ln(1 / (e + K - 1)).
+    """
+    return math.log(1 + (classes - 1) / math.e)
+
+
+def equally_sure(accuracy: float, classes: int) -> float:
+    """Return the loss of a net that is right in a share `accuracy` of the images and says just that of each.
+
+    The rest of its probability is spread over the other classes alike. A net that knows which images it is sure of
+    has a smaller loss, so that one above this does not mean what it says.
+    """
+    p = min(max(accuracy, 1e-9), 1 - 1e-9)
+    return -p * math.log(p) - (1 - p) * math.log((1 - p) / max(1, classes - 1))
+
+
+def double_softmax(record: RunRecord) -> Finding | None:
+    """Outputs that go through a softmax in the net and again in the loss: by the recipe, or by the losses."""
+    classes = len(record.data.classes)
+    asked = record.recipe.training.loss == "softmax-cross-entropy"
+    if not record.history or not (asked or _seen(record)):
+        return None
+    low, last = floor(classes), record.history[-1]
+    text = (
+        f"In the last epoch {100 * last.train_accuracy:.1f} % of the training images are right, and the training loss "
+        f"is {last.train_loss:.3f}; it cannot fall below {low:.3f}. Outputs go through a softmax in the net and once "
+        "more in the loss, so that even a perfect net is told that it is unsure, and gradients are small. Give the "
+        "loss the logits."
+    )
+    return warning(
+        "double-softmax",
+        "Softmax twice",
+        text,
+        "--set training.loss=cross-entropy" if asked else None,
+        f"the recipe asks for it; or all losses lie between {low:.3f} and {low + 1:.3f}, the training loss is level at "
+        f"last, within {NEAR:g} of {low:.3f} + 1 - accuracy, with {100 * ACCURATE:.0f} % of the training images right",
+        "Bridle 1990, doi:10.1007/978-3-642-76153-9_28, for softmax with its loss; the floor ln(1 + (K - 1) / e) "
+        "follows from it; telling it by the losses is " + OURS,
+        evidence.losses(record, level=low, level_name=f"floor {low:.3f}"),
+    )
+
+
+def _seen(record: RunRecord) -> bool:
+    """Tell by the losses alone, of training and validation, whether there is a second softmax."""
+    rows, classes = validated(record), len(record.data.classes)
+    if not rows or classes < 2:
+        return False
+    low, high = floor(classes) - ROUNDING, floor(classes) + 1 + ROUNDING
+    losses = [loss for row in rows for loss in (row.train_loss, row.validation_loss or 0.0)]
+    if len(rows) < 2 or not all(low <= loss <= high for loss in losses):
+        return False
+    best = max(rows, key=lambda row: (row.train_accuracy, -row.train_loss))
+    accuracy = best.train_accuracy
+    if accuracy < ACCURATE or equally_sure(accuracy, classes) > low or best.train_loss > low + 1 - accuracy + NEAR:
+        return False
+    return rows[-1].train_loss > (1 - LEVEL) * rows[-2].train_loss
