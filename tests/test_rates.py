@@ -12,12 +12,14 @@ from small import SMALL, small
 
 from rungs import lr_find
 from rungs.errors import UserError
-from rungs.rates import rates_folder
 from rungs.run import looks
 from rungs.run.record import from_json, to_json
 from rungs.study.rates import find as study
+from rungs.study.rates import reading as rates_reading
+from rungs.study.rates import sweep as rate_range
+from rungs.study.rates.options import rates_folder
 from rungs.study.rates.record import RateCheck, RateDir, RateRecord
-from rungs.training import rate_range
+from rungs.training import setup
 from rungs.training.device import open_world
 from rungs.training.setup import gather
 
@@ -46,7 +48,7 @@ def test_the_guess_lies_in_the_fall_and_the_best_between_others(found: tuple[Rat
     assert record.steepest and record.lowest and record.guess and record.best
     at = [record.median[record.rates.index(rate)] for rate in (record.steepest, record.lowest)]
     assert record.median[0] > at[0] > at[1] == min(record.median)
-    assert record.guess.rate == study.rounded(record.steepest)
+    assert record.guess.rate == rates_reading.rounded(record.steepest)
     rates = [check.rate for check in record.checks]
     assert rates == sorted(rates) and record.own.rate == 0.05
     means = [check.loss.mean for check in record.checks if check.loss]
@@ -77,8 +79,8 @@ def test_the_test_set_stays_closed(found: tuple[RateRecord, Path]) -> None:
 
 def test_no_test_image_can_reach_a_check(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Any] = []
-    real = study.gather
-    monkeypatch.setattr(study, "gather", lambda *args: seen.append(real(*args)) or seen[-1])
+    real = setup.gather
+    monkeypatch.setattr(setup, "gather", lambda *args: seen.append(real(*args)) or seen[-1])
     with open_world() as world:
         table = study.Table.lay(small("evaluation.watch_test=true"), world, 2, STEPS, None, False)
     assert [material.parts.test for _, material in seen] == [None, None]
@@ -136,7 +138,7 @@ def curve(*losses: float, rates: tuple[float, ...]) -> Any:
 def test_the_steepest_fall_is_found_on_a_known_curve() -> None:
     rates = rate_range.growing_rates(1e-6, 10, 141)
     fall = tuple(2.3 - 2 / (1 + math.exp(-4 * (math.log10(rate) + 2))) for rate in rates[:120])  # steepest at 0.01
-    found = study.read([curve(*fall, rates=rates)], rates)
+    found = rates_reading.read([curve(*fall, rates=rates)], rates)
     assert found.steepest == pytest.approx(0.01, rel=0.1)
     assert found.lowest == rates[119] and found.diverged_at == rates[120]
 
@@ -144,26 +146,26 @@ def test_the_steepest_fall_is_found_on_a_known_curve() -> None:
 def test_the_median_outvotes_a_seed_that_ended_early_and_ends_with_most() -> None:
     rates = rate_range.growing_rates(1e-3, 1, 6)
     sweeps = [curve(*losses, rates=rates) for losses in ((2.0, 1.0), (2.0, 1.5, 1.2, 1.1), (2.0, 1.6, 1.3, 1.2, 1.1))]
-    found = study.read(sweeps, rates)
+    found = rates_reading.read(sweeps, rates)
     assert found.median == (2.0, 1.5, 1.3, 1.2) and found.diverged_at == rates[4]
 
 
 def test_a_loss_that_hardly_falls_gives_no_guess() -> None:
     rates = rate_range.growing_rates(1e-6, 10, 29)
-    found = study.read([curve(*(2.3 - 0.001 * i for i in range(29)), rates=rates)], rates)
+    found = rates_reading.read([curve(*(2.3 - 0.001 * i for i in range(29)), rates=rates)], rates)
     assert (found.steepest, found.lowest) == (None, None)
-    assert study.candidates(0.01, found) == {0.01: ("recipe",), 0.03: ("recipe x 3",), 0.0033: ("recipe / 3",)}
+    assert rates_reading.candidates(0.01, found) == {0.01: ("recipe",), 0.03: ("recipe x 3",), 0.0033: ("recipe / 3",)}
 
 
 def test_candidates_are_few_apart_and_below_divergence() -> None:
-    reading = study.Reading((2.0, 1.0), steepest=0.0201, lowest=0.3, diverged_at=0.05)
-    assert study.candidates(0.1, reading) == {
+    reading = rates_reading.Reading((2.0, 1.0), steepest=0.0201, lowest=0.3, diverged_at=0.05)
+    assert rates_reading.candidates(0.1, reading) == {
         0.1: ("recipe",),
         0.02: ("steepest",),
         0.03: ("minimum / 10",),  # just 1.5 times the guess; three times would be lost
         0.0067: ("steepest / 3",),
     }
-    assert study.candidates(0.02, reading)[0.02] == ("recipe", "steepest")
+    assert rates_reading.candidates(0.02, reading)[0.02] == ("recipe", "steepest")
 
 
 def check(rate: float, *losses: float | None) -> RateCheck:
@@ -175,20 +177,20 @@ def check(rate: float, *losses: float | None) -> RateCheck:
 
 def test_the_search_goes_on_where_the_best_lies_at_the_edge() -> None:
     falling = [check(0.01, 1.0), check(0.03, 0.5), check(0.1, 0.2)]
-    assert study.next_rate(falling, None, 10) == 0.3
-    assert study.next_rate(falling, 0.2, 10) is None  # it would diverge
-    assert study.next_rate([*falling, check(0.3, None)], None, 10) is None
-    assert study.next_rate([*falling[::-1][1:], check(0.06, 0.7)], None, 10) is None
-    assert study.next_rate([check(0.01, 0.2), check(0.03, 0.5)], None, 10) == 0.0033
-    assert study.next_rate([check(0.01, None), check(0.03, None)], None, 10) == 0.0033
+    assert rates_reading.next_rate(falling, None, 10) == 0.3
+    assert rates_reading.next_rate(falling, 0.2, 10) is None  # it would diverge
+    assert rates_reading.next_rate([*falling, check(0.3, None)], None, 10) is None
+    assert rates_reading.next_rate([*falling[::-1][1:], check(0.06, 0.7)], None, 10) is None
+    assert rates_reading.next_rate([check(0.01, 0.2), check(0.03, 0.5)], None, 10) == 0.0033
+    assert rates_reading.next_rate([check(0.01, None), check(0.03, None)], None, 10) == 0.0033
     asleep = [check(0.01, 2.30), check(0.03, 2.302), check(0.1, 2.301)]
-    assert study.next_rate(asleep, None, 10) == 0.3  # nothing learnt: larger ones may wake it
-    assert study.choose(asleep, 10) is None and study.choose(falling, 10) == 0.1
+    assert rates_reading.next_rate(asleep, None, 10) == 0.3  # nothing learnt: larger ones may wake it
+    assert rates_reading.choose(asleep, 10) is None and rates_reading.choose(falling, 10) == 0.1
 
 
 def test_differences_are_from_the_suggestion_and_only_where_all_runs_ended() -> None:
     checks = [check(0.01, 1.0, 1.1, 1.2), check(0.03, 0.4, 0.51, 0.6), check(1.0, 0.5, None, 0.5)]
-    first, best, lost = study.compared(checks, 0.03, (0, 1, 2))
+    first, best, lost = rates_reading.compared(checks, 0.03, (0, 1, 2))
     assert best.difference is None and lost.difference is None
     assert first.difference is not None and first.difference.verdict == "real loss"
     assert first.difference.mean == pytest.approx(0.5966667)

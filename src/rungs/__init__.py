@@ -30,8 +30,6 @@ def __getattr__(name: str) -> Any:
 
         doors = comparing
     elif name == "lr_find":
-        from rungs import rates
-
         doors = rates
     else:
         raise AttributeError(f"module 'rungs' has no attribute {name!r}")

@@ -19,21 +19,21 @@ def lr_find(recipe: str, overrides: Sequence[str], folder: Path | None, *, quiet
         overrides: As after `--set`.
         folder: Where its record goes; None for the usual place.
         quiet: Print errors alone.
-        how: The other arguments of `rungs.rates.lr_find`.
+        how: The other arguments of `rungs.study.rates.find.lr_find`.
 
     Raises:
         UserError: Bad input or bad data.
     """
-    from rungs import rates
     from rungs.recipe import toml as recipes
-    from rungs.report import rate_tables
+    from rungs.study.rates import find, options
+    from rungs.study.rates import tables as rate_tables
     from rungs.study.rates.record import RateDir
 
     chosen = recipes.choose(recipe, overrides, data=how["data"], seed=how["seed"])
-    folder = folder or rates.rates_folder(chosen)
+    folder = folder or options.rates_folder(chosen)
     screen = Console(stderr=True, quiet=quiet or not Console(stderr=True).is_terminal)
     with screen.status("") as line:
-        record = rates.lr_find(
+        record = find.lr_find(
             recipe, overrides, folder=folder, tell=lambda text: line.update(f"{chosen.name}: {text}"), **how
         )
     if not quiet:

@@ -14,9 +14,12 @@ from PIL import Image
 from rate_samples import asleep, rates
 from rich.console import Console
 
-from rungs.report import rate_tables, rate_words, rates_figures, rates_html
 from rungs.report.style import save
 from rungs.run.record import from_json, to_json
+from rungs.study.rates import figures as rates_figures
+from rungs.study.rates import page as rates_html
+from rungs.study.rates import tables as rate_tables
+from rungs.study.rates import words as rate_words
 from rungs.study.rates.record import RateDir, RateRecord
 
 

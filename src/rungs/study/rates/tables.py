@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from rungs.report import format as fmt
-from rungs.report import rate_words
 from rungs.run.record import Difference
+from rungs.study.rates import words as rate_words
 from rungs.study.rates.record import RateRecord
 
 HEADS = ("rate", "why", "verdict", "accuracy", "loss", "above the best", "95 % interval")

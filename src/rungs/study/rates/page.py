@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from rungs.recipe import toml as recipes
-from rungs.report import rate_tables, rate_words, rates_figures
 from rungs.report.page import compact, picture, render
 from rungs.run.folder import write_whole
+from rungs.study.rates import figures as rates_figures
+from rungs.study.rates import tables as rate_tables
+from rungs.study.rates import words as rate_words
 from rungs.study.rates.record import RateDir, RateRecord
 
 CAPTION = (
