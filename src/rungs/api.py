@@ -26,18 +26,19 @@ from rungs.evaluate.device import open_device
 from rungs.recipe import identity, shorten
 from rungs.recipe import toml as recipes
 from rungs.recipe.spec import Recipe
-from rungs.report import bench_html, ladder_html, run_page
+from rungs.report import ladder_html, run_page
 from rungs.run import looks
 from rungs.run.folder import RunDir, write_whole
 from rungs.run.record import EpochRow, RunRecord, to_json
 from rungs.ship.bundle import load_weights
 from rungs.ship.predict import Classifier
 from rungs.study import climb as study
+from rungs.study.bench import page as bench_html
 from rungs.study.bench.advice import advise
+from rungs.study.bench.measure import Tell, measure
 from rungs.study.bench.record import BenchDir, BenchRecord
 from rungs.study.ladder.record import LadderDir, LadderRecord
 from rungs.study.summary import summarise
-from rungs.training.bench import Tell, measure
 from rungs.training.device import open_world
 from rungs.training.interrupt import Interrupts
 from rungs.training.run import run_recipe

@@ -24,7 +24,7 @@ def bench(recipe: Recipe, folder: Path | None, *, quiet: bool, **how: Any) -> No
         UserError: Bad input or bad data.
     """
     from rungs import api
-    from rungs.report import bench_tables
+    from rungs.study.bench import tables as bench_tables
     from rungs.study.bench.advice import advise
     from rungs.study.bench.record import BenchDir
 

@@ -73,8 +73,9 @@ def report(folder: Path) -> None:
     """Rebuild the report of a run or of a study from its record."""
     from rungs.diagnose import examine
     from rungs.diagnose.interpretation import interpretation
-    from rungs.report import bench_html, compare_html, ladder_html, run_page, search_html
+    from rungs.report import compare_html, ladder_html, run_page, search_html
     from rungs.run import looks
+    from rungs.study.bench import page as bench_html
     from rungs.study.bench.advice import advise
     from rungs.study.bench.record import BenchDir
     from rungs.study.comparison.record import CompareDir

@@ -11,9 +11,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 from rich.console import Console
 
-from rungs.report import bench_figures, bench_html, bench_tables
 from rungs.report.style import save
 from rungs.run.record import from_json, to_json
+from rungs.study.bench import figures as bench_figures
+from rungs.study.bench import page as bench_html
+from rungs.study.bench import tables as bench_tables
 from rungs.study.bench.advice import advise
 from rungs.study.bench.record import BenchDir, BenchRecord
 

@@ -16,9 +16,10 @@ from rungs.errors import UserError
 from rungs.evaluate.device import open_device
 from rungs.recipe.toml import parse
 from rungs.run.record import from_json, to_json
+from rungs.study.bench import ceilings, phases
+from rungs.study.bench import measure as engine
+from rungs.study.bench import operations as work
 from rungs.study.bench.record import PHASES, BenchDir, BenchRecord, Spread
-from rungs.training import bench as engine
-from rungs.training import ceilings, phases, work
 from rungs.training.device import World
 from rungs.training.loop import train_epochs
 from rungs.training.screen import Screen

@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from rungs.report import format as fmt
-from rungs.report.bench_figures import rate, seconds
 from rungs.run.record import Finding
+from rungs.study.bench.figures import rate, seconds
 from rungs.study.bench.record import PHASES, BenchRecord, Point, Spread
 
 

@@ -14,8 +14,8 @@ from msgspec.structs import replace
 from torch import Tensor
 
 from rungs.data.imageset import ImageSet
+from rungs.study.bench.ceilings import Stopwatch
 from rungs.study.bench.record import Kind
-from rungs.training.ceilings import Stopwatch
 from rungs.training.feed import scoring_batches, training_batches
 from rungs.training.setup import Kit
 from rungs.training.step import micro_batches, summed_loss, tally

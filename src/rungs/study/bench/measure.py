@@ -16,13 +16,13 @@ from rungs.errors import UserError
 from rungs.optim import slowed
 from rungs.recipe.seeds import derive
 from rungs.recipe.spec import Recipe
+from rungs.study.bench.ceilings import Copy, Stopwatch, fastest_product, side_by_side, timed
+from rungs.study.bench.operations import Traffic, count, operations, per_image
+from rungs.study.bench.phases import Case, scoring_feed, step, train_on, training_feed
 from rungs.study.bench.record import PHASES, BenchRecord, Ceilings, Phase, Point, Spread, Work
-from rungs.training.ceilings import Copy, Stopwatch, fastest_product, side_by_side, timed
 from rungs.training.compiling import compile_net
 from rungs.training.device import World, is_out_of_memory, peak_memory_bytes
-from rungs.training.phases import Case, scoring_feed, step, train_on, training_feed
 from rungs.training.setup import Kit, assemble, gather
-from rungs.training.work import Traffic, count, operations, per_image
 
 FACTORS = (0.25, 0.5, 1, 2, 4)
 """Batch sizes that are tried, times the recipe's own."""

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rungs.recipe import toml as recipes
-from rungs.report import bench_figures, bench_tables
 from rungs.report.page import compact, picture, render
 from rungs.run.folder import write_whole
 from rungs.run.record import Finding
+from rungs.study.bench import figures as bench_figures
+from rungs.study.bench import tables as bench_tables
 from rungs.study.bench.record import BenchDir, BenchRecord
 
 CAPTION = (
