@@ -32,7 +32,7 @@ from rungs.evaluate.device import open_device
 from rungs.evaluate.score import score
 from rungs.recipe.spec import Recipe
 from rungs.recipe.toml import choose
-from rungs.study.intervals import estimate
+from rungs.study.statistics import estimate
 from rungs.training.compiling import compile_net
 from rungs.training.device import World, cores, device_name
 from rungs.training.feed import scoring_batches

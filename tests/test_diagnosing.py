@@ -15,13 +15,16 @@ from command import rungs
 from faults import STEADY
 from msgspec.structs import replace
 
-from rungs import api, diagnosing, ladder
 from rungs.diagnose import examine
 from rungs.errors import UserError
 from rungs.recipe import identity
 from rungs.run.folder import RunDir
 from rungs.run.looks import Look
 from rungs.run.record import from_json, to_json
+from rungs.ship import predict
+from rungs.study import cures as diagnosing
+from rungs.study.ladder import climb as ladder_climb
+from rungs.study.ladder import spec as ladder
 from rungs.study.ladder.record import LadderDir, LadderRecord
 
 
@@ -123,7 +126,7 @@ def test_the_second_of_two_findings_with_one_cure_can_be_asked_for(slow: Path, t
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(diagnosing, "diagnose", lambda run: twin)
-        patch.setattr(api, "climb", climb)
+        patch.setattr(ladder_climb, "climb", climb)
         tried = diagnosing.try_cures(run, only=["unfinished"])
     assert isinstance(tried, diagnosing.Tried) and set(tried.cures.to_try) == {"rate-too-small"}
     ((only, names),) = asked
@@ -168,12 +171,12 @@ def test_what_is_no_run_and_what_makes_no_sense_is_refused(tmp_path: Path) -> No
 
 def test_evaluating_a_run_on_its_own_test_images_is_a_look_that_its_report_tells(slow: Path, tmp_path: Path) -> None:
     run = shutil.copytree(slow, tmp_path / "run")
-    net = api.load(run)
+    net = predict.load(run)
     net.evaluate(part="validation")
     net.evaluate(f"folder:{faults.digits(tmp_path / 'others', per_class=4)}")
     assert [look.kind for look in diagnosing.diagnose(run).looks] == ["scored"]
     net.evaluate()
-    api.load(run / "weights.safetensors").evaluate(part="test")
+    predict.load(run / "weights.safetensors").evaluate(part="test")
     found = diagnosing.diagnose(run)
     assert [look.kind for look in found.looks] == ["scored", "evaluated", "evaluated"]
     assert "opened 3 times" in next(f.text for f in found.findings if f.rule == "test-selection")
@@ -188,14 +191,14 @@ def test_a_look_that_cannot_be_logged_is_warned_of(slow: Path, tmp_path: Path) -
     RunDir(run).looks.unlink()
     RunDir(run).looks.mkdir()  # nothing can be appended to a folder, whoever asks
     with pytest.warns(UserWarning, match="could not be written into its run's log"):
-        assert api.load(run).evaluate().n == 180
+        assert predict.load(run).evaluate().n == 180
 
 
 def test_the_cells_of_a_ladder_keep_what_was_found_in_short(slow: Path, tmp_path: Path) -> None:
     cell = RunDir(slow).read_record()
-    from rungs.ladder import Cell
-    from rungs.study.climb import Outcome
-    from rungs.study.summary import _cell
+    from rungs.study.ladder.spec import Cell
+    from rungs.study.ladder.summary import _cell
+    from rungs.study.ladder.workers import Outcome
 
     kept = _cell(Outcome(Cell("base", 0, cell.recipe), slow, cell, cell.ending))
     assert [finding.rule for finding in kept.findings] == [finding.rule for finding in examine(cell)]

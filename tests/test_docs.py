@@ -10,8 +10,8 @@ from types import ModuleType
 
 import pytest
 
-from rungs import ladder as ladders
 from rungs.run.record import from_json
+from rungs.study.ladder import spec as ladders
 from rungs.study.ladder.record import LadderDir, LadderRecord
 
 ROOT = Path(__file__).parents[1]

@@ -11,15 +11,15 @@ from msgspec.structs import replace
 from small import SMALL
 
 from rungs import data
-from rungs import ladder as ladders
 from rungs.data.split import divide
 from rungs.errors import UserError
-from rungs.ladder import Cell, Ladder, assignments, cells, load, parent, parse
 from rungs.recipe import identity, shorten
 from rungs.recipe import toml as recipes
 from rungs.recipe.optimizers import Adam, Cosine, Step
 from rungs.recipe.shorten import reductions
 from rungs.recipe.spec import Claim, Recipe
+from rungs.study.ladder import spec as ladders
+from rungs.study.ladder.spec import Cell, Ladder, assignments, cells, load, parent, parse
 
 DIARY = """
 name = "diary"

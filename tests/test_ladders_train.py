@@ -8,7 +8,6 @@ import pytest
 import torch
 from msgspec.structs import replace
 
-from rungs import ladder as ladders
 from rungs.models import build_model
 from rungs.recipe import toml as recipes
 from rungs.recipe.identity import digest
@@ -16,7 +15,8 @@ from rungs.recipe.models import MixConv, ResNet18
 from rungs.recipe.spec import Recipe
 from rungs.recipe.toml import parse, to_toml
 from rungs.run.record import EpochRow
-from rungs.training import probe as probing
+from rungs.study.ladder import estimate as probing
+from rungs.study.ladder import spec as ladders
 from rungs.training.device import World
 
 ALONE = World(0, 1, torch.device("cpu"))

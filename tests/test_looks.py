@@ -12,11 +12,11 @@ from small import run, small
 from study.test_climb import write_ladder
 
 from rungs import climb
-from rungs import ladder as ladders
 from rungs.errors import UserError
 from rungs.recipe import toml as recipes
 from rungs.run import looks
 from rungs.run.folder import RunDir, append_line
+from rungs.study.ladder import spec as ladders
 from rungs.study.ladder.record import LadderDir
 from rungs.training.setup import gather
 

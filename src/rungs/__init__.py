@@ -18,8 +18,6 @@ def __getattr__(name: str) -> Any:
     """Import the doors of the Python API on first use."""
     doors: ModuleType
     if name in ("train", "load", "climb", "bench"):
-        from rungs import api
-
         doors = api
     elif name == "tune":
         from rungs import tuning

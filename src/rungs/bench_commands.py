@@ -18,20 +18,20 @@ def bench(recipe: Recipe, folder: Path | None, *, quiet: bool, **how: Any) -> No
         recipe: What to measure.
         folder: Where its record goes; None for the usual place.
         quiet: Print errors alone.
-        how: The other arguments of `rungs.api.bench`.
+        how: The other arguments of `rungs.study.bench.measure.bench`.
 
     Raises:
         UserError: Bad input or bad data.
     """
-    from rungs import api
+    from rungs.study.bench import measure, options
     from rungs.study.bench import tables as bench_tables
     from rungs.study.bench.advice import advise
     from rungs.study.bench.record import BenchDir
 
-    folder = folder or api.bench_folder(recipe)
+    folder = folder or options.bench_folder(recipe)
     screen = Console(stderr=True, quiet=quiet or not Console(stderr=True).is_terminal)
     with screen.status("") as line:
-        record = api.bench(recipe, folder=folder, tell=lambda text: line.update(f"{recipe.name}: {text}"), **how)
+        record = measure.bench(recipe, folder=folder, tell=lambda text: line.update(f"{recipe.name}: {text}"), **how)
     if not quiet:
         out.print(bench_tables.summary(record, advise(record)))
         out.print(f"report: {BenchDir(folder).report}", soft_wrap=True)

@@ -44,15 +44,16 @@ def train(
         tensorboard: Also write events for TensorBoard.
         quiet: Show errors and nothing else.
     """
-    from rungs import api, commands
+    from rungs import commands
     from rungs.recipe import toml as recipes
+    from rungs.training import train as training_train
     from rungs.training.screen import pick_screen
 
     chosen = recipes.choose(recipe, overrides, data=data, seed=seed)
     if resume and out is not None:
-        api.require_run(out)
-    folder = out or api.default_folder(chosen, resume=resume)
-    record = api.train(
+        training_train.require_run(out)
+    folder = out or training_train.default_folder(chosen, resume=resume)
+    record = training_train.train(
         chosen,
         folder=folder,
         resume=resume,
@@ -80,9 +81,10 @@ def evaluate(
         skip_unreadable: Leave unreadable files out instead of stopping.
         json: Print the whole result as JSON.
     """
-    from rungs import api, commands
+    from rungs import commands
+    from rungs.ship import predict as ship_predict
 
-    net = api.load(run)
+    net = ship_predict.load(run)
     result = net.evaluate(data, part, skip_unreadable=skip_unreadable)
     commands.evaluation(result, net.classes, as_json=json)
 
@@ -96,11 +98,12 @@ def predict(run: Positional[Path], files: Files, /, json: bool = False, csv: boo
         json: Print JSON with all probabilities.
         csv: Print CSV with all probabilities.
     """
-    from rungs import api, commands
+    from rungs import commands
+    from rungs.ship import predict as ship_predict
 
     if json and csv:
         raise UserError("two forms asked for", where="--json --csv", do="give one of them")
-    commands.predictions(api.load(run), files, "json" if json else "csv" if csv else "table")
+    commands.predictions(ship_predict.load(run), files, "json" if json else "csv" if csv else "table")
 
 
 def report(run: Positional[Path], /) -> None:

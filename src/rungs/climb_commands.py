@@ -13,8 +13,8 @@ from rungs.commands import out, require_between
 from rungs.errors import UserError
 
 if TYPE_CHECKING:
-    from rungs.ladder import Cell
-    from rungs.study.climb import Outcome
+    from rungs.study.ladder.spec import Cell
+    from rungs.study.ladder.workers import Outcome
 
 
 def climb(
@@ -30,15 +30,16 @@ def climb(
     Args:
         ladder: Name or path.
         overrides: As after `--set`.
-        options: What is climbed, the keyword arguments of `rungs.api.prepare_climb`.
-        how: The others of `rungs.api.climb`.
+        options: What is climbed, the keyword arguments of `rungs.study.ladder.options.prepare_climb`.
+        how: The others of `rungs.study.ladder.climb.climb`.
         quiet: Print errors alone.
 
     Raises:
         UserError: At the end, when a cell failed; or at once, for bad input.
     """
-    from rungs import api
-    from rungs.report import ladder_tables
+    from rungs.study.ladder import climb
+    from rungs.study.ladder import options as ladder_options
+    from rungs.study.ladder import tables as ladder_tables
 
     began = time.monotonic()
 
@@ -47,12 +48,12 @@ def climb(
             out.print(cell_line(outcome, done, of, time.monotonic() - began), markup=False, soft_wrap=True)
 
     if not quiet:
-        _tell_unpacked(api.prepare_climb(ladder, overrides, **options).cells, how["pack"])
-    record = api.climb(ladder, overrides, **options, **how, tell=tell)
+        _tell_unpacked(ladder_options.prepare_climb(ladder, overrides, **options).cells, how["pack"])
+    record = climb.climb(ladder, overrides, **options, **how, tell=tell)
     failed = [(rung.name, cell) for rung in record.rungs for cell in rung.cells if cell.status == "failed"]
     if not quiet:
         out.print(ladder_tables.summary(record, out.width))
-        folder = api.prepare_climb(ladder, overrides, **options).folder
+        folder = ladder_options.prepare_climb(ladder, overrides, **options).folder
         out.print(f"record: {folder.record}\nreport: {folder.path / 'report.html'}", soft_wrap=True)
     if failed:
         lines = "".join(f"\n  {name}, seed {cell.seed}: {cell.ending}" for name, cell in failed)
@@ -74,7 +75,7 @@ def cell_line(outcome: Outcome, done: int, of: int, elapsed_s: float | None = No
 
 def _tell_unpacked(cells: Sequence[Cell], pack: int | None) -> None:
     """Say which rungs train their seeds one by one though a pack was asked for."""
-    from rungs.study.climb import PACK_ALLOWED, unpacked
+    from rungs.study.ladder.workers import PACK_ALLOWED, unpacked
 
     if pack is not None:
         require_between(pack, 1, PACK_ALLOWED, "--pack")
@@ -92,15 +93,16 @@ def plan(
     skip_unreadable: bool,
 ) -> None:
     """Print every cell, what there is of it, and how long it would take."""
-    from rungs import api
     from rungs.report import format as fmt
-    from rungs.study import plan as plans
-    from rungs.study.climb import JOBS_ALLOWED, default_jobs, packs
+    from rungs.study.ladder import estimate as plans
+    from rungs.study.ladder import options as ladder_options
+    from rungs.study.ladder.workers import packs
+    from rungs.study.processes import JOBS_ALLOWED, default_jobs
 
     if jobs is not None:
         require_between(jobs, 1, JOBS_ALLOWED, "--jobs")
     jobs = default_jobs() if jobs is None else jobs
-    chosen = api.prepare_climb(ladder, overrides, **options)
+    chosen = ladder_options.prepare_climb(ladder, overrides, **options)
     _tell_unpacked(chosen.cells, pack)
     steps = plans.plan(chosen.cells, chosen.folder.path, jobs, skip_unreadable=skip_unreadable, pack=pack or 1)
     table = Table("cell", "rung", "seed", "epochs", "state", "estimate", box=None)

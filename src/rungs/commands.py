@@ -16,7 +16,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from rungs import ladder as ladders
 from rungs import space as spaces
 from rungs.errors import UserError
 from rungs.recipe import identity
@@ -27,6 +26,7 @@ from rungs.recipe.models import AnyModel
 from rungs.recipe.spec import Recipe
 from rungs.run.folder import RunDir, write_whole
 from rungs.run.record import EvalResult, RunRecord, to_json
+from rungs.study.ladder import spec as ladders
 
 if TYPE_CHECKING:
     from rungs.ship.predict import Classifier
@@ -73,12 +73,13 @@ def report(folder: Path) -> None:
     """Rebuild the report of a run or of a study from its record."""
     from rungs.diagnose import examine
     from rungs.diagnose.interpretation import interpretation
-    from rungs.report import compare_html, ladder_html, run_page, search_html
+    from rungs.report import compare_html, run_page, search_html
     from rungs.run import looks
     from rungs.study.bench import page as bench_html
     from rungs.study.bench.advice import advise
     from rungs.study.bench.record import BenchDir
     from rungs.study.comparison.record import CompareDir
+    from rungs.study.ladder import page as ladder_html
     from rungs.study.ladder.record import LadderDir
     from rungs.study.rates import page as rates_html
     from rungs.study.rates.record import RateDir

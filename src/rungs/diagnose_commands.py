@@ -20,8 +20,8 @@ from rungs.run.rerun import command
 from rungs.study.ladder.record import RungRecord
 
 if TYPE_CHECKING:
-    from rungs.diagnosing import Cures, Diagnosis, Tried
-    from rungs.study.climb import Outcome
+    from rungs.study.cures import Cures, Diagnosis, Tried
+    from rungs.study.ladder.workers import Outcome
 
 COLOURS = {"good": "green", "note": "blue", "warning": "yellow"}
 
@@ -32,7 +32,7 @@ def diagnose(run: Path, *, as_json: bool) -> None:
     Raises:
         UserError: This is no run.
     """
-    from rungs import diagnosing
+    from rungs.study import cures as diagnosing
 
     found = diagnosing.diagnose(run)
     if as_json:
@@ -66,12 +66,12 @@ def try_cures(run: Path, options: dict[str, Any]) -> None:
 
     Args:
         run: Its folder.
-        options: Keyword arguments of `rungs.diagnosing.try_cures`.
+        options: Keyword arguments of `rungs.study.cures.try_cures`.
 
     Raises:
         UserError: No such run or rule; or at the end, when a cell failed.
     """
-    from rungs import diagnosing
+    from rungs.study import cures as diagnosing
 
     def tell(outcome: Outcome, done: int, of: int) -> None:
         out.print(cell_line(outcome, done, of), markup=False, soft_wrap=True)

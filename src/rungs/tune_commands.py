@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rungs.commands import out
 
 if TYPE_CHECKING:
-    from rungs.study.climb import Outcome
+    from rungs.study.ladder.workers import Outcome
     from rungs.study.search.record import TrialRecord
 
 

@@ -9,15 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from rungs import space as spaces
-from rungs.api import require_known, require_startable
+from rungs.data import require_known
 from rungs.errors import UserError, did_you_mean
 from rungs.recipe import shorten
 from rungs.recipe import toml as recipes
 from rungs.recipe.spec import Recipe
 from rungs.run.looks import without_password
 from rungs.space_values import check, grid
-from rungs.study import climb as climbing
-from rungs.study.climb import default_jobs
+from rungs.study import processes
+from rungs.study.ladder import workers as climbing
+from rungs.study.processes import default_jobs, require_startable
 from rungs.study.search import asking
 from rungs.study.search.attempt import closed
 from rungs.study.search.conclude import conclude
@@ -238,7 +239,7 @@ def tune(
         skip_unreadable=skip_unreadable,
     )
     workers = default_jobs() if workers is None else workers
-    require_startable(("--workers", workers, climbing.JOBS_ALLOWED), what="tune")
+    require_startable(("--workers", workers, processes.JOBS_ALLOWED), what="tune")
     optuna()
     resolved, material = gather(plan.work.recipe, skip_unreadable)
     if material.record.counts.get("validation") is None:

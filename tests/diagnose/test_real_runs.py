@@ -13,7 +13,6 @@ from conftest import draw_photos
 from faults import PLAIN, SGD, STEADY, layers, of_folder
 from msgspec.structs import replace
 
-from rungs import api
 from rungs.diagnose import examine
 from rungs.diagnose.configuration import double_softmax
 from rungs.diagnose.scores import CALIBRATION, CALIBRATION_IMAGES
@@ -21,6 +20,7 @@ from rungs.recipe import toml as recipes
 from rungs.report import evidence
 from rungs.run.record import Finding, RunRecord
 from rungs.run.rerun import command
+from rungs.training import train as training_train
 
 ONE_CHANNEL = 'model={name="plain",stages=[[1],[1],[1]],batch_norm=true}'
 STEM = 'model={name="resnet18",stem="imagenet",width=8}'
@@ -223,7 +223,7 @@ def test_a_run_that_was_stopped_says_how_to_go_on_and_that_command_does(tmp_path
     assert finding.cure is not None
     run = tmp_path / "run"
     assert command(record, finding.cure, str(run)) == f"rungs train {run}/recipe.toml --out {run} --resume"
-    whole = api.train(f"{run}/recipe.toml", folder=run, resume=True)
+    whole = training_train.train(f"{run}/recipe.toml", folder=run, resume=True)
     assert whole.status == "finished" and len(whole.history) == 3
     assert "interrupted" not in seen(whole)
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rungs import ladder as ladders
 from rungs.models import build_model
 from rungs.models.init_weights import draw_weights
 from rungs.recipe.models import AnyModel, ResNet18
 from rungs.recipe.seeds import derive
+from rungs.study.ladder import spec as ladders
 
 
 def first_weights(spec: AnyModel, seed: int = 0) -> dict[str, Tensor]:

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import nn
 
-from rungs import ladder as ladders
 from rungs.errors import UserError
 from rungs.models import build_model
 from rungs.models.layered import LayeredNet
 from rungs.recipe.models import ConvLayer, Layered, LinearLayer, NormPlace
+from rungs.study.ladder import spec as ladders
 
 
 def conv(inputs: int, channels: int, kernel: int) -> tuple[Any, ...]:

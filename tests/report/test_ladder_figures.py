@@ -13,8 +13,9 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from msgspec.structs import replace
 
-from rungs.report import ladder_cost, ladder_figures
 from rungs.report.style import save
+from rungs.study.ladder import cost as ladder_cost
+from rungs.study.ladder import curves as ladder_figures
 from rungs.study.ladder import words as ladder_words
 from rungs.study.ladder.record import LadderRecord
 

@@ -12,8 +12,8 @@ import ladder_samples
 import pytest
 from msgspec.structs import replace
 
-from rungs.report import ladder_html
 from rungs.run.record import from_json, to_json
+from rungs.study.ladder import page as ladder_html
 from rungs.study.ladder.record import LadderRecord
 
 CHROMIUM = os.environ.get("RUNGS_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")

@@ -9,7 +9,8 @@ import pytest
 from msgspec.structs import replace
 from rich.console import Console
 
-from rungs.report import ladder_tables, metric
+from rungs.report import metric
+from rungs.study.ladder import tables as ladder_tables
 from rungs.study.ladder import words
 from rungs.study.ladder.record import LadderRecord
 

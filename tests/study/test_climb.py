@@ -13,14 +13,15 @@ import pytest
 from command import rungs
 
 from rungs import climb as rungs_climb
-from rungs import ladder as ladders
-from rungs.api import prepare_climb
 from rungs.errors import UserError
 from rungs.run.folder import RunDir
 from rungs.run.record import from_json
-from rungs.study import climb as study
-from rungs.study.climb import Outcome
+from rungs.study import processes
+from rungs.study.ladder import spec as ladders
+from rungs.study.ladder import workers as study
+from rungs.study.ladder.options import prepare_climb
 from rungs.study.ladder.record import LadderDir, LadderRecord
+from rungs.study.ladder.workers import Outcome
 from rungs.study.measures import CURVES
 
 BASE = """
@@ -207,7 +208,7 @@ def test_a_record_that_cannot_be_read_fails_its_cell_alone(tmp_path: Path, monke
     (cell, *_) = ladders.cells(*ladders.load(write_ladder(tmp_path)), seeds=1)
     (tmp_path / cell.folder).mkdir()
     (tmp_path / cell.folder / "run.json").write_text("{")
-    mine, theirs = study.CONTEXT.Pipe()
+    mine, theirs = processes.CONTEXT.Pipe()
     theirs.send([None])  # "I am done", though what it wrote is no record
     worker = object.__new__(study.Worker)
     worker.cells, worker.pipe = (cell,), mine

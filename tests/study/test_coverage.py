@@ -17,8 +17,8 @@ from scipy import stats
 
 from rungs.evaluate import metrics
 from rungs.evaluate.metrics import wilson
-from rungs.study import intervals
-from rungs.study.intervals import FEWEST_PAIRS, LEVEL, compare, estimate, prediction
+from rungs.study import statistics as intervals
+from rungs.study.statistics import FEWEST_PAIRS, LEVEL, compare, estimate, prediction
 
 SIGMAS = 4
 CONFIDENT = 1 - LEVEL

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from searches import write_files
 
 from rungs import tuning
-from rungs.study import intervals
+from rungs.study import statistics as intervals
 from rungs.study.ladder.record import CellRecord, LadderRecord, RungRecord
 from rungs.study.search import finals
 from rungs.study.search.asking import Work, begin_or_join

@@ -12,8 +12,8 @@ from scipy import stats
 
 from rungs.recipe.spec import Claim
 from rungs.run.record import Difference, to_json
-from rungs.study import intervals
-from rungs.study.intervals import answer, estimate, holm, more_seeds, p_value, paired, prediction
+from rungs.study import statistics as intervals
+from rungs.study.statistics import answer, estimate, holm, more_seeds, p_value, paired, prediction
 
 VALUES = st.lists(st.floats(0, 1).map(lambda x: round(x, 4)), min_size=2, max_size=12)
 PS = st.lists(st.none() | st.floats(0, 1), max_size=7)

@@ -12,7 +12,7 @@ from searches import RECIPE, SPACE, write_files
 
 from rungs import tuning
 from rungs.errors import UserError
-from rungs.study.climb import CONTEXT
+from rungs.study.processes import CONTEXT
 from rungs.study.search.asking import Search, begin_or_join, distributions
 from rungs.study.search.attempt import Lost, finished_twin
 from rungs.study.search.storage import open_storage, optuna

@@ -8,16 +8,16 @@ import pytest
 from msgspec.structs import replace
 from samples import healthy, overfitting, result, without_validation
 
-from rungs import ladder as ladders
 from rungs.errors import UserError
-from rungs.ladder import Cell, Ladder
 from rungs.recipe.augments import Flip
 from rungs.recipe.spec import Claim
 from rungs.run.record import RunRecord
-from rungs.study.climb import Outcome
+from rungs.study.ladder import spec as ladders
 from rungs.study.ladder import words as facts
 from rungs.study.ladder.record import LadderRecord, RungRecord
-from rungs.study.summary import summarise
+from rungs.study.ladder.spec import Cell, Ladder
+from rungs.study.ladder.summary import summarise
+from rungs.study.ladder.workers import Outcome
 
 LADDER = """
 name = "two"

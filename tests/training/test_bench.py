@@ -10,13 +10,12 @@ import torch
 from small import SMALL, small
 from torch import nn
 
-from rungs import api
 from rungs.data.split import Parts
 from rungs.errors import UserError
 from rungs.evaluate.device import open_device
 from rungs.recipe.toml import parse
 from rungs.run.record import from_json, to_json
-from rungs.study.bench import ceilings, phases
+from rungs.study.bench import ceilings, measure, options, phases
 from rungs.study.bench import measure as engine
 from rungs.study.bench import operations as work
 from rungs.study.bench.record import PHASES, BenchDir, BenchRecord, Spread
@@ -39,7 +38,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[BenchRecord, Pat
         patch.setattr(ceilings, "ENOUGH_S", 0.001)
         patch.setattr(phases, "TURN_S", 0.005)
         folder = tmp_path_factory.mktemp("bench") / "made"
-        return api.bench(small(*QUICK), folder=folder, seconds=1), folder
+        return measure.bench(small(*QUICK), folder=folder, seconds=1), folder
 
 
 def test_the_record_is_written_and_comes_back(measured: tuple[BenchRecord, Path]) -> None:
@@ -214,27 +213,27 @@ def test_bad_input_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     recipe = parse(SMALL, "small")
     for seconds in (0, 1e9, float("nan")):
         with pytest.raises(UserError, match="--seconds"):
-            api.bench(recipe, folder=tmp_path / "a", seconds=seconds)
+            measure.bench(recipe, folder=tmp_path / "a", seconds=seconds)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "note.txt").write_text("mine")
     with pytest.raises(UserError, match="not empty"):
-        api.bench(recipe, folder=tmp_path / "full")
+        measure.bench(recipe, folder=tmp_path / "full")
     with pytest.raises(UserError, match="a file"):
-        api.bench(recipe, folder=tmp_path / "full" / "note.txt")
+        measure.bench(recipe, folder=tmp_path / "full" / "note.txt")
     with pytest.raises(UserError, match="no data source"):
-        api.bench(recipe, data="didgits", folder=tmp_path / "a")
+        measure.bench(recipe, data="didgits", folder=tmp_path / "a")
     with pytest.raises(UserError, match="allowed"):
-        api.bench(recipe, ["training.batch_sise=3"], folder=tmp_path / "a")
+        measure.bench(recipe, ["training.batch_sise=3"], folder=tmp_path / "a")
     with pytest.raises(UserError):
-        api.bench(recipe, data=f"folder:{tmp_path / 'nowhere'}", folder=tmp_path / "a")
+        measure.bench(recipe, data=f"folder:{tmp_path / 'nowhere'}", folder=tmp_path / "a")
     assert not (tmp_path / "a").exists()
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(UserError, match="one process"):
-        api.bench(recipe, folder=tmp_path / "a")
+        measure.bench(recipe, folder=tmp_path / "a")
 
 
 def test_the_usual_folder_is_a_new_one_each_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert api.bench_folder(small()) == Path("runs/bench-small")
+    assert options.bench_folder(small()) == Path("runs/bench-small")
     (tmp_path / "runs" / "bench-small").mkdir(parents=True)
-    assert api.bench_folder(small()) == Path("runs/bench-small-2")
+    assert options.bench_folder(small()) == Path("runs/bench-small-2")

@@ -18,9 +18,9 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from rungs.report import format as fmt
-from rungs.report.ladder_figures import LINES
 from rungs.report.style import FAINT, GREEN, INK, STYLE, VERMILLION, empty, log_if_wide, plain
 from rungs.study.comparison.record import Candidate, ClassChange, CompareRecord, Pair
+from rungs.study.ladder.curves import LINES
 
 MARKERS = "osD^vP*X"
 QUIET = "#57606a"

@@ -12,8 +12,11 @@ import torch
 from rungs.data.batches import to_float
 from rungs.data.decode import Undecodable, decode
 from rungs.data.sources.folder import read_image
+from rungs.evaluate.device import open_device
 from rungs.models.weights import Weights
+from rungs.run.folder import RunDir
 from rungs.run.record import EvalResult
+from rungs.ship.bundle import load_weights
 from rungs.ship.evaluate import Part, evaluate
 
 
@@ -95,3 +98,14 @@ class Classifier:
 def _shown(path: Path) -> str:
     """Return a file's name with bytes that are no text written out."""
     return str(path).encode(errors="backslashreplace").decode()
+
+
+def load(run: str | Path) -> Classifier:
+    """Load the net of a run folder (or of a weights' file) to predict with.
+
+    Raises:
+        UserError: There is none, or it is damaged.
+    """
+    path = Path(run)
+    place = RunDir(path if path.is_dir() else path.parent)
+    return Classifier(load_weights(run, open_device()), place.looks if place.holds_run() else None)

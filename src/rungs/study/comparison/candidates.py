@@ -20,9 +20,8 @@ from rungs.run.record import EvalResult, RunRecord
 from rungs.study.bench.record import BenchDir
 from rungs.study.comparison.record import CompareDir, ComparedRun, Part
 from rungs.study.ladder.record import LadderDir
-from rungs.study.measures import CURVES
+from rungs.study.measures import CURVES, measured
 from rungs.study.search.record import SearchDir
-from rungs.study.summary import measured
 
 NO_OTHER_RECIPE = ("seed", "data.source", "training.cuda_graphs", "training.compile", "training.convolution")
 """Fields that make no other candidate: where the same data lies, and how the same is computed, up to rounding. Nor does

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from rungs.run.predictions import Said, decode
 from rungs.run.record import Difference, EvalResult
-from rungs.study import intervals
+from rungs.study import statistics as intervals
 from rungs.study.comparison import comparable, paired, verdict
 from rungs.study.comparison.candidates import Given, Group, key
 from rungs.study.comparison.flips import flips

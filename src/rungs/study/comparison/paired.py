@@ -16,7 +16,7 @@ from scipy.stats import binom, binomtest
 
 from rungs.run.predictions import Bools, Floats, Ints, Said
 from rungs.study.comparison.record import ClassChange, Interval, Table
-from rungs.study.intervals import LEVEL, holm
+from rungs.study.statistics import LEVEL, holm
 
 RESAMPLES = 10_000
 """Of the bootstrap: the ends of a 95 % interval then vary by about 1.5 % of its width (Efron & Tibshirani, An

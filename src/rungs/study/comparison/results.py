@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from rungs.run.predictions import decode
 from rungs.run.record import EvalResult
-from rungs.study import intervals
+from rungs.study import statistics as intervals
 from rungs.study.comparison import paired
 from rungs.study.comparison.candidates import Group, brief, key
 from rungs.study.comparison.record import Calibration, Candidate, Part

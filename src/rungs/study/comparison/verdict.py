@@ -22,7 +22,7 @@ from scipy.special import stdtr, stdtrit
 
 from rungs.study.comparison.paired import MOST_IMAGES, Z_LEVEL, Z_POWER, images_needed
 from rungs.study.comparison.record import Interval, Needed
-from rungs.study.intervals import FEWEST_PAIRS, LEVEL
+from rungs.study.statistics import FEWEST_PAIRS, LEVEL
 
 SEED_SD = 0.012
 """Sd of an accuracy p over seeds, divided by sqrt(p (1 - p)): the median of ten rungs of this project's ladders, each

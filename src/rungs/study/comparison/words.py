@@ -6,7 +6,7 @@ from rungs.report import compare_tables as tables
 from rungs.report import format as fmt
 from rungs.study.comparison.record import Pair, PartResult, Verdict
 from rungs.study.comparison.verdict import ALLOWANCE_DF
-from rungs.study.intervals import LEVEL
+from rungs.study.statistics import LEVEL
 
 
 def words(pair: Pair) -> tuple[Verdict, str, tuple[str, ...]]:

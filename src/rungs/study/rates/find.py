@@ -21,7 +21,7 @@ from msgspec.structs import replace
 from torch import Tensor
 
 from rungs import data
-from rungs.api import require_known
+from rungs.data import require_known
 from rungs.data.batches import spans
 from rungs.errors import UserError
 from rungs.recipe import toml as recipes
@@ -29,7 +29,6 @@ from rungs.recipe.shorten import stretched
 from rungs.recipe.spec import Recipe
 from rungs.run.folder import write_whole
 from rungs.run.record import Estimate, to_json
-from rungs.study.intervals import estimate
 from rungs.study.rates import page as rates_html
 from rungs.study.rates.options import (
     FEWEST_STEPS,
@@ -49,6 +48,7 @@ from rungs.study.rates.options import (
 from rungs.study.rates.reading import MOST_NEXT, Reading, candidates, choose, compared, next_rate, read
 from rungs.study.rates.record import RateCheck, RateDir, RateRecord, Role, SweepRecord
 from rungs.study.rates.sweep import growing_rates, short_run, shortened, smoothing, sweep
+from rungs.study.statistics import estimate
 from rungs.training.device import World, enough_memory, open_world
 from rungs.training.setup import Material, assemble, gather
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from msgspec.structs import replace
 
-from rungs.study.intervals import compare
 from rungs.study.rates.record import RateCheck, Role, SweepRecord
 from rungs.study.rates.sweep import SMOOTHED_DECADES
+from rungs.study.statistics import compare
 
 FALL = 0.05
 """A sweep whose loss falls by a smaller share of its start has found nothing: batches scatter by about as much."""

@@ -18,14 +18,14 @@ from rungs.report import search_html
 from rungs.run.folder import RunDir, write_whole
 from rungs.run.looks import openings, read, without_password
 from rungs.run.record import Environment, to_json
-from rungs.study.climb import Tell
+from rungs.study.ladder.workers import Tell
+from rungs.study.measures import system
 from rungs.study.search import finals, trials
 from rungs.study.search.asking import Search
 from rungs.study.search.claim import Claim
 from rungs.study.search.importance import importance
 from rungs.study.search.record import SearchDir, SearchRecord
 from rungs.study.search.storage import is_database
-from rungs.study.summary import system
 from rungs.training.device import World, environment
 from rungs.training.setup import Material
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from rungs.errors import UserError
 from rungs.run.looks import without_password
-from rungs.study.climb import CONTEXT, follow_parent, share_threads
+from rungs.study.processes import CONTEXT, follow_parent, share_threads
 from rungs.study.search.alive import Watch, host
 from rungs.study.search.asking import Work, distributions, join
 from rungs.study.search.attempt import Lost, attempt

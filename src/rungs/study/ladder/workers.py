@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -16,11 +13,10 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from rungs.errors import UserError
-from rungs.ladder import Cell
 from rungs.run.folder import RunDir
 from rungs.run.record import RunRecord, from_json
-
-CONTEXT = multiprocessing.get_context("spawn")  # a forked torch hangs
+from rungs.study.ladder.spec import Cell
+from rungs.study.processes import CONTEXT, follow_parent, share_threads
 
 
 @dataclass(frozen=True)
@@ -38,9 +34,6 @@ Tell: TypeAlias = Callable[[Outcome, int, int], None]
 """Called with an outcome, the number of cells done, and of all."""
 Group: TypeAlias = tuple[Cell, ...]
 """Cells of one rung that a worker trains at once; one alone, too."""
-MOST_JOBS = 4
-"""By default: each job holds its own copy of the data."""
-JOBS_ALLOWED = 64
 PACK_ALLOWED = 256
 
 
@@ -146,20 +139,6 @@ def train_all(todo: Iterable[Group], root: Path, jobs: int, options: dict[str, A
             worker.process.join()
 
 
-def default_jobs() -> int:
-    """Return how many cells to train at once: small nets leave cores idle that a cell beside them can use."""
-    import torch
-
-    return 1 if torch.cuda.is_available() else min(torch.get_num_threads(), MOST_JOBS)
-
-
-def share_threads(jobs: int) -> None:
-    """Let this process use its share of the threads that it would use alone."""
-    import torch
-
-    torch.set_num_threads(max(1, torch.get_num_threads() // jobs))
-
-
 @dataclass
 class Worker:
     """A process that trains cells, and this process's end of the pipe to it."""
@@ -225,16 +204,6 @@ def serve(pipe: Connection, jobs: int, options: dict[str, Any]) -> None:
         share_threads(jobs)
         while True:
             pipe.send(train(pipe.recv(), options))
-
-
-def follow_parent() -> None:
-    """End this process when its parent is gone, so that nobody trains for nobody."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(60)  # for a step that is under way
-        os._exit(1)
 
 
 def train(cells: Sequence[tuple[Cell, Path]], options: dict[str, Any]) -> list[str | None]:

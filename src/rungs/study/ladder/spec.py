@@ -244,7 +244,7 @@ def _require_judges(ladder: Ladder, base: Recipe) -> None:
     """Refuse rungs that nothing but the test set could compare: choosing among them would be selecting on it.
 
     A folder or a table may have a validation set of its own; whether it has is known once it is loaded, and then
-    `rungs.study.summary` compares nothing without one.
+    `rungs.study.ladder.summary` compares nothing without one.
     """
     for rung in ladder.rungs if len(ladder.rungs) > 1 else ():
         data = _recipe(ladder, rung, base).data

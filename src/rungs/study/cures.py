@@ -1,6 +1,6 @@
 """Diagnosis as the Python API has it: what a run shows, and what its cures buy when they are tried.
 
-from rungs.diagnosing import diagnose, try_cures
+from rungs.study.cures import diagnose, try_cures
 for finding in diagnose("runs/mine").findings:
     print(finding.title, finding.cure)
 
@@ -19,10 +19,8 @@ import msgspec
 import tomli_w
 from msgspec.structs import replace
 
-from rungs import api
 from rungs.diagnose import examine
 from rungs.errors import UserError, did_you_mean
-from rungs.ladder import Ladder, Rung
 from rungs.recipe import shorten
 from rungs.recipe import toml as recipes
 from rungs.recipe.shorten import digest
@@ -31,9 +29,11 @@ from rungs.run import looks
 from rungs.run.folder import RunDir, write_whole
 from rungs.run.looks import Look
 from rungs.run.record import Finding, RunRecord
-from rungs.study import climb as study
 from rungs.study.bench.record import BenchDir
+from rungs.study.ladder import climb, options
+from rungs.study.ladder import workers as study
 from rungs.study.ladder.record import LadderDir, LadderRecord
+from rungs.study.ladder.spec import Ladder, Rung
 from rungs.study.search.record import SearchDir
 
 BASE = "as-it-was"
@@ -186,7 +186,7 @@ def try_cures(
     Raises:
         UserError: No such run or finding, or anything that a climb refuses.
     """
-    api.require_something(seeds, epochs, images)
+    options.require_something(seeds, epochs, images)
     found = diagnose(run)
     every, chosen = cures(found), cures(found, only)
     if not chosen.to_try:
@@ -196,7 +196,7 @@ def try_cures(
     write_whole(folder / "base.toml", recipes.to_toml(base).encode())
     ladder = _ladder(found, every)
     write_whole(folder / "cures.toml", tomli_w.dumps(_plain(ladder)).encode())
-    record = api.climb(
+    record = climb.climb(
         folder / "cures.toml",
         data=data,
         seeds=seeds,

@@ -11,14 +11,14 @@ from msgspec.structs import replace
 from rungs.diagnose import examine
 from rungs.diagnose.interpretation import interpretation
 from rungs.errors import UserError
-from rungs.ladder import Ladder, Rung, parent
 from rungs.run import looks
 from rungs.run.folder import RunDir
 from rungs.run.record import EvalResult, RunRecord
-from rungs.study import intervals
-from rungs.study.climb import Outcome
+from rungs.study import statistics as intervals
 from rungs.study.ladder.record import CellRecord, LadderRecord, RungRecord
-from rungs.study.measures import CELL_VALUES, CURVES
+from rungs.study.ladder.spec import Ladder, Rung, parent
+from rungs.study.ladder.workers import Outcome
+from rungs.study.measures import CELL_VALUES, CURVES, measured, system
 
 CONVERGED = 1.02
 """Training has converged in the first epoch whose validation loss is within 2 % of the smallest."""
@@ -71,13 +71,6 @@ def summarise(ladder: Ladder, outcomes: Sequence[Outcome], *, command: str, redu
         finished=max(record.finished for record in records),
         train_s=sum(row.train_s for record in records for row in record.history),
     )
-
-
-def system(platform: str) -> str:
-    """Shorten "Linux-6.1.0-x86_64-with-glibc2.36": like paths, the name of a kernel build is nobody else's business."""
-    system, _, rest = platform.partition("-")
-    machine = next((part for part in ("x86_64", "arm64", "aarch64", "AMD64") if part in rest), "")
-    return f"{system} {machine}".strip()
 
 
 def _require_same_data(outcomes: Sequence[Outcome]) -> None:
@@ -160,31 +153,6 @@ def _cell(outcome: Outcome) -> CellRecord:
         data_hash=record.data.hash,
         test_openings=looks.openings(looks.own(looks.read(RunDir(outcome.folder).looks), record)) or None,
     )
-
-
-def measured(record: RunRecord) -> dict[str, float]:
-    """Return each of `CELL_VALUES` that was measured."""
-    rows = record.history
-    values: dict[str, float] = {"wall_s": record.wall_s, "peak_memory_bytes": record.peak_memory_bytes}
-    for part in SCORED:
-        result: EvalResult | None = getattr(record, part)
-        if result is not None:
-            values |= {f"{part}_accuracy": result.accuracy, f"{part}_loss": result.loss}
-    if rows:
-        fastest_s = min(row.train_s for row in rows)  # the epoch that was least disturbed by what else the machine did
-        losses = [row.train_loss if row.validation_loss is None else row.validation_loss for row in rows]
-        arrived = next(row for row, loss in zip(rows, losses, strict=True) if loss <= CONVERGED * min(losses))
-        values |= {"epochs": len(rows), "steps": rows[-1].step, "convergence_steps": arrived.step}
-        values |= {"train_s": fastest_s * len(rows), "step_s": fastest_s / rows[0].step}
-        if record.recipe.training.image_scales:  # epochs differ in length
-            train_s = sum(row.train_s for row in rows)
-            values |= {"train_s": train_s, "step_s": train_s / rows[-1].step}
-        values |= {"train_flops": record.train_flops} if record.train_flops else {}
-        values |= {"packed": most} if (most := max(row.packed for row in rows)) > 1 else {}
-        values["highest_train_accuracy"] = max(row.train_accuracy for row in rows)
-        watched = [row.test_accuracy for row in rows if row.test_accuracy is not None]
-        values |= {"highest_test_accuracy": max(watched)} if watched else {}
-    return values
 
 
 def _short(value: float) -> float:

@@ -10,11 +10,11 @@ from matplotlib.figure import Figure
 
 from rungs.recipe import toml as recipes
 from rungs.report import format as fmt
-from rungs.report import ladder_figures as figures
 from rungs.report import metric as report_metric
 from rungs.report.page import compact, picture, render
 from rungs.run.folder import write_whole
 from rungs.run.record import Estimate, Finding, LayerRow
+from rungs.study.ladder import curves as figures
 from rungs.study.ladder import words as facts
 from rungs.study.ladder.record import CellRecord, LadderRecord, RungRecord
 

@@ -18,7 +18,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from rungs.report import format as fmt
-from rungs.report.ladder_cost import cost
 from rungs.report.style import (
     BLUE,
     FAINT,
@@ -32,6 +31,7 @@ from rungs.report.style import (
     plain,
 )
 from rungs.study.ladder import words as facts
+from rungs.study.ladder.cost import cost
 from rungs.study.ladder.record import LadderRecord, RungRecord
 from rungs.study.ladder.staircase import staircase
 
