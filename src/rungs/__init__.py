@@ -24,7 +24,7 @@ def __getattr__(name: str) -> Any:
 
         doors = tuning
     elif name == "compare":
-        from rungs import comparing
+        from rungs.study.comparison import compare as comparing
 
         doors = comparing
     elif name == "lr_find":

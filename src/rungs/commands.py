@@ -73,11 +73,12 @@ def report(folder: Path) -> None:
     """Rebuild the report of a run or of a study from its record."""
     from rungs.diagnose import examine
     from rungs.diagnose.interpretation import interpretation
-    from rungs.report import compare_html, run_page, search_html
+    from rungs.report import run_page, search_html
     from rungs.run import looks
     from rungs.study.bench import page as bench_html
     from rungs.study.bench.advice import advise
     from rungs.study.bench.record import BenchDir
+    from rungs.study.comparison import page as compare_html
     from rungs.study.comparison.record import CompareDir
     from rungs.study.ladder import page as ladder_html
     from rungs.study.ladder.record import LadderDir

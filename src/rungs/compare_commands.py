@@ -23,11 +23,11 @@ def compare(runs: Sequence[str], folder: Path | None, *, as_json: bool) -> None:
         as_json: Print the record, without its pictures, and nothing else.
 
     Raises:
-        UserError: See `rungs.comparing.compare`.
+        UserError: See `rungs.study.comparison.compare.compare`.
     """
-    from rungs import comparing
-    from rungs.report import compare_tables
     from rungs.study.comparison import candidates
+    from rungs.study.comparison import compare as comparing
+    from rungs.study.comparison import tables as compare_tables
     from rungs.study.comparison.record import CompareDir
 
     place = folder or comparing.default_folder(candidates.gather(runs))

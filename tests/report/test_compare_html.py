@@ -13,7 +13,7 @@ import pytest
 from compare_runs import trainer
 
 from rungs.commands import report
-from rungs.comparing import compare
+from rungs.study.comparison.compare import compare
 from rungs.study.comparison.record import CompareDir
 
 CHROMIUM = os.environ.get("RUNGS_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")

@@ -13,14 +13,14 @@ from msgspec.structs import replace
 from small import run, small
 
 from rungs.cli import COMMANDS
-from rungs.comparing import compare
 from rungs.errors import UserError
 from rungs.run import looks
 from rungs.run.folder import RunDir, write_whole
 from rungs.run.record import RunRecord, from_json, to_json
 from rungs.study.comparison.candidates import gather
-from rungs.study.comparison.compare import compare as compare_groups
+from rungs.study.comparison.compare import compare
 from rungs.study.comparison.paired import images_needed
+from rungs.study.comparison.pairs import compare as compare_groups
 from rungs.study.comparison.record import CompareRecord
 from rungs.study.ladder.record import LadderDir, LadderRecord
 
@@ -51,7 +51,7 @@ def against(trained: Callable[[str], Path]) -> Callable[..., CompareRecord]:
 @pytest.fixture
 def no_page(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave the page out, which takes most of the time."""
-    monkeypatch.setattr("rungs.report.compare_html.write", lambda record, folder: folder.report)
+    monkeypatch.setattr("rungs.study.comparison.page.write", lambda record, folder: folder.report)
 
 
 def change(source: Path, target: Path, how: Callable[[RunRecord], RunRecord]) -> Path:
@@ -256,7 +256,7 @@ def test_the_look_is_noted_before_anything_is_shown(
 
     for step, what in enumerate(("write_whole", "compare_html.write"), 1):
         with monkeypatch.context() as patch, pytest.raises(OSError, match="no room left"):
-            patch.setattr(f"rungs.comparing.{what}", broken)
+            patch.setattr(f"rungs.study.comparison.compare.{what}", broken)
             compare(first, second, folder=tmp_path / "out")
         assert [len(looks.read(log)) for log in logs] == [many + step for many in before]
         assert (tmp_path / "out" / "comparison.json").exists() == (step == 2)

@@ -11,7 +11,8 @@ from scipy.stats import binomtest
 from rungs.errors import UserError
 from rungs.run.predictions import Said, decode
 from rungs.run.record import PerImage
-from rungs.study.comparison import paired, verdict
+from rungs.study.comparison import paired
+from rungs.study.comparison import seeds as verdict
 from rungs.study.comparison.record import Verdict
 
 

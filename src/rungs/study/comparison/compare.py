@@ -1,272 +1,97 @@
-"""From runs to the record of their comparison."""
+"""Compare runs, from Python: what two recipes differ in, which is better, and whether that can be said at all.
+
+from rungs import compare
+record = compare("runs/wide", "runs/narrow")
+print(record.pairs[0].verdict, record.pairs[0].words)
+"""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from statistics import fmean
-from typing import cast
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from itertools import chain, count
+from pathlib import Path
 
 from msgspec.structs import replace
 
-from rungs.run.predictions import Said, decode
-from rungs.run.record import Difference, EvalResult
-from rungs.study import statistics as intervals
-from rungs.study.comparison import comparable, paired, verdict
-from rungs.study.comparison.candidates import Given, Group, key
-from rungs.study.comparison.flips import flips
-from rungs.study.comparison.record import CompareRecord, Pair, Part, PartResult
-from rungs.study.comparison.results import compared
-from rungs.study.comparison.rows import fields, others
-from rungs.study.comparison.words import words
-
-PARTS: tuple[Part, ...] = ("test", "validation")
+from rungs.errors import UserError
+from rungs.run import looks
+from rungs.run.folder import write_whole
+from rungs.run.record import to_json
+from rungs.study.comparison import page as compare_html
+from rungs.study.comparison.candidates import Given, Group, gather
+from rungs.study.comparison.pairs import compare as compare_groups
+from rungs.study.comparison.record import CompareDir, CompareRecord
 
 
-def compare(groups: Sequence[Group], command: str) -> CompareRecord:
-    """Compare each candidate with the first.
+def compare(*runs: str | Path, folder: str | Path | None = None) -> CompareRecord:
+    """Compare trained runs with the first of them; write record and report, and return the record.
+
+    That the scores on the test set were set side by side is written into each run's log of looks before.
 
     Args:
-        groups: From `rungs.study.comparison.candidates.gather`, two or more.
-        command: That made them.
+        runs: Run folders; "FOLDER:RUNG" is all seeds of a rung of a climb. Runs of one recipe are one candidate.
+        folder: Where; by default `comparisons/A-vs-B`, with a number behind it where that holds another comparison.
 
     Raises:
-        UserError: They were trained on different data or tell other classes apart.
+        UserError: No such run, runs of different data or classes, a folder that holds something else.
     """
-    first, *rest = groups
+    groups = gather(runs)
+    record = compare_groups(groups, looks.command())
+    place = CompareDir(folder or default_folder(groups))
+    place.require_free()
+    if record.uses_test:
+        record = replace(record, warnings=_note(groups))
+    place.prepare()
+    write_whole(place.record, to_json(record))
+    compare_html.write(record, place)
+    return record
+
+
+def default_folder(groups: Sequence[Group]) -> Path:
+    """Return `comparisons/A-vs-B`, with the next number behind it where another comparison lies there."""
+    first, second, *more = (re.sub(r"[^\w.-]+", "-", group.name).strip("-.") or "run" for group in groups)
+    first_choice = Path("comparisons") / f"{first}-vs-{second}{f'-and-{len(more)}-more' if more else ''}"
+    candidates = chain([first_choice], (first_choice.with_name(f"{first_choice.name}-{n}") for n in count(2)))
+    return next(path for path in candidates if not path.exists() or _is_of(path, groups))
+
+
+def _is_of(path: Path, groups: Sequence[Group]) -> bool:
+    """Tell whether a folder holds a comparison of the very same runs, which is written again."""
+    with suppress(UserError):
+        there = CompareDir(path).read_record()
+        return _places(groups) == [[run.folder for run in one.runs] for one in there.candidates]
+    return False
+
+
+def _places(groups: Sequence[Group]) -> list[list[str]]:
+    return [[str(run.folder.path) for run in group.runs] for group in groups]
+
+
+def _note(groups: Sequence[Group]) -> tuple[str, ...]:
+    """Write into the log of each run that its test score was compared; return what could not be written."""
+    failed = []
     for group in groups:
+        others = ", ".join(other.name for other in groups if other is not group)
         for run in group.runs:
-            comparable.require_same_data(first.runs[0], run)
-    part = judged_on(groups)
-    candidates = compared(groups, part)
-    pairs = _with_verdicts([_pair(first, second) for second in rest])
-    data = first.runs[0].record.data
-    return CompareRecord(
-        command=command,
-        made=datetime.now(UTC).isoformat(timespec="seconds"),
-        source=comparable.place_free(data.source),
-        classes=data.classes,
-        image_size=data.image_size,
-        candidates=candidates,
-        fields=fields(groups),
-        others=others(groups),
-        pairs=tuple(pairs),
-        uses_test=any(run.record.test is not None for group in groups for run in group.runs),
-    )
+            failed += _note_run(run, f"compared with {others}")
+        climbs = {run.climb.looks: run for run in group.runs if run.climb is not None}
+        for path, run in climbs.items():
+            failed += _note_in(path, run, f"{group.name} compared with {others}")
+    return tuple(failed)
 
 
-def judged_on(groups: Sequence[Group]) -> Part:
-    """Return the part that can judge: the test set where every candidate has a score there, else validation."""
-    scored = [group for group in groups if any(run.record.status == "finished" for run in group.runs)]
-    return "test" if all(not comparable.unscored(group, "test") for group in scored or groups) else "validation"
+def _note_run(run: Given, purpose: str) -> list[str]:
+    return _note_in(run.folder.looks, run, purpose)
 
 
-@dataclass(frozen=True)
-class Runs:
-    """The runs of two candidates that have scores on a part, and which of them saw the same images."""
-
-    part: Part
-    first: tuple[Given, ...]
-    second: tuple[Given, ...]
-    pairs: tuple[tuple[Given, Given], ...]
-    why_none: str  # why there are no pairs
-    notes: tuple[str, ...]
-
-
-def _pair(first: Group, second: Group) -> Pair:
-    parts: list[PartResult] = []
-    reasons, notes, matched = list[tuple[str, str]](), comparable.notes(first, second), dict[Part, Runs]()
-    for part in PARTS:
-        runs, reason = runs_on(first, second, part)
-        if runs is None:
-            reasons.append((part, reason))
-            continue
-        if not runs.pairs:
-            reasons.append((f"image by image on {part}", runs.why_none))
-            if part == "validation":
-                continue
-        matched[part] = runs
-        notes += runs.notes
-        parts.append(compare_part(runs, first.runs[0].record.data.classes))
-    judge = parts[0].part if parts else None
-    return Pair(
-        first=first.name,
-        second=second.name,
-        same_recipe=key(first.recipe) == key(second.recipe),
-        verdict="not comparable",
-        words="",
-        more=(),
-        judged_on=judge,
-        parts=tuple(parts),
-        not_comparable=_sentences(reasons),
-        notes=tuple(dict.fromkeys(notes)),
-        flips=flips(judge, matched[judge].pairs[0]) if judge and matched[judge].pairs else None,
-    )
-
-
-def _sentences(reasons: Sequence[tuple[str, str]]) -> tuple[str, ...]:
-    """Return what cannot be compared, and why; parts with the same reason together."""
-    parts: dict[str, list[str]] = {}
-    for part, reason in reasons:
-        parts.setdefault(reason, []).append(part)
-    told = [(" and ".join(those), reason) for reason, those in parts.items()]
-    return tuple(f"{those[0].upper()}{those[1:]}: {reason}." for those, reason in told)
-
-
-def runs_on(first: Group, second: Group, part: Part) -> tuple[Runs | None, str]:
-    """Return the runs of two candidates on a part, or why there are none that can be compared."""
-    reason = " and ".join(filter(None, (comparable.unscored(group, part) for group in (first, second))))
-    reason = reason or comparable.otherwise_scored(first, second, part)
-    if reason:
-        return None, reason
-    ours, theirs = (tuple(run for run in group.runs if run.on(part)) for group in (first, second))
-    pairs, notes = list[tuple[Given, Given]](), list[str]()
-    for same_seed in (True, False):
-        for one in ours:
-            for two in theirs:
-                equal = one.record.recipe.seed == two.record.recipe.seed
-                taken = any(one is a or two is b for a, b in pairs)
-                if equal == same_seed and not taken and (found := comparable.images(one, two, part)).same:
-                    pairs.append((one, two))
-                    notes += [f"{found.note[0].upper()}{found.note[1:]}."] if found.note else []
-    why = "" if pairs else comparable.images(ours[0], theirs[0], part).why
-    left = len(ours) + len(theirs) - 2 * len(pairs)
-    if pairs and left:
-        what = (
-            "used only for how much seeds differ" if len(pairs) == 1 else "left out of the difference and its verdict"
-        )
-        notes.append(f"On {part}, {left} run{'s have' if left > 1 else ' has'} no partner: {what}.")
-    if pairs and not _same_set(pairs, part):
-        own = f"On {part}, each pair of runs has images of its own, taken together here"
-        notes.append(f"{own}; where they are cut from one pool some are in several, and the images count as too many.")
-    return Runs(part, ours, theirs, tuple(pairs), why, tuple(notes)), ""
-
-
-def _same_set(pairs: Sequence[tuple[Given, Given]], part: Part) -> bool:
-    """Tell whether all pairs of runs saw the same images."""
-    return all(comparable.images(pairs[0][0], one, part).same for one, _ in pairs)
-
-
-def compare_part(runs: Runs, classes: Sequence[str]) -> PartResult:
-    """Compare two candidates on a part: image by image where they saw the same images, else as samples."""
-    sides = zip(*runs.pairs, strict=True) if len(runs.pairs) > 1 else (runs.first, runs.second)
-    groups = [[_score(run, runs.part).accuracy for run in side] for side in sides]
-    return _matched(runs, groups, classes) if runs.pairs else _samples(runs, groups)
-
-
-def _matched(runs: Runs, groups: Sequence[Sequence[float]], classes: Sequence[str]) -> PartResult:
-    part, pairs = runs.part, runs.pairs
-    same_set = _same_set(pairs, part)
-    matched = paired.match([(_said(one, part), _said(two, part)) for one, two in pairs], same_set=same_set)
-    change, n = matched.change, len(matched.truth)
-    difference, images_se = float(change.mean()), float(change.std() / math.sqrt(n))
-    seeds = verdict.seeds_of_pairs(matched.by_pair, groups)
-    table = paired.table(matched)
-    judged = verdict.judge(difference, images_se, n, seeds, table.p)
-    return PartResult(
-        part=part,
-        images=_score(pairs[0][0], part).n,
-        pairs=len(pairs),
-        seeds=tuple(one.record.recipe.seed for one, _ in pairs),
-        first=float(matched.first.mean()),
-        second=float(matched.second.mean()),
-        difference=difference,
-        images_interval=paired.bootstrap(change),
-        interval=judged.interval,
-        images_se=images_se,
-        seeds_se=seeds.se,
-        seed_sd=seeds.sd,
-        seed_df=seeds.df,
-        p=judged.p,
-        p_holm=judged.p,
-        first_loss=float(matched.first_loss.mean()),
-        second_loss=float(matched.second_loss.mean()),
-        loss_difference=float(matched.loss_change.mean()),
-        loss_interval=paired.bootstrap(matched.loss_change),
-        table=table,
-        classes=paired.class_changes(matched, classes),
-        by_seed=_by_seed(pairs, part),
-        needed=verdict.needed(
-            difference, float((change**2).mean()), images_se, seeds, sets=1 if same_set else len(pairs)
-        ),
-    )
-
-
-def _samples(runs: Runs, groups: Sequence[Sequence[float]]) -> PartResult:
-    """Compare two candidates that were scored on images of their own, which is less sharp."""
-    scores = [[_score(run, runs.part) for run in side] for side in (runs.first, runs.second)]
-    first, second = (fmean(group) for group in groups)
-    per_image = [fmean(side) * (1 - fmean(side)) for side in groups]
-    n = min(side[0].n for side in scores)
-    images_se = math.sqrt(sum(v / side[0].n for v, side in zip(per_image, scores, strict=True)))
-    seeds = verdict.seeds_apart(groups)
-    judged = verdict.judge(second - first, images_se, n, seeds)
-    losses = [fmean(result.loss for result in side) for side in scores]
-    half = paired.Z_LEVEL * images_se
-    return PartResult(
-        part=runs.part,
-        images=n,
-        pairs=0,
-        seeds=(),
-        first=first,
-        second=second,
-        difference=second - first,
-        images_interval=(second - first - half, second - first + half),
-        interval=judged.interval,
-        images_se=images_se,
-        seeds_se=seeds.se,
-        seed_sd=seeds.sd,
-        seed_df=seeds.df,
-        p=judged.p,
-        p_holm=judged.p,
-        first_loss=losses[0],
-        second_loss=losses[1],
-        loss_difference=losses[1] - losses[0],
-        loss_interval=None,
-        table=None,
-        needed=verdict.needed(second - first, sum(per_image), images_se, seeds),
-    )
-
-
-def _score(run: Given, part: Part) -> EvalResult:
-    return cast(EvalResult, run.on(part))
-
-
-def _said(run: Given, part: Part) -> Said:
-    kept = _score(run, part).per_image
-    assert kept is not None  # `comparable.images` has seen to it
-    return decode(kept, run.folder.record)
-
-
-def _by_seed(pairs: Sequence[tuple[Given, Given]], part: Part) -> Difference | None:
-    """Return the paired t test over seeds, where two or more pairs have a seed in common."""
-    common = [(a, b) for a, b in pairs if a.record.recipe.seed == b.record.recipe.seed]
-    if len({one.record.recipe.seed for one, _ in common}) < 2:
-        return None
-    first, second = (_by(side, part) for side in zip(*common, strict=True))
-    return intervals.compare([("second", "first", f"{part}_accuracy", second, first)])["second"]
-
-
-def _by(runs: Sequence[Given], part: Part) -> Mapping[int, float]:
-    """Return the accuracy by seed, the mean where a seed has been trained on several cuts of the data."""
-    scores: dict[int, list[float]] = {}
-    for run in runs:
-        scores.setdefault(run.record.recipe.seed, []).append(_score(run, part).accuracy)
-    return {seed: fmean(of_seed) for seed, of_seed in scores.items()}
-
-
-def _with_verdicts(pairs: Sequence[Pair]) -> list[Pair]:
-    """Correct the p of all pairs for their number (Holm), and say which is better."""
-    corrected = {
-        part: intervals.holm([next((one.p for one in pair.parts if one.part == part), None) for pair in pairs])
-        for part in PARTS
-    }
-    judged = []
-    for i, pair in enumerate(pairs):
-        parts = tuple(replace(one, p_holm=corrected[one.part][i]) for one in pair.parts)
-        pair = replace(pair, parts=parts)
-        said = words(pair)
-        judged.append(replace(pair, verdict=said[0], words=said[1], more=said[2]))
-    return judged
+def _note_in(path: Path, run: Given, purpose: str) -> list[str]:
+    test = run.record.test
+    if test is None:
+        return []
+    try:
+        looks.note(path, "compared", purpose, test.n, run.record.data.hashes.get("test", ""))
+    except UserError as error:
+        return [f"This comparison could not be noted in {path} ({error.what}): whoever reads that log will not know."]
+    return []

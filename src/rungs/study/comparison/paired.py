@@ -1,7 +1,7 @@
 """Two nets on the same images: McNemar's test, the paired bootstrap, classes, and how many images would decide.
 
 All of it takes the nets as they are and the images as drawn from all images that there could be. What another seed
-would do, `rungs.study.comparison.verdict` adds.
+would do, `rungs.study.comparison.seeds` adds.
 """
 
 from __future__ import annotations

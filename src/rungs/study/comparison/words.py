@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from rungs.report import compare_tables as tables
 from rungs.report import format as fmt
+from rungs.study.comparison import tables
 from rungs.study.comparison.record import Pair, PartResult, Verdict
-from rungs.study.comparison.verdict import ALLOWANCE_DF
+from rungs.study.comparison.seeds import ALLOWANCE_DF
 from rungs.study.statistics import LEVEL
 
 

@@ -8,11 +8,10 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from rungs.report import compare_figures as figures
-from rungs.report import compare_tables as tables
 from rungs.report import format as fmt
 from rungs.report.page import picture, render
 from rungs.run.folder import write_whole
+from rungs.study.comparison import figures, tables
 from rungs.study.comparison.record import CompareDir, CompareRecord
 
 
