@@ -14,13 +14,13 @@ import make_searches
 
 from rungs.report import format as fmt
 from rungs.report import metric
-from rungs.report.search_slices import contours
 from rungs.report.style import save
 from rungs.run.record import from_json
 from rungs.study.ladder import words as facts
 from rungs.study.ladder.record import LadderRecord, RungRecord
 from rungs.study.ladder.staircase import staircase
 from rungs.study.ladder.tables import markdown
+from rungs.study.search.slices import contours
 
 ROOT = Path(__file__).parents[1]
 PICTURES = ROOT / "docs" / "seeds"

@@ -14,9 +14,9 @@ from msgspec.structs import replace
 
 from rungs.recipe import toml as recipes
 from rungs.run.record import Difference, Estimate
-from rungs.space import Field, Space
 from rungs.study.ladder.record import CellRecord, LadderRecord
 from rungs.study.search.record import Finalist, SearchRecord, TrialRecord
+from rungs.study.search.space import Field, Space
 
 EVIL = "<script>alert(1)</script>|$x^$[/b]"
 

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rungs.study.search.asking import Work
 from rungs.study.search.storage import open_storage, optuna
+from rungs.study.search.study import Work
 
 RECIPE = """
 name = "tiny"

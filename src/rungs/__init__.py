@@ -20,8 +20,6 @@ def __getattr__(name: str) -> Any:
     if name in ("train", "load", "climb", "bench"):
         doors = api
     elif name == "tune":
-        from rungs import tuning
-
         doors = tuning
     elif name == "compare":
         from rungs.study.comparison import compare as comparing

@@ -16,7 +16,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from rungs import space as spaces
 from rungs.errors import UserError
 from rungs.recipe import identity
 from rungs.recipe import toml as recipes
@@ -27,6 +26,7 @@ from rungs.recipe.spec import Recipe
 from rungs.run.folder import RunDir, write_whole
 from rungs.run.record import EvalResult, RunRecord, to_json
 from rungs.study.ladder import spec as ladders
+from rungs.study.search import space as spaces
 
 if TYPE_CHECKING:
     from rungs.ship.predict import Classifier
@@ -73,7 +73,7 @@ def report(folder: Path) -> None:
     """Rebuild the report of a run or of a study from its record."""
     from rungs.diagnose import examine
     from rungs.diagnose.interpretation import interpretation
-    from rungs.report import run_page, search_html
+    from rungs.report import run_page
     from rungs.run import looks
     from rungs.study.bench import page as bench_html
     from rungs.study.bench.advice import advise
@@ -84,6 +84,7 @@ def report(folder: Path) -> None:
     from rungs.study.ladder.record import LadderDir
     from rungs.study.rates import page as rates_html
     from rungs.study.rates.record import RateDir
+    from rungs.study.search import page as search_html
     from rungs.study.search.record import SearchDir
 
     if (climbed := LadderDir(folder)).record.is_file():

@@ -22,20 +22,20 @@ def tune(
         recipe: Name or path.
         space: Name or path.
         overrides: As after `--set`.
-        options: What is searched, the keyword arguments of `rungs.tuning.prepare`.
+        options: What is searched, the keyword arguments of `rungs.study.search.options.prepare`.
         workers: Trials at once.
         quiet: Print errors alone.
 
     Raises:
         UserError: Anything that the user can mend.
     """
-    from rungs import tuning
-    from rungs.report import search_tables
     from rungs.run.looks import openings, read
-    from rungs.study.search import words
+    from rungs.study.search import options as search_options
+    from rungs.study.search import tables as search_tables
+    from rungs.study.search import tune, words
 
     began = time.monotonic()
-    asked = tuning.prepare(recipe, space, overrides, **options)
+    asked = search_options.prepare(recipe, space, overrides, **options)
 
     def tell(trial: TrialRecord, done: int, of: int) -> None:
         if not quiet:
@@ -49,7 +49,7 @@ def tune(
             out.print(line, markup=False, soft_wrap=True)
 
     how: dict[str, Any] = {"workers": workers, "tell": tell, "tell_final": tell_final}
-    record = tuning.tune(recipe, space, overrides, **options, **how)
+    record = tune.tune(recipe, space, overrides, **options, **how)
     if not quiet:
         out.print(search_tables.summary(record, openings(read(asked.folder.looks))))
         watch = f"trials:  {record.dashboard}\n         ({words.dashboard_needs(record)})"

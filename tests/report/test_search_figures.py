@@ -17,12 +17,15 @@ from matplotlib.text import Text
 from msgspec.structs import replace
 from search_samples import BATCH, DECAY, LR, MAKERS
 
-from rungs.report import search_axes as along
-from rungs.report import search_figures, search_finalists, search_parallel, search_slices
 from rungs.report.style import save
-from rungs.space import Field
+from rungs.study.search import axes as along
+from rungs.study.search import finalists as search_finalists
+from rungs.study.search import history as search_figures
+from rungs.study.search import parallel as search_parallel
+from rungs.study.search import slices as search_slices
 from rungs.study.search import words as facts
 from rungs.study.search.record import SearchRecord
+from rungs.study.search.space import Field
 
 FIGURES: dict[str, Callable[[SearchRecord], Figure]] = {
     "history": search_figures.history,

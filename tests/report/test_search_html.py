@@ -20,9 +20,10 @@ from command import rungs
 from msgspec.structs import replace
 from rich.console import Console
 
-from rungs.report import search_html, search_tables
 from rungs.report.page import render
 from rungs.run.record import to_json
+from rungs.study.search import page as search_html
+from rungs.study.search import tables as search_tables
 from rungs.study.search import words as facts
 from rungs.study.search.record import SearchDir, SearchRecord
 

@@ -12,21 +12,20 @@ from ladder_samples import sweep
 from msgspec.structs import replace
 from searches import write_files
 
-from rungs import tuning
 from rungs.study import statistics as intervals
 from rungs.study.ladder.record import CellRecord, LadderRecord, RungRecord
-from rungs.study.search import finals
-from rungs.study.search.asking import Work, begin_or_join
-from rungs.study.search.importance import importance
+from rungs.study.search import finals, options
+from rungs.study.search.ledger import RUN
 from rungs.study.search.storage import optuna
-from rungs.study.search.trials import RUN
+from rungs.study.search.study import Work, begin_or_join
+from rungs.study.search.tune import importance
 
 
 @pytest.fixture
 def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Work:
     write_files(tmp_path)
     monkeypatch.chdir(tmp_path)
-    return tuning.prepare("tiny.toml", "rates.toml").work
+    return options.prepare("tiny.toml", "rates.toml").work
 
 
 def trial(number: int, value: float, rate: float = 0.05) -> Any:
@@ -103,7 +102,7 @@ def test_where_the_recipe_wins_the_best_trials_optimism_is_said_and_of_its_own_t
 
 
 def test_of_losses_less_is_better_and_flattery_is_still_positive(tmp_path: Path, work: Work) -> None:
-    work = tuning.prepare("tiny.toml", "rates.toml", metric="validation_loss").work
+    work = options.prepare("tiny.toml", "rates.toml", metric="validation_loss").work
     found = record("validation_loss", recipe=by_seed(0.50, 0.52, 0.51), trial_3=by_seed(0.30, 0.33, 0.31))
     ranked = finals.rank(work, found, [trial(3, 0.2)], 3)
     assert ranked[0].name == "trial-3" and ranked[0].optimism is not None
@@ -148,7 +147,7 @@ def test_importance_finds_the_field_that_matters_and_says_where_there_is_too_lit
 def test_the_test_set_stays_closed_when_the_same_winner_was_scored_before(
     work: Work, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan = tuning.prepare("tiny.toml", "rates.toml")
+    plan = options.prepare("tiny.toml", "rates.toml")
     found = record(recipe=by_seed(0.90, 0.91, 0.92))
     ranked = finals.rank(work, found, [], 3)
     done = finals.Finals(found, ranked, (), "")
@@ -164,7 +163,7 @@ def test_the_test_set_stays_closed_when_the_same_winner_was_scored_before(
     with pytest.raises(LookupError):
         finals.score_once(plan, done, replace(data, counts={"test": (4, 6)}), before)
     assert len(opened) == 1
-    closed = tuning.prepare("tiny.toml", "rates.toml", ["evaluation.score_test=false"])
+    closed = options.prepare("tiny.toml", "rates.toml", ["evaluation.score_test=false"])
     assert finals.score_once(closed, done, replace(data, counts={"test": (4, 6)}), before) == (None, ())
 
 
@@ -175,11 +174,11 @@ def exit_quietly() -> None:
 @pytest.mark.parametrize("sampler", ["tpe", "random", "gp"])
 def test_samplers_draw_by_the_number_of_the_trial_alone(work: Work, sampler: str) -> None:
     """Two that draw side by side draw what one alone draws; past the start, too, where the others' values count."""
-    from rungs.study.search.asking import distributions, join
+    from rungs.study.search.study import distributions, join
 
     drawn = []
     for folder in ("one", "two"):
-        plan = tuning.prepare("tiny.toml", "rates.toml", sampler=sampler, pruner="hyperband", folder=folder)
+        plan = options.prepare("tiny.toml", "rates.toml", sampler=sampler, pruner="hyperband", folder=folder)
         plan.folder.prepare()
         begin_or_join(plan.work, plan.goal, "hash")
         hands = [join(plan.work) for _ in range(2)]

@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 from searches import RECIPE, SPACE, write_files
 
-from rungs import tuning
 from rungs.errors import UserError
 from rungs.study.processes import CONTEXT
-from rungs.study.search.asking import Search, begin_or_join, distributions
-from rungs.study.search.attempt import Lost, finished_twin
+from rungs.study.search import options as search_options
+from rungs.study.search import tune
+from rungs.study.search.ledger import give_up, is_surplus, places, ranked, reason_of, record, records
 from rungs.study.search.storage import open_storage, optuna
-from rungs.study.search.trials import give_up, is_surplus, places, ranked, reason_of, record, records
+from rungs.study.search.study import Search, begin_or_join, distributions
+from rungs.study.search.trial import Lost, finished_twin
 from rungs.study.search.workers import MOST_VAIN_DEATHS, next_trial, search, try_trials
 
 
@@ -31,7 +32,9 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def prepared(**options: Any) -> tuple[Search, Any]:
     """Return a search that has begun, without workers, and its study."""
     overrides = options.pop("overrides", ())
-    plan = tuning.prepare("tiny.toml", options.pop("space", "rates.toml"), overrides, folder="search", **options)
+    plan = search_options.prepare(
+        "tiny.toml", options.pop("space", "rates.toml"), overrides, folder="search", **options
+    )
     plan.folder.prepare()
     return plan, begin_or_join(plan.work, plan.goal, "hash")
 
@@ -68,7 +71,7 @@ def test_a_grid_is_tried_once_and_whole(here: Path) -> None:
     points = [tuple(trial.params.values()) for trial in told]
     assert points[0] == (0.1, 50) and sorted(points) == [(0.001, 25), (0.001, 50), (0.1, 25), (0.1, 50)]
     with pytest.raises(UserError, match="has 4 points"):
-        tuning.prepare("tiny.toml", "rates.toml", sampler="grid", trials=3)
+        search_options.prepare("tiny.toml", "rates.toml", sampler="grid", trials=3)
 
 
 def test_equal_values_are_trained_once(here: Path) -> None:
@@ -201,7 +204,7 @@ def test_the_place_of_a_dead_workers_trial_stays_its_own(here: Path) -> None:
 def test_bad_input_is_named_before_anything_is_trained(here: Path, options: dict[str, Any], message: str) -> None:
     recipe, space = options.pop("recipe", "tiny.toml"), options.pop("space", "rates.toml")
     with pytest.raises(UserError) as caught:
-        tuning.tune(recipe, space, options.pop("overrides", ()), **options)
+        tune.tune(recipe, space, options.pop("overrides", ()), **options)
     assert message in " ".join(str(caught.value).split())
     assert not [*here.rglob("trials")] and not [*here.rglob("*.ckpt")]
 
@@ -223,10 +226,10 @@ def test_a_folder_of_another_search_or_of_other_images_is_refused(here: Path) ->
 def test_who_joins_lays_the_first_trials_out_where_who_began_died_before_it_could(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan = tuning.prepare("tiny.toml", "rates.toml", folder="search")
+    plan = search_options.prepare("tiny.toml", "rates.toml", folder="search")
     plan.folder.prepare()
     optuna().create_study(study_name=plan.work.name, storage=open_storage(plan.work.address), direction="maximize")
-    monkeypatch.setattr("rungs.study.search.asking.READY_S", 0.0)
+    monkeypatch.setattr("rungs.study.search.study.READY_S", 0.0)
     study = begin_or_join(plan.work, plan.goal, "hash")
     assert [trial.system_attrs["fixed_params"]["optim.lr"] for trial in study.get_trials()] == [0.1]
     assert len(begin_or_join(plan.work, plan.goal, "hash").get_trials()) == 1
@@ -269,15 +272,17 @@ def test_a_storage_that_goes_away_says_how_to_go_on(here: Path, monkeypatch: pyt
 def test_without_the_extra_the_command_says_what_to_install(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "optuna", None)
     with pytest.raises(UserError, match=r"pip install 'rungs\[search\]'"):
-        tuning.tune("tiny.toml", "rates.toml")
+        tune.tune("tiny.toml", "rates.toml")
 
 
 def test_the_command_of_the_record_joins_the_search(here: Path) -> None:
-    plan = tuning.prepare("tiny.toml", "rates.toml", ["optim.momentum=0.8"], epochs=1, storage="mysql://me:word@h/db")
+    plan = search_options.prepare(
+        "tiny.toml", "rates.toml", ["optim.momentum=0.8"], epochs=1, storage="mysql://me:word@h/db"
+    )
     assert plan.command == (
         "rungs tune tiny.toml --space rates.toml --set optim.momentum=0.8 --epochs 1 --storage mysql://me:***@h/db"
     )
-    again = tuning.prepare("tiny.toml", "rates.toml", folder="here", skip_unreadable=True)
+    again = search_options.prepare("tiny.toml", "rates.toml", folder="here", skip_unreadable=True)
     assert again.command == "rungs tune tiny.toml --space rates.toml --out here --skip-unreadable"
     assert plan.reduced == ("1 epoch for 2, and so in proportion", "with optim.momentum=0.8")
     assert plan.folder.path.parent.name == "searches" and plan.folder.path.name.startswith("tiny-rates-")

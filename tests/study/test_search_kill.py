@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from searches import RECIPE, start, trials, wait_for, write_files
 
-from rungs import tuning
-from rungs.study.search.alive import Watch, host, lives_here, me
-from rungs.study.search.asking import Search, begin_or_join, distributions
+from rungs.study.search import options
+from rungs.study.search.ledger import BEAT, MOST_DEATHS, TAKES_UP, WORKER, places, reason_of, record, records, take_up
+from rungs.study.search.liveness import Watch, host, lives_here, me
 from rungs.study.search.storage import optuna
-from rungs.study.search.trials import BEAT, MOST_DEATHS, TAKES_UP, WORKER, places, reason_of, record, records, take_up
+from rungs.study.search.study import Search, begin_or_join, distributions
 from rungs.study.search.workers import search, try_trials
 from rungs.training.setup import gather
 
@@ -24,7 +24,7 @@ LONG = RECIPE.replace("epochs = 2", "epochs = 30")
 
 def prepared(folder: Path, number: int, recipe: str = LONG) -> tuple[Search, Any]:
     write_files(folder, recipe)
-    plan = tuning.prepare(
+    plan = options.prepare(
         folder / "tiny.toml", folder / "rates.toml", trials=number, pruner="none", folder=folder / "s"
     )
     plan.folder.prepare()
@@ -152,7 +152,7 @@ def test_a_living_worker_keeps_its_trial_and_a_silent_one_elsewhere_loses_it(
 ) -> None:
     plan, study = prepared(tmp_path, 4, RECIPE)
     watch, now = Watch(), [1000.0]
-    monkeypatch.setattr("rungs.study.search.alive.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("rungs.study.search.liveness.time.monotonic", lambda: now[0])
     asked(plan, study, me())
     silent, beating = asked(plan, study, "elsewhere:1:1"), asked(plan, study, "elsewhere:2:1")
     asked(plan, study, None)  # whoever asked for it died before it said so

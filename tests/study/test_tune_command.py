@@ -10,14 +10,15 @@ from typing import Any
 import pytest
 from searches import rungs_tune, start, write_files
 
-from rungs import tuning
 from rungs.run import looks
 from rungs.run.folder import RunDir
 from rungs.run.record import from_json
-from rungs.study.search.asking import begin_or_join
+from rungs.study.search import options as search_options
+from rungs.study.search import tune
 from rungs.study.search.claim import GONE_S, TOKEN, Claim
+from rungs.study.search.ledger import records
 from rungs.study.search.record import SearchDir, SearchRecord
-from rungs.study.search.trials import records
+from rungs.study.search.study import begin_or_join
 from rungs.study.search.workers import search
 from rungs.training.setup import gather
 
@@ -47,7 +48,7 @@ def test_the_command_searches_re_runs_names_a_winner_and_opens_the_test_set_once
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("run.json")}
     monkeypatch.chdir(tmp_path)
     options: dict[str, Any] = {"trials": 5, "top": 2, "seeds": 2, "folder": "search", "pruner": "none"}
-    assert tuning.tune("tiny.toml", "rates.toml", workers=2, **options).trials == found.trials
+    assert tune.tune("tiny.toml", "rates.toml", workers=2, **options).trials == found.trials
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("run.json")} == before  # nothing was trained
     assert len(looks.read(folder.looks)) == 1 and folder.read_record().test == found.test
 
@@ -87,7 +88,7 @@ def test_a_search_in_sqlite_with_two_workers_gives_its_record_from_the_storage_a
     write_files(tmp_path)
     monkeypatch.chdir(tmp_path)
     options: dict[str, Any] = {"trials": 4, "top": 1, "seeds": 1, "storage": "sqlite:///trials.db"}
-    plan = tuning.prepare("tiny.toml", "rates.toml", **options, folder="one")
+    plan = search_options.prepare("tiny.toml", "rates.toml", **options, folder="one")
     plan.folder.prepare()
     study = begin_or_join(plan.work, plan.goal, gather(plan.work.recipe, False)[1].record.hash)
     told: list[int] = []
@@ -95,7 +96,7 @@ def test_a_search_in_sqlite_with_two_workers_gives_its_record_from_the_storage_a
     assert sorted(told) == [0, 1, 2, 3]
     claims = [Claim(plan.work, plan.folder) for _ in range(2)]
     assert [claim.elsewhere() for claim in claims] == ["", ""]  # they are its own, however often it asks
-    theirs = tuning.tune("tiny.toml", "rates.toml", **options, folder="two")  # elsewhere, without the trials' folders
+    theirs = tune.tune("tiny.toml", "rates.toml", **options, folder="two")  # elsewhere, without the trials' folders
     mine = records(study.get_trials())
     assert [(t.number, t.value, t.curve, t.state) for t in theirs.trials] == [
         (t.number, t.value, t.curve, t.state) for t in mine
@@ -129,11 +130,11 @@ def test_a_second_machine_on_a_shared_folder_finds_the_finals_and_opens_nothing(
     write_files(tmp_path)
     monkeypatch.chdir(tmp_path)
     options: dict[str, Any] = {"trials": 2, "top": 1, "seeds": 1, "storage": "sqlite:///trials.db", "workers": 1}
-    mine = tuning.tune("tiny.toml", "rates.toml", **options, folder="shared")
+    mine = tune.tune("tiny.toml", "rates.toml", **options, folder="shared")
     assert mine.test is not None and {trial.worker.partition(":")[0] for trial in mine.trials} == {"here"}
     monkeypatch.setattr("rungs.study.search.claim.host", lambda: "another")
-    monkeypatch.setattr("rungs.study.search.alive.host", lambda: "another")
-    theirs = tuning.tune("tiny.toml", "rates.toml", **options, folder="shared")
+    monkeypatch.setattr("rungs.study.search.liveness.host", lambda: "another")
+    theirs = tune.tune("tiny.toml", "rates.toml", **options, folder="shared")
     assert (theirs.test, theirs.winner, theirs.verdict) == (mine.test, mine.winner, mine.verdict)
     assert {trial.worker for trial in theirs.trials} == {"another machine"}
     folder = SearchDir("shared")
@@ -141,7 +142,7 @@ def test_a_second_machine_on_a_shared_folder_finds_the_finals_and_opens_nothing(
 
     written = folder.record.read_bytes()  # where the claim is another's, finals that are here are not written over
     folder.claim.unlink()
-    assert tuning.tune("tiny.toml", "rates.toml", **options, folder="shared").test == mine.test
+    assert tune.tune("tiny.toml", "rates.toml", **options, folder="shared").test == mine.test
     assert folder.record.read_bytes() == written and len(looks.read(folder.looks)) == 1
 
 
@@ -152,7 +153,7 @@ def test_finals_whose_maker_was_silent_for_long_are_made_elsewhere_and_the_test_
     write_files(tmp_path)
     monkeypatch.chdir(tmp_path)
     options: dict[str, Any] = {"trials": 2, "top": 1, "seeds": 1, "storage": "sqlite:///trials.db"}
-    plan = tuning.prepare("tiny.toml", "rates.toml", **options, folder="gone")
+    plan = search_options.prepare("tiny.toml", "rates.toml", **options, folder="gone")
     plan.folder.prepare()
     gone = Claim(plan.work, plan.folder)
     with gone.beating():
@@ -160,9 +161,9 @@ def test_finals_whose_maker_was_silent_for_long_are_made_elsewhere_and_the_test_
     gone.study.set_user_attr(TOKEN, [gone.token, 0.0])
     gone.study.set_user_attr("heartbeat", gone.study.user_attrs["heartbeat"] - GONE_S - 1)
     closed = ["evaluation.score_test=false"]
-    found = tuning.tune("tiny.toml", "rates.toml", closed, **options, workers=1, folder="here")
+    found = tune.tune("tiny.toml", "rates.toml", closed, **options, workers=1, folder="here")
     assert found.winner is not None and found.test is None and not SearchDir("here").looks.exists()
     assert "stayed closed, as evaluation.score_test = false asks" in found.verdict
     assert not gone.settled() and "were made on this machine, in the folder here" in gone.elsewhere()
-    later = tuning.tune("tiny.toml", "rates.toml", **options, workers=1, folder="here")
+    later = tune.tune("tiny.toml", "rates.toml", **options, workers=1, folder="here")
     assert later.test is not None and "stayed closed" not in later.verdict

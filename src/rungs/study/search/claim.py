@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from rungs.run.folder import write_whole
-from rungs.study.search.alive import BEAT_S, UNCLAIMED_S, host
-from rungs.study.search.asking import Work
+from rungs.study.search.liveness import BEAT_S, UNCLAIMED_S, host
 from rungs.study.search.record import SearchDir
 from rungs.study.search.storage import open_storage, optuna
+from rungs.study.search.study import Work
 
 GONE_S = 1800.0
 """A claim whose owner was silent for so long, by the clocks of both machines, may be taken over: 90 beats."""

@@ -20,16 +20,16 @@ from rungs.run import looks
 from rungs.run.record import DataRecord, Difference, Estimate
 from rungs.ship.bundle import load_weights
 from rungs.ship.evaluate import evaluate
-from rungs.space_values import assignments
 from rungs.study import statistics as intervals
 from rungs.study.ladder.record import LadderRecord, RungRecord
 from rungs.study.ladder.spec import Cell, Ladder, Rung
 from rungs.study.ladder.summary import summarise
 from rungs.study.ladder.workers import Tell, climb
-from rungs.study.search.asking import Search, Work
-from rungs.study.search.attempt import recipe_of
+from rungs.study.search.ledger import run_of
 from rungs.study.search.record import Finalist, SearchDir, SearchRecord, most_promising
-from rungs.study.search.trials import run_of
+from rungs.study.search.study import Search, Work
+from rungs.study.search.trial import recipe_of
+from rungs.study.search.values import assignments
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial

@@ -13,8 +13,8 @@ from typing import Literal
 from rungs.recipe.spec import Recipe
 from rungs.run.folder import StudyDir
 from rungs.run.record import DataRecord, Environment, Estimate, Record
-from rungs.space import Scalar, Space
 from rungs.study.ladder.record import LadderRecord
+from rungs.study.search.space import Scalar, Space
 
 
 class TrialRecord(Record, frozen=True, kw_only=True):

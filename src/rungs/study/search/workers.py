@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from rungs.errors import UserError
 from rungs.run.looks import without_password
 from rungs.study.processes import CONTEXT, follow_parent, share_threads
-from rungs.study.search.alive import Watch, host
-from rungs.study.search.asking import Work, distributions, join
-from rungs.study.search.attempt import Lost, attempt
+from rungs.study.search.ledger import WORKER, fail, give_up, is_surplus, places, record, take_up
+from rungs.study.search.liveness import Watch, host
 from rungs.study.search.record import TrialRecord
 from rungs.study.search.storage import optuna
-from rungs.study.search.trials import WORKER, fail, give_up, is_surplus, places, record, take_up
+from rungs.study.search.study import Work, distributions, join
+from rungs.study.search.trial import Lost, attempt
 from rungs.training.interrupt import Interrupted, Interrupts
 
 if TYPE_CHECKING:

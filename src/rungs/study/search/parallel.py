@@ -12,13 +12,13 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from rungs.report import metric
-from rungs.report import search_axes as along
-from rungs.report.search_axes import Scale
-from rungs.report.search_figures import PRUNED, metric_label
-from rungs.report.search_slices import colours
 from rungs.report.style import INK, QUIET, STYLE, VERMILLION, empty
+from rungs.study.search import axes as along
 from rungs.study.search import words as facts
+from rungs.study.search.axes import Scale
+from rungs.study.search.history import PRUNED, metric_label
 from rungs.study.search.record import SearchRecord, TrialRecord
+from rungs.study.search.slices import colours
 
 HEIGHT = 2.0
 """Inches by which the ticks are counted: more than the axes' 3.4 would bear are hard to read among lines."""

@@ -16,8 +16,8 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, NullLoc
 
 from rungs.report import format as fmt
 from rungs.report.style import plain
-from rungs.space import Field, Scalar
 from rungs.study.search.record import SearchRecord
+from rungs.study.search.space import Field, Scalar
 
 LONGEST_CHOICE = 12
 """Characters of a choice; where a field has a longer one, its choices are drawn as letters."""

@@ -14,7 +14,7 @@ from rungs.errors import UserError
 from rungs.recipe import identity
 from rungs.recipe import toml as recipes
 from rungs.recipe.spec import Recipe
-from rungs.space import FITS, Field, Scalar, Space, key, within
+from rungs.study.search.space import FITS, Field, Scalar, Space, key, within
 
 COMBINATIONS_PROVED = 500
 """Of choices and ends: as many are tried against a recipe before anything runs, at about half a millisecond each."""

@@ -12,16 +12,19 @@ from matplotlib.figure import Figure
 from rungs.recipe import toml as recipes
 from rungs.report import format as fmt
 from rungs.report import metric as report_metric
-from rungs.report import search_axes as along
-from rungs.report import search_figures, search_finalists, search_parallel, search_slices
 from rungs.report.page import compact, picture, render
 from rungs.run.folder import write_whole
 from rungs.run.looks import openings, read
 from rungs.run.record import Estimate
-from rungs.space import Field
 from rungs.study.ladder import words as ladder_words
+from rungs.study.search import axes as along
+from rungs.study.search import finalists as search_finalists
+from rungs.study.search import history as search_figures
+from rungs.study.search import parallel as search_parallel
+from rungs.study.search import slices as search_slices
 from rungs.study.search import words as facts
 from rungs.study.search.record import SearchDir, SearchRecord
+from rungs.study.search.space import Field
 
 CITATIONS = {
     "tpe": "TPE, the tree-structured Parzen estimator, models where good and where other trials lie and tries what is "

@@ -1,32 +1,23 @@
-"""The Python API of searches: `rungs.tune`."""
+"""The options of a search, and the plan that they make."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from rungs import space as spaces
 from rungs.data import require_known
 from rungs.errors import UserError, did_you_mean
 from rungs.recipe import shorten
 from rungs.recipe import toml as recipes
 from rungs.recipe.spec import Recipe
 from rungs.run.looks import without_password
-from rungs.space_values import check, grid
-from rungs.study import processes
-from rungs.study.ladder import workers as climbing
-from rungs.study.processes import default_jobs, require_startable
-from rungs.study.search import asking
-from rungs.study.search.attempt import closed
-from rungs.study.search.conclude import conclude
-from rungs.study.search.record import SearchDir, SearchRecord
-from rungs.study.search.storage import optuna
-from rungs.study.search.workers import Tell, search
-from rungs.training.interrupt import Interrupts
-from rungs.training.setup import gather
+from rungs.study.search import space as spaces
+from rungs.study.search import study as asking
+from rungs.study.search.record import SearchDir
+from rungs.study.search.trial import closed
+from rungs.study.search.values import check, grid
 
 TRIALS, TOP, SEEDS = 30, 3, 3
 """By default: trials of a search, the best of them that are re-run, and fresh seeds for each."""
@@ -162,96 +153,3 @@ def _trials(space: spaces.Space, sampler: str, asked: int | None) -> int:
         do = f"give --trials {points} or none" if points <= MOST_TRIALS else "--sampler tpe or random"
         raise UserError(what, where="--trials", do=f"{do}; or fewer points, choices or steps in the space")
     return points
-
-
-def tune(
-    recipe: str | Path | Recipe,
-    space: str | Path | spaces.Space,
-    overrides: Sequence[str] = (),
-    *,
-    data: str | None = None,
-    trials: int | None = None,
-    workers: int | None = None,
-    sampler: str = "tpe",
-    pruner: str = "median",
-    metric: str = "validation_accuracy",
-    epochs: int | None = None,
-    images: float | None = None,
-    storage: str | None = None,
-    top: int = TOP,
-    seeds: int = SEEDS,
-    sampler_seed: int = 0,
-    folder: str | Path | None = None,
-    skip_unreadable: bool = False,
-    tell: Tell = lambda trial, done, of: None,
-    tell_final: climbing.Tell = lambda outcome, done, of: None,
-) -> SearchRecord:
-    """Search a space, re-run the best trials on fresh seeds, name a winner, score it on the test set.
-
-    The same call goes on where a search was stopped; on another machine, with the same folder on a shared disk or the
-    same storage, it joins. The search itself scores no image of the test set.
-
-    Returns:
-        The record, which the folder holds, too.
-
-    Args:
-        recipe: A recipe, its name or its path.
-        space: A space, its name or its path.
-        overrides: Changed fields of the recipe, below all trials.
-        data: Another source.
-        trials: How many there are to be in the end, those of earlier calls and other machines included; by default
-            30, of a grid all its points.
-        workers: Trials at once here; by default one on a GPU, else as many as there are cores, at most 4.
-        sampler: "tpe", "random", "grid" or "gp".
-        pruner: "median", "hyperband" or "none".
-        metric: "validation_accuracy" or "validation_loss", of a trial's best epoch.
-        epochs: Of each trial and re-run; schedules change in proportion.
-        images: Share of the training images, above 0, at most 1.
-        storage: Any address of Optuna's; by default a journal in the folder.
-        top: Trials that are re-run.
-        seeds: Fresh seeds for each of them.
-        sampler_seed: Of the sampler's draws; the recipe's seed trains.
-        folder: Where; by default `searches/RECIPE-SPACE-DIGEST`.
-        skip_unreadable: Leave unreadable files out.
-        tell: Called with each trial that was trained here.
-        tell_final: Called with each re-run.
-
-    Raises:
-        UserError: Anything that the caller can mend.
-        rungs.training.interrupt.Interrupted: SIGINT or SIGTERM; workers keep what they have, the same call goes on.
-    """
-    plan = prepare(
-        recipe,
-        space,
-        overrides,
-        data=data,
-        trials=trials,
-        sampler=sampler,
-        pruner=pruner,
-        metric=metric,
-        epochs=epochs,
-        images=images,
-        storage=storage,
-        top=top,
-        seeds=seeds,
-        sampler_seed=sampler_seed,
-        folder=folder,
-        skip_unreadable=skip_unreadable,
-    )
-    workers = default_jobs() if workers is None else workers
-    require_startable(("--workers", workers, processes.JOBS_ALLOWED), what="tune")
-    optuna()
-    resolved, material = gather(plan.work.recipe, skip_unreadable)
-    if material.record.counts.get("validation") is None:
-        do = "give the recipe one: --set data.validation=0.1"
-        raise UserError("without validation images there is nothing to choose by", where=plan.work.recipe.name, do=do)
-    plan.folder.prepare()
-    with Interrupts().heeded():
-        try:
-            study = asking.begin_or_join(plan.work, plan.goal, material.record.hash)
-        except UserError:
-            with suppress(OSError):  # a storage that is not there leaves no empty folder
-                plan.folder.path.rmdir()
-            raise
-        search(plan.work, study, workers, tell)
-        return conclude(plan, study, resolved, material, workers, tell_final)

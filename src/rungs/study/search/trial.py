@@ -20,11 +20,11 @@ from rungs.recipe import toml as recipes
 from rungs.recipe.spec import Recipe
 from rungs.run.folder import RunDir
 from rungs.run.record import EpochRow, RunRecord
-from rungs.space_values import assignments
-from rungs.study.search.alive import BEAT_S, me
-from rungs.study.search.asking import Work
+from rungs.study.search.ledger import BEAT, RUN, WORKER, Run, fail, run_of
+from rungs.study.search.liveness import BEAT_S, me
 from rungs.study.search.storage import optuna
-from rungs.study.search.trials import BEAT, RUN, WORKER, Run, fail, run_of
+from rungs.study.search.study import Work
+from rungs.study.search.values import assignments
 from rungs.training.device import open_world
 from rungs.training.run import run_recipe
 from rungs.training.stopping import best_epoch

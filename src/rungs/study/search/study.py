@@ -13,10 +13,10 @@ from rungs.errors import UserError
 from rungs.recipe import identity
 from rungs.recipe.spec import Recipe
 from rungs.run.looks import without_password
-from rungs.space import Field, Scalar, Space, key
-from rungs.space_values import grid, own_values
 from rungs.study.search.record import SearchDir
+from rungs.study.search.space import Field, Scalar, Space, key
 from rungs.study.search.storage import open_storage, optuna
+from rungs.study.search.values import grid, own_values
 
 if TYPE_CHECKING:
     from optuna import Study

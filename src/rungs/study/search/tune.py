@@ -1,4 +1,4 @@
-"""From the trials of a search to its record and report: finals, winner, test."""
+"""Search a space: `rungs.tune`."""
 
 from __future__ import annotations
 
@@ -14,24 +14,39 @@ from msgspec.structs import replace
 from rungs.errors import UserError
 from rungs.evaluate.device import open_device
 from rungs.recipe.spec import Recipe
-from rungs.report import search_html
 from rungs.run.folder import RunDir, write_whole
 from rungs.run.looks import openings, read, without_password
 from rungs.run.record import Environment, to_json
 from rungs.study.ladder.workers import Tell
 from rungs.study.measures import system
-from rungs.study.search import finals, trials
-from rungs.study.search.asking import Search
+from rungs.study.search import finals
+from rungs.study.search import ledger as trials
+from rungs.study.search import page as search_html
 from rungs.study.search.claim import Claim
-from rungs.study.search.importance import importance
 from rungs.study.search.record import SearchDir, SearchRecord
 from rungs.study.search.storage import is_database
+from rungs.study.search.study import Search
 from rungs.training.device import World, environment
 from rungs.training.setup import Material
 
 if TYPE_CHECKING:
     from optuna import Study
     from optuna.trial import FrozenTrial
+from contextlib import suppress
+
+from rungs.study.search.storage import optuna
+
+if TYPE_CHECKING:
+    from optuna import Study
+from rungs.study import processes
+from rungs.study.ladder import workers as climbing
+from rungs.study.processes import default_jobs, require_startable
+from rungs.study.search import space as spaces
+from rungs.study.search import study as asking
+from rungs.study.search.options import SEEDS, TOP, prepare
+from rungs.study.search.workers import Tell, search
+from rungs.training.interrupt import Interrupts
+from rungs.training.setup import gather
 
 STAYED_CLOSED = " The test set stayed closed, as evaluation.score_test = false asks."
 
@@ -180,3 +195,131 @@ def _write(record: SearchRecord, folder: SearchDir) -> None:
     """Write the record and its report."""
     write_whole(folder.record, to_json(record))
     search_html.write(record, folder)
+
+
+FEWEST = 8
+"""Trials that were trained to their end; a forest over fewer says what chance put there."""
+EVALUATORS = (
+    ("FanovaImportanceEvaluator", "fANOVA (Hutter, Hoos and Leyton-Brown 2014, PMLR 32:754) over {n} whole trials"),
+    ("PedAnovaImportanceEvaluator", "PED-ANOVA (Watanabe et al. 2023, arXiv:2304.10255) over {n} whole trials"),
+)
+
+
+def importance(study: Study, fields: int) -> tuple[dict[str, float], str]:
+    """Return each field's share of what the fields explain of the metric's variance, and how it was estimated.
+
+    Args:
+        study: The search.
+        fields: How many it varies.
+
+    Returns:
+        ({}, why not) where too few trials, or one field alone, say nothing.
+    """
+    package = optuna()
+    whole = study.get_trials(deepcopy=False, states=(package.trial.TrialState.COMPLETE,))
+    if fields < 2:
+        return {}, "one field alone explains all"
+    if len(whole) < FEWEST:
+        return {}, f"{len(whole)} whole trials are too few to say: {FEWEST} are needed"
+    for name, words in EVALUATORS:
+        with suppress(ValueError, RuntimeError, ZeroDivisionError):
+            made = getattr(package.importance, name)
+            evaluator = made(seed=0) if name.startswith("Fanova") else made()
+            found = package.importance.get_param_importances(study, evaluator=evaluator)
+            total = sum(found.values())
+            if total > 0:
+                return {field: float(share / total) for field, share in found.items()}, words.format(n=len(whole))
+    return {}, "all whole trials have about the same value"
+
+
+def tune(
+    recipe: str | Path | Recipe,
+    space: str | Path | spaces.Space,
+    overrides: Sequence[str] = (),
+    *,
+    data: str | None = None,
+    trials: int | None = None,
+    workers: int | None = None,
+    sampler: str = "tpe",
+    pruner: str = "median",
+    metric: str = "validation_accuracy",
+    epochs: int | None = None,
+    images: float | None = None,
+    storage: str | None = None,
+    top: int = TOP,
+    seeds: int = SEEDS,
+    sampler_seed: int = 0,
+    folder: str | Path | None = None,
+    skip_unreadable: bool = False,
+    tell: Tell = lambda trial, done, of: None,
+    tell_final: climbing.Tell = lambda outcome, done, of: None,
+) -> SearchRecord:
+    """Search a space, re-run the best trials on fresh seeds, name a winner, score it on the test set.
+
+    The same call goes on where a search was stopped; on another machine, with the same folder on a shared disk or the
+    same storage, it joins. The search itself scores no image of the test set.
+
+    Returns:
+        The record, which the folder holds, too.
+
+    Args:
+        recipe: A recipe, its name or its path.
+        space: A space, its name or its path.
+        overrides: Changed fields of the recipe, below all trials.
+        data: Another source.
+        trials: How many there are to be in the end, those of earlier calls and other machines included; by default
+            30, of a grid all its points.
+        workers: Trials at once here; by default one on a GPU, else as many as there are cores, at most 4.
+        sampler: "tpe", "random", "grid" or "gp".
+        pruner: "median", "hyperband" or "none".
+        metric: "validation_accuracy" or "validation_loss", of a trial's best epoch.
+        epochs: Of each trial and re-run; schedules change in proportion.
+        images: Share of the training images, above 0, at most 1.
+        storage: Any address of Optuna's; by default a journal in the folder.
+        top: Trials that are re-run.
+        seeds: Fresh seeds for each of them.
+        sampler_seed: Of the sampler's draws; the recipe's seed trains.
+        folder: Where; by default `searches/RECIPE-SPACE-DIGEST`.
+        skip_unreadable: Leave unreadable files out.
+        tell: Called with each trial that was trained here.
+        tell_final: Called with each re-run.
+
+    Raises:
+        UserError: Anything that the caller can mend.
+        rungs.training.interrupt.Interrupted: SIGINT or SIGTERM; workers keep what they have, the same call goes on.
+    """
+    plan = prepare(
+        recipe,
+        space,
+        overrides,
+        data=data,
+        trials=trials,
+        sampler=sampler,
+        pruner=pruner,
+        metric=metric,
+        epochs=epochs,
+        images=images,
+        storage=storage,
+        top=top,
+        seeds=seeds,
+        sampler_seed=sampler_seed,
+        folder=folder,
+        skip_unreadable=skip_unreadable,
+    )
+    workers = default_jobs() if workers is None else workers
+    require_startable(("--workers", workers, processes.JOBS_ALLOWED), what="tune")
+    optuna()
+    resolved, material = gather(plan.work.recipe, skip_unreadable)
+    if material.record.counts.get("validation") is None:
+        do = "give the recipe one: --set data.validation=0.1"
+        raise UserError("without validation images there is nothing to choose by", where=plan.work.recipe.name, do=do)
+    plan.folder.prepare()
+    with Interrupts().heeded():
+        try:
+            study = asking.begin_or_join(plan.work, plan.goal, material.record.hash)
+        except UserError:
+            with suppress(OSError):  # a storage that is not there leaves no empty folder
+                plan.folder.path.rmdir()
+            raise
+        search(plan.work, study, workers, tell)
+        return conclude(plan, study, resolved, material, workers, tell_final)

@@ -8,11 +8,11 @@ from rich.text import Text
 
 from rungs.report import format as fmt
 from rungs.report import metric as report_metric
-from rungs.report import search_axes as along
-from rungs.space import Space
 from rungs.study.ladder import words
+from rungs.study.search import axes as along
 from rungs.study.search import words as facts
 from rungs.study.search.record import SearchRecord, TrialRecord
+from rungs.study.search.space import Space
 
 REDUCED = "  (in full length, and on all images: expect other numbers)"
 """Behind the command that trains a winner of shorter trials."""

@@ -17,11 +17,11 @@ from matplotlib.ticker import FuncFormatter
 from matplotlib.tri import LinearTriInterpolator, Triangulation, UniformTriRefiner
 
 from rungs.report import metric
-from rungs.report import search_axes as along
-from rungs.report.search_axes import Scale
-from rungs.report.search_figures import dress_metric, legend, metric_label, points
 from rungs.report.style import FAINT, INK, QUIET, STYLE, VERMILLION, empty
+from rungs.study.search import axes as along
 from rungs.study.search import words as facts
+from rungs.study.search.axes import Scale
+from rungs.study.search.history import dress_metric, legend, metric_label, points
 from rungs.study.search.record import SearchRecord, TrialRecord
 
 MOST_PAIRED = 3

@@ -15,9 +15,9 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from rungs.report import format as fmt
 from rungs.report import metric
 from rungs.report.metric import metric_words
-from rungs.report.search_axes import wrapped
 from rungs.report.style import BLUE, GREEN, INK, PURPLE, STYLE, VERMILLION, empty
 from rungs.study.search import words as facts
+from rungs.study.search.axes import wrapped
 from rungs.study.search.record import SearchRecord, TrialRecord
 
 PRUNED = "#9aa4af"

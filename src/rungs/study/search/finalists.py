@@ -12,10 +12,10 @@ from matplotlib.lines import Line2D
 
 from rungs.report import metric
 from rungs.report.metric import clipped
-from rungs.report.search_figures import dress_metric
 from rungs.report.style import BLUE, INK, QUIET, STYLE, VERMILLION, empty, plain
 from rungs.study.ladder.staircase import bar
 from rungs.study.search import words as facts
+from rungs.study.search.history import dress_metric
 from rungs.study.search.record import Finalist, SearchRecord
 
 ROOM_FOR_INTERVALS = 0.35

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from rungs.space import Scalar
-from rungs.study.search.alive import SILENT_S, UNCLAIMED_S, Watch, from_here, lives_here
+from rungs.study.search.liveness import SILENT_S, UNCLAIMED_S, Watch, from_here, lives_here
 from rungs.study.search.record import TrialRecord
+from rungs.study.search.space import Scalar
 from rungs.study.search.storage import optuna
 
 if TYPE_CHECKING:
