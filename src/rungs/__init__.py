@@ -7,26 +7,25 @@ Importing this package costs nothing: each of its doors brings in torch when it 
     print(load("runs/first").predict(["photo.png"]))
 """
 
-from types import ModuleType
+from importlib import import_module
 from typing import Any
 
 __version__ = "0.1.0"
+DOORS = {
+    "bench": "rungs.study.bench.measure",
+    "climb": "rungs.study.ladder.climb",
+    "compare": "rungs.study.comparison.compare",
+    "load": "rungs.ship.predict",
+    "lr_find": "rungs.study.rates.find",
+    "train": "rungs.training.train",
+    "tune": "rungs.study.search.tune",
+}
+"""The functions of the Python API and the modules that hold them."""
 __all__ = ["__version__", "bench", "climb", "compare", "load", "lr_find", "train", "tune"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import the doors of the Python API on first use."""
-    doors: ModuleType
-    if name in ("train", "load", "climb", "bench"):
-        doors = api
-    elif name == "tune":
-        doors = tuning
-    elif name == "compare":
-        from rungs.study.comparison import compare as comparing
-
-        doors = comparing
-    elif name == "lr_find":
-        doors = rates
-    else:
+    """Import a door of the Python API on first use."""
+    if name not in DOORS:
         raise AttributeError(f"module 'rungs' has no attribute {name!r}")
-    return getattr(doors, name)
+    return getattr(import_module(DOORS[name]), name)

@@ -10,39 +10,6 @@ from rungs.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
     from rungs.data.imageset import Source
-import multiprocessing
-import shlex
-from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import chain, count, takewhile
-from pathlib import Path
-
-from rungs.diagnose import examine
-from rungs.diagnose.interpretation import interpretation
-from rungs.evaluate.device import open_device
-from rungs.recipe import identity, shorten
-from rungs.recipe import toml as recipes
-from rungs.recipe.spec import Recipe
-from rungs.report import run_page
-from rungs.run import looks
-from rungs.run.folder import RunDir, write_whole
-from rungs.run.record import EpochRow, RunRecord, to_json
-from rungs.ship.bundle import load_weights
-from rungs.ship.predict import Classifier
-from rungs.study import processes
-from rungs.study.bench import page as bench_html
-from rungs.study.bench.advice import advise
-from rungs.study.bench.measure import Tell, measure
-from rungs.study.bench.record import BenchDir, BenchRecord
-from rungs.study.ladder import page as ladder_html
-from rungs.study.ladder import spec as ladders
-from rungs.study.ladder import workers as study
-from rungs.study.ladder.record import LadderDir, LadderRecord
-from rungs.study.ladder.summary import summarise
-from rungs.training.device import open_world
-from rungs.training.interrupt import Interrupts
-from rungs.training.run import run_recipe
-from rungs.training.screen import Screen
 
 Loader: TypeAlias = "Callable[[str | None, int | None], Source]"
 """What is after the colon (or None) and the image size in pixels (or None: the source's own) -> a source."""
@@ -140,8 +107,6 @@ def require_known(source: str) -> None:
     Raises:
         UserError: No such kind of source.
     """
-    from rungs.data import DATASETS
-
     name = source.partition(":")[0]
     if name not in DATASETS:
         raise UserError(f"no data source {name!r}", where=source, do=did_you_mean(name, list(DATASETS)))

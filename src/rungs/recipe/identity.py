@@ -15,7 +15,7 @@ from rungs.recipe.toml import load, shipped
 
 ABOUT_FIELDS = ("name", "about", "source", "assumptions", "claims")
 """The fields of a recipe that change nothing in its result, so that they stay out of the fingerprint."""
-FLOORS_THAT_COMPUTE = ("data", "augment", "models", "optim", "evaluate", "training")
+FLOORS_THAT_COMPUTE = ("data", "models", "optim", "evaluate", "training")
 FILES_THAT_COMPUTE = ("base", "augments", "models", "optimizers", "spec", "seeds")
 """Beside them these files of `rungs.recipe`: what a recipe's defaults are, and how seeds are derived."""
 

@@ -70,7 +70,7 @@ def load(name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     if not os.path.isfile(path):  # noqa: PTH113 (False, too, for what can be no path at all)
         if (
             re.fullmatch(r"[\w.-]{1,80}", str(name))
-            and (resources.files("rungs") / "ladders" / f"{name}.toml").is_file()
+            and (resources.files("rungs.study.ladder") / "presets" / f"{name}.toml").is_file()
         ):
             raise UserError(f"{name} is a ladder, not a recipe", do=f"rungs climb {name}")
         do = f"{did_you_mean(str(name), list(shipped()))}; or give the path of a .toml file"

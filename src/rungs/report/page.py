@@ -31,15 +31,25 @@ def picture(figure: Figure, alt: str, stem: Path) -> Picture:
     return Picture(f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}", alt, width, height)
 
 
-def render(template: str, facts: dict[str, Any]) -> str:
-    """Fill in one of the templates beside this file; whatever is filled in is text."""
-    folder = resources.files("rungs.report")
+def render(package: str, template: str, facts: dict[str, Any]) -> str:
+    """Fill in a template; whatever is filled in is text.
+
+    Args:
+        package: The package that the template lies in; what it includes is looked for there, then in `rungs.report`.
+        template: Its file name.
+        facts: What is filled in.
+    """
+    folders = [resources.files(package), resources.files("rungs.report")]
+
+    def read(name: str) -> str:
+        return next(folder / name for folder in folders if (folder / name).is_file()).read_text(encoding="utf-8")
+
     environment = jinja2.Environment(
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
-        loader=jinja2.FunctionLoader(lambda name: (folder / name).read_text(encoding="utf-8")),
+        loader=jinja2.FunctionLoader(read),
     )
     filters = ("percent", "interval", "points", "count", "loss", "seconds", "flops", "size", "shape", "sure", "many")
     environment.filters.update({name: getattr(fmt, name) for name in filters})

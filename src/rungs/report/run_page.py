@@ -116,7 +116,7 @@ def _page(
         "trained_on": _trained_on(record),
         "interpretation": interpretation,
     }
-    return render("template.html", facts)
+    return render("rungs.report", "run.html", facts)
 
 
 def _trained_on(record: RunRecord) -> str:

@@ -49,5 +49,5 @@ def write(record: BenchRecord, findings: Sequence[Finding], folder: BenchDir) ->
         "batches": list(bench_tables.batch_rows(record)),
         "toml": compact(recipes.to_toml(record.recipe)),
     }
-    write_whole(folder.report, render("bench.html", facts).encode())
+    write_whole(folder.report, render("rungs.study.bench", "page.html", facts).encode())
     return folder.report

@@ -39,7 +39,7 @@ def write(record: CompareRecord, folder: CompareDir) -> Path:
         "several": any(len(one.runs) > 1 for one in record.candidates),
         "names": [one.name for one in record.candidates],
     }
-    write_whole(folder.report, render("compare.html", facts).encode())
+    write_whole(folder.report, render("rungs.study.comparison", "page.html", facts).encode())
     return folder.report
 
 

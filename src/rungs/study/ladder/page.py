@@ -36,7 +36,7 @@ def write(record: LadderRecord, folder: Path) -> Path:
     """
     pictures = {name: picture(figure, alt, folder / FIGURES / name) for name, alt, figure in _drawn(record)}
     report = folder / REPORT
-    write_whole(report, render("ladder.html", {"pictures": pictures, **_facts(record)}).encode())
+    write_whole(report, render("rungs.study.ladder", "page.html", {"pictures": pictures, **_facts(record)}).encode())
     return report
 
 

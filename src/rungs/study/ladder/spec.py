@@ -81,7 +81,7 @@ class Cell:
 
 def shipped() -> dict[str, Path]:
     """Return the ladders that come with the package, name -> file."""
-    folder = Path(str(resources.files("rungs") / "ladders"))
+    folder = Path(str(resources.files("rungs.study.ladder") / "presets"))
     return {path.stem: path for path in sorted(folder.glob("*.toml"))}
 
 

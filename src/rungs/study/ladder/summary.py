@@ -20,25 +20,6 @@ from rungs.study.ladder.spec import Ladder, Rung, parent
 from rungs.study.ladder.workers import Outcome
 from rungs.study.measures import CELL_VALUES, CURVES, measured, system
 
-CONVERGED = 1.02
-"""Training has converged in the first epoch whose validation loss is within 2 % of the smallest."""
-
-SCORED = ("train", "validation", "test", "validation_tta", "test_tta")
-"""Fields of a record that hold a net's scores."""
-
-
-def summarise(ladder: Ladder, outcomes: Sequence[Outcome], *, command: str, reduced: tuple[str, ...]) -> LadderRecord:
-    """Return the record of a ladder.
-
-    Args:
-        ladder: The ladder.
-        outcomes: Of its cells; rungs without any are left out.
-        command: That made them.
-        reduced: What makes the study another than the ladder file's, a phrase each; with any, claims are not compared.
-
-    Raises:
-        UserError: No cell came to its end, or cells of the same seed and settings saw different data.
-    """
     place = {rung.name: i for i, rung in enumerate(ladder.rungs)}
     outcomes = sorted(outcomes, key=lambda outcome: (place[outcome.cell.rung], outcome.cell.seed))
     records = [outcome.record for outcome in outcomes if outcome.record is not None]

@@ -47,5 +47,5 @@ def write(record: RateRecord, folder: RateDir) -> Path:
         "best": [check is record.best for check in record.checks],
         "toml": compact(recipes.to_toml(record.recipe)),
     }
-    write_whole(folder.report, render("rates.html", facts).encode())
+    write_whole(folder.report, render("rungs.study.rates", "page.html", facts).encode())
     return folder.report

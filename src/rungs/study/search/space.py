@@ -67,7 +67,7 @@ class Space(Spec, kw_only=True, frozen=True):
 
 def shipped() -> dict[str, Path]:
     """Return the spaces that come with the package, name -> file."""
-    folder = Path(str(resources.files("rungs") / "spaces"))
+    folder = Path(str(resources.files("rungs.study.search") / "presets"))
     return {path.stem: path for path in sorted(folder.glob("*.toml"))}
 
 
