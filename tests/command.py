@@ -16,7 +16,8 @@ from unittest import mock
 
 import torch
 
-from rungs import cli, commands
+from rungs.cli import main as cli
+from rungs.cli import terminal
 
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "COLUMNS": "160"}
 """One thread, because tests run side by side; and as wide as this."""
@@ -66,7 +67,7 @@ def _run_here(
         stack.enter_context(mock.patch.dict(os.environ, added))
         stack.enter_context(contextlib.chdir(cwd or Path.cwd()))
         stack.enter_context(mock.patch.object(sys, "argv", list(argv)))
-        stack.enter_context(mock.patch.multiple(commands.out, _width=120, _color_system=None))  # if this is a terminal
+        stack.enter_context(mock.patch.multiple(terminal.out, _width=120, _color_system=None))  # if this is a terminal
         stack.enter_context(_usual_warnings())
         stack.enter_context(_state_put_back())
         torch.set_num_threads(1)

@@ -24,7 +24,7 @@ def test_help_and_the_package_load_nothing_heavy() -> None:
     code = (
         "import sys; import rungs; assert len([m for m in sys.modules if m.startswith('rungs')]) == 1\n"
         "sys.argv = ['rungs', '--help']\n"
-        "from rungs.cli import main\n"
+        "from rungs.cli.main import main\n"
         "try: main()\n"
         "except SystemExit as e: assert e.code == 0\n"
         "print(sorted({m.split('.')[0] for m in sys.modules}))"

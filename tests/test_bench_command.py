@@ -60,7 +60,7 @@ def test_bad_input_says_what_to_do(home: Path, arguments: list[str], saying: str
 def test_its_help_loads_nothing_heavy() -> None:
     code = (
         "import sys; sys.argv = ['rungs', 'bench', '--help']\n"
-        "from rungs.cli import main\n"
+        "from rungs.cli.main import main\n"
         "try: main()\n"
         "except SystemExit as e: assert e.code == 0\n"
         "print([name for name in ('torch', 'numpy', 'matplotlib') if name in sys.modules])"

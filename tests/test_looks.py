@@ -122,7 +122,7 @@ def test_a_run_that_was_killed_while_it_scored_has_its_look_in_the_log(tmp_path:
         "import os, signal, sys\nfrom rungs.training import run\n"
         "run.score_parts = lambda kit, epoch: os.kill(os.getpid(), signal.SIGKILL)\n"
         "sys.argv = ['rungs', 'train', 'small.toml', '--out', 'run', '--quiet']\n"
-        "from rungs.cli import main\nmain()"
+        "from rungs.cli.main import main\nmain()"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path)
     assert done.returncode == -signal.SIGKILL

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    pass
+
 
 class UserError(Exception):
     """Bad input or a bad place; the command line prints it without a traceback and exits with code 2.
@@ -27,3 +32,13 @@ def did_you_mean(word: str, allowed: list[str]) -> str:
     near = get_close_matches(word, allowed, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}? " if near else ""
     return f"{hint}allowed: {', '.join(sorted(allowed))}"
+
+
+def require_between(value: int, low: int, high: int, flag: str) -> None:
+    """Check a number that the user gave.
+
+    Raises:
+        UserError: It is not from `low` to `high`.
+    """
+    if not low <= value <= high:
+        raise UserError(f"{value} is not from {low} to {high}", where=flag, do="give a number between these")

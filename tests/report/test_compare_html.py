@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from compare_runs import trainer
 
-from rungs.commands import report
+from rungs.cli.run import report
 from rungs.study.comparison.compare import compare
 from rungs.study.comparison.record import CompareDir
 

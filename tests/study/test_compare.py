@@ -12,7 +12,7 @@ from compare_runs import trainer
 from msgspec.structs import replace
 from small import run, small
 
-from rungs.cli import COMMANDS
+from rungs.cli.main import COMMANDS
 from rungs.errors import UserError
 from rungs.run import looks
 from rungs.run.folder import RunDir, write_whole

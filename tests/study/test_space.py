@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rungs import commands
+from rungs.cli import show
 from rungs.errors import UserError
 from rungs.recipe import toml as recipes
 from rungs.recipe.augments import Flip
@@ -196,7 +196,7 @@ def test_a_space_made_in_python_is_checked_as_well() -> None:
 
 
 def test_list_shows_the_spaces_with_their_fields(capsys: pytest.CaptureFixture[str]) -> None:
-    commands.families("spaces")
+    show.families("spaces")
     said = " ".join(capsys.readouterr().out.split())
     assert all(name in said for name in spaces.shipped()) and "optim.lr, training.batch_size" in said
 

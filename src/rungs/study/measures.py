@@ -10,20 +10,6 @@ CONVERGED = 1.02
 SCORED = ("train", "validation", "test", "validation_tta", "test_tta")
 """Fields of a record that hold a net's scores."""
 
-
-def summarise(ladder: Ladder, outcomes: Sequence[Outcome], *, command: str, reduced: tuple[str, ...]) -> LadderRecord:
-    """Return the record of a ladder.
-
-    Args:
-        ladder: The ladder.
-        outcomes: Of its cells; rungs without any are left out.
-        command: That made them.
-        reduced: What makes the study another than the ladder file's, a phrase each; with any, claims are not compared.
-
-    Raises:
-        UserError: No cell came to its end, or cells of the same seed and settings saw different data.
-    """
-
 CELL_VALUES = (
     "train_accuracy", "train_loss", "validation_accuracy", "validation_loss", "test_accuracy", "test_loss",
     "highest_train_accuracy",  # over the epochs, as it trained

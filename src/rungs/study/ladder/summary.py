@@ -18,8 +18,21 @@ from rungs.study import statistics as intervals
 from rungs.study.ladder.record import CellRecord, LadderRecord, RungRecord
 from rungs.study.ladder.spec import Ladder, Rung, parent
 from rungs.study.ladder.workers import Outcome
-from rungs.study.measures import CELL_VALUES, CURVES, measured, system
+from rungs.study.measures import CELL_VALUES, CURVES, SCORED, measured, system
 
+
+def summarise(ladder: Ladder, outcomes: Sequence[Outcome], *, command: str, reduced: tuple[str, ...]) -> LadderRecord:
+    """Return the record of a ladder.
+
+    Args:
+        ladder: The ladder.
+        outcomes: Of its cells; rungs without any are left out.
+        command: That made them.
+        reduced: What makes the study another than the ladder file's, a phrase each; with any, claims are not compared.
+
+    Raises:
+        UserError: No cell came to its end, or cells of the same seed and settings saw different data.
+    """
     place = {rung.name: i for i, rung in enumerate(ladder.rungs)}
     outcomes = sorted(outcomes, key=lambda outcome: (place[outcome.cell.rung], outcome.cell.seed))
     records = [outcome.record for outcome in outcomes if outcome.record is not None]

@@ -69,7 +69,9 @@ def write(record: SearchRecord, folder: SearchDir) -> Path:
         UserError: The folder cannot be written.
     """
     pictures = {name: picture(figure, alt, folder.figures / name) for name, alt, figure in _drawn(record)}
-    page = render("rungs.study.search", "page.html", {"pictures": pictures, **_facts(record, openings(read(folder.looks)))})
+    page = render(
+        "rungs.study.search", "page.html", {"pictures": pictures, **_facts(record, openings(read(folder.looks)))}
+    )
     write_whole(folder.report, page.encode())
     return folder.report
 

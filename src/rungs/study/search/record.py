@@ -1,7 +1,7 @@
 """The record of a search, as JSON: every trial, what it showed, and how the best few did on fresh seeds.
 
-Units are those of `rungs.run.record`. A "value" is the metric that the search goes by, on validation: of a trial, at the
-epoch that the recipe's monitor chose. No number here but `test` comes from the test set.
+Units are those of `rungs.run.record`. A "value" is the metric that the search goes by, on validation: of a trial, at
+the epoch that the recipe's monitor chose. No number here but `test` comes from the test set.
 """
 
 from __future__ import annotations

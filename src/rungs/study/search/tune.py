@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Iterable, Sequence
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,42 +17,34 @@ from rungs.recipe.spec import Recipe
 from rungs.run.folder import RunDir, write_whole
 from rungs.run.looks import openings, read, without_password
 from rungs.run.record import Environment, to_json
-from rungs.study.ladder.workers import Tell
+from rungs.study import processes
+from rungs.study.ladder import workers as climbing
 from rungs.study.measures import system
+from rungs.study.processes import default_jobs, require_startable
 from rungs.study.search import finals
 from rungs.study.search import ledger as trials
 from rungs.study.search import page as search_html
+from rungs.study.search import space as spaces
+from rungs.study.search import study as asking
 from rungs.study.search.claim import Claim
+from rungs.study.search.options import SEEDS, TOP, prepare
 from rungs.study.search.record import SearchDir, SearchRecord
-from rungs.study.search.storage import is_database
+from rungs.study.search.storage import is_database, optuna
 from rungs.study.search.study import Search
+from rungs.study.search.workers import Tell, search
 from rungs.training.device import World, environment
-from rungs.training.setup import Material
+from rungs.training.interrupt import Interrupts
+from rungs.training.setup import Material, gather
 
 if TYPE_CHECKING:
     from optuna import Study
     from optuna.trial import FrozenTrial
-from contextlib import suppress
-
-from rungs.study.search.storage import optuna
-
-if TYPE_CHECKING:
-    from optuna import Study
-from rungs.study import processes
-from rungs.study.ladder import workers as climbing
-from rungs.study.processes import default_jobs, require_startable
-from rungs.study.search import space as spaces
-from rungs.study.search import study as asking
-from rungs.study.search.options import SEEDS, TOP, prepare
-from rungs.study.search.workers import Tell, search
-from rungs.training.interrupt import Interrupts
-from rungs.training.setup import gather
 
 STAYED_CLOSED = " The test set stayed closed, as evaluation.score_test = false asks."
 
 
 def conclude(
-    plan: Search, study: Study, resolved: Recipe, material: Material, workers: int, tell: Tell
+    plan: Search, study: Study, resolved: Recipe, material: Material, workers: int, tell: climbing.Tell
 ) -> SearchRecord:
     """Make the record of a search that has its trials: finals, winner, test.
 
@@ -118,7 +110,7 @@ def _with_finals(
     before: SearchRecord | None,
     claim: Claim | None,
     workers: int,
-    tell: Tell,
+    tell: climbing.Tell,
 ) -> SearchRecord:
     """Return the record with its finals, its winner and, unless it stays closed, the winner's score on the test set."""
     found = finals.run(

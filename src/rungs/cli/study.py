@@ -62,7 +62,7 @@ def climb(
         tensorboard: Also write events for TensorBoard into each cell's folder.
         quiet: Show errors and nothing else.
     """
-    from rungs import climb_commands
+    from rungs.cli import climb_commands
 
     options = {"data": data, "seeds": seeds, "only": only, "epochs": epochs, "images": images, "folder": out}
     if dry_run:
@@ -118,7 +118,7 @@ def tune(
         skip_unreadable: Leave unreadable files out instead of stopping.
         quiet: Show errors and nothing else.
     """
-    from rungs import tune_commands
+    from rungs.cli import tune_commands
 
     options: dict[str, object] = {
         "data": data,
@@ -153,7 +153,7 @@ def bench(
         skip_unreadable: Leave unreadable files out instead of stopping.
         quiet: Show errors and nothing else.
     """
-    from rungs import bench_commands
+    from rungs.cli import bench_commands
     from rungs.recipe import toml as recipes
 
     chosen = recipes.choose(recipe, overrides, data=data)
@@ -167,7 +167,7 @@ def guard(folder: Positional[Path] = Path("runs"), /, json: bool = False) -> Non
         folder: Folder of runs, of climbs or of searches, however deep (default: runs).
         json: Print everything as JSON.
     """
-    from rungs import guard_commands
+    from rungs.cli import guard_commands
 
     guard_commands.guard(folder, as_json=json)
 
@@ -183,7 +183,7 @@ def compare(runs: Runs, /, out: Where = None, json: bool = False) -> None:
         out: Folder of record and report (default: comparisons/A-vs-B).
         json: Print the record as JSON, without its pictures.
     """
-    from rungs import compare_commands
+    from rungs.cli import compare_commands
 
     compare_commands.compare(runs, out, as_json=json)
 
@@ -221,7 +221,7 @@ def lr_find(
         skip_unreadable: Leave unreadable files out instead of stopping.
         quiet: Show errors and nothing else.
     """
-    from rungs import rates_commands
+    from rungs.cli import rates_commands
 
     how = {"data": data, "seed": seed, "steps": steps, "low": low, "high": high, "seeds": seeds, "checks": checks}
     rates_commands.lr_find(recipe, overrides, out, quiet=quiet, skip_unreadable=skip_unreadable, **how)
@@ -252,7 +252,7 @@ def diagnose(
         data: Another source of images than the run's.
         json: Print the findings as JSON.
     """
-    from rungs import diagnose_commands
+    from rungs.cli import diagnose_commands
 
     options = {"seeds": seeds, "epochs": epochs, "images": images, "jobs": jobs, "only": only, "data": data}
     diagnose_commands.require_one_form(json, [(f"--{flag}", value) for flag, value in options.items()], try_)

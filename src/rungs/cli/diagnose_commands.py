@@ -12,8 +12,8 @@ from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 
-from rungs.climb_commands import cell_line
-from rungs.commands import out
+from rungs.cli.climb_commands import cell_line
+from rungs.cli.terminal import out
 from rungs.errors import UserError
 from rungs.run.record import Finding
 from rungs.run.rerun import command

@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.markup import escape
 from rich.table import Table
 
-from rungs.commands import out
+from rungs.cli.terminal import out
 from rungs.report import format as fmt
 from rungs.run.record import to_json
 from rungs.study.guard import Opened, _kinds, sum_up, verdict

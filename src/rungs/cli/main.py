@@ -14,7 +14,7 @@ from typing import NoReturn
 import tyro
 from tyro.conf import DisallowNone, FlagCreatePairsOff, Positional, PositionalMetavarFromFieldName, UseAppendAction
 
-from rungs.cli_study import bench, climb, compare, diagnose, guard, lr_find, tune
+from rungs.cli.study import bench, climb, compare, diagnose, guard, lr_find, tune
 from rungs.errors import UserError
 from rungs.recipe.flags import Data, Family, Files, Number, Override, Part, Where
 
@@ -44,7 +44,7 @@ def train(
         tensorboard: Also write events for TensorBoard.
         quiet: Show errors and nothing else.
     """
-    from rungs import commands
+    from rungs.cli import run as cli_run
     from rungs.recipe import toml as recipes
     from rungs.training import train as training_train
     from rungs.training.screen import pick_screen
@@ -61,7 +61,7 @@ def train(
         tensorboard=tensorboard,
         screen=pick_screen(quiet=quiet),
     )
-    commands.finish(record, folder, quiet=quiet)
+    cli_run.finish(record, folder, quiet=quiet)
 
 
 def evaluate(
@@ -81,12 +81,12 @@ def evaluate(
         skip_unreadable: Leave unreadable files out instead of stopping.
         json: Print the whole result as JSON.
     """
-    from rungs import commands
+    from rungs.cli import run as cli_run
     from rungs.ship import predict as ship_predict
 
     net = ship_predict.load(run)
     result = net.evaluate(data, part, skip_unreadable=skip_unreadable)
-    commands.evaluation(result, net.classes, as_json=json)
+    cli_run.evaluation(result, net.classes, as_json=json)
 
 
 def predict(run: Positional[Path], files: Files, /, json: bool = False, csv: bool = False) -> None:
@@ -98,12 +98,12 @@ def predict(run: Positional[Path], files: Files, /, json: bool = False, csv: boo
         json: Print JSON with all probabilities.
         csv: Print CSV with all probabilities.
     """
-    from rungs import commands
+    from rungs.cli import run as cli_run
     from rungs.ship import predict as ship_predict
 
     if json and csv:
         raise UserError("two forms asked for", where="--json --csv", do="give one of them")
-    commands.predictions(ship_predict.load(run), files, "json" if json else "csv" if csv else "table")
+    cli_run.predictions(ship_predict.load(run), files, "json" if json else "csv" if csv else "table")
 
 
 def report(run: Positional[Path], /) -> None:
@@ -112,9 +112,9 @@ def report(run: Positional[Path], /) -> None:
     Args:
         run: Folder of a run, a climb, a bench, a search, a comparison or a range test of rates.
     """
-    from rungs import commands
+    from rungs.cli import run as cli_run
 
-    commands.report(run)
+    cli_run.report(run)
 
 
 def data(source: Positional[str], /, image_size: Number = None, sheet: Where = None) -> None:
@@ -125,9 +125,9 @@ def data(source: Positional[str], /, image_size: Number = None, sheet: Where = N
         image_size: Decode to this many pixels (default: the source's own size, else 64).
         sheet: Where to write the contact sheet (default: out/contact-NAME.png).
     """
-    from rungs import commands
+    from rungs.cli import show
 
-    commands.contents(source, image_size, sheet)
+    show.contents(source, image_size, sheet)
 
 
 def list_(family: Positional[Family] = "all", /) -> None:
@@ -136,9 +136,9 @@ def list_(family: Positional[Family] = "all", /) -> None:
     Args:
         family: One of recipes, ladders, spaces, models, data, augments.
     """
-    from rungs import commands
+    from rungs.cli import show
 
-    commands.families(family)
+    show.families(family)
 
 
 def show_(
@@ -162,20 +162,20 @@ def show_(
         out: Folder for the pictures.
         augment: Also write a contact sheet of augmented images (loads the data).
     """
-    from rungs import commands
+    from rungs.cli import show
     from rungs.recipe import toml as recipes
 
     chosen = recipes.choose(recipe, overrides, data=data)
-    commands.show(chosen, image_size, classes, out)
+    show.show(chosen, image_size, classes, out)
     if augment:
-        commands.show_augmented(chosen, out)
+        show.show_augmented(chosen, out)
 
 
 def doctor() -> None:
     """Say what this machine offers: device, precision, cores, versions, and where data is found."""
-    from rungs import commands
+    from rungs.cli import show
 
-    commands.doctor()
+    show.doctor()
 
 
 CONFIG = (UseAppendAction, FlagCreatePairsOff, PositionalMetavarFromFieldName, DisallowNone)
@@ -247,7 +247,7 @@ def _say(markup: str) -> None:
     """Print on standard error, of several ranks only the first."""
     from rich.console import Console
 
-    from rungs.commands import is_first_rank
+    from rungs.cli.terminal import is_first_rank
 
     if is_first_rank():
         Console(stderr=True, soft_wrap=True, highlight=False, emoji=False).print(markup)

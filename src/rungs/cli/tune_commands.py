@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from rungs.commands import out
+from rungs.cli.terminal import out
 
 if TYPE_CHECKING:
     from rungs.study.ladder.workers import Outcome

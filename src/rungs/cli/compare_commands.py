@@ -9,7 +9,7 @@ from pathlib import Path
 from msgspec.structs import replace
 from rich.markup import escape
 
-from rungs.commands import out
+from rungs.cli.terminal import out
 from rungs.run.record import to_json
 from rungs.study.comparison.record import CompareRecord, Flip, Flips
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
-from rungs.commands import out
+from rungs.cli.terminal import out
 
 
 def lr_find(recipe: str, overrides: Sequence[str], folder: Path | None, *, quiet: bool, **how: Any) -> None:

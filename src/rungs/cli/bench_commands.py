@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
-from rungs.commands import out
+from rungs.cli.terminal import out
 from rungs.recipe.spec import Recipe
 
 

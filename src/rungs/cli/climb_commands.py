@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 from rich.table import Table
 
-from rungs.commands import out, require_between
-from rungs.errors import UserError
+from rungs.cli.terminal import out
+from rungs.errors import UserError, require_between
 
 if TYPE_CHECKING:
     from rungs.study.ladder.spec import Cell

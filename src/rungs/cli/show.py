@@ -2,47 +2,32 @@
 
 from __future__ import annotations
 
-import csv
 import importlib.util
 import os
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec.structs import replace
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from rungs.errors import UserError
 from rungs.recipe import identity
 from rungs.recipe import toml as recipes
 from rungs.recipe.augments import AnyAugment
 from rungs.recipe.base import alternatives, name_of
 from rungs.recipe.models import AnyModel
 from rungs.recipe.spec import Recipe
-from rungs.run.folder import RunDir, write_whole
-from rungs.run.record import EvalResult, RunRecord, to_json
+from rungs.run.folder import write_whole
 from rungs.study.ladder import spec as ladders
 from rungs.study.search import space as spaces
 
 if TYPE_CHECKING:
-    from rungs.ship.predict import Classifier
+    pass
+from rungs.cli.terminal import out
+from rungs.errors import require_between
 
-
-class Output(Console):
-    """Standard output; a reader that has seen enough (`| head`) ends the program quietly."""
-
-    def on_broken_pipe(self) -> None:
-        """Leave as a program does whose reader is gone."""
-        self.quiet = True
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
-
-
-out = Output(highlight=False, emoji=False, width=None if sys.stdout.isatty() else 120)
 CANONICAL = {
     True: "the canonical set, to the byte",
     False: "NOT the canonical set: its content differs from what was published",
@@ -51,103 +36,6 @@ CANONICAL = {
 KNOWN = {"cifar10": (32, 10), "cifar100": (32, 100), "digits": (8, 10)}
 """Pixels and classes of the sources that are always the same."""
 EXTRAS = {"hub": "datasets", "track": "tensorboard", "search": "optuna"}
-
-
-def is_first_rank() -> bool:
-    """Tell whether this process is alone or the first of `torchrun`'s ranks: the one that talks."""
-    return os.environ.get("WORLD_SIZE", "1") == "1" or os.environ.get("RANK", "0") == "0"
-
-
-def finish(record: RunRecord, folder: Path, *, quiet: bool) -> None:
-    """Print the verdict of a run and where its report lies; exit 1 when training diverged."""
-    from rungs.report import run_tables as tables
-
-    if not quiet and is_first_rank():
-        out.print(tables.summary(record))
-        out.print(f"report: {RunDir(folder).report}", soft_wrap=True)
-    if record.status == "diverged":
-        sys.exit(1)
-
-
-def report(folder: Path) -> None:
-    """Rebuild the report of a run or of a study from its record."""
-    from rungs.diagnose import examine
-    from rungs.diagnose.interpretation import interpretation
-    from rungs.report import run_page
-    from rungs.run import looks
-    from rungs.study.bench import page as bench_html
-    from rungs.study.bench.advice import advise
-    from rungs.study.bench.record import BenchDir
-    from rungs.study.comparison import page as compare_html
-    from rungs.study.comparison.record import CompareDir
-    from rungs.study.ladder import page as ladder_html
-    from rungs.study.ladder.record import LadderDir
-    from rungs.study.rates import page as rates_html
-    from rungs.study.rates.record import RateDir
-    from rungs.study.search import page as search_html
-    from rungs.study.search.record import SearchDir
-
-    if (climbed := LadderDir(folder)).record.is_file():
-        path = ladder_html.write(climbed.read_record(), folder)
-    elif (measured := BenchDir(folder)).record.is_file():
-        speeds = measured.read_record()
-        path = bench_html.write(speeds, advise(speeds), measured)
-    elif (searched := SearchDir(folder)).record.is_file():
-        path = search_html.write(searched.read_record(), searched)
-    elif (compared := CompareDir(folder)).record.is_file():
-        path = compare_html.write(compared.read_record(), compared)
-    elif (swept := RateDir(folder)).record.is_file():
-        path = rates_html.write(swept.read_record(), swept)
-    else:
-        run = RunDir(folder)
-        record, seen = run.read_record(), looks.read(run.looks)
-        path = run_page.write(record, examine(record, seen), run, interpretation(record), seen)
-    out.print(f"report: {path}", soft_wrap=True)
-
-
-def evaluation(result: EvalResult, classes: Sequence[str], *, as_json: bool) -> None:
-    """Print the score of a net on a set."""
-    from rungs.report import run_tables as tables
-
-    if as_json:
-        sys.stdout.buffer.write(to_json(result))
-    else:
-        low, high = result.accuracy_interval
-        accuracy = f"accuracy {100 * result.accuracy:.2f} % (95 % interval {100 * low:.2f} to {100 * high:.2f} %)"
-        out.print(f"{accuracy}, loss {result.loss:.4f}, n = {result.n:,}", soft_wrap=True)
-        out.print(tables.per_class(result, classes))
-
-
-def predictions(classifier: Classifier, files: Sequence[Path], form: str) -> None:
-    """Print what the net says of each file.
-
-    Raises:
-        UserError: After printing, when a file was no readable image.
-    """
-    if not files:
-        raise UserError("no files given", do="rungs predict RUN photo.jpg …")
-    found = classifier.predict(files)
-    if form == "json":
-        sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n")
-    elif form == "csv":
-        writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerow(["path", "label", "probability", *classifier.classes, "error"])
-        for p in found:
-            values = [] if p.probabilities is None else [f"{v:.6g}" for v in p.probabilities.values()]
-            row = [p.path, p.label, p.probability and f"{p.probability:.6g}", *values]
-            writer.writerow([*row, *[""] * (len(classifier.classes) + 3 - len(row)), p.error])
-    else:
-        table = Table("file", "label", "probability", box=None)
-        for p in found:
-            if p.label is None or p.probability is None:
-                table.add_row(escape(p.path), "[red]unreadable[/]", "")
-            else:
-                table.add_row(escape(p.path), escape(p.label), f"{100 * p.probability:.1f} %")
-        out.print(table)
-    bad = [f"{p.path}: {p.error}" for p in found if p.error]
-    if bad:
-        do = "give image files (JPEG, PNG, WebP, GIF, BMP)"
-        raise UserError("not readable as an image:\n  " + "\n  ".join(bad), do=do)
 
 
 def contents(name: str, image_size: int | None, sheet: Path | None) -> None:
@@ -216,16 +104,6 @@ def show(recipe: Recipe, image_size: int | None, classes: int | None, folder: Pa
     stem = folder / f"{recipe.name}-layers"
     style.save(drawing.layers(model, size), stem)
     out.print(f"drawing: {stem}.svg and {stem}.png", soft_wrap=True)
-
-
-def require_between(value: int, low: int, high: int, flag: str) -> None:
-    """Check a number that the user gave.
-
-    Raises:
-        UserError: It is not from `low` to `high`.
-    """
-    if not low <= value <= high:
-        raise UserError(f"{value} is not from {low} to {high}", where=flag, do="give a number between these")
 
 
 def show_augmented(recipe: Recipe, folder: Path) -> None:

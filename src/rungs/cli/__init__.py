@@ -1,0 +1,1 @@
+"""The command line: flags, and handlers that hand over."""
