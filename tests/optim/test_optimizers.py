@@ -9,7 +9,7 @@ from torch import nn
 
 from rungs.errors import UserError
 from rungs.optim import OPTIMIZERS, build_optimizer
-from rungs.recipe import spec as specs
+from rungs.recipe import optimizers as specs
 
 EACH = [
     specs.SGD(lr=0.05),

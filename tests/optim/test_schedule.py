@@ -11,7 +11,7 @@ from torch.optim import lr_scheduler
 
 from rungs.errors import UserError
 from rungs.optim.schedule import factor, plateau_factor
-from rungs.recipe import spec as specs
+from rungs.recipe import optimizers as specs
 from rungs.run.record import EpochRow
 
 EACH = [

@@ -195,7 +195,7 @@ def test_the_allowance_is_what_this_project_measured() -> None:
     from rungs.study.ladder.record import LadderRecord
 
     shares = []
-    for path in sorted((Path(__file__).parents[2] / "results").glob("*.json")):
+    for path in sorted((Path(__file__).parents[3] / "results").glob("*.json")):
         for rung in from_json(path.read_bytes(), LadderRecord, path).rungs:
             found = rung.estimates.get("test_accuracy")
             if found and found.n >= 3 and found.sd is not None:

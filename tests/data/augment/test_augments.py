@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from rungs.data.augment import AUGMENTS, Draw, apply
-from rungs.recipe import spec as specs
+from rungs.recipe import augments as specs
+from rungs.recipe.base import name_of
 
 CLASSES = 10
 EACH = [
@@ -48,7 +49,7 @@ def test_each_spec_has_its_function_and_its_fields_are_the_keywords() -> None:
 
 
 def test_each_augmentation_is_held_to_the_rules_below() -> None:
-    assert {specs.name_of(spec) for spec in EACH} == set(AUGMENTS)
+    assert {name_of(spec) for spec in EACH} == set(AUGMENTS)
 
 
 @pytest.mark.parametrize("spec", EACH, ids=repr)

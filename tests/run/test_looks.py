@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from small import run, small
-from study.test_climb import write_ladder
+from study.ladder.test_climb import write_ladder
 
 from rungs import climb
 from rungs.errors import UserError
