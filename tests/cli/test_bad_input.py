@@ -166,7 +166,7 @@ def test_a_full_disk(home: Path, tiny_disk: Path) -> None:
     shutil.rmtree(tiny_disk / "late")
     ballast = tiny_disk / "ballast"
     script = (
-        "import sys; from pathlib import Path; from rungs import api, errors\n"
+        "import sys; from pathlib import Path; from rungs import errors, train\n"
         "def fill(row):\n"
         "    if row.epoch == 2:\n"
         "        with open(sys.argv[2], 'wb') as f:\n"
@@ -174,7 +174,7 @@ def test_a_full_disk(home: Path, tiny_disk: Path) -> None:
         "                while True: f.write(bytes(65536)); f.flush()\n"
         "            except OSError: pass\n"
         "    return True\n"
-        "try: api.train('small.toml', ['data.train=40'], folder=sys.argv[1], keep_going=fill)\n"
+        "try: train('small.toml', ['data.train=40'], folder=sys.argv[1], keep_going=fill)\n"
         "except errors.UserError as e: print(e)\n"
     )
     done2 = subprocess.run(

@@ -80,7 +80,7 @@ def test_the_test_set_stays_closed(found: tuple[RateRecord, Path]) -> None:
 def test_no_test_image_can_reach_a_check(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Any] = []
     real = setup.gather
-    monkeypatch.setattr(setup, "gather", lambda *args: seen.append(real(*args)) or seen[-1])
+    monkeypatch.setattr(study, "gather", lambda *args: seen.append(real(*args)) or seen[-1])
     with open_world() as world:
         table = study.Table.lay(small("evaluation.watch_test=true"), world, 2, STEPS, None, False)
     assert [material.parts.test for _, material in seen] == [None, None]

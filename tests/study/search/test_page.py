@@ -68,7 +68,7 @@ def section(report: Path | str, name: str) -> str:
 def test_the_record_alone_rebuilds_the_same_bytes(reports: Callable[[str], Path], tmp_path: Path) -> None:
     folder = SearchDir(tmp_path)
     folder.record.write_bytes(to_json(make("usual")))
-    code = "from rungs.cli.show import report; from pathlib import Path; import sys; report(Path(sys.argv[1]))"
+    code = "from rungs.cli.run import report; from pathlib import Path; import sys; report(Path(sys.argv[1]))"
     done = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True)
     assert done.stdout.strip() == f"report: {folder.report}", done.stderr
     assert folder.report.read_bytes() == reports("usual").read_bytes()
