@@ -120,9 +120,9 @@ def test_buffers_agree_and_every_image_is_seen_once(tmp_path: Path) -> None:
 HALVES = """
 import sys
 from pathlib import Path
-from rungs import api
+import rungs
 folder, stop = sys.argv[2], int(sys.argv[3])
-api.train(sys.argv[1], folder=folder, resume=True, keep_going=lambda row: row.epoch != stop)
+rungs.train(sys.argv[1], folder=folder, resume=True, keep_going=lambda row: row.epoch != stop)
 threads = [path.read_text() for path in Path("/proc/self/task").glob("*/comm")]
 assert not any("gloo" in name for name in threads), threads  # at the end of Python they may abort the process
 """
