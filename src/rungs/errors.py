@@ -65,3 +65,7 @@ def require_one_of(word: str, allowed: Sequence[str], flag: str) -> None:
     """
     if word not in allowed:
         raise UserError(f"{word!r} is not allowed", where=flag, do=did_you_mean(word, list(allowed)))
+
+
+def _written(number: float) -> str:
+    return f"{number:,}" if isinstance(number, int) else f"{number:g}"

@@ -262,7 +262,7 @@ def test_other_bad_input_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_the_command_line_refuses_with_code_2(tmp_path: Path) -> None:
     (tmp_path / "small.toml").write_text(SMALL)
     said = rungs("lr-find", "small.toml", "--low", "2", "--high", "1", cwd=tmp_path, code=2).stderr
-    assert "--low --high: 2 to 1 is no range" in said and "->" in said
+    assert "--low --high: 2 to 1 is too narrow" in said and "->" in said
 
 
 def test_folders_do_not_collide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
