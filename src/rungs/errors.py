@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    pass
+from collections.abc import Sequence
 
 
 class UserError(Exception):
@@ -25,7 +22,7 @@ class UserError(Exception):
         super().__init__("\n".join(lines))
 
 
-def did_you_mean(word: str, allowed: list[str]) -> str:
+def did_you_mean(word: str, allowed: Sequence[str]) -> str:
     """Return the sentence that offers the nearest right name and lists the allowed ones."""
     from difflib import get_close_matches
 
@@ -34,11 +31,46 @@ def did_you_mean(word: str, allowed: list[str]) -> str:
     return f"{hint}allowed: {', '.join(sorted(allowed))}"
 
 
-def require_between(value: int, low: int, high: int, flag: str) -> None:
+def require_between(value: float | None, low: float, high: float, flag: str) -> None:
     """Check a number that the user gave.
+
+    Args:
+        value: The number; None, which leaves it to the default, is fine.
+        low: The least that is allowed.
+        high: The most; infinity where there is none.
+        flag: How the number is called.
 
     Raises:
         UserError: It is not from `low` to `high`.
     """
-    if not low <= value <= high:
-        raise UserError(f"{value} is not from {low} to {high}", where=flag, do="give a number between these")
+    if value is None or low <= value <= high:
+        return
+    least, most, got = (f"{number:g}" if isinstance(number, float) else number for number in (low, high, value))
+    allowed = f"at least {least}" if high == float("inf") else f"from {least} to {most}"
+    raise UserError(f"{flag} must be {allowed}, got {got}", do=f"give {flag} a number in this range")
+
+
+def require_share(value: float | None, flag: str) -> None:
+    """Check a share that the user gave: of nothing there is nothing to train on.
+
+    Raises:
+        UserError: It is not above 0 and at most 1.
+    """
+    if value is not None and not 0 < value <= 1:
+        do = f"give {flag} a number in this range, such as 0.1"
+        raise UserError(f"{flag} must be above 0 and at most 1, got {value:g}", do=do)
+
+
+def require_one_of(word: str, allowed: Sequence[str], flag: str) -> None:
+    """Check a word that the user gave.
+
+    Raises:
+        UserError: It is none of `allowed`.
+    """
+    if word not in allowed:
+        raise not_allowed(word, allowed, flag)
+
+
+def not_allowed(given: object, allowed: Sequence[str], where: str) -> UserError:
+    """Return the error that says what is allowed instead."""
+    return UserError(f"{given!r} is not allowed", where=where, do=did_you_mean(str(given), allowed))

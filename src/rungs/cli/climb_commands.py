@@ -77,8 +77,7 @@ def _tell_unpacked(cells: Sequence[Cell], pack: int | None) -> None:
     """Say which rungs train their seeds one by one though a pack was asked for."""
     from rungs.study.ladder.workers import PACK_ALLOWED, unpacked
 
-    if pack is not None:
-        require_between(pack, 1, PACK_ALLOWED, "--pack")
+    require_between(pack, 1, PACK_ALLOWED, "--pack")
     for rung, reason in unpacked(cells, pack or 1).items():
         out.print(f"{rung}: its seeds train one by one, not packed: {reason}", markup=False, soft_wrap=True)
 
@@ -99,8 +98,7 @@ def plan(
     from rungs.study.ladder.workers import packs
     from rungs.study.processes import JOBS_ALLOWED, default_jobs
 
-    if jobs is not None:
-        require_between(jobs, 1, JOBS_ALLOWED, "--jobs")
+    require_between(jobs, 1, JOBS_ALLOWED, "--jobs")
     jobs = default_jobs() if jobs is None else jobs
     chosen = ladder_options.prepare_climb(ladder, overrides, **options)
     _tell_unpacked(chosen.cells, pack)

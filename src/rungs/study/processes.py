@@ -39,11 +39,10 @@ def follow_parent() -> None:
         os._exit(1)
 
 
-def require_startable(*numbers: tuple[str, int, int], what: str = "climb") -> None:
-    """Refuse what would start itself again in each of its workers, or on each rank, and numbers out of range.
+def require_startable(what: str) -> None:
+    """Refuse a study that would start itself again in each of its workers, or on each rank.
 
     Args:
-        numbers: Flag, its number, and the largest allowed.
         what: A climb, or a tune.
 
     Raises:
@@ -53,8 +52,18 @@ def require_startable(*numbers: tuple[str, int, int], what: str = "climb") -> No
         said = f"a worker of a {what} read your script again and came to its {what}(…)"
         do = 'put what starts the climb under  if __name__ == "__main__":'.replace("climb", what)
         raise UserError(said, where=f"rungs.{what}", do=do)
-    if "WORLD_SIZE" in os.environ:
-        raise UserError(f"a {what} starts its own processes", where="torchrun", do=f"start it alone: rungs {what} …")
-    for flag, number, most in numbers:
-        if not 1 <= number <= most:
-            raise UserError(f"{number} is not from 1 to {most}", where=flag, do="give a number between these")
+    require_one_process(f"a {what} starts its own processes", what)
+
+
+def require_one_process(why: str, command: str) -> None:
+    """Refuse to be one of several ranks that `torchrun` started.
+
+    Args:
+        why: The command cannot be that.
+        command: Such as "bench".
+
+    Raises:
+        UserError: There are several.
+    """
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        raise UserError(why, where="torchrun", do=f"start it alone: rungs {command} …")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -14,7 +13,7 @@ import torch
 from msgspec.structs import replace
 
 from rungs.data import require_known
-from rungs.errors import UserError
+from rungs.errors import UserError, require_between
 from rungs.optim import slowed
 from rungs.recipe import toml as recipes
 from rungs.recipe.seeds import derive
@@ -28,6 +27,7 @@ from rungs.study.bench.operations import Traffic, count, operations, per_image
 from rungs.study.bench.options import LONGEST_S, SHORTEST_S, bench_folder
 from rungs.study.bench.phases import Case, scoring_feed, step, train_on, training_feed
 from rungs.study.bench.record import PHASES, BenchDir, BenchRecord, Ceilings, Phase, Point, Spread, Work
+from rungs.study.processes import require_one_process
 from rungs.training.compiling import compile_net
 from rungs.training.device import World, is_out_of_memory, open_world, peak_memory_bytes
 from rungs.training.setup import Kit, assemble, gather
@@ -328,11 +328,8 @@ def bench(
         UserError: Anything that the caller can mend.
     """
     chosen = recipes.choose(recipe, overrides, data=data)
-    if not SHORTEST_S <= seconds <= LONGEST_S:
-        do = "give a number between these"
-        raise UserError(f"{seconds:g} is not from {SHORTEST_S} to {LONGEST_S}", where="--seconds", do=do)
-    if os.environ.get("WORLD_SIZE", "1") != "1":
-        raise UserError("a bench measures one process", where="torchrun", do="start it alone: rungs bench …")
+    require_between(seconds, SHORTEST_S, LONGEST_S, "--seconds")
+    require_one_process("a bench measures one process", "bench")
     place = BenchDir(folder or bench_folder(chosen))
     place.require_free()
     require_known(chosen.data.source)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from rungs.errors import UserError
+from rungs.errors import UserError, require_between
 from rungs.run import looks
 from rungs.run.folder import write_whole
 from rungs.run.record import to_json
@@ -15,7 +15,6 @@ from rungs.study.ladder import workers as study
 from rungs.study.ladder.options import Climb, prepare_climb
 from rungs.study.ladder.record import LadderDir, LadderRecord
 from rungs.study.ladder.summary import summarise
-from rungs.study.processes import require_startable
 from rungs.training.interrupt import Interrupts
 
 
@@ -60,7 +59,9 @@ def climb(
     plan = prepare_climb(ladder, overrides, **options)  # type: ignore[arg-type]
     jobs = processes.default_jobs() if jobs is None else jobs
     pack = 1 if pack is None else pack
-    require_startable(("--jobs", jobs, processes.JOBS_ALLOWED), ("--pack", pack, study.PACK_ALLOWED))
+    processes.require_startable("climb")
+    require_between(jobs, 1, processes.JOBS_ALLOWED, "--jobs")
+    require_between(pack, 1, study.PACK_ALLOWED, "--pack")
     plan.folder.prepare()
     with plan.folder.locked():
         _require_same_study(plan)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from rungs.data import require_known
-from rungs.errors import UserError
+from rungs.errors import require_between, require_share
 from rungs.recipe import shorten
 from rungs.recipe import toml as recipes
 from rungs.study.ladder import spec as ladders
@@ -72,9 +73,6 @@ def require_something(seeds: int | None, epochs: int | None, images: float | Non
     Raises:
         UserError: No seeds, no epochs, or no share of the images.
     """
-    for flag, number in (("--seeds", seeds), ("--epochs", epochs)):
-        if number is not None and number < 1:
-            raise UserError(f"{number} leaves nothing to train", where=flag, do="give 1 or more")
-    if images is not None and not 0 < images <= 1:
-        do = "give a number above 0, at most 1"
-        raise UserError(f"{images:g} is no share of the images", where="--images", do=do)
+    require_between(seeds, 1, math.inf, "--seeds")
+    require_between(epochs, 1, math.inf, "--epochs")
+    require_share(images, "--images")

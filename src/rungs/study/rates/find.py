@@ -8,7 +8,6 @@ arXiv:2002.04688). Neither has to be right, so that short runs decide.
 from __future__ import annotations
 
 import math
-import os
 import shlex
 import time
 from collections.abc import Callable, Sequence
@@ -23,12 +22,13 @@ from torch import Tensor
 from rungs import data
 from rungs.data import require_known
 from rungs.data.batches import spans
-from rungs.errors import UserError
+from rungs.errors import UserError, require_between
 from rungs.recipe import toml as recipes
 from rungs.recipe.shorten import stretched
 from rungs.recipe.spec import Recipe
 from rungs.run.folder import write_whole
 from rungs.run.record import Estimate, to_json
+from rungs.study.processes import require_one_process
 from rungs.study.rates import page as rates_html
 from rungs.study.rates.options import (
     FEWEST_STEPS,
@@ -91,15 +91,10 @@ def lr_find(
     """
     chosen = recipes.choose(recipe, overrides, data=data, seed=seed)
     _require_range(low, high)
-    for flag, value, least, most in (
-        ("--steps", steps, FEWEST_STEPS, MOST_STEPS),
-        ("--seeds", seeds, 1, MOST_SEEDS),
-        ("--checks", 1 if checks is None else checks, 1, MOST_EPOCHS),
-    ):
-        if not least <= value <= most:
-            raise UserError(f"{value} is not from {least} to {most}", where=flag, do="give a number between these")
-    if os.environ.get("WORLD_SIZE", "1") != "1":
-        raise UserError("a range test trains in one process", where="torchrun", do="start it alone: rungs lr-find …")
+    require_between(steps, FEWEST_STEPS, MOST_STEPS, "--steps")
+    require_between(seeds, 1, MOST_SEEDS, "--seeds")
+    require_between(checks, 1, MOST_EPOCHS, "--checks")
+    require_one_process("a range test trains in one process", "lr-find")
     place = RateDir(folder or rates_folder(chosen))
     place.require_free()
     require_known(chosen.data.source)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rungs.data import require_known
-from rungs.errors import UserError, did_you_mean
+from rungs.errors import UserError, require_between, require_one_of, require_share
 from rungs.recipe import shorten
 from rungs.recipe import toml as recipes
 from rungs.recipe.spec import Recipe
@@ -51,19 +51,13 @@ def prepare(
             number out of range, a metric of the test set.
     """
     _require_metric(metric)
-    _require_one_of(sampler, asking.SAMPLERS, "--sampler")
-    _require_one_of(pruner, asking.PRUNERS, "--pruner")
-    for flag, number, most in (
-        ("--trials", trials, MOST_TRIALS),
-        ("--epochs", epochs, MOST_EPOCHS),
-        ("--top", top, MOST_TOP),
-        ("--seeds", seeds, MOST_SEEDS),
-    ):
-        if number is not None and not 1 <= number <= most:
-            raise UserError(f"{number} is not from 1 to {most}", where=flag, do="give a number between these")
-    if images is not None and not 0 < images <= 1:
-        do = "give a number above 0, at most 1"
-        raise UserError(f"{images:g} is no share of the images", where="--images", do=do)
+    require_one_of(sampler, asking.SAMPLERS, "--sampler")
+    require_one_of(pruner, asking.PRUNERS, "--pruner")
+    require_between(trials, 1, MOST_TRIALS, "--trials")
+    require_between(epochs, 1, MOST_EPOCHS, "--epochs")
+    require_between(top, 1, MOST_TOP, "--top")
+    require_between(seeds, 1, MOST_SEEDS, "--seeds")
+    require_share(images, "--images")
     usual = recipe if isinstance(recipe, Recipe) else recipes.load(recipe)
     chosen = recipes.choose(usual, overrides, data=data)
     require_known(chosen.data.source)
@@ -135,12 +129,7 @@ def _require_metric(metric: str) -> None:
         what = "a search never reads the test set: what is chosen by it is not tested by it"
         do = "search by validation_accuracy or validation_loss; the winner is scored on the test set, once"
         raise UserError(what, where=f"--metric {metric}", do=do)
-    _require_one_of(metric, METRICS, "--metric")
-
-
-def _require_one_of(word: str, allowed: Sequence[str], flag: str) -> None:
-    if word not in allowed:
-        raise UserError(f"{word!r} is not allowed", where=flag, do=did_you_mean(word, list(allowed)))
+    require_one_of(metric, METRICS, "--metric")
 
 
 def _trials(space: spaces.Space, sampler: str, asked: int | None) -> int:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from rungs.errors import UserError
+from rungs.errors import UserError, require_between
 from rungs.evaluate.device import open_device
 from rungs.recipe.spec import Recipe
 from rungs.run.folder import RunDir, write_whole
@@ -20,7 +20,6 @@ from rungs.run.record import Environment, to_json
 from rungs.study import processes
 from rungs.study.ladder import workers as climbing
 from rungs.study.measures import system
-from rungs.study.processes import default_jobs, require_startable
 from rungs.study.search import finals
 from rungs.study.search import ledger as trials
 from rungs.study.search import page as search_html
@@ -298,8 +297,9 @@ def tune(
         folder=folder,
         skip_unreadable=skip_unreadable,
     )
-    workers = default_jobs() if workers is None else workers
-    require_startable(("--workers", workers, processes.JOBS_ALLOWED), what="tune")
+    workers = processes.default_jobs() if workers is None else workers
+    processes.require_startable("tune")
+    require_between(workers, 1, processes.JOBS_ALLOWED, "--workers")
     optuna()
     resolved, material = gather(plan.work.recipe, skip_unreadable)
     if material.record.counts.get("validation") is None:
