@@ -15,6 +15,7 @@ from rich.table import Table
 from rungs.cli.climb_commands import cell_line
 from rungs.cli.terminal import out
 from rungs.errors import UserError
+from rungs.report import metric
 from rungs.run.record import Finding
 from rungs.run.rerun import command
 from rungs.study.ladder.record import RungRecord
@@ -114,10 +115,8 @@ def _compared(rung: RungRecord, base: RungRecord) -> tuple[str, str, str]:
     if difference is None:
         ended = {cell.status for cell in base.cells} | {cell.status for cell in rung.cells}
         return "", "", f"no pair to compare: {', '.join(sorted(ended - {'finished'}))}"
-    interval = ""
-    if difference.low is not None and difference.high is not None:
-        interval = f"{100 * difference.low:+.2f} to {100 * difference.high:+.2f}"
-    return f"{100 * difference.mean:+.2f}", interval, difference.words
+    interval = metric.difference_bounds(difference.metric, difference.low, difference.high)
+    return metric.signed(difference.metric, difference.mean), interval, difference.words
 
 
 def _tell_left(cures: Cures) -> None:

@@ -70,14 +70,16 @@ def report(folder: Path) -> None:
 
 def evaluation(result: EvalResult, classes: Sequence[str], *, as_json: bool) -> None:
     """Print the score of a net on a set."""
+    from rungs.report import format as fmt
+    from rungs.report import metric
     from rungs.report import run_tables as tables
 
     if as_json:
         sys.stdout.buffer.write(to_json(result))
     else:
         low, high = result.accuracy_interval
-        accuracy = f"accuracy {100 * result.accuracy:.2f} % (95 % interval {100 * low:.2f} to {100 * high:.2f} %)"
-        out.print(f"{accuracy}, loss {result.loss:.4f}, n = {result.n:,}", soft_wrap=True)
+        accuracy = f"accuracy {fmt.percent(result.accuracy)} (95 % interval {metric.between('accuracy', low, high)})"
+        out.print(f"{accuracy}, loss {fmt.loss(result.loss)}, n = {fmt.count(result.n)}", soft_wrap=True)
         out.print(tables.per_class(result, classes))
 
 
