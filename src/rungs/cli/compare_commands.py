@@ -29,7 +29,9 @@ def compare(runs: Sequence[str], folder: Path | None, *, as_json: bool) -> None:
     from rungs.study.comparison import compare as comparing
     from rungs.study.comparison import tables as compare_tables
     from rungs.study.comparison.record import CompareDir
+    from rungs.study.folders import require_runs
 
+    require_runs(runs)
     place = folder or comparing.default_folder(candidates.gather(runs))
     record = comparing.compare(*runs, folder=place)
     if as_json:

@@ -34,38 +34,9 @@ def finish(record: RunRecord, folder: Path, *, quiet: bool) -> None:
 
 def report(folder: Path) -> None:
     """Rebuild the report of a run or of a study from its record."""
-    from rungs.diagnose import examine
-    from rungs.diagnose.interpretation import interpretation
-    from rungs.report import run_page
-    from rungs.run import looks
-    from rungs.study.bench import page as bench_html
-    from rungs.study.bench.advice import advise
-    from rungs.study.bench.record import BenchDir
-    from rungs.study.comparison import page as compare_html
-    from rungs.study.comparison.record import CompareDir
-    from rungs.study.ladder import page as ladder_html
-    from rungs.study.ladder.record import LadderDir
-    from rungs.study.rates import page as rates_html
-    from rungs.study.rates.record import RateDir
-    from rungs.study.search import page as search_html
-    from rungs.study.search.record import SearchDir
+    from rungs.study.folders import rewrite_report
 
-    if (climbed := LadderDir(folder)).record.is_file():
-        path = ladder_html.write(climbed.read_record(), folder)
-    elif (measured := BenchDir(folder)).record.is_file():
-        speeds = measured.read_record()
-        path = bench_html.write(speeds, advise(speeds), measured)
-    elif (searched := SearchDir(folder)).record.is_file():
-        path = search_html.write(searched.read_record(), searched)
-    elif (compared := CompareDir(folder)).record.is_file():
-        path = compare_html.write(compared.read_record(), compared)
-    elif (swept := RateDir(folder)).record.is_file():
-        path = rates_html.write(swept.read_record(), swept)
-    else:
-        run = RunDir(folder)
-        record, seen = run.read_record(), looks.read(run.looks)
-        path = run_page.write(record, examine(record, seen), run, interpretation(record), seen)
-    out.print(f"report: {path}", soft_wrap=True)
+    out.print(f"report: {rewrite_report(folder)}", soft_wrap=True)
 
 
 def evaluation(result: EvalResult, classes: Sequence[str], *, as_json: bool) -> None:

@@ -7,7 +7,8 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 from typing import ClassVar, Generic, TypeVar
 
@@ -127,12 +128,15 @@ class RunDir(Folder):
     events/             for TensorBoard
     """
 
+    name: ClassVar[str] = "run.json"
+    what: ClassVar[str] = "a run"
+
     def __init__(self, path: str | Path) -> None:
         super().__init__(path)
         self.recipe = self.path / "recipe.toml"
         self.history = self.path / "history.jsonl"
         self.weights = self.path / "weights.safetensors"
-        self.record = self.path / "run.json"
+        self.record = self.path / self.name
         self.report = self.path / "report.html"
         self.figures = self.path / "figures"
         self.checkpoints = self.path / "checkpoints"
@@ -181,10 +185,21 @@ class RunDir(Folder):
             UserError: There is none, or it is damaged.
         """
         if not self.record.is_file():
-            do = "give the folder of a run, a climb, a bench or a search that has ended"
-            what = "neither run.json nor ladder.json nor bench.json nor search.json here"
-            raise UserError(what, where=self.path, do=do)
+            do = f"give the folder of {self.what} that has ended"
+            raise UserError(f"no {self.name} here", where=self.path, do=do)
         return from_json(self.record.read_bytes(), RunRecord, self.record)
+
+
+def numbered(first: Path, taken: Callable[[Path], bool] = Path.exists) -> Path:
+    """Return the first of NAME, NAME-2, NAME-3, … that is not taken; `first` is NAME."""
+    return next(path for path in numbers(first) if not taken(path))
+
+
+def numbers(first: Path) -> Iterator[Path]:
+    """Yield NAME, NAME-2, NAME-3, … without end; `first` is NAME."""
+    yield first
+    for number in count(2):
+        yield first.with_name(f"{first.name}-{number}")
 
 
 def write_whole(path: Path, *data: bytes | memoryview) -> None:

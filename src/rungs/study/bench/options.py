@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from itertools import chain, count
 from pathlib import Path
 
 from rungs.recipe.spec import Recipe
+from rungs.run.folder import numbered
 
 SHORTEST_S, LONGEST_S = 1, 3600
 """Budgets of a bench that make sense."""
@@ -13,6 +13,4 @@ SHORTEST_S, LONGEST_S = 1, 3600
 
 def bench_folder(recipe: Recipe) -> Path:
     """Return `runs/bench-NAME`; where that is taken the next number behind it."""
-    first = Path("runs") / f"bench-{recipe.name}"
-    candidates = chain([first], (first.with_name(f"{first.name}-{n}") for n in count(2)))
-    return next(path for path in candidates if not path.exists())
+    return numbered(Path("runs") / f"bench-{recipe.name}")

@@ -10,14 +10,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from contextlib import suppress
-from itertools import chain, count
 from pathlib import Path
 
 from msgspec.structs import replace
 
 from rungs.errors import UserError
 from rungs.run import looks
-from rungs.run.folder import write_whole
+from rungs.run.folder import numbered, write_whole
 from rungs.run.record import to_json
 from rungs.study.comparison import page as compare_html
 from rungs.study.comparison.candidates import Given, Group, gather
@@ -52,9 +51,8 @@ def compare(*runs: str | Path, folder: str | Path | None = None) -> CompareRecor
 def default_folder(groups: Sequence[Group]) -> Path:
     """Return `comparisons/A-vs-B`, with the next number behind it where another comparison lies there."""
     first, second, *more = (re.sub(r"[^\w.-]+", "-", group.name).strip("-.") or "run" for group in groups)
-    first_choice = Path("comparisons") / f"{first}-vs-{second}{f'-and-{len(more)}-more' if more else ''}"
-    candidates = chain([first_choice], (first_choice.with_name(f"{first_choice.name}-{n}") for n in count(2)))
-    return next(path for path in candidates if not path.exists() or _is_of(path, groups))
+    usual = Path("comparisons") / f"{first}-vs-{second}{f'-and-{len(more)}-more' if more else ''}"
+    return numbered(usual, taken=lambda path: path.exists() and not _is_of(path, groups))
 
 
 def _is_of(path: Path, groups: Sequence[Group]) -> bool:

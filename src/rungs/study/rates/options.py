@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Sequence
-from itertools import chain, count
 from pathlib import Path
 
 from rungs.errors import UserError
 from rungs.recipe.spec import Recipe
+from rungs.run.folder import numbered
 
 STEPS = 120
 LOW, HIGH = 1e-6, 10.0
@@ -53,6 +53,4 @@ def _require_range(low: float, high: float) -> None:
 
 def rates_folder(recipe: Recipe) -> Path:
     """Return `rates/NAME`; where that is taken the next number behind it."""
-    first = Path("rates") / recipe.name
-    candidates = chain([first], (first.with_name(f"{first.name}-{n}") for n in count(2)))
-    return next(path for path in candidates if not path.exists())
+    return numbered(Path("rates") / recipe.name)
