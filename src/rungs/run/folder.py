@@ -1,4 +1,4 @@
-"""The folders of runs, climbs and benches: every file name in them; files appear whole or not at all."""
+"""The folders of runs and studies: the names of their files, and of the folders; files appear whole or not at all."""
 
 from __future__ import annotations
 
