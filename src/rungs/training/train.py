@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import chain, count, takewhile
+from itertools import takewhile
 from pathlib import Path
 
 from rungs.diagnose import examine
@@ -15,7 +15,7 @@ from rungs.recipe.flags import door
 from rungs.recipe.spec import Recipe
 from rungs.report import run_page
 from rungs.run import looks
-from rungs.run.folder import RunDir
+from rungs.run.folder import RunDir, numbered, numbers
 from rungs.run.record import RunRecord
 from rungs.training.device import open_world
 from rungs.training.options import TrainOptions
@@ -98,13 +98,13 @@ def default_folder(recipe: Recipe, *, resume: bool = False) -> Path:
         UserError: With `resume`, there are runs of this recipe's name and all have other settings.
     """
     first = Path("runs") / f"{recipe.name}-{identity.digest(recipe)[:6]}"
-    candidates = chain([first], (first.with_name(f"{first.name}-{n}") for n in count(2)))
-    taken = list(takewhile(Path.exists, candidates))
-    runs = [path for path in taken if RunDir(path).holds_run()]
-    if resume and runs:
+    if not resume:
+        return numbered(first)
+    runs = [path for path in takewhile(Path.exists, numbers(first)) if RunDir(path).holds_run()]
+    if runs:
         return runs[-1]
     others = sorted(str(path) for path in first.parent.glob(f"{recipe.name}-*") if RunDir(path).holds_run())
-    if resume and others:
+    if others:
         do = f"give the same --set, --data and --seed as then, or its folder: --out {' or '.join(others[-3:])}"
         raise UserError(f"no run of {recipe.name} with these settings to resume", where=first.parent, do=do)
-    return first.with_name(f"{first.name}-{len(taken) + 1}") if taken else first
+    return numbered(first)

@@ -17,11 +17,9 @@ from rungs.recipe.spec import Recipe
 from rungs.run import looks
 from rungs.run.folder import RunDir
 from rungs.run.record import EvalResult, RunRecord
-from rungs.study.bench.record import BenchDir
-from rungs.study.comparison.record import CompareDir, ComparedRun, Part
+from rungs.study.comparison.record import ComparedRun, Part
 from rungs.study.ladder.record import LadderDir
 from rungs.study.measures import CURVES, measured
-from rungs.study.search.record import SearchDir
 
 NO_OTHER_RECIPE = ("seed", "data.source", "training.cuda_graphs", "training.compile", "training.convolution")
 """Fields that make no other candidate: where the same data lies, and how the same is computed, up to rounding. Nor does
@@ -158,9 +156,6 @@ def read(word: str | Path) -> list[Given]:
     if climbed.record.is_file():
         names = ", ".join(f"{path}:{rung.name}" for rung in climbed.read_record().rungs)
         raise UserError("this is a climb of several rungs", where=path, do=f"name a rung: {names}")
-    for other, kind in ((BenchDir(path), "bench"), (SearchDir(path), "search"), (CompareDir(path), "comparison")):
-        if other.record.is_file():
-            raise UserError(f"this is a {kind}, not a run", where=path, do="give run folders")
     run = RunDir(path)
     if not run.record.is_file():
         do = "let it end first (rungs train … --resume)" if run.holds_run() else "give the folder of a run"
