@@ -9,7 +9,8 @@ from command import rungs
 
 from rungs.errors import UserError
 from rungs.run.folder import RunDir, numbered
-from rungs.study import cures, folders
+from rungs.study import folders
+from rungs.study.cures import diagnosis
 from rungs.study.ladder.record import LadderDir
 from rungs.study.search.record import SearchDir
 
@@ -53,7 +54,7 @@ def test_the_report_of_every_kind_is_written_from_its_record(kind: type[folders.
 def test_a_study_is_no_run(kind: type[folders.AnyDir], tmp_path: Path) -> None:
     (tmp_path / kind.name).write_text("{}")
     with pytest.raises(UserError, match=f"this is {kind.what}, not a run") as refused:
-        cures.diagnose(tmp_path)
+        diagnosis.diagnose(tmp_path)
     assert refused.value.do
     if kind is LadderDir:  # its rungs can be compared
         folders.require_runs([tmp_path])
