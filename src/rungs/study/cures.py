@@ -23,6 +23,7 @@ from rungs.diagnose import examine
 from rungs.errors import UserError, did_you_mean
 from rungs.recipe import shorten
 from rungs.recipe import toml as recipes
+from rungs.recipe.roles import has_role
 from rungs.recipe.shorten import digest
 from rungs.recipe.spec import Recipe
 from rungs.run import looks
@@ -42,8 +43,6 @@ ASKED = "the recipe asks for it"
 """What a record says of a setting that was not left to the machine."""
 SEEDS = 3
 """Fewer pairs than these tell no gain from luck."""
-JUDGING = ("data.validation", "data.test", "evaluation.")
-"""Fields that change what is judged, or how: a difference between two judges is no gain."""
 OF_NO_ACCURACY = {
     "calibration": "it mends probabilities, which accuracy does not see",
     "small-validation": "it changes what judges, not the net",
@@ -147,7 +146,7 @@ def _why_not(rule: str, cure: str, assignments: tuple[str, ...], record: RunReco
         return why
     if not assignments:
         return f"it trains nothing: {cure}"
-    if any(one.startswith(JUDGING) for one in assignments):
+    if any(has_role(one.partition("=")[0].strip(), "judge") for one in assignments):
         return "it changes what judges, not the net"
     if not sum(record.data.counts.get("validation", ())):
         return "there are no validation images to judge by, and the test set stays closed"

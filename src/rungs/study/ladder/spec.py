@@ -23,6 +23,7 @@ from rungs.recipe import identity
 from rungs.recipe import toml as recipes
 from rungs.recipe.base import Count, Name, Spec
 from rungs.recipe.explain import explain
+from rungs.recipe.roles import has_role
 from rungs.recipe.shorten import stretched, thinned
 from rungs.recipe.spec import Claim, Recipe
 
@@ -257,6 +258,6 @@ def _require_judges(ladder: Ladder, base: Recipe) -> None:
 def require_no_business(assignment: str, where: str) -> None:
     """Refuse an assignment to what the ladder itself gives to each cell, where it would be lost."""
     field = assignment.partition("=")[0].strip().partition(".")[0]
-    if field in ("seed", *identity.ABOUT_FIELDS):
+    if has_role(field, "seed", "about"):
         do = "seeds are counted from 0: use --seeds" if field == "seed" else f"give the rung its {field}"
         raise UserError(f"{field!r} is what the ladder gives to each cell", where=where, do=do)

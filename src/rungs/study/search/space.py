@@ -15,9 +15,9 @@ import msgspec
 from msgspec import Meta
 
 from rungs.errors import UserError, did_you_mean
-from rungs.recipe import identity
-from rungs.recipe.base import Name, Spec
+from rungs.recipe.base import Name, Role, Spec
 from rungs.recipe.explain import explain
+from rungs.recipe.roles import fields_with, within
 
 Scalar: TypeAlias = bool | int | float | str
 """What a value of a trial can be; a choice that is a list or a table is called by its JSON."""
@@ -26,18 +26,15 @@ FITS = 1e-9  # 0.3 / 0.1 is no whole number on a computer
 OTHER_IMAGES = "trials that are scored on other images cannot be compared"
 NO_TEST = "the test set chooses nothing, and a search does not open it"
 DECIDES = "the recipe says which epoch's weights count; trials that are judged otherwise cannot be compared"
-REFUSED = {
-    "data.source": OTHER_IMAGES,
-    "data.validation": OTHER_IMAGES,
-    "data.test": NO_TEST,
-    "data.image_size": OTHER_IMAGES,
-    "augment.validation": OTHER_IMAGES,
+REFUSED: dict[Role, str] = {
+    "images": OTHER_IMAGES,
+    "test set": NO_TEST,
     "seed": "a seed that wins is luck, not a finding: the finals re-run the best trials on fresh seeds",
-    "evaluation": "how a net is scored is no property of the net",
-    "stopping.monitor": DECIDES,
-    **dict.fromkeys(identity.ABOUT_FIELDS, "it changes nothing in the result"),
+    "scores": "how a net is scored is no property of the net",
+    "chooses": DECIDES,
+    "about": "it changes nothing in the result",
 }
-"""Fields that no search may vary, and why."""
+"""Roles of the fields that no search may vary, and why."""
 
 
 class Field(Spec, kw_only=True, frozen=True):
@@ -191,17 +188,17 @@ def _require_step(field: Field, low: float, high: float, where: str) -> None:
         raise UserError(f"a step of {step:g} does not lead from {low:g} to {high:g}", where=where, do=do)
 
 
+def refusals() -> dict[str, str]:
+    """Return the fields and tables, dotted, that no search may vary, and why."""
+    return {field: why for role, why in REFUSED.items() for field in fields_with(role)}
+
+
 def _require_allowed(name: str, where: str) -> None:
     """Refuse a field that decides what is seen or scored."""
-    for refused, why in REFUSED.items():
+    for refused, why in refusals().items():
         if within(name, refused) or within(refused, name):
             do = "search another field" if within(name, refused) else f"search the fields inside it, but not {refused}"
             raise UserError(f"no search may vary {refused}: {why}", where=where, do=do)
-
-
-def within(field: str, table: str) -> bool:
-    """Tell whether a dotted field is another or a part of it."""
-    return f"{field}.".startswith(f"{table}.")
 
 
 def key(choice: Any) -> Scalar:

@@ -13,8 +13,9 @@ import msgspec
 from rungs.errors import UserError
 from rungs.recipe import identity
 from rungs.recipe import toml as recipes
+from rungs.recipe.roles import has_role
 from rungs.recipe.spec import Recipe
-from rungs.study.search.space import FITS, Field, Scalar, Space, key, within
+from rungs.study.search.space import FITS, Field, Scalar, Space, key
 
 COMBINATIONS_PROVED = 500
 """Of choices and ends: as many are tried against a recipe before anything runs, at about half a millisecond each."""
@@ -36,7 +37,7 @@ def check(space: Space, recipe: Recipe, metric: str = "validation_accuracy") -> 
     where = f"space {space.name}"
     text = recipes.to_toml(recipe)
     for field in space.fields:
-        if metric == "validation_loss" and within(field.field, "training.loss"):
+        if metric == "validation_loss" and has_role(field.field, "loss"):
             what = "losses of different kinds cannot be compared"
             raise UserError(what, where=f"{where}, field {field.field}", do="--metric validation_accuracy")
         for value in _proofs(field):
