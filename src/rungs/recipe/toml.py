@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-import re
-import tomllib
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import tomli_w
 
-from rungs.errors import UserError, did_you_mean
+from rungs.errors import UserError
+from rungs.recipe import presets
 from rungs.recipe.augments import CutMix, Mixup
 from rungs.recipe.explain import dotted, explain
 from rungs.recipe.models import Plain
@@ -51,8 +49,7 @@ def choose(
 
 def shipped() -> dict[str, Path]:
     """Return the recipes that come with the package, name -> file."""
-    folder = Path(str(resources.files("rungs.recipe") / "presets"))
-    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+    return presets.shipped("rungs.recipe")
 
 
 def load(name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -66,33 +63,19 @@ def load(name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     Raises:
         UserError: No such recipe, bad TOML, a wrong field, type or value.
     """
-    path = shipped().get(str(name), Path(name))
-    if not os.path.isfile(path):  # noqa: PTH113 (False, too, for what can be no path at all)
-        if (
-            re.fullmatch(r"[\w.-]{1,80}", str(name))
-            and (resources.files("rungs.study.ladder") / "presets" / f"{name}.toml").is_file()
-        ):
-            raise UserError(f"{name} is a ladder, not a recipe", do=f"rungs climb {name}")
-        do = f"{did_you_mean(str(name), list(shipped()))}; or give the path of a .toml file"
-        raise UserError(f"no recipe {str(name)!r}", do=do)
-    return read(path, overrides)
+    if str(name) in presets.shipped("rungs.study.ladder") and not os.path.isfile(name):  # noqa: PTH113
+        raise UserError(f"{name} is a ladder, not a recipe", do=f"rungs climb {name}")
+    return read(presets.find(name, shipped(), "recipe"), overrides)
 
 
 def read(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     """Read the recipe in a TOML file; errors name the file."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"not a text file: {error}", where=path, do="give a recipe, a TOML file in UTF-8") from error
-    return parse(text, str(path), overrides)
+    return parse(presets.read_text(path, "recipe"), str(path), overrides)
 
 
 def parse(text: str, where: str, overrides: Sequence[str] = ()) -> Recipe:
     """Turn TOML text into a `Recipe`; `where` names it in errors."""
-    try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"not valid TOML: {error}", where=where, do="mend that line") from error
+    table = presets.parse_table(text, where)
     for assignment in overrides:
         override(table, assignment)
     return from_table(table, where)

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
-import tomllib
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeAlias
 
 import msgspec
 from msgspec import Meta
 
-from rungs.errors import UserError, did_you_mean
+from rungs.errors import UserError
+from rungs.recipe import presets
 from rungs.recipe.base import Name, Role, Spec
 from rungs.recipe.explain import explain
 from rungs.recipe.roles import fields_with, within
@@ -64,8 +62,7 @@ class Space(Spec, kw_only=True, frozen=True):
 
 def shipped() -> dict[str, Path]:
     """Return the spaces that come with the package, name -> file."""
-    folder = Path(str(resources.files("rungs.study.search") / "presets"))
-    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+    return presets.shipped("rungs.study.search")
 
 
 def load(name: str | Path) -> Space:
@@ -75,25 +72,13 @@ def load(name: str | Path) -> Space:
         UserError: No such space, bad TOML, a wrong field or value, an empty range, two fields of one name, a field
             that no search may vary.
     """
-    path = shipped().get(str(name), Path(name))
-    if os.path.isdir(path):  # noqa: PTH112 (for the reason of the next line)
-        raise UserError("this is a folder", where=path, do="give a space, a TOML file")
-    if not os.path.isfile(path):  # noqa: PTH113 (False, too, for what can be no path at all)
-        do = f"{did_you_mean(str(name), list(shipped()))}; or give the path of a .toml file"
-        raise UserError(f"no space {str(name)!r}", where="--space", do=do)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"not a text file: {error}", where=path, do="give a space, a TOML file in UTF-8") from error
-    return parse(text, str(path))
+    path = presets.find(name, shipped(), "space", "--space")
+    return parse(presets.read_text(path, "space"), str(path))
 
 
 def parse(text: str, where: str) -> Space:
     """Turn TOML text into a checked `Space`; `where` names it in errors."""
-    try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"not valid TOML: {error}", where=where, do="mend that line") from error
+    table = presets.parse_table(text, where)
     for other, command in (("rungs", "rungs climb"), ("model", "rungs train")):
         if other in table:
             kind = "a ladder" if other == "rungs" else "a recipe"
@@ -154,7 +139,7 @@ def _require_sane(field: Field, where: str) -> None:
     if not (math.isfinite(low) and math.isfinite(high)):
         raise UserError(f"{low} to {high} does not end", where=where, do="give two finite numbers")
     if low >= high:
-        raise UserError(f"an empty range: low {low:g} is not below high {high:g}", where=where, do="mend low or high")
+        raise UserError(f"an empty range: low {low:g} is not below high {high:g}", where=where, do="fix low or high")
     if field.log and low <= 0:
         raise UserError(f"no logarithm of low = {low:g}", where=where, do="give a low above 0, or leave log out")
     if isinstance(low, int) != isinstance(high, int):
