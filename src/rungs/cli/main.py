@@ -69,6 +69,7 @@ def evaluate(
     /,
     data: Data = None,
     part: Part = None,
+    model: Where = None,
     skip_unreadable: bool = False,
     json: bool = False,
 ) -> None:
@@ -78,23 +79,25 @@ def evaluate(
         run: Run folder or weights.safetensors.
         data: Source of images (default: the recipe's own).
         part: Part of the source (default: test where there is one, else all).
+        model: Python file of the run's net, where that is your own; no file is loaded that you do not name.
         skip_unreadable: Leave unreadable files out instead of stopping.
         json: Print the whole result as JSON.
     """
     from rungs.cli import run as cli_run
     from rungs.ship import predict as ship_predict
 
-    net = ship_predict.load(run)
+    net = ship_predict.load(run, model=model)
     result = net.evaluate(data, part, skip_unreadable=skip_unreadable)
     cli_run.evaluation(result, net.classes, as_json=json)
 
 
-def predict(run: Positional[Path], files: Files, /, json: bool = False, csv: bool = False) -> None:
+def predict(run: Positional[Path], files: Files, /, model: Where = None, json: bool = False, csv: bool = False) -> None:
     """Print label and probability for image files.
 
     Args:
         run: Run folder or weights.safetensors.
         files: Images (JPEG, PNG, WebP, GIF, BMP).
+        model: Python file of the run's net, where that is your own; no file is loaded that you do not name.
         json: Print JSON with all probabilities.
         csv: Print CSV with all probabilities.
     """
@@ -103,7 +106,7 @@ def predict(run: Positional[Path], files: Files, /, json: bool = False, csv: boo
 
     if json and csv:
         raise UserError("two forms asked for", where="--json --csv", do="give one of them")
-    cli_run.predictions(ship_predict.load(run), files, "json" if json else "csv" if csv else "table")
+    cli_run.predictions(ship_predict.load(run, model=model), files, "json" if json else "csv" if csv else "table")
 
 
 def report(run: Positional[Path], /) -> None:

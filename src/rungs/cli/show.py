@@ -16,8 +16,9 @@ from rich.table import Table
 from rungs.recipe import identity
 from rungs.recipe import toml as recipes
 from rungs.recipe.augments import AnyAugment
-from rungs.recipe.base import alternatives, name_of
+from rungs.recipe.base import alternatives
 from rungs.recipe.models import AnyModel
+from rungs.recipe.own import called
 from rungs.recipe.spec import Recipe
 from rungs.run.folder import write_whole
 from rungs.study.ladder import spec as ladders
@@ -94,7 +95,7 @@ def show(recipe: Recipe, image_size: int | None, classes: int | None, folder: Pa
         data=replace(recipe.data, image_size=size),
         training=replace(recipe.training, precision=precision),
     )
-    model = describe(build_model(recipe.model, image_size=size, classes=classes), name_of(recipe.model), size)
+    model = describe(build_model(recipe.model, image_size=size, classes=classes), called(recipe.model), size)
     out.print(recipes.to_toml(recipe), markup=False, soft_wrap=True)
     unset = [field for field, value in identity.flat(msgspec.to_builtins(recipe)).items() if value is None]
     if unset:

@@ -21,6 +21,7 @@ Role: TypeAlias = Literal[
     "about",  # says where a recipe comes from and changes nothing
     "seed",
     "place",  # where the same thing lies on this machine
+    "path",  # where a file lies; what is in it is told by its hash
     "speed",  # changes nothing but the speed
     "rounding",  # how the same is computed, equal up to rounding
     "resolved",  # a run fills it in where a recipe leaves it open

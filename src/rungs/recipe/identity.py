@@ -15,7 +15,7 @@ from rungs.recipe.roles import fields_with, has_role
 from rungs.recipe.spec import Recipe
 from rungs.recipe.toml import load, shipped
 
-NO_RESULT: tuple[Role, ...] = ("about", "speed")
+NO_RESULT: tuple[Role, ...] = ("about", "speed", "path")
 """Roles of the fields that change nothing in a recipe's result, so that they stay out of the fingerprint."""
 FLOORS_THAT_COMPUTE = ("data", "models", "optim", "evaluate", "training")
 FILES_THAT_COMPUTE = ("base", "augments", "models", "optimizers", "spec", "seeds")

@@ -11,11 +11,13 @@ import msgspec
 import tomli_w
 
 from rungs.errors import UserError
-from rungs.recipe import presets
+from rungs.recipe import own, presets
 from rungs.recipe.augments import CutMix, Mixup
+from rungs.recipe.base import name_of
 from rungs.recipe.explain import dotted, explain
 from rungs.recipe.models import Plain
 from rungs.recipe.overrides import override
+from rungs.recipe.own import Own
 from rungs.recipe.spec import Claim, DataSpec, Recipe
 
 
@@ -38,13 +40,15 @@ def choose(
     """
     shortcuts = [f"data.{tomli_w.dumps({'source': data})}"] if data is not None else []
     shortcuts += [f"seed={seed}"] if seed is not None else []
+    folder = Path()
     if not isinstance(recipe, Recipe):
+        folder = folder if str(recipe) in shipped() else Path(recipe).parent
         recipe = load(recipe)
     if data is not None and data.partition(":")[0] != recipe.data.source.partition(":")[0]:
         usual = DataSpec()
         counted = (part for part in ("train", "validation", "test") if isinstance(getattr(recipe.data, part), int))
         shortcuts += [f"data.{part}={getattr(usual, part)}" for part in counted]
-    return parse(to_toml(recipe), recipe.name, [*shortcuts, *overrides])
+    return parse(to_toml(recipe), recipe.name, [*shortcuts, *overrides], folder)
 
 
 def shipped() -> dict[str, Path]:
@@ -70,22 +74,28 @@ def load(name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
 
 def read(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     """Read the recipe in a TOML file; errors name the file."""
-    return parse(presets.read_text(path, "recipe"), str(path), overrides)
+    return parse(presets.read_text(path, "recipe"), str(path), overrides, path.parent)
 
 
-def parse(text: str, where: str, overrides: Sequence[str] = ()) -> Recipe:
-    """Turn TOML text into a `Recipe`; `where` names it in errors."""
+def parse(text: str, where: str, overrides: Sequence[str] = (), folder: Path = Path()) -> Recipe:
+    """Turn TOML text into a `Recipe`; `where` names it in errors, and in `folder` start relative paths of files."""
     table = presets.parse_table(text, where)
     for assignment in overrides:
         override(table, assignment)
-    return from_table(table, where)
+    return from_table(table, where, folder)
 
 
-def from_table(table: Mapping[str, Any], where: str) -> Recipe:
+def from_table(table: Mapping[str, Any], where: str, folder: Path) -> Recipe:
     """Convert a plain table into a checked `Recipe`."""
     if "rungs" in table:
         raise UserError("this is a ladder, not a recipe", where=where, do=f"rungs climb {where}")
     _require_honest(table, where)
+    model = table.get("model")
+    if isinstance(model, Mapping) and own.is_own(model.get("name")):
+        table = {**table, "model": own.from_table(model, folder, dotted(where, ("model",)))}
+    elif isinstance(model, Mapping) and model.get("name") == name_of(Own):
+        do = 'give a Python file and the class in it: name = "my_net.py:Net"'
+        raise UserError("which net of your own?", where=dotted(where, ("model", "name")), do=do)
     try:
         recipe = msgspec.convert(table, Recipe)
     except msgspec.ValidationError as error:
@@ -116,7 +126,15 @@ def require_sane(claims: Sequence[Claim], where: str) -> None:
 
 def to_toml(recipe: Recipe) -> str:
     """Write a recipe, every default included, as TOML that `parse` reads back to an equal recipe."""
-    return tomli_w.dumps(_without_none(msgspec.to_builtins(recipe)))
+    return tomli_w.dumps(to_table(recipe))
+
+
+def to_table(recipe: Recipe) -> dict[str, Any]:
+    """Return a recipe as TOML has it: fields that are not set are not there."""
+    table: dict[str, Any] = _without_none(msgspec.to_builtins(recipe))
+    if isinstance(recipe.model, Own):
+        table["model"] = own.to_table(recipe.model)
+    return table
 
 
 def _check(recipe: Recipe, where: str) -> None:

@@ -23,6 +23,7 @@ from rungs.diagnose import examine
 from rungs.errors import UserError, did_you_mean
 from rungs.recipe import shorten
 from rungs.recipe import toml as recipes
+from rungs.recipe.own import Own, called
 from rungs.recipe.roles import has_role
 from rungs.recipe.shorten import digest
 from rungs.recipe.spec import Recipe
@@ -191,6 +192,9 @@ def try_cures(
     if not chosen.to_try:
         return chosen
     base = base_recipe(found.record)
+    if isinstance(base.model, Own):
+        what = f"this run's net is your own, {called(base.model)}, and a record alone brings no code"
+        raise UserError(what, where=run, do="try the cures by a ladder of your own, whose base recipe names the file")
     folder = _folder(Path(run), recipes.choose(base, data=data), base, epochs, images)
     write_whole(folder / "base.toml", recipes.to_toml(base).encode())
     ladder = _ladder(found, every)

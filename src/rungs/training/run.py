@@ -7,14 +7,17 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Literal
 
 import torch
 
 from rungs.evaluate import NotFinite
+from rungs.models.own import OwnNet, source_of
 from rungs.models.weights import pack
 from rungs.recipe.identity import changes, code_version, fingerprint
 from rungs.recipe.optimizers import SGD, Muon
+from rungs.recipe.own import Own, beside
 from rungs.recipe.spec import Recipe
 from rungs.recipe.toml import to_toml
 from rungs.run import looks
@@ -54,6 +57,7 @@ def run_recipe(
     tensorboard: bool = False,
     screen: Screen | None = None,
     keep_going: Callable[[EpochRow], bool] = lambda row: True,
+    given: OwnNet | None = None,
 ) -> RunRecord:
     """Train `recipe` in `folder` and return its record; every rank calls this, rank 0 alone writes.
 
@@ -66,6 +70,7 @@ def run_recipe(
         tensorboard: Also write events.
         screen: What the user sees; nothing by default.
         keep_going: Asked after each epoch; a search prunes by answering False.
+        given: The user's own net, where it was given in Python.
 
     Raises:
         UserError: Bad data, a folder that is in use, holds another run or cannot be written.
@@ -79,7 +84,7 @@ def run_recipe(
             folder.require_free()
         recipe, material = gather(recipe, skip_unreadable)
         warn(screen, material)
-        kit = assemble(chosen_before(recipe, folder) if resume else recipe, material, world)
+        kit = assemble(chosen_before(recipe, folder) if resume else recipe, material, world, given=given)
         with enough_memory(LESS):
             choose_compiling(kit, recipe.training.compile, screen.say)
         session = sit_down(kit, material, folder, progress, screen, resume=resume, tensorboard=tensorboard)
@@ -119,7 +124,9 @@ def sit_down(
         _require_room(kit, folder)
     tracker = TensorBoard(folder, len(progress.rows)) if tensorboard and is_main else Tracker()
     if is_main:
-        write_whole(folder.recipe, to_toml(kit.recipe).encode())
+        write_whole(folder.recipe, to_toml(beside(kit.recipe)).encode())
+        if isinstance(kit.recipe.model, Own) and kit.recipe.model.file:
+            write_whole(folder.path / Path(kit.recipe.model.file).name, source_of(kit.recipe.model))
     return Session(kit, material, folder, progress, screen, tracker)
 
 
@@ -237,7 +244,7 @@ class Session:
         if best is not None and self.kit.world.is_main:
             content = pack(
                 best,
-                recipe=self.kit.recipe,
+                recipe=beside(self.kit.recipe),
                 classes=data.classes,
                 image_size=data.image_size,
                 data_hash=data.hash,
@@ -268,7 +275,7 @@ class Session:
             fingerprint=fingerprint(kit.recipe, self.material.record.hash, code_version()),
             status=status,
             ending=ending,
-            recipe=kit.recipe,
+            recipe=beside(kit.recipe),
             changed=changes(kit.recipe),
             code=self.progress.code,
             data=self.material.record,

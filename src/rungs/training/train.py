@@ -6,9 +6,12 @@ from collections.abc import Callable, Sequence
 from itertools import chain, count, takewhile
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from rungs.diagnose import examine
 from rungs.diagnose.interpretation import interpretation
 from rungs.errors import UserError
+from rungs.models.own import OwnNet, spec_of
 from rungs.recipe import identity
 from rungs.recipe import toml as recipes
 from rungs.recipe.spec import Recipe
@@ -33,6 +36,7 @@ def train(
     tensorboard: bool = False,
     screen: Screen | None = None,
     keep_going: Callable[[EpochRow], bool] = lambda row: True,
+    model: OwnNet | None = None,
 ) -> RunRecord:
     """Train a recipe, write its run folder and its report, and return its record.
 
@@ -47,12 +51,21 @@ def train(
         tensorboard: Also write events for TensorBoard.
         screen: What to show; nothing by default.
         keep_going: Asked after each epoch; answer False to stop.
+        model: A net of your own in place of the recipe's: a class or a function that takes the keyword arguments
+            `image_size` and `classes`, or a net, of which a copy is trained. A class or a function must make the same
+            net at each call; to go on with such a run, or to load it, give it again.
 
     Raises:
         UserError: Anything that the caller can mend.
         rungs.training.interrupt.Interrupted: A signal; the run can be resumed.
     """
     chosen = recipes.choose(recipe, overrides, data=data, seed=seed)
+    if model is not None:
+        described = spec_of(model)
+        chosen = replace(chosen, model=described)
+        if resume and not described.sha256:
+            what = "the source of this net cannot be read, so nothing tells whether it is the one of this run"
+            raise UserError(what, where="model", do="define it in a file to resume its runs, or train anew")
     place = RunDir(folder or default_folder(chosen, resume=resume))
     with open_world() as world:
         record = run_recipe(
@@ -64,6 +77,7 @@ def train(
             tensorboard=tensorboard,
             screen=screen if world.is_main else None,
             keep_going=keep_going,
+            given=model,
         )
         if world.is_main:
             seen = looks.read(place.looks)

@@ -25,7 +25,7 @@ from rungs.study.ladder.record import LadderDir
 from rungs.study.measures import CURVES, measured
 from rungs.study.search.record import SearchDir
 
-NO_OTHER_RECIPE: tuple[Role, ...] = ("about", "seed", "place", "speed", "rounding", "scores")
+NO_OTHER_RECIPE: tuple[Role, ...] = ("about", "seed", "place", "path", "speed", "rounding", "scores")
 """Roles of the fields that make no other candidate: they change where the same data lies, how the same is computed, up
 to rounding, and how it is scored."""
 

@@ -8,8 +8,6 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import msgspec
-
 from rungs.errors import UserError
 from rungs.recipe import identity
 from rungs.recipe import toml as recipes
@@ -116,7 +114,7 @@ def toml(value: Any) -> str:
 def own_values(space: Space, recipe: Recipe) -> dict[str, Scalar] | None:
     """Return the values that the recipe itself has, where all of them lie in the space."""
     found: dict[str, Scalar] = {}
-    leaves = msgspec.to_builtins(recipe)
+    leaves = recipes.to_table(recipe)
     for field in space.fields:
         value = _own_choice(field, recipe) if field.choices else _own_number(field, leaves)
         if value is None:
