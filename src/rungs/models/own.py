@@ -12,8 +12,10 @@ import hashlib
 import inspect
 import sys
 import traceback
-import types
 from collections.abc import Callable
+from importlib.abc import SourceLoader
+from importlib.machinery import ModuleSpec
+from importlib.util import module_from_spec
 from pathlib import Path
 from typing import NoReturn, TypeAlias
 
@@ -26,6 +28,19 @@ from rungs.recipe.own import OURS, Own, called, read_source
 
 OwnNet: TypeAlias = nn.Module | Callable[..., nn.Module]
 """A net, or a class or function that makes one from the keyword arguments `image_size` and `classes`."""
+
+
+class Checked(SourceLoader):
+    """Imports the very bytes whose hash was checked: not the file again, and no `__pycache__` beside it."""
+
+    def __init__(self, file: str, content: bytes) -> None:
+        self.file, self.content = file, content
+
+    def get_filename(self, fullname: str) -> str:  # noqa: D102
+        return self.file
+
+    def get_data(self, path: str | bytes) -> bytes:  # noqa: D102
+        return self.content
 
 
 def build_own(spec: Own, given: OwnNet | None = None, *, image_size: int, classes: int) -> nn.Module:
@@ -134,20 +149,20 @@ def build_named(
             raise UserError(f"the net {spec.attribute} was given in Python, no file holds it", where=where, do=do)
         found = replace(spec, file=str(Path(named).absolute()))
         return build_own(found, image_size=image_size, classes=classes)
-    if _hash_of(named, spec) not in (spec.sha256, None) and spec.sha256:
+    if spec.sha256 and _hash_of(named, spec) != spec.sha256:
         what = f"this is not the net that the run was trained with, {called(spec)}: its source is another"
         raise UserError(what, where=where, do="give the net as it was then")
     free = replace(spec, arguments={}) if not spec.file else spec
     return build_own(free, named, image_size=image_size, classes=classes)
 
 
-def _hash_of(given: OwnNet, spec: Own) -> str | None:
+def _hash_of(given: OwnNet, spec: Own) -> str:
     """Return the hash to compare with a run's: of the source, or of the whole file where the run's net has one."""
     if not spec.file:
         return spec_of(given).sha256
     made = type(given) if isinstance(given, nn.Module) else given
     try:
-        return hashlib.sha256(Path(inspect.getsourcefile(made) or "").read_bytes()).hexdigest()  # type: ignore[arg-type]
+        return hashlib.sha256(Path(inspect.getsourcefile(made) or "").read_bytes()).hexdigest()
     except (OSError, TypeError):
         return ""
 
@@ -156,16 +171,17 @@ def _from_file(spec: Own) -> Callable[..., object]:
     content = source_of(spec)
     name = f"rungs_own_{hashlib.sha256(f'{spec.file} {spec.sha256}'.encode()).hexdigest()[:16]}"
     if name not in sys.modules:
-        module = types.ModuleType(name)
+        checked = Checked(spec.file, content)
+        module = module_from_spec(ModuleSpec(name, checked, origin=spec.file))
         module.__file__ = spec.file
         sys.modules[name] = module  # dataclasses and inspect look there
         try:
-            exec(compile(content, spec.file, "exec"), module.__dict__)  # the very bytes that were checked
+            checked.exec_module(module)
         except (Exception, SystemExit) as error:
             del sys.modules[name]
             _blame(error, spec, "cannot be imported")
     module = sys.modules[name]
-    made = getattr(module, spec.attribute, None)
+    made: Callable[..., object] | None = getattr(module, spec.attribute, None)
     if not callable(made):
         there = [key for key, value in vars(module).items() if getattr(value, "__module__", None) == name]
         what = f"there is no class or function {spec.attribute!r} in this file"
