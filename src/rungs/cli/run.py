@@ -13,7 +13,7 @@ from tyro.conf import Positional, arg
 
 from rungs.cli.terminal import is_first_rank, out, print_json
 from rungs.errors import UserError
-from rungs.recipe.flags import Data, Files, Part
+from rungs.recipe.flags import Data, Files, Part, Where
 from rungs.training.options import TrainOptions
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ def evaluate(
     /,
     data: Data = None,
     part: Part = None,
+    model: Where = None,
     skip_unreadable: bool = False,
     json: bool = False,
 ) -> None:
@@ -56,6 +57,7 @@ def evaluate(
         run: Run folder or weights.safetensors.
         data: Source of images (default: the recipe's own).
         part: Part of the source (default: test where there is one, else all).
+        model: Python file of the run's net, where that is your own; no file is loaded that you do not name.
         skip_unreadable: Leave unreadable files out instead of stopping.
         json: Print the whole result as JSON.
     """
@@ -63,7 +65,7 @@ def evaluate(
     from rungs.report import metric, run_tables
     from rungs.ship.predict import load
 
-    net = load(run)
+    net = load(run, model=model)
     result = net.evaluate(data, part, skip_unreadable=skip_unreadable)
     if json:
         print_json(result)
@@ -74,12 +76,13 @@ def evaluate(
     out.print(run_tables.per_class(result, net.classes))
 
 
-def predict(run: Positional[Path], files: Files, /, json: bool = False, csv: bool = False) -> None:
+def predict(run: Positional[Path], files: Files, /, model: Where = None, json: bool = False, csv: bool = False) -> None:
     """Print label and probability for image files.
 
     Args:
         run: Run folder or weights.safetensors.
         files: Images (JPEG, PNG, WebP, GIF, BMP).
+        model: Python file of the run's net, where that is your own; no file is loaded that you do not name.
         json: Print JSON with all probabilities.
         csv: Print CSV with all probabilities.
     """
@@ -89,7 +92,7 @@ def predict(run: Positional[Path], files: Files, /, json: bool = False, csv: boo
         raise UserError("two output formats given", where="--json --csv", do="give one of them")
     if not files:
         raise UserError("no files given", do="rungs predict RUN photo.jpg …")
-    net = load(run)
+    net = load(run, model=model)
     found = net.predict(files)
     if json:
         print_json(found)

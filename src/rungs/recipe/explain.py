@@ -35,7 +35,7 @@ def explain(message: str, table: Mapping[str, Any], where: str, root: type[Spec]
     raise UserError(
         f"{what.replace('`', '')} ({given!r})",
         where=dotted(where, path),
-        do="see rungs show RECIPE for its present value" if root is Recipe else "mend that value",
+        do="see rungs show RECIPE for its present value" if root is Recipe else "fix that value",
     )
 
 

@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from rungs.diagnose import examine
 from rungs.diagnose.interpretation import interpretation
 from rungs.errors import UserError
+from rungs.models.own import spec_of
 from rungs.recipe import identity
 from rungs.recipe import toml as recipes
 from rungs.recipe.flags import door
@@ -18,7 +21,7 @@ from rungs.run import looks
 from rungs.run.folder import RunDir, numbered, numbers
 from rungs.run.record import RunRecord
 from rungs.training.device import open_world
-from rungs.training.options import TrainOptions
+from rungs.training.options import RunOptions, TrainOptions
 from rungs.training.run import run_recipe
 
 
@@ -38,6 +41,12 @@ def prepare(options: TrainOptions) -> TrainPlan:
         UserError: No such recipe, or a wrong field, type or value; nothing to resume.
     """
     recipe = recipes.choose(options.recipe, options.overrides, data=options.data, seed=options.seed)
+    if options.model is not None:
+        model = spec_of(options.model)
+        recipe = replace(recipe, model=model)
+        if options.resume and not model.sha256:
+            what = "the source of this net cannot be read, so nothing tells whether it is the one of this run"
+            raise UserError(what, where="model", do="define it in a file to resume its runs, or train anew")
     return TrainPlan(options, recipe, RunDir(options.folder or default_folder(recipe, resume=options.resume)))
 
 
@@ -50,16 +59,15 @@ def run(plan: TrainPlan) -> RunRecord:
     """
     options, place = plan.options, plan.folder
     with open_world() as world:
-        record = run_recipe(
-            plan.recipe,
-            place,
-            world,
+        how = RunOptions(
             resume=options.resume,
             skip_unreadable=options.skip_unreadable,
             tensorboard=options.tensorboard,
             screen=options.screen if world.is_main else None,
             keep_going=options.keep_going,
+            model=options.model,
         )
+        record = run_recipe(plan.recipe, place, world, how)
         if world.is_main:
             seen = looks.read(place.looks)
             run_page.write(record, examine(record, seen), place, interpretation(record), seen)

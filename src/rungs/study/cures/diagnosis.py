@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rungs.diagnose import examine
 from rungs.errors import UserError, did_you_mean
+from rungs.recipe.roles import has_role
 from rungs.run import looks
 from rungs.run.folder import RunDir
 from rungs.run.looks import Look
@@ -17,9 +18,6 @@ from rungs.study import folders
 from rungs.study.bench.record import BenchDir
 from rungs.study.ladder.record import LadderDir
 from rungs.study.search.record import SearchDir
-
-JUDGING = ("data.validation", "data.test", "evaluation.")
-"""Fields that change what is judged, or how: a difference between two judges is no gain."""
 
 OF_NO_ACCURACY = {
     "calibration": "it mends probabilities, which accuracy does not see",
@@ -118,7 +116,7 @@ def _why_not(rule: str, cure: str, assignments: tuple[str, ...], record: RunReco
         return why
     if not assignments:
         return f"it trains nothing: {cure}"
-    if any(one.startswith(JUDGING) for one in assignments):
+    if any(has_role(one.partition("=")[0].strip(), "judge") for one in assignments):
         return "it changes what judges, not the net"
     if not sum(record.data.counts.get("validation", ())):
         return "there are no validation images to judge by, and the test set stays closed"

@@ -16,6 +16,7 @@ from rungs.errors import UserError
 from rungs.evaluate.device import open_device
 from rungs.recipe import identity
 from rungs.recipe import toml as recipes
+from rungs.recipe.own import Own
 from rungs.report import metric as words
 from rungs.run import looks
 from rungs.run.record import DataRecord, Difference, Estimate
@@ -261,7 +262,9 @@ def score_once(
     looks.note(folder.looks, "scored", purpose, sum(counts), data.hashes.get("test", ""))
     results = []
     for cell in finals.cells:
-        weights = load_weights(folder.finals / cell.folder, open_device())
+        model = cell.recipe.model
+        named = model.file if isinstance(model, Own) else None  # by the recipe that the user gave
+        weights = load_weights(folder.finals / cell.folder, open_device(), named)
         results.append(evaluate(weights, part="test", skip_unreadable=work.skip_unreadable))
     accuracies = tuple(result.accuracy for result in results)
     return intervals.estimate(accuracies, results[0].accuracy_interval), accuracies

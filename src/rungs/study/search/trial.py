@@ -25,6 +25,7 @@ from rungs.study.search.storage import optuna
 from rungs.study.search.study import Work
 from rungs.study.search.values import assignments
 from rungs.training.device import open_world
+from rungs.training.options import RunOptions
 from rungs.training.run import run_recipe
 from rungs.training.stopping import best_epoch
 
@@ -146,12 +147,12 @@ def train(work: Work, recipe: Recipe, trial: Trial) -> RunRecord:
         report([*(history(folder) if row.epoch - 1 not in reported else ()), row])
         return row.epoch == recipe.training.epochs or work.pruner == "none" or not trial.should_prune()
 
+    how = RunOptions(resume=True, skip_unreadable=work.skip_unreadable, keep_going=keep_going)
     deadline = time.monotonic() + BUSY_S
     with open_world() as world:
         while True:
             try:
-                skip = work.skip_unreadable
-                record = run_recipe(recipe, folder, world, resume=True, skip_unreadable=skip, keep_going=keep_going)
+                record = run_recipe(recipe, folder, world, how)
                 break
             except UserError as error:
                 if "another process is training here" not in error.what or time.monotonic() > deadline:
