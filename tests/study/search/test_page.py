@@ -48,7 +48,7 @@ def text(report: Path) -> str:
 
 def without_pictures(name: str) -> str:
     """Return the page of a sample without its pictures, which take most of the time."""
-    return render("search.html", {"pictures": {}, **search_html._facts(make(name))})
+    return render("rungs.study.search/page.html", {"pictures": {}, **search_html._facts(make(name))})
 
 
 def words(report: Path | str) -> str:
@@ -208,7 +208,7 @@ def test_the_log_of_looks_says_how_often_the_test_set_was_opened() -> None:
     record = make("usual")
     assert "the test set was opened once" in search_html.test_words(record, 1)
     assert "opened 3 times in this search: its score is no longer fresh" in search_html.test_words(record, 3)
-    page = words(render("search.html", {"pictures": {}, **search_html._facts(record, 3)}))
+    page = words(render("rungs.study.search/page.html", {"pictures": {}, **search_html._facts(record, 3)}))
     assert page.count("opened 3 times") == 2 and "opened once" not in page
     assert search_html.test_words(make("no-finals"), 0) == "the test set is closed"
 
@@ -296,7 +296,7 @@ def test_a_trial_that_diverged_is_not_called_the_best() -> None:
     other = facts.best(record)
     assert other is not None and other.number != top.number and facts.ranked(record)[0] == other
     assert top.value not in facts.best_so_far(record)[1]
-    assert lost.ending in words(render("search.html", {"pictures": {}, **search_html._facts(record)}))
+    assert lost.ending in words(render("rungs.study.search/page.html", {"pictures": {}, **search_html._facts(record)}))
 
 
 def test_the_dashboard_says_what_it_needs() -> None:
