@@ -31,7 +31,7 @@ CHROMIUM = os.environ.get("RUNGS_CHROMIUM") or shutil.which("chromium") or shuti
 needs_browser = pytest.mark.skipif(CHROMIUM is None and "CI" not in os.environ, reason="there is no Chromium here")
 
 NAMES = ("usual", "long-names", "hostile", "all-pruned")
-STEMS = {"finalists", "history", "learning-curves", "importance", "slices", "contours", "parallel"}
+STEMS = {"finalists", "history", "learning-curves", "importance", "slices", "pairs", "parallel"}
 
 make = cache(lambda name: search_samples.MAKERS[name]())
 

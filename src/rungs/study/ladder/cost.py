@@ -173,4 +173,4 @@ def _box(x: float, y: float, half_width: float, half_height: float) -> Bbox:
 
 
 def _inside(box: Bbox, panel: Bbox) -> bool:
-    return panel.x0 <= box.x0 and box.x1 <= panel.x1 and panel.y0 <= box.y0 and box.y1 <= panel.y1
+    return bool(panel.x0 <= box.x0 and box.x1 <= panel.x1 and panel.y0 <= box.y0 and box.y1 <= panel.y1)

@@ -76,7 +76,7 @@ def _drawn(record: SearchRecord) -> Iterator[Drawing]:
     yield Drawing("slices", f"{metric} of {n} over each of {fields}", search_slices.slices(record))
     if search_slices.pairs(record) and len(search_slices.pairable(record)) >= 2:
         pairs = "; ".join(f"{a.field} and {b.field}" for a, b in search_slices.pairs(record))
-        yield Drawing("contours", f"{metric} over pairs of fields: {pairs}", search_slices.contours(record))
+        yield Drawing("pairs", f"{metric} over pairs of fields: {pairs}", search_slices.over_pairs(record))
     yield Drawing("parallel", f"{n} as lines through the values of {fields}", search_parallel.parallel(record))
 
 
@@ -104,7 +104,7 @@ def _facts(record: SearchRecord, opened: int = 0) -> dict[str, Any]:
         "cell_words": "median"
         if any(s.kind == "choices" for pair in search_slices.pairs(record) for s in pair)
         else "",
-        "surfaces": any("choices" not in (a.kind, b.kind) for a, b in search_slices.pairs(record)),
+        "dots": any("choices" not in (a.kind, b.kind) for a, b in search_slices.pairs(record)),
         "method": list(_method(record)),
         "signs": ladder_words.SIGNS,
         "toml": compact(recipes.to_toml(record.recipe)),
