@@ -89,7 +89,7 @@ def early_decay(record: RunRecord) -> Finding | None:
             f"the rate falls by a factor of {CUT:g}, the training loss fell by {100 * STEEP:.0f} % an epoch before and "
             f"falls by less than a third of that behind, and ends above {FAR:g} ln K",
             "Loshchilov & Hutter 2017, arXiv:1608.03983, for schedules that fall late; the numbers are " + OURS,
-            evidence.losses(record, at=after.epoch, at_name="rate cut"),
+            evidence.curves(record, at=after.epoch, at_name="rate cut"),
         )
     return None
 
@@ -152,7 +152,7 @@ def double_softmax(record: RunRecord) -> Finding | None:
         f"last, within {NEAR:g} of {low:.3f} + 1 - accuracy, with {100 * ACCURATE:.0f} % of the training images right",
         "Bridle 1990, doi:10.1007/978-3-642-76153-9_28, for softmax with its loss; the floor ln(1 + (K - 1) / e) "
         "follows from it; telling it by the losses is " + OURS,
-        evidence.losses(record, level=low, level_name=f"floor {low:.3f}"),
+        evidence.curves(record, level=low, level_name=f"floor {low:.3f}"),
     )
 
 

@@ -81,7 +81,7 @@ def validation_diverges(record: RunRecord) -> Finding | None:
         f"the validation loss of the last {OVERFIT_EPOCHS} epochs is {100 * OVERFIT_RISE:.0f} % above its minimum, and "
         "in the mean above that of the first epoch or of guessing, while the training loss falls",
         f"{PRECHELT}; Guo et al. 2017, arXiv:1706.04599, section 3: the loss is overfitted before the accuracy",
-        evidence.losses(record, level=bound, level_name=where, at=best.epoch, at_name="smallest"),
+        evidence.curves(record, level=bound, level_name=where, at=best.epoch, at_name="smallest"),
     )
 
 
@@ -105,7 +105,7 @@ def overfitting(record: RunRecord) -> Finding | None:
         f"in each of the last {OVERFIT_EPOCHS} epochs the validation loss is {100 * OVERFIT_RISE:.0f} % and "
         f"{OVERFIT_NATS:g} above its minimum, while the training loss falls",
         PRECHELT,
-        evidence.losses(
+        evidence.curves(
             record,
             level=max((1 + OVERFIT_RISE) * loss_of(best), loss_of(best) + OVERFIT_NATS),
             level_name="threshold",
@@ -170,7 +170,11 @@ def underfitting(record: RunRecord) -> Finding | None:
         f"{HOT:g} of its highest, having come below {LEARNT:g} ln K",
         "Goodfellow, Bengio, Courville 2016, Deep Learning, section 5.2 (capacity); the numbers are " + OURS,
         evidence.curves(
-            record, "train_accuracy", "validation_accuracy", y_label="accuracy", level=UNDERFIT, level_name="threshold"
+            record,
+            ("train_accuracy", "validation_accuracy"),
+            y_label="accuracy",
+            level=UNDERFIT,
+            level_name="threshold",
         ),
     )
 
@@ -197,7 +201,7 @@ def unfinished(record: RunRecord) -> Finding | None:
         f"the last epoch is the best, the validation loss of the last tenth of the epochs is {100 * STILL_FALLING:.0f} "
         f"% and {STILL_NATS:g} below that of the tenth before, and the rate is above {ANNEALED:g} of its highest",
         "Hoffer et al. 2017, arXiv:1705.08741 (train longer); the numbers are " + OURS,
-        evidence.losses(record, at=rows[-1].epoch, at_name="best"),
+        evidence.curves(record, at=rows[-1].epoch, at_name="best"),
     )
 
 
@@ -231,5 +235,5 @@ def unstable(record: RunRecord) -> Finding | None:
         f"the validation loss rises by more than {100 * JUMP:.0f} % in one epoch and comes back, twice or more, and "
         f"the rate ends above {ANNEALED:g} of its highest",
         "Cohen et al. 2021, arXiv:2103.00065 (edge of stability), for the cause; the numbers are " + OURS,
-        evidence.curves(record, "validation_loss", at=float(jumps[0]), at_name="first jump"),
+        evidence.curves(record, ("validation_loss",), at=float(jumps[0]), at_name="first jump"),
     )

@@ -48,7 +48,7 @@ def diverged(record: RunRecord) -> Finding | None:
         f"a loss is not finite; or the training loss ends above {WORSE:g} ln K, or above ln K = {guess:.3f} though "
         f"it was below {LEARNT:g} of it",
         "Goodfellow, Bengio, Courville 2016, Deep Learning, section 11.4.1: too large a rate increases the loss",
-        evidence.losses(record, level=guess, level_name="guessing"),
+        evidence.curves(record, level=guess, level_name="guessing"),
     )
 
 

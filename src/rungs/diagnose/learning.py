@@ -134,7 +134,7 @@ def few_steps(record: RunRecord) -> Finding | None:
         f"{POOR:g} ln K or still falls by {100 * STILL_FALLING:.0f} %",
         "Shallue et al. 2019, jmlr.org/papers/v20/18-789: steps, not epochs, are what training needs; Goyal et al. "
         "2017, arXiv:1706.02677, for the warm-up of large batches; the numbers are " + OURS,
-        evidence.losses(record, level=POOR * guess_loss(record), level_name="half of guessing"),
+        evidence.curves(record, level=POOR * guess_loss(record), level_name="half of guessing"),
     )
 
 
@@ -165,7 +165,7 @@ def slow(record: RunRecord) -> Finding | None:
         f"{len(record.data.classes)} classes gives {guess:.3f}. It moves, if at all, in steps far smaller than the "
         f"net could bear: the learning rate, {record.recipe.optim.lr:g}, is too small."
     )
-    picture = evidence.losses(record, level=guess, level_name="guessing")
+    picture = evidence.curves(record, level=guess, level_name="guessing")
     cure = cures.rate(record, 10)
     return warning(
         "rate-too-small", "The loss hardly moves: the rate is too small", text, cure, when, RATE_SOURCE, picture
@@ -191,7 +191,7 @@ def stuck(record: RunRecord) -> Finding | None:
         f"the training loss stays above {STUCK:g} ln K = {STUCK * guess:.3f} and does not go on falling, or stands "
         f"still at a rate above {cures.usual_rate(record):g}",
         RATE_SOURCE,
-        evidence.losses(record, level=guess, level_name="guessing"),
+        evidence.curves(record, level=guess, level_name="guessing"),
     )
 
 

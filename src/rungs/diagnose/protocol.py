@@ -39,8 +39,7 @@ def test_selection(record: RunRecord, looks: tuple[Look, ...] = ()) -> Finding |
         cure = "--set evaluation.watch_test=false" if watch else "--set data.validation=0.1"
     picture = evidence.curves(
         record,
-        "validation_accuracy",
-        "test_accuracy",
+        ("validation_accuracy", "test_accuracy"),
         y_label="accuracy",
         at=record.best_epoch if found else None,
         at_name="kept",

@@ -101,7 +101,7 @@ def _sound(record: RunRecord) -> Finding:
             f"a run that no other rule warns of has fewer than {FEW_EPOCHS} epochs, or ends with a validation loss "
             f"{100 * OVERFIT_RISE:.0f} % and {OVERFIT_NATS:g} above its minimum",
             "a rule of thumb of ours",
-            evidence.losses(record),
+            evidence.curves(record),
         )
     text = "Training went down smoothly, validation followed it, and no rule of this report found a fault."
     modest = record.train is not None and record.train.accuracy < UNDERFIT
@@ -115,5 +115,5 @@ def _sound(record: RunRecord) -> Finding:
         text=text,
         threshold="a run is finished, has a validation set, and no rule warns of it",
         citation="the rules of this page",
-        evidence=evidence.losses(record),
+        evidence=evidence.curves(record),
     )

@@ -39,7 +39,7 @@ def no_validation(record: RunRecord) -> Finding | None:
         "--set data.validation=0.1",
         "no image is kept apart to choose by",
         "Hastie, Tibshirani, Friedman 2009, The Elements of Statistical Learning, section 7.2",
-        evidence.curves(record, "train_loss", "test_loss"),
+        evidence.curves(record, ("train_loss", "test_loss")),
     )
 
 
