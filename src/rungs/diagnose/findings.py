@@ -80,8 +80,8 @@ def gap_sentence(record: RunRecord) -> str:
         return ""
     part = "validation" if record.validation else "test"
     return (
-        f"The kept weights are right on {100 * record.train.accuracy:.1f} % of the training images and on "
-        f"{100 * held_out.accuracy:.1f} % of the {part} images."
+        f"The kept weights classify {100 * record.train.accuracy:.1f} % of the training images and "
+        f"{100 * held_out.accuracy:.1f} % of the {part} images correctly."
     )
 
 

@@ -38,7 +38,7 @@ class Drawing(NamedTuple):
 
 
 def lay_out(template: str, facts: dict[str, Any], drawings: Iterable[Drawing], report: Path) -> Path:
-    """Write a page, one HTML file that asks nothing of any network, and its figures beside it as SVG and PNG.
+    """Write a page, one HTML file that needs no network, and its figures beside it as SVG and PNG.
 
     The same facts and drawings give the same bytes.
 

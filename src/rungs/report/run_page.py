@@ -1,4 +1,4 @@
-"""The report of a run: one HTML file that asks nothing of any network, and its figures as SVG and PNG."""
+"""The report of a run: one HTML file that needs no network, and its figures as SVG and PNG."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _drawn(record: RunRecord) -> Iterator[Drawing]:
         yield Drawing(
             "confusion-percent", f"{about}: per cent of each true class", run_figures.confusion(result, classes, True)
         )
-        alt = f"How often the net is right when it is how sure; calibration error {result.calibration_error:.3f}"
+        alt = f"Accuracy over confidence; calibration error {result.calibration_error:.3f}"
         yield Drawing("calibration", alt, run_figures.calibration(result))
     alt = f"The {len(record.model.layers)} layers of {record.model.name} as a row of boxes; the table below lists them"
     yield Drawing("layers", alt, drawing.layers(record.model, record.data.image_size))

@@ -1,4 +1,4 @@
-"""The page of a search says what its record says, asks nothing of any network, and fits phones and paper."""
+"""The page of a search says what its record says, needs no network, and fits phones and paper."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_the_sections_stand_in_their_order(reports: Callable[[str], Path]) -> No
 
 def test_the_verdict_stands_first_and_the_merits_below_it(reports: Callable[[str], Path]) -> None:
     record, page = make("usual"), words(reports("usual"))
-    assert page.index(record.verdict) < page.index("trials complete") < page.index("The finalists, trained again")
+    assert page.index(record.verdict) < page.index("trials complete") < page.index("The finalists, retrained")
     named = facts.winner(record)
     assert named is not None and named.optimism is not None and record.test is not None
     low, high = named.rerun.low, named.rerun.high
@@ -167,7 +167,7 @@ def test_without_finals_nothing_is_called_a_winner(reports: Callable[[str], Path
     page = words(without_pictures("no-finals"))
     best = max(t.value for t in make("no-finals").trials if t.state == "complete" and t.value is not None)
     assert f"{100 * best:.2f} % on validation. It is not the winner yet" in page
-    assert "None yet: the best trials have not been trained again on fresh seeds" in page
+    assert "None yet: the best trials have not been retrained with fresh seeds" in page
     assert "the test set is closed" in page
     assert "rungs train" not in without_pictures("no-finals")
     page = words(reports("all-pruned"))
@@ -225,8 +225,8 @@ def test_captions_say_what_not_to_read_off(reports: Callable[[str], Path]) -> No
     for part in (
         "This is of this space only",
         "between dots it is interpolation, not measurement",
-        "with n = 1 it is one trial's luck",
-        "the best of more tries is better by luck alone",
+        "with n = 1 it is a single trial",
+        "the best of more tries is better by chance alone",
     ):
         assert part in page, part
     assert "between dots" not in words(reports("usual"))  # its one pair has a choice

@@ -1,4 +1,4 @@
-"""The page of a comparison: one HTML file that asks nothing of any network, and its figures as SVG and PNG."""
+"""The page of a comparison: one HTML file that needs no network, and its figures as SVG and PNG."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _drawn(record: CompareRecord) -> Iterator[Drawing]:
     yield Drawing("curves", f"Loss and accuracy of {names} over the epochs", figures.curves(record))
     alt = f"Accuracy of {names} against work and time of training and work for an image; the table has the numbers"
     yield Drawing("pareto", alt, figures.pareto(record, part(record)))
-    alt = f"How often each of {names} is right when it is how sure; the table has the calibration errors"
+    alt = f"Accuracy over confidence of each of {names}; the table has the calibration errors"
     yield Drawing("calibration", alt, figures.calibration(record))
     for i, pair in enumerate(record.pairs, 1):
         if pair.parts and pair.parts[0].classes:

@@ -1,4 +1,4 @@
-"""The report of a ladder: one HTML file that asks nothing of any network, and its figures as SVG and PNG."""
+"""The report of a ladder: one HTML file that needs no network, and its figures as SVG and PNG."""
 
 from __future__ import annotations
 
@@ -113,11 +113,11 @@ def _method(record: LadderRecord) -> list[str]:
         ]
     else:
         said.append(
-            "With one seed an interval knows only how many images were scored; it cannot tell a gain from luck."
+            "With one seed an interval accounts only for the number of images; it cannot tell a gain from chance."
         )
     if facts.has(record, "validation_accuracy"):
         said.append(
-            "Validation chose the epoch of each run and judges the rungs; the choice among rungs flatters it a little."
+            "Validation chose the epoch of each run and judges the rungs, so it is slightly optimistic of the best."
         )
     else:
         said.append(
@@ -133,7 +133,7 @@ def _method(record: LadderRecord) -> list[str]:
         once = "The test set was looked at once per run, after its epoch was chosen"
         if again:
             once = f"The test set was opened {sum(opened)} times by {len(opened)} runs, by some more than once"
-        more = "; it was also watched over the epochs, only to show what a maximum flatters" if watched else ""
+        more = "; it was also watched over the epochs, only to show how optimistic a maximum is" if watched else ""
         said.append(f"{once}{more}.")
     return said
 

@@ -1,4 +1,4 @@
-"""The page of a range test: one HTML file that asks nothing of any network, and its picture as SVG and PNG."""
+"""The page of a range test: one HTML file that needs no network, and its picture as SVG and PNG."""
 
 from __future__ import annotations
 

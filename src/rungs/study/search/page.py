@@ -1,4 +1,4 @@
-"""The report of a search: one HTML file that asks nothing of any network, and its figures as SVG and PNG."""
+"""The report of a search: one HTML file that needs no network, and its figures as SVG and PNG."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ OPTUNA = "Optuna asks for the values and keeps the trials: Akiba et al. 2019, ar
 FANOVA = "Functional analysis of variance (fANOVA): Hutter, Hoos and Leyton-Brown 2014, ICML."
 OPTIMISM = (
     "The best of many noisy results looks better than it is (the winner's curse), and the more one tries, the more so: "
-    "Cawley and Talbot 2010, On Over-fitting in Model Selection, JMLR 11:2079. So the best few are trained again with "
+    "Cawley and Talbot 2010, On Over-fitting in Model Selection, JMLR 11:2079. So the best few are retrained with "
     "seeds that the search has not seen, and the recipe as it was beside them; intervals are Student's t over these "
     "seeds, 95 %, and differences are taken in pairs of equal seeds, corrected after Holm for all of them."
 )
 BEST_MEAN = (
-    "The winner is the best of a few means of re-runs, so that its own mean still flatters a little; its test score, "
-    "by which nothing was chosen, does not."
+    "The winner is the best of a few means of re-runs, so its own mean is still slightly optimistic; its test score, "
+    "by which nothing was chosen, is not."
 )
 
 
@@ -60,7 +60,7 @@ def _drawn(record: SearchRecord) -> Iterator[Drawing]:
     """Yield the figures; none that would be empty."""
     metric, n = report_metric.metric_words(record.metric), fmt.many(len(record.trials), "trial")
     if record.finalists:
-        alt = f"{metric} of {fmt.many(len(record.finalists), 'finalist')}, in the search and trained again"
+        alt = f"{metric} of {fmt.many(len(record.finalists), 'finalist')}, in the search and retrained"
         yield Drawing("finalists", f"{alt}; the table below has the numbers", search_finalists.finalists(record))
     if facts.of_state(record, "complete", "pruned"):
         alt = f"{metric} of {n} in their order; the table of all trials has the numbers"
@@ -120,12 +120,12 @@ def _merits(record: SearchRecord, opened: int) -> Iterator[tuple[str, str, str]]
     if named is not None:
         words = f"{named.name}, mean of {fmt.many(named.rerun.n, 'fresh seed')}"
         yield (
-            "winner, trained again",
+            "winner, retrained",
             facts.value(record, named.rerun.mean),
             _with_interval(words, facts.estimate_bounds(record, named.rerun)),
         )
     elif (top := facts.best(record)) is not None:
-        yield "best trial", facts.value(record, top.value), f"trial {top.number}; flattered: not trained again"
+        yield "best trial", facts.value(record, top.value), f"trial {top.number}; optimistic: not retrained"
     promising = facts.most_promising(record)
     if promising is not None and promising.optimism is not None:
         words = f"of the best trial's value ({promising.name})"
