@@ -140,8 +140,8 @@ def double_softmax(record: RunRecord) -> Finding | None:
     text = (
         f"In the last epoch {100 * last.train_accuracy:.1f} % of the training images are classified correctly, and "
         f"the training loss is {last.train_loss:.3f}; it cannot fall below {low:.3f}. Outputs go through a softmax "
-        "in the net and once more in the loss, so that even a perfect net is penalised as unsure, and gradients are small. Pass the "
-        "logits to the loss."
+        "in the net and once more in the loss, so that even a perfect net is penalised as unsure, and gradients are "
+        "small. Pass the logits to the loss."
     )
     return warning(
         "double-softmax",
