@@ -224,12 +224,12 @@ def test_captions_say_what_not_to_read_off(reports: Callable[[str], Path]) -> No
     page = words(reports("long-names"))
     for part in (
         "This is of this space only",
-        "between dots it is interpolation, not measurement",
+        "each dot is a complete trial",
         "with n = 1 it is a single trial",
         "the best of more tries is better by chance alone",
     ):
         assert part in page, part
-    assert "between dots" not in words(reports("usual"))  # its one pair has a choice
+    assert "each dot" not in words(reports("usual"))  # its one pair has a choice
 
 
 def test_names_are_text(reports: Callable[[str], Path]) -> None:
