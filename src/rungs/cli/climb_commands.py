@@ -100,8 +100,8 @@ def plan(
     from rungs.study.processes import JOBS_ALLOWED, default_jobs
 
     if jobs is not None:
-        require_between(jobs, 1, JOBS_ALLOWED, "--jobs")
-    jobs = default_jobs() if jobs is None else jobs
+        require_between(jobs, 0, JOBS_ALLOWED, "--jobs")
+    jobs = default_jobs() if jobs is None else max(1, jobs)
     chosen = ladder_options.prepare_climb(ladder, overrides, **options)
     _tell_unpacked(chosen.cells, pack)
     steps = plans.plan(chosen.cells, chosen.folder.path, jobs, skip_unreadable=skip_unreadable, pack=pack or 1)

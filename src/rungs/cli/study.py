@@ -55,7 +55,8 @@ def climb(
         epochs: Of the base recipe; other rungs and all schedules change in proportion.
         images: Share of the training images that each rung uses, above 0 and at most 1.
         overrides: Change a field of the base recipe, below all rungs (repeatable).
-        jobs: Cells trained at once (default: 1 on a GPU, else as many as there are cores, at most 4).
+        jobs: Cells trained at once (default: 1 on a GPU, else as many as there are cores, at most 4);
+            0: in this process, for a debugger.
         pack: Seeds of a rung trained as one net of nets in each of these jobs, where they can be (default: 1).
         dry_run: List all cells and estimate the time from a short probe of each; train nothing.
         skip_unreadable: Leave unreadable files out instead of stopping.
@@ -104,7 +105,8 @@ def tune(
         data: Another source of images than the recipe's.
         out: Folder (default: searches/RECIPE-SPACE-DIGEST).
         trials: How many in all, on all machines (default: 30; with --sampler grid all its points).
-        workers: Trials trained at once here (default: 1 on a GPU, else as many as there are cores, at most 4).
+        workers: Trials trained at once here (default: 1 on a GPU, else as many as there are cores, at most 4);
+            0: in this process, for a debugger.
         sampler: tpe, random, grid or gp.
         pruner: median, hyperband or none: what ends a trial early that falls behind.
         metric: validation_accuracy or validation_loss, of a trial's best epoch.
@@ -247,7 +249,8 @@ def diagnose(
         seeds: Seeds of each, from 0 (default: 3).
         epochs: Of the run's recipe; cures and schedules change in proportion.
         images: Share of the training images to use, above 0 and at most 1.
-        jobs: Trainings at once (default: 1 on a GPU, else as many as there are cores, at most 4).
+        jobs: Trainings at once (default: 1 on a GPU, else as many as there are cores, at most 4);
+            0: in this process, for a debugger.
         only: Try the cure of this finding only (repeatable).
         data: Another source of images than the run's.
         json: Print the findings as JSON.

@@ -26,7 +26,7 @@ def share_threads(jobs: int) -> None:
     """Let this process use its share of the threads that it would use alone."""
     import torch
 
-    torch.set_num_threads(max(1, torch.get_num_threads() // jobs))
+    torch.set_num_threads(max(1, torch.get_num_threads() // max(1, jobs)))
 
 
 def follow_parent() -> None:
@@ -39,11 +39,11 @@ def follow_parent() -> None:
         os._exit(1)
 
 
-def require_startable(*numbers: tuple[str, int, int], what: str = "climb") -> None:
+def require_startable(*numbers: tuple[str, int, int, int], what: str = "climb") -> None:
     """Refuse what would start itself again in each of its workers, or on each rank, and numbers out of range.
 
     Args:
-        numbers: Flag, its number, and the largest allowed.
+        numbers: Flag, its number, the smallest and the largest allowed.
         what: A climb, or a tune.
 
     Raises:
@@ -55,6 +55,6 @@ def require_startable(*numbers: tuple[str, int, int], what: str = "climb") -> No
         raise UserError(said, where=f"rungs.{what}", do=do)
     if "WORLD_SIZE" in os.environ:
         raise UserError(f"a {what} starts its own processes", where="torchrun", do=f"start it alone: rungs {what} …")
-    for flag, number, most in numbers:
-        if not 1 <= number <= most:
-            raise UserError(f"{number} is not from 1 to {most}", where=flag, do="give a number between these")
+    for flag, number, least, most in numbers:
+        if not least <= number <= most:
+            raise UserError(f"{number} is not from {least} to {most}", where=flag, do="give a number between these")

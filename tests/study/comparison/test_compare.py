@@ -275,7 +275,6 @@ def test_the_look_is_noted(trained: Callable[[str], Path], tmp_path: Path) -> No
     assert compare(first, second, folder=tmp_path / "out").candidates[0].runs[0].compared == 1
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_a_log_that_cannot_be_written_is_told(trained: Callable[[str], Path], tmp_path: Path) -> None:
     first = change(trained("healthy"), tmp_path / "first", lambda record: record)
     RunDir(first).looks.unlink()
@@ -308,7 +307,6 @@ def test_flipped_images_have_their_pictures(against: Callable[..., CompareRecord
     assert all(flip.path and "test" in flip.path for flip in wrong)
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_data_that_is_gone_costs_the_pictures_only(trained: Callable[[str], Path], tmp_path: Path) -> None:
     def moved(record: RunRecord) -> RunRecord:
         recipe = replace(record.recipe, data=replace(record.recipe.data, source="folder:/nowhere"))

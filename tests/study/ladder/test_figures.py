@@ -19,6 +19,8 @@ from rungs.study.ladder import curves as ladder_figures
 from rungs.study.ladder import words as ladder_words
 from rungs.study.ladder.record import LadderRecord
 
+pytestmark = pytest.mark.drawn
+
 PARTS = ("validation_accuracy", "test_accuracy")
 
 SIZES: dict[str, Callable[[], LadderRecord]] = {

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import html
-import os
 import re
 import shlex
-import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -27,8 +25,7 @@ from rungs.study.search import tables as search_tables
 from rungs.study.search import words as facts
 from rungs.study.search.record import SearchDir, SearchRecord
 
-CHROMIUM = os.environ.get("RUNGS_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-needs_browser = pytest.mark.skipif(CHROMIUM is None and "CI" not in os.environ, reason="there is no Chromium here")
+pytestmark = pytest.mark.drawn
 
 NAMES = ("usual", "long-names", "hostile", "all-pruned")
 STEMS = {"finalists", "history", "learning-curves", "importance", "slices", "contours", "parallel"}
@@ -320,19 +317,6 @@ def test_a_trial_is_a_line() -> None:
 # --- in a browser -------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    assert CHROMIUM, "CI needs a Chromium: put it in the path or in RUNGS_CHROMIUM"
-    arguments = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        yield chromium
-        chromium.close()
-
-
-@needs_browser
 @pytest.mark.parametrize("width", [400, 1200])
 @pytest.mark.parametrize("name", ["usual", "long-names", "hostile", "all-pruned"])
 def test_in_a_browser(name: str, width: int, browser: Any, reports: Callable[[str], Path]) -> None:
@@ -363,7 +347,6 @@ def test_in_a_browser(name: str, width: int, browser: Any, reports: Callable[[st
     page.close()
 
 
-@needs_browser
 @pytest.mark.parametrize("name", ["usual", "long-names"])
 def test_print_fits_the_paper(name: str, browser: Any, reports: Callable[[str], Path]) -> None:
     page = browser.new_page(viewport={"width": 688, "height": 1000})  # A4 less its margins

@@ -188,7 +188,7 @@ def test_the_place_of_a_dead_workers_trial_stays_its_own(here: Path) -> None:
         ({"seeds": 0}, "--seeds: 0 is not from 1 to"),
         ({"images": 0.0}, "--images: 0 is no share"),
         ({"images": 1.5}, "--images: 1.5 is no share"),
-        ({"workers": 0}, "--workers: 0 is not from 1 to"),
+        ({"workers": -1}, "--workers: -1 is not from 0 to"),
         ({"data": "digit"}, "did you mean 'digits'?"),
         ({"overrides": ["optim.rate=1"]}, "optim.rate: no such field"),
         ({"overrides": ["data.validation=0"]}, "without validation images there is nothing to choose by"),

@@ -45,7 +45,8 @@ def climb(
         only: Names of rungs; all by default.
         epochs: Of the base recipe; other rungs and all schedules change in proportion.
         images: Share of the training images of every rung, above 0, at most 1.
-        jobs: Cells (or packs) at once; by default one on a GPU, else as many as there are cores, at most 4.
+        jobs: Cells (or packs) at once; by default one on a GPU, else as many as there are cores, at most 4;
+            0 trains one after the other in this process, for a debugger.
         pack: Seeds of a rung that one process trains as one net of nets, where they can be packed; by default 1.
         folder: Where; by default `climbs/NAME`, with a digest behind it where the study is not the ladder file's.
         skip_unreadable: Leave unreadable files out.
@@ -60,7 +61,7 @@ def climb(
     plan = prepare_climb(ladder, overrides, **options)  # type: ignore[arg-type]
     jobs = processes.default_jobs() if jobs is None else jobs
     pack = 1 if pack is None else pack
-    require_startable(("--jobs", jobs, processes.JOBS_ALLOWED), ("--pack", pack, study.PACK_ALLOWED))
+    require_startable(("--jobs", jobs, 0, processes.JOBS_ALLOWED), ("--pack", pack, 1, study.PACK_ALLOWED))
     plan.folder.prepare()
     with plan.folder.locked():
         _require_same_study(plan)

@@ -261,7 +261,8 @@ def tune(
         data: Another source.
         trials: How many there are to be in the end, those of earlier calls and other machines included; by default
             30, of a grid all its points.
-        workers: Trials at once here; by default one on a GPU, else as many as there are cores, at most 4.
+        workers: Trials at once here; by default one on a GPU, else as many as there are cores, at most 4;
+            0 trains one after the other in this process, for a debugger.
         sampler: "tpe", "random", "grid" or "gp".
         pruner: "median", "hyperband" or "none".
         metric: "validation_accuracy" or "validation_loss", of a trial's best epoch.
@@ -299,7 +300,7 @@ def tune(
         skip_unreadable=skip_unreadable,
     )
     workers = default_jobs() if workers is None else workers
-    require_startable(("--workers", workers, processes.JOBS_ALLOWED), what="tune")
+    require_startable(("--workers", workers, 0, processes.JOBS_ALLOWED), what="tune")
     optuna()
     resolved, material = gather(plan.work.recipe, skip_unreadable)
     if material.record.counts.get("validation") is None:
