@@ -350,8 +350,8 @@ def test_every_shipped_recipe_takes_any_source_and_size(
 ) -> None:
     """Parts are cut as `--data` does; one epoch of one step of a few images."""
     data = f"folder:{photos}" if source == "folder" else source
-    quick = [f"data.image_size={size}", "training.epochs=1", "training.batch_size=2000", "data.train=6"]
-    quick += ["data.validation=20", "data.test=20"] if source == "digits" else []
+    quick = [f"data.image_size={size}", "training.epochs=1", "training.batch_size=2000"]
+    quick += ["data.train=20", "data.validation=20", "data.test=20"] if source == "digits" else ["data.train=3"]
     if size == 8 and name in ("first-000", "net1-002"):  # without padding: nothing would be left of 8 pixels
         with pytest.raises(UserError, match="leaves nothing of a map of"):
             run(choose(name, quick, data=data), tmp_path / "run")
