@@ -11,8 +11,10 @@ from typing import Any
 
 from command import UNDRAWN, rungs
 
+from rungs.study.search.options import SearchOptions
 from rungs.study.search.storage import open_storage, optuna
-from rungs.study.search.study import Work
+from rungs.study.search.study import Search, Work
+from rungs.study.search.tune import prepare
 
 RECIPE = """
 name = "tiny"
@@ -49,6 +51,10 @@ choices = [25, 50]
 def write_files(folder: Path, recipe: str = RECIPE, space: str = SPACE) -> None:
     (folder / "tiny.toml").write_text(recipe)
     (folder / "rates.toml").write_text(space)
+
+
+def plan_of(*args: Any, **options: Any) -> Search:
+    return prepare(SearchOptions(*args, **options))
 
 
 def command(*words: str) -> list[str]:

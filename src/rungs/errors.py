@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -34,11 +35,37 @@ def did_you_mean(word: str, allowed: list[str]) -> str:
     return f"{hint}allowed: {', '.join(sorted(allowed))}"
 
 
-def require_between(value: int, low: int, high: int, flag: str) -> None:
-    """Check a number that the user gave.
+def require_between(value: float | None, low: float, high: float, flag: str) -> None:
+    """Check a number that the user gave; None, where it was not given, passes.
 
     Raises:
         UserError: It is not from `low` to `high`.
     """
-    if not low <= value <= high:
-        raise UserError(f"{value} is not from {low} to {high}", where=flag, do="give a number between these")
+    if value is not None and not low <= value <= high:
+        raise UserError(
+            f"must be from {low:,} to {high:,}, got {value:,}", where=flag, do="give a number between these"
+        )
+
+
+def require_share(share: float | None, flag: str) -> None:
+    """Check a share that the user gave; None, where it was not given, passes.
+
+    Raises:
+        UserError: It is not above 0 and at most 1.
+    """
+    if share is not None and not 0 < share <= 1:
+        raise UserError(f"must be above 0 and at most 1, got {share:g}", where=flag, do="give 0.1 for a tenth")
+
+
+def require_one_of(word: str, allowed: Sequence[str], flag: str) -> None:
+    """Check a word that the user gave.
+
+    Raises:
+        UserError: It is none of `allowed`.
+    """
+    if word not in allowed:
+        raise UserError(f"{word!r} is not allowed", where=flag, do=did_you_mean(word, list(allowed)))
+
+
+def _written(number: float) -> str:
+    return f"{number:,}" if isinstance(number, int) else f"{number:g}"

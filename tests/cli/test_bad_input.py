@@ -221,7 +221,7 @@ def test_odd_recipes_and_paths(home: Path) -> None:
     refused(home, "train", "a" * 300, saying=("no recipe",))
     refused(home, "show", "lab-003", "--classes", "0", saying=("--classes",))
     refused(home, "data", "digits", "--image-size", "-4", saying=("--image-size",))
-    refused(home, "predict", "nowhere", "x.png", "--json", "--csv", saying=("two forms",))
+    refused(home, "predict", "nowhere", "x.png", "--json", "--csv", saying=("two output formats",))
 
 
 def test_names_beyond_ascii(home: Path) -> None:

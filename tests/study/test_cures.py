@@ -22,9 +22,10 @@ from rungs.run.folder import RunDir
 from rungs.run.looks import Look
 from rungs.run.record import from_json, to_json
 from rungs.ship import predict
-from rungs.study import cures as diagnosing
+from rungs.study.cures import diagnosis, trial
 from rungs.study.ladder import climb as ladder_climb
 from rungs.study.ladder import spec as ladder
+from rungs.study.ladder.climb import ClimbPlan
 from rungs.study.ladder.record import LadderDir, LadderRecord
 
 
@@ -40,8 +41,8 @@ def test_trying_the_cure_of_a_small_rate_finds_a_real_gain_and_leaves_the_test_s
     slow: Path, tmp_path: Path
 ) -> None:
     run = shutil.copytree(slow, tmp_path / "run")
-    tried = diagnosing.try_cures(run, jobs=0)
-    assert isinstance(tried, diagnosing.Tried)
+    tried = trial.try_cures(run, jobs=0)
+    assert isinstance(tried, trial.Tried)
     assert tried.folder.path == tmp_path / "run-cures"
     base, cure = tried.record.rungs
     assert (base.name, cure.name, cure.changes) == ("as-it-was", "rate-too-small", ("optim.lr=0.0005",))
@@ -52,20 +53,20 @@ def test_trying_the_cure_of_a_small_rate_finds_a_real_gain_and_leaves_the_test_s
     assert not list(tried.folder.path.glob("*/looks.jsonl"))  # no cell has looked
     assert (tried.folder.path / "report.html").is_file()
     again: list[bool] = []
-    diagnosing.try_cures(run, jobs=0, tell=lambda outcome, done, of: again.append(outcome.kept))
+    trial.try_cures(run, jobs=0, tell=lambda outcome, done, of: again.append(outcome.kept))
     assert again == [True] * 6
 
 
 def test_the_ladder_of_cures_can_be_climbed_and_changed_by_hand(slow: Path, tmp_path: Path) -> None:
     record = RunDir(slow).read_record()
-    base = diagnosing.base_recipe(record)
+    base = trial.base_recipe(record)
     assert base.training.compile == "auto"
     assert base.training.precision == "fp32"  # the recipe asked for it
     assert not base.evaluation.score_test
     opened = replace(record, environment=replace(record.environment, precision_reason="there is no bf16 here"))
-    assert diagnosing.base_recipe(opened).training.precision == "auto"
-    with pytest.raises(UserError, match="no share"):
-        diagnosing.try_cures(slow, images=2.0)
+    assert trial.base_recipe(opened).training.precision == "auto"
+    with pytest.raises(UserError, match="must be above 0 and at most 1"):
+        trial.try_cures(slow, images=2.0)
     assert not list(slow.parent.glob("*-cures*"))
     shutil.copytree(slow, tmp_path / "run")
 
@@ -73,7 +74,7 @@ def test_the_ladder_of_cures_can_be_climbed_and_changed_by_hand(slow: Path, tmp_
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        diagnosing.try_cures(tmp_path / "run", epochs=1, images=0.5, jobs=0, tell=stop)
+        trial.try_cures(tmp_path / "run", epochs=1, images=0.5, jobs=0, tell=stop)
     (made,) = tmp_path.glob("run-cures-*")  # another study than the run's own
     again, usual = ladder.load(made / "cures.toml")
     assert [rung.name for rung in again.rungs] == ["as-it-was", "rate-too-small"]
@@ -87,17 +88,17 @@ def test_cures_of_measurement_are_not_tried_and_it_is_said_why() -> None:
         Look(when="2026-01-01T00:00:00+00:00", who="a", kind="evaluated", purpose="b", images=1, test_hash="")
         for _ in range(2)
     )
-    found = diagnosing.Diagnosis(record, looks, examine(record, looks))
-    cures = diagnosing.cures(found)
+    found = diagnosis.Diagnosis(record, looks, examine(record, looks))
+    cures = diagnosis.cures(found)
     assert set(cures.to_try) == {"overfitting"}
     assert set(cures.left) == {"small-validation", "calibration"}
     assert "what judges" in cures.left["small-validation"]
     with pytest.raises(UserError, match="no finding 'overfit'"):
-        diagnosing.cures(found, ["overfit"])
-    nothing = diagnosing.cures(found, ["calibration"])
+        diagnosis.cures(found, ["overfit"])
+    nothing = diagnosis.cures(found, ["calibration"])
     assert not nothing.to_try and set(nothing.left) == {"calibration"}
     blind = replace(record, data=replace(record.data, counts={"train": (10,) * 10, "test": (10,) * 10}))
-    left = diagnosing.cures(diagnosing.Diagnosis(blind, (), examine(blind))).left
+    left = diagnosis.cures(diagnosis.Diagnosis(blind, (), examine(blind))).left
     assert "test set stays closed" in left["overfitting"]
 
 
@@ -105,30 +106,30 @@ def test_two_findings_with_one_cure_are_tried_once() -> None:
     found = examine(samples.overfitting())
     first = next(f for f in found if f.rule == "overfitting")
     twin = replace(first, rule="gap")
-    cures = diagnosing.cures(diagnosing.Diagnosis(samples.overfitting(), (), (first, twin)))
+    cures = diagnosis.cures(diagnosis.Diagnosis(samples.overfitting(), (), (first, twin)))
     assert set(cures.to_try) == {"overfitting"}
     assert cures.left["gap"] == "it is tried for overfitting"
 
 
 def test_the_second_of_two_findings_with_one_cure_can_be_asked_for(slow: Path, tmp_path: Path) -> None:
     run = shutil.copytree(slow, tmp_path / "run")
-    found = diagnosing.diagnose(run)
+    found = diagnosis.diagnose(run)
     (first,) = (one for one in found.findings if one.rule == "rate-too-small")
     findings = (*found.findings, replace(first, rule="unfinished"))
-    twin = diagnosing.Diagnosis(found.record, found.looks, findings)
-    cures = diagnosing.cures(twin, ["unfinished"])
+    twin = diagnosis.Diagnosis(found.record, found.looks, findings)
+    cures = diagnosis.cures(twin, ["unfinished"])
     assert set(cures.to_try) == {"rate-too-small"} and cures.left == {"unfinished": "it is tried for rate-too-small"}
     asked: list[tuple[tuple[str, ...], set[str]]] = []
 
-    def climb(path: Path, *, only: tuple[str, ...], **_: object) -> LadderRecord:
-        asked.append((only, {rung.name for rung in ladder.load(path)[0].rungs}))
+    def run_climb(plan: ClimbPlan) -> LadderRecord:
+        asked.append((plan.options.only, {rung.name for rung in plan.ladder.rungs}))
         return ladder_samples.diary()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(diagnosing, "diagnose", lambda run: twin)
-        patch.setattr(ladder_climb, "climb", climb)
-        tried = diagnosing.try_cures(run, only=["unfinished"])
-    assert isinstance(tried, diagnosing.Tried) and set(tried.cures.to_try) == {"rate-too-small"}
+        patch.setattr(trial, "diagnose", lambda run: twin)
+        patch.setattr(ladder_climb, "run", run_climb)
+        tried = trial.try_cures(run, only=["unfinished"])
+    assert isinstance(tried, trial.Tried) and set(tried.cures.to_try) == {"rate-too-small"}
     ((only, names),) = asked
     assert only == ("as-it-was", "rate-too-small") and set(only) <= names
 
@@ -157,14 +158,14 @@ def test_what_is_no_run_and_what_makes_no_sense_is_refused(tmp_path: Path) -> No
     LadderDir(tmp_path / "climb").record.write_text("{}")
     (tmp_path / "climb" / "base-seed0" / "run.json").write_bytes(to_json(samples.healthy()))
     with pytest.raises(UserError, match="a climb, not a run") as refused:
-        diagnosing.diagnose(tmp_path / "climb")
+        diagnosis.diagnose(tmp_path / "climb")
     assert "rungs diagnose" in str(refused.value) and "base-seed0" in str(refused.value)
     (tmp_path / "search").mkdir()
     (tmp_path / "search" / "search.json").write_text("{}")
     with pytest.raises(UserError, match="a search, not a run"):
-        diagnosing.diagnose(tmp_path / "search")
+        diagnosis.diagnose(tmp_path / "search")
     with pytest.raises(UserError, match=r"no run\.json"):
-        diagnosing.diagnose(tmp_path / "nothing")
+        diagnosis.diagnose(tmp_path / "nothing")
     for words in (("--try", "--json"), ("--seeds", "3")):
         rungs("diagnose", str(tmp_path), *words, code=2)
 
@@ -174,10 +175,10 @@ def test_evaluating_a_run_on_its_own_test_images_is_a_look_that_its_report_tells
     net = predict.load(run)
     net.evaluate(part="validation")
     net.evaluate(f"folder:{faults.digits(tmp_path / 'others', per_class=4)}")
-    assert [look.kind for look in diagnosing.diagnose(run).looks] == ["scored"]
+    assert [look.kind for look in diagnosis.diagnose(run).looks] == ["scored"]
     net.evaluate()
     predict.load(run / "weights.safetensors").evaluate(part="test")
-    found = diagnosing.diagnose(run)
+    found = diagnosis.diagnose(run)
     assert [look.kind for look in found.looks] == ["scored", "evaluated", "evaluated"]
     assert "opened 3 times" in next(f.text for f in found.findings if f.rule == "test-selection")
     rungs("report", str(run))

@@ -1,4 +1,4 @@
-"""The command line: flags, and handlers that hand over. Heavy imports stay inside the handlers."""
+"""The command line: one table of commands, and what becomes of errors and signals."""
 
 from __future__ import annotations
 
@@ -8,175 +8,16 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import NoReturn
 
 import tyro
-from tyro.conf import DisallowNone, FlagCreatePairsOff, Positional, PositionalMetavarFromFieldName, UseAppendAction
+from tyro.conf import DisallowNone, FlagCreatePairsOff, PositionalMetavarFromFieldName, UseAppendAction
 
-from rungs.cli.study import bench, climb, compare, diagnose, guard, lr_find, tune
+from rungs.cli.diagnose import diagnose, guard
+from rungs.cli.run import evaluate, predict, report, train
+from rungs.cli.show import data, doctor, list_, show_
+from rungs.cli.study import bench, climb, compare, lr_find, tune
 from rungs.errors import UserError
-from rungs.recipe.flags import Data, Family, Files, Number, Override, Part, Where
-
-
-def train(
-    recipe: Positional[str],
-    /,
-    data: Data = None,
-    out: Where = None,
-    seed: Number = None,
-    overrides: Override = (),
-    resume: bool = False,
-    skip_unreadable: bool = False,
-    tensorboard: bool = False,
-    quiet: bool = False,
-) -> None:
-    """Train a recipe; leaves a run folder with weights, record and report.
-
-    Args:
-        recipe: Name (see rungs list) or path of a TOML file.
-        data: Source of images: cifar10[:PATH], cifar100, digits, folder:PATH, parquet:PATH, hub:OWNER/NAME.
-        out: Run folder (default: runs/NAME-DIGEST).
-        seed: Seed of split, weights, order and augmentation.
-        overrides: Change a field of the recipe, e.g. --set optim.lr=0.05 (repeatable).
-        resume: Go on where the run in the folder stopped.
-        skip_unreadable: Leave unreadable files out instead of stopping; the record names them.
-        tensorboard: Also write events for TensorBoard.
-        quiet: Show errors and nothing else.
-    """
-    from rungs.cli import run as cli_run
-    from rungs.recipe import toml as recipes
-    from rungs.training import train as training_train
-    from rungs.training.screen import pick_screen
-
-    chosen = recipes.choose(recipe, overrides, data=data, seed=seed)
-    if resume and out is not None:
-        training_train.require_run(out)
-    folder = out or training_train.default_folder(chosen, resume=resume)
-    record = training_train.train(
-        chosen,
-        folder=folder,
-        resume=resume,
-        skip_unreadable=skip_unreadable,
-        tensorboard=tensorboard,
-        screen=pick_screen(quiet=quiet),
-    )
-    cli_run.finish(record, folder, quiet=quiet)
-
-
-def evaluate(
-    run: Positional[Path],
-    /,
-    data: Data = None,
-    part: Part = None,
-    skip_unreadable: bool = False,
-    json: bool = False,
-) -> None:
-    """Score a run's weights on any set with the same classes.
-
-    Args:
-        run: Run folder or weights.safetensors.
-        data: Source of images (default: the recipe's own).
-        part: Part of the source (default: test where there is one, else all).
-        skip_unreadable: Leave unreadable files out instead of stopping.
-        json: Print the whole result as JSON.
-    """
-    from rungs.cli import run as cli_run
-    from rungs.ship import predict as ship_predict
-
-    net = ship_predict.load(run)
-    result = net.evaluate(data, part, skip_unreadable=skip_unreadable)
-    cli_run.evaluation(result, net.classes, as_json=json)
-
-
-def predict(run: Positional[Path], files: Files, /, json: bool = False, csv: bool = False) -> None:
-    """Print label and probability for image files.
-
-    Args:
-        run: Run folder or weights.safetensors.
-        files: Images (JPEG, PNG, WebP, GIF, BMP).
-        json: Print JSON with all probabilities.
-        csv: Print CSV with all probabilities.
-    """
-    from rungs.cli import run as cli_run
-    from rungs.ship import predict as ship_predict
-
-    if json and csv:
-        raise UserError("two forms asked for", where="--json --csv", do="give one of them")
-    cli_run.predictions(ship_predict.load(run), files, "json" if json else "csv" if csv else "table")
-
-
-def report(run: Positional[Path], /) -> None:
-    """Rebuild report.html and the figures of a run or a study from its record alone.
-
-    Args:
-        run: Folder of a run, a climb, a bench, a search, a comparison or a range test of rates.
-    """
-    from rungs.cli import run as cli_run
-
-    cli_run.report(run)
-
-
-def data(source: Positional[str], /, image_size: Number = None, sheet: Where = None) -> None:
-    """Say what is in a source of images, and which files are unreadable, empty, duplicate or doubtful.
-
-    Args:
-        source: cifar10[:PATH], cifar100, digits, folder:PATH, parquet:PATH, hub:OWNER/NAME.
-        image_size: Decode to this many pixels (default: the source's own size, else 64).
-        sheet: Where to write the contact sheet (default: out/contact-NAME.png).
-    """
-    from rungs.cli import show
-
-    show.contents(source, image_size, sheet)
-
-
-def list_(family: Positional[Family] = "all", /) -> None:
-    """List recipes, ladders, spaces, models, data sources and augmentations.
-
-    Args:
-        family: One of recipes, ladders, spaces, models, data, augments.
-    """
-    from rungs.cli import show
-
-    show.families(family)
-
-
-def show_(
-    recipe: Positional[str],
-    /,
-    data: Data = None,
-    overrides: Override = (),
-    image_size: Number = None,
-    classes: Number = None,
-    out: Path = Path("out"),
-    augment: bool = False,
-) -> None:
-    """Show a recipe: resolved, its layers as table and drawing, its augmentations as pictures.
-
-    Args:
-        recipe: Name or path.
-        data: Another source of images.
-        overrides: Change a field, e.g. --set model.stem=imagenet (repeatable).
-        image_size: Pixels to draw the net for (default: the recipe's, else the source's where that is known, else 64).
-        classes: Classes to draw the net for (default: the source's where that is known, else 10).
-        out: Folder for the pictures.
-        augment: Also write a contact sheet of augmented images (loads the data).
-    """
-    from rungs.cli import show
-    from rungs.recipe import toml as recipes
-
-    chosen = recipes.choose(recipe, overrides, data=data)
-    show.show(chosen, image_size, classes, out)
-    if augment:
-        show.show_augmented(chosen, out)
-
-
-def doctor() -> None:
-    """Say what this machine offers: device, precision, cores, versions, and where data is found."""
-    from rungs.cli import show
-
-    show.doctor()
-
 
 CONFIG = (UseAppendAction, FlagCreatePairsOff, PositionalMetavarFromFieldName, DisallowNone)
 COMMANDS: dict[str, Callable[..., None]] = {

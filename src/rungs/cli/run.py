@@ -3,41 +3,137 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-import msgspec
-from rich.markup import escape
-from rich.table import Table
+from tyro.conf import Positional, arg
 
+from rungs.cli.terminal import is_first_rank, out, print_json
 from rungs.errors import UserError
-from rungs.run.folder import RunDir
-from rungs.run.record import EvalResult, RunRecord, to_json
+from rungs.recipe.flags import Data, Files, Part
+from rungs.training.options import TrainOptions
 
 if TYPE_CHECKING:
-    from rungs.ship.predict import Classifier
-from rungs.cli.terminal import is_first_rank, out
+    from rungs.ship.predict import Prediction
 
 
-def finish(record: RunRecord, folder: Path, *, quiet: bool) -> None:
-    """Print the verdict of a run and where its report lies; exit 1 when training diverged."""
-    from rungs.report import run_tables as tables
+def train(options: Annotated[TrainOptions, arg(name="")], quiet: bool = False) -> None:
+    """Train a recipe; leaves a run folder with weights, record and report.
 
+    Args:
+        options: See `TrainOptions`.
+        quiet: Show errors and nothing else.
+    """
+    from rungs.report import run_tables
+    from rungs.training import train as training
+    from rungs.training.screen import pick_screen
+
+    if options.resume and options.folder is not None:
+        training.require_run(options.folder)
+    plan = training.prepare(dataclasses.replace(options, screen=pick_screen(quiet=quiet)))
+    record = training.run(plan)
     if not quiet and is_first_rank():
-        out.print(tables.summary(record))
-        out.print(f"report: {RunDir(folder).report}", soft_wrap=True)
+        out.print(run_tables.summary(record))
+        out.print(f"report: {plan.folder.report}", soft_wrap=True)
     if record.status == "diverged":
         sys.exit(1)
 
 
-def report(folder: Path) -> None:
-    """Rebuild the report of a run or of a study from its record."""
+def evaluate(
+    run: Positional[Path],
+    /,
+    data: Data = None,
+    part: Part = None,
+    skip_unreadable: bool = False,
+    json: bool = False,
+) -> None:
+    """Score a run's weights on any set with the same classes.
+
+    Args:
+        run: Run folder or weights.safetensors.
+        data: Source of images (default: the recipe's own).
+        part: Part of the source (default: test where there is one, else all).
+        skip_unreadable: Leave unreadable files out instead of stopping.
+        json: Print the whole result as JSON.
+    """
+    from rungs.report import format as fmt
+    from rungs.report import run_tables
+    from rungs.ship.predict import load
+
+    net = load(run)
+    result = net.evaluate(data, part, skip_unreadable=skip_unreadable)
+    if json:
+        print_json(result)
+        return
+    accuracy = f"accuracy {fmt.percent(result.accuracy)} (95 % interval {fmt.interval(result.accuracy_interval)})"
+    out.print(f"{accuracy}, loss {result.loss:.4f}, n = {result.n:,}", soft_wrap=True)
+    out.print(run_tables.per_class(result, net.classes))
+
+
+def predict(run: Positional[Path], files: Files, /, json: bool = False, csv: bool = False) -> None:
+    """Print label and probability for image files.
+
+    Args:
+        run: Run folder or weights.safetensors.
+        files: Images (JPEG, PNG, WebP, GIF, BMP).
+        json: Print JSON with all probabilities.
+        csv: Print CSV with all probabilities.
+    """
+    from rungs.ship.predict import load
+
+    if json and csv:
+        raise UserError("two output formats given", where="--json --csv", do="give one of them")
+    if not files:
+        raise UserError("no files given", do="rungs predict RUN photo.jpg …")
+    net = load(run)
+    found = net.predict(files)
+    if json:
+        print_json(found)
+    elif csv:
+        _print_csv(found, net.classes)
+    else:
+        _print_table(found)
+    if bad := [f"{one.path}: {one.error}" for one in found if one.error]:
+        do = "give image files (JPEG, PNG, WebP, GIF, BMP)"
+        raise UserError("not readable as an image:\n  " + "\n  ".join(bad), do=do)
+
+
+def _print_csv(found: Sequence[Prediction], classes: Sequence[str]) -> None:
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(["path", "label", "probability", *classes, "error"])
+    for one in found:
+        values = [] if one.probabilities is None else [f"{value:.6g}" for value in one.probabilities.values()]
+        row = [one.path, one.label, one.probability and f"{one.probability:.6g}", *values]
+        writer.writerow([*row, *[""] * (len(classes) + 3 - len(row)), one.error])
+
+
+def _print_table(found: Sequence[Prediction]) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table("file", "label", "probability", box=None)
+    for one in found:
+        if one.label is None or one.probability is None:
+            table.add_row(escape(one.path), "[red]unreadable[/]", "")
+        else:
+            table.add_row(escape(one.path), escape(one.label), f"{100 * one.probability:.1f} %")
+    out.print(table)
+
+
+def report(run: Positional[Path], /) -> None:
+    """Rebuild report.html and the figures of a run or a study from its record alone.
+
+    Args:
+        run: Folder of a run, a climb, a bench, a search, a comparison or a range test of rates.
+    """
     from rungs.diagnose import examine
     from rungs.diagnose.interpretation import interpretation
     from rungs.report import run_page
     from rungs.run import looks
+    from rungs.run.folder import RunDir
     from rungs.study.bench import page as bench_html
     from rungs.study.bench.advice import advise
     from rungs.study.bench.record import BenchDir
@@ -50,64 +146,19 @@ def report(folder: Path) -> None:
     from rungs.study.search import page as search_html
     from rungs.study.search.record import SearchDir
 
-    if (climbed := LadderDir(folder)).record.is_file():
-        path = ladder_html.write(climbed.read_record(), folder)
-    elif (measured := BenchDir(folder)).record.is_file():
+    if (climbed := LadderDir(run)).record.is_file():
+        path = ladder_html.write(climbed.read_record(), run)
+    elif (measured := BenchDir(run)).record.is_file():
         speeds = measured.read_record()
         path = bench_html.write(speeds, advise(speeds), measured)
-    elif (searched := SearchDir(folder)).record.is_file():
+    elif (searched := SearchDir(run)).record.is_file():
         path = search_html.write(searched.read_record(), searched)
-    elif (compared := CompareDir(folder)).record.is_file():
+    elif (compared := CompareDir(run)).record.is_file():
         path = compare_html.write(compared.read_record(), compared)
-    elif (swept := RateDir(folder)).record.is_file():
+    elif (swept := RateDir(run)).record.is_file():
         path = rates_html.write(swept.read_record(), swept)
     else:
-        run = RunDir(folder)
-        record, seen = run.read_record(), looks.read(run.looks)
-        path = run_page.write(record, examine(record, seen), run, interpretation(record), seen)
+        place = RunDir(run)
+        record, seen = place.read_record(), looks.read(place.looks)
+        path = run_page.write(record, examine(record, seen), place, interpretation(record), seen)
     out.print(f"report: {path}", soft_wrap=True)
-
-
-def evaluation(result: EvalResult, classes: Sequence[str], *, as_json: bool) -> None:
-    """Print the score of a net on a set."""
-    from rungs.report import run_tables as tables
-
-    if as_json:
-        sys.stdout.buffer.write(to_json(result))
-    else:
-        low, high = result.accuracy_interval
-        accuracy = f"accuracy {100 * result.accuracy:.2f} % (95 % interval {100 * low:.2f} to {100 * high:.2f} %)"
-        out.print(f"{accuracy}, loss {result.loss:.4f}, n = {result.n:,}", soft_wrap=True)
-        out.print(tables.per_class(result, classes))
-
-
-def predictions(classifier: Classifier, files: Sequence[Path], form: str) -> None:
-    """Print what the net says of each file.
-
-    Raises:
-        UserError: After printing, when a file was no readable image.
-    """
-    if not files:
-        raise UserError("no files given", do="rungs predict RUN photo.jpg …")
-    found = classifier.predict(files)
-    if form == "json":
-        sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n")
-    elif form == "csv":
-        writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerow(["path", "label", "probability", *classifier.classes, "error"])
-        for p in found:
-            values = [] if p.probabilities is None else [f"{v:.6g}" for v in p.probabilities.values()]
-            row = [p.path, p.label, p.probability and f"{p.probability:.6g}", *values]
-            writer.writerow([*row, *[""] * (len(classifier.classes) + 3 - len(row)), p.error])
-    else:
-        table = Table("file", "label", "probability", box=None)
-        for p in found:
-            if p.label is None or p.probability is None:
-                table.add_row(escape(p.path), "[red]unreadable[/]", "")
-            else:
-                table.add_row(escape(p.path), escape(p.label), f"{100 * p.probability:.1f} %")
-        out.print(table)
-    bad = [f"{p.path}: {p.error}" for p in found if p.error]
-    if bad:
-        do = "give image files (JPEG, PNG, WebP, GIF, BMP)"
-        raise UserError("not readable as an image:\n  " + "\n  ".join(bad), do=do)

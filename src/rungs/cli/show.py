@@ -1,4 +1,4 @@
-"""What the commands print and write beyond the engine's work; the roof's second half, so that `cli` stays flags."""
+"""Commands that show things: data, list, show, doctor."""
 
 from __future__ import annotations
 
@@ -8,25 +8,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
-from msgspec.structs import replace
-from rich.markup import escape
-from rich.table import Table
+from tyro.conf import Positional
 
-from rungs.recipe import identity
-from rungs.recipe import toml as recipes
-from rungs.recipe.augments import AnyAugment
-from rungs.recipe.base import alternatives, name_of
-from rungs.recipe.models import AnyModel
-from rungs.recipe.spec import Recipe
-from rungs.run.folder import write_whole
-from rungs.study.ladder import spec as ladders
-from rungs.study.search import space as spaces
-
-if TYPE_CHECKING:
-    pass
 from rungs.cli.terminal import out
 from rungs.errors import require_between
+from rungs.recipe.flags import Data, Family, Number, Override, Where
+
+if TYPE_CHECKING:
+    from rungs.recipe.spec import Recipe
 
 CANONICAL = {
     True: "the canonical set, to the byte",
@@ -38,15 +27,24 @@ KNOWN = {"cifar10": (32, 10), "cifar100": (32, 100), "digits": (8, 10)}
 EXTRAS = {"hub": "datasets", "track": "tensorboard", "search": "optuna"}
 
 
-def contents(name: str, image_size: int | None, sheet: Path | None) -> None:
-    """Print what is in a source, and each file with a problem; write a contact sheet."""
-    from rungs import data
-    from rungs.data import audit as inspect
+def data(source: Positional[str], /, image_size: Number = None, sheet: Where = None) -> None:
+    """Say what is in a source of images, and which files are unreadable, empty, duplicate or doubtful.
 
-    if image_size is not None:
-        require_between(image_size, 8, 1024, "--image-size")
-    source = data.load(name, image_size)
-    found = inspect.contents(source)
+    Args:
+        source: cifar10[:PATH], cifar100, digits, folder:PATH, parquet:PATH, hub:OWNER/NAME.
+        image_size: Decode to this many pixels (default: the source's own size, else 64).
+        sheet: Where to write the contact sheet (default: out/contact-NAME.png).
+    """
+    from rich.markup import escape
+    from rich.table import Table
+
+    from rungs import data as sources
+    from rungs.data import audit
+    from rungs.run.folder import write_whole
+
+    require_between(image_size, 8, 1024, "--image-size")
+    opened = sources.load(source, image_size)
+    found = audit.contents(opened)
     out.print(f"[bold]{escape(found.name)}[/], found in {escape(found.origin)}", soft_wrap=True)
     out.print(CANONICAL[found.canonical])
     if found.extent is not None:
@@ -68,16 +66,130 @@ def contents(name: str, image_size: int | None, sheet: Path | None) -> None:
     out.print(f"{files or 'no'} unreadable, empty, duplicate or doubtful files")
     kind, _, place = found.name.partition(":")
     path = sheet or Path("out") / f"contact-{Path(place).stem or kind}.png"
-    train = source.train
-    write_whole(path, inspect.contact_sheet(train.images.numpy(), train.labels.numpy(), train.classes))
+    train = opened.train
+    write_whole(path, audit.contact_sheet(train.images.numpy(), train.labels.numpy(), train.classes))
     out.print(f"contact sheet: {path}", soft_wrap=True)
 
 
-def show(recipe: Recipe, image_size: int | None, classes: int | None, folder: Path) -> None:
+def list_(family: Positional[Family] = "all", /) -> None:
+    """List recipes, ladders, spaces, models, data sources and augmentations.
+
+    Args:
+        family: One of recipes, ladders, spaces, models, data, augments.
+    """
+    from rich.markup import escape
+    from rich.table import Table
+
+    tables: dict[str, Callable[[], Sequence[Sequence[str]]]] = {
+        "recipes": _recipe_rows,
+        "ladders": _ladder_rows,
+        "spaces": _space_rows,
+        "models": _model_rows,
+        "data": _data_rows,
+        "augments": _augment_rows,
+    }
+    for name, rows in tables.items():
+        if family in (name, "all"):
+            table = Table(title=name, title_justify="left", title_style="bold", box=None, show_header=False)
+            for row in rows():
+                table.add_row(*(escape(cell) for cell in row))
+            out.print(table)
+            out.print()
+
+
+def _recipe_rows() -> list[tuple[str, str]]:
+    from rungs.recipe import toml as recipes
+
+    return [(name, recipes.load(name).about) for name in recipes.shipped()]
+
+
+def _ladder_rows() -> list[tuple[str, str, str, str]]:
+    from rungs.study.ladder import spec as ladders
+
+    found = [ladders.load(name)[0] for name in ladders.shipped()]
+    return [
+        (one.name, f"{len(one.rungs)} rung{'s' * (len(one.rungs) != 1)}", one.source, one.headline or one.about)
+        for one in found
+    ]
+
+
+def _space_rows() -> list[tuple[str, str, str]]:
+    from rungs.study.search import space as spaces
+
+    found = [spaces.load(name) for name in spaces.shipped()]
+    return [(one.name, ", ".join(field.field for field in one.fields), one.about) for one in found]
+
+
+def _model_rows() -> list[tuple[str, str]]:
+    from rungs.recipe.base import alternatives
+    from rungs.recipe.models import AnyModel
+
+    return [(tag, _first_line(kind)) for tag, kind in alternatives(AnyModel).items()]
+
+
+def _augment_rows() -> list[tuple[str, str, str]]:
+    import msgspec
+
+    from rungs.recipe.augments import AnyAugment
+    from rungs.recipe.base import alternatives
+
+    rows = []
+    for tag, kind in alternatives(AnyAugment).items():
+        fields = ", ".join(f"{k}={v!r}" for k, v in msgspec.structs.asdict(kind()).items())
+        rows.append((tag, _first_line(kind), fields))
+    return rows
+
+
+def _data_rows() -> list[tuple[str, str]]:
+    from rungs.data import DATASETS
+
+    return [(name, (load.__doc__ or "").strip().partition("\n")[0]) for name, load in DATASETS.items()]
+
+
+def _first_line(kind: type) -> str:
+    return (kind.__doc__ or "").strip().partition("\n")[0]
+
+
+def show_(
+    recipe: Positional[str],
+    /,
+    data: Data = None,
+    overrides: Override = (),
+    image_size: Number = None,
+    classes: Number = None,
+    out: Path = Path("out"),
+    augment: bool = False,
+) -> None:
+    """Show a recipe: resolved, its layers as table and drawing, its augmentations as pictures.
+
+    Args:
+        recipe: Name or path.
+        data: Another source of images.
+        overrides: Change a field, e.g. --set model.stem=imagenet (repeatable).
+        image_size: Pixels to draw the net for (default: the recipe's, else the source's where that is known, else 64).
+        classes: Classes to draw the net for (default: the source's where that is known, else 10).
+        out: Folder for the pictures.
+        augment: Also write a contact sheet of augmented images (loads the data).
+    """
+    from rungs.recipe import toml as recipes
+
+    chosen = recipes.choose(recipe, overrides, data=data)
+    _show(chosen, image_size, classes, out)
+    if augment:
+        _show_augmented(chosen, out)
+
+
+def _show(recipe: Recipe, image_size: int | None, classes: int | None, folder: Path) -> None:
     """Print a recipe with every default, and its layers; write the drawing of the layers as SVG and PNG."""
+    import msgspec
+    from msgspec.structs import replace
+
     from rungs.evaluate.device import open_device
     from rungs.models import build_model
     from rungs.models.describe import describe
+    from rungs.recipe import identity
+    from rungs.recipe import toml as recipes
+    from rungs.recipe.base import name_of
     from rungs.report import layers as drawing
     from rungs.report import run_tables as tables
     from rungs.report import style
@@ -106,12 +218,13 @@ def show(recipe: Recipe, image_size: int | None, classes: int | None, folder: Pa
     out.print(f"drawing: {stem}.svg and {stem}.png", soft_wrap=True)
 
 
-def show_augmented(recipe: Recipe, folder: Path) -> None:
+def _show_augmented(recipe: Recipe, folder: Path) -> None:
     """Write a contact sheet: each row an image as it is, then as training sees it in a few epochs."""
     import torch
 
     from rungs.data.audit import contact_sheet
     from rungs.data.augment import Draw
+    from rungs.run.folder import write_whole
     from rungs.training.feed import generator, prepare, salt
     from rungs.training.setup import gather
 
@@ -139,7 +252,10 @@ def show_augmented(recipe: Recipe, folder: Path) -> None:
 
 
 def doctor() -> None:
-    """Print what this machine offers and where data is found."""
+    """Say what this machine offers: device, precision, cores, versions, and where data is found."""
+    from rich.markup import escape
+    from rich.table import Table
+
     from rungs.data.cache import cache_dir
     from rungs.data.sources import cifar10
     from rungs.evaluate.device import open_device
@@ -169,61 +285,3 @@ def doctor() -> None:
 
 def _installed(module: str) -> str:
     return "installed" if importlib.util.find_spec(module) else "not installed"
-
-
-def families(family: str) -> None:
-    """Print the names of recipes, ladders, spaces, models, data sources and augmentations, each with a sentence."""
-    tables: dict[str, Callable[[], Sequence[Sequence[str]]]] = {
-        "recipes": _recipe_rows,
-        "ladders": _ladder_rows,
-        "spaces": _space_rows,
-        "models": _model_rows,
-        "data": _data_rows,
-        "augments": _augment_rows,
-    }
-    for name, rows in tables.items():
-        if family in (name, "all"):
-            table = Table(title=name, title_justify="left", title_style="bold", box=None, show_header=False)
-            for row in rows():
-                table.add_row(*(escape(cell) for cell in row))
-            out.print(table)
-            out.print()
-
-
-def _recipe_rows() -> list[tuple[str, str]]:
-    return [(name, recipes.load(name).about) for name in recipes.shipped()]
-
-
-def _ladder_rows() -> list[tuple[str, str, str, str]]:
-    found = [ladders.load(name)[0] for name in ladders.shipped()]
-    return [
-        (one.name, f"{len(one.rungs)} rung{'s' * (len(one.rungs) != 1)}", one.source, one.headline or one.about)
-        for one in found
-    ]
-
-
-def _space_rows() -> list[tuple[str, str, str]]:
-    found = [spaces.load(name) for name in spaces.shipped()]
-    return [(one.name, ", ".join(field.field for field in one.fields), one.about) for one in found]
-
-
-def _model_rows() -> list[tuple[str, str]]:
-    return [(tag, _first_line(kind)) for tag, kind in alternatives(AnyModel).items()]
-
-
-def _augment_rows() -> list[tuple[str, str, str]]:
-    rows = []
-    for tag, kind in alternatives(AnyAugment).items():
-        fields = ", ".join(f"{k}={v!r}" for k, v in msgspec.structs.asdict(kind()).items())
-        rows.append((tag, _first_line(kind), fields))
-    return rows
-
-
-def _data_rows() -> list[tuple[str, str]]:
-    from rungs.data import DATASETS
-
-    return [(name, (load.__doc__ or "").strip().partition("\n")[0]) for name, load in DATASETS.items()]
-
-
-def _first_line(kind: type) -> str:
-    return (kind.__doc__ or "").strip().partition("\n")[0]

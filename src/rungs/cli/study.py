@@ -1,265 +1,251 @@
-"""The command line of studies: flags, and handlers that hand over. Heavy imports stay inside the handlers."""
+"""Commands of studies: climb, tune, lr-find, bench, compare. Each prepares a plan, runs it and prints what it found."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import dataclasses
+import sys
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
-from tyro.conf import Positional
+from tyro.conf import arg
 
-from rungs.recipe.flags import (
-    Address,
-    Data,
-    HowMany,
-    Number,
-    Override,
-    Rate,
-    Rules,
-    Rungs,
-    Runs,
-    Seconds,
-    Share,
-    Space,
-    Try,
-    Where,
-    Word,
-)
+from rungs.cli.terminal import out, print_json, status
+from rungs.errors import UserError
+from rungs.study.bench.options import BenchOptions
+from rungs.study.comparison.options import CompareOptions
+from rungs.study.ladder.options import ClimbOptions
+from rungs.study.rates.options import RateOptions
+from rungs.study.search.options import SearchOptions
+
+if TYPE_CHECKING:
+    from rungs.study.comparison.record import CompareRecord, Flip, Flips
+    from rungs.study.ladder.climb import ClimbPlan
+    from rungs.study.ladder.record import RungRecord
+    from rungs.study.ladder.workers import Outcome
+    from rungs.study.search.record import TrialRecord
 
 
-def climb(
-    ladder: Positional[str],
-    /,
-    data: Data = None,
-    out: Where = None,
-    seeds: Number = None,
-    only: Rungs = (),
-    epochs: Number = None,
-    images: Share = None,
-    overrides: Override = (),
-    jobs: Number = None,
-    pack: Number = None,
-    dry_run: bool = False,
-    skip_unreadable: bool = False,
-    tensorboard: bool = False,
-    quiet: bool = False,
-) -> None:
+def climb(options: Annotated[ClimbOptions, arg(name="")], dry_run: bool = False, quiet: bool = False) -> None:
     """Climb a ladder: train every rung with several seeds and say what each change bought.
 
     The same command goes on where a climb was stopped; what is trained is not trained again.
 
     Args:
-        ladder: Name (see rungs list ladders) or path of a TOML file.
-        data: Another source of images than the base recipe's.
-        out: Folder (default: climbs/NAME; with a digest where the study is not the ladder file's).
-        seeds: Seeds per rung, from 0 (default: the ladder's own number).
-        only: Climb this rung only (repeatable); rungs that were trained before stay in the report.
-        epochs: Of the base recipe; other rungs and all schedules change in proportion.
-        images: Share of the training images that each rung uses, above 0 and at most 1.
-        overrides: Change a field of the base recipe, below all rungs (repeatable).
-        jobs: Cells trained at once (default: 1 on a GPU, else as many as there are cores, at most 4);
-            0: in this process, for a debugger.
-        pack: Seeds of a rung trained as one net of nets in each of these jobs, where they can be (default: 1).
+        options: See `ClimbOptions`.
         dry_run: List all cells and estimate the time from a short probe of each; train nothing.
-        skip_unreadable: Leave unreadable files out instead of stopping.
-        tensorboard: Also write events for TensorBoard into each cell's folder.
         quiet: Show errors and nothing else.
     """
-    from rungs.cli import climb_commands
+    from rungs.study.ladder import climb as climbing
+    from rungs.study.ladder import tables
 
-    options = {"data": data, "seeds": seeds, "only": only, "epochs": epochs, "images": images, "folder": out}
+    began = time.monotonic()
+
+    def tell(outcome: Outcome, done: int, of: int) -> None:
+        if not quiet:
+            out.print(cell_line(outcome, done, of, time.monotonic() - began), markup=False, soft_wrap=True)
+
+    plan = climbing.prepare(dataclasses.replace(options, tell=tell))
+    if dry_run or not quiet:
+        _tell_unpacked(plan)
     if dry_run:
-        climb_commands.plan(ladder, overrides, options, jobs, pack, skip_unreadable=skip_unreadable)
-    else:
-        how = {"skip_unreadable": skip_unreadable, "tensorboard": tensorboard, "jobs": jobs, "pack": pack}
-        climb_commands.climb(ladder, overrides, options, how, quiet=quiet)
+        _print_estimate(plan)
+        return
+    record = climbing.run(plan)
+    if not quiet:
+        out.print(tables.summary(record, out.width))
+        out.print(f"record: {plan.folder.record}\nreport: {plan.folder.report}", soft_wrap=True)
+    refuse_failed(record.rungs, plan.options.ladder)
 
 
-def tune(
-    recipe: Positional[str],
-    /,
-    space: Space,
-    data: Data = None,
-    out: Where = None,
-    trials: Number = None,
-    workers: Number = None,
-    sampler: Word = "tpe",
-    pruner: Word = "median",
-    metric: Word = "validation_accuracy",
-    epochs: Number = None,
-    images: Share = None,
-    overrides: Override = (),
-    storage: Address = None,
-    top: HowMany = 3,
-    seeds: HowMany = 3,
-    sampler_seed: HowMany = 0,
-    skip_unreadable: bool = False,
-    quiet: bool = False,
-) -> None:
+def cell_line(outcome: Outcome, done: int, of: int, elapsed_s: float | None = None) -> str:
+    """Return what is said of a cell that came to an end; `elapsed_s` since the climb began."""
+    name, record = f"[{done}/{of}] {outcome.cell.rung}, seed {outcome.cell.seed}", outcome.record
+    if record is None:
+        return f"{name}: FAILED, {outcome.ending}"
+    score = record.validation or record.test
+    result = f"{100 * score.accuracy:.2f} %" if score and record.status == "finished" else record.status
+    if outcome.kept:
+        return f"{name}: {result} (trained before)"
+    return f"{name}: {result}" + (f"; {elapsed_s:.0f} s in all" if elapsed_s is not None else "")
+
+
+def refuse_failed(rungs: Sequence[RungRecord], where: object) -> None:
+    """End with an error that names the cells that failed, where there are some.
+
+    Raises:
+        UserError: There are.
+    """
+    failed = [(rung.name, cell) for rung in rungs for cell in rung.cells if cell.status == "failed"]
+    if failed:
+        lines = "".join(f"\n  {name}, seed {cell.seed}: {cell.ending}" for name, cell in failed)
+        do = "fix the cause and give the same command again: the cells that are done are kept"
+        raise UserError(f"{len(failed)} cell{'s' * (len(failed) > 1)} failed{lines}", where=where, do=do)
+
+
+def _tell_unpacked(plan: ClimbPlan) -> None:
+    """Say which rungs train their seeds one by one though a pack was asked for."""
+    from rungs.study.ladder.workers import unpacked
+
+    for rung, reason in unpacked(plan.cells, plan.pack).items():
+        out.print(f"{rung}: its seeds train one by one, not packed: {reason}", markup=False, soft_wrap=True)
+
+
+def _print_estimate(plan: ClimbPlan) -> None:
+    """Print every cell, what there is of it, and how long it would take."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    from rungs.report import format as fmt
+    from rungs.study.ladder.estimate import estimate
+    from rungs.study.ladder.workers import packs
+
+    steps = estimate(plan)
+    table = Table("cell", "rung", "seed", "epochs", "state", "estimate", box=None)
+    for i, step in enumerate(steps, 1):
+        time_s = fmt.seconds(step.estimate_s) if step.estimate_s else ""
+        epochs = str(step.cell.recipe.training.epochs)
+        table.add_row(str(i), step.cell.rung, str(step.cell.seed), epochs, escape(step.state), time_s)
+    out.print(table)
+    left = [step for step in steps if step.state in ("to do", "begun")]
+    at_once = f"{plan.jobs} at once" if plan.jobs > 1 else "one after the other"
+    own = {step.cell: step.estimate_s for step in left}
+    of_packs = [sum(own[cell] for cell in group) for group in packs(own, plan.pack)] or [0.0]
+    total = fmt.seconds(max(sum(of_packs) / min(max(1, plan.jobs), len(of_packs)), *of_packs, 0.0))
+    out.print(f"{len(steps)} cells, {len(left)} to train, {at_once}: about {total}, less where training stops early")
+    if any(len(group) > 1 for group in packs(own, plan.pack)):
+        size = f"up to {plan.pack} seeds of a rung"
+        out.print(f"packs of {size}: an estimate is a cell's share of its pack, as two steps of one took")
+    out.print(f"folder: {plan.folder.path}", soft_wrap=True)
+    broken = {step.state for step in steps if step.state.startswith("cannot run")}
+    if broken and not left:
+        raise UserError(
+            "nothing can be trained:\n  " + "\n  ".join(sorted(broken)), where=plan.options.ladder, do="fix the cause"
+        )
+
+
+def tune(options: Annotated[SearchOptions, arg(name="")], quiet: bool = False) -> None:
     """Search a space by validation alone, re-run the best on fresh seeds, then score the winner on the test set, once.
 
     The same command goes on where a search was stopped. On another machine, with the folder on a shared disk or with
     the same --storage, it joins.
 
     Args:
-        recipe: Name (see rungs list) or path of a TOML file.
-        space: What is searched: a name (see rungs list spaces) or the path of a TOML file.
-        data: Another source of images than the recipe's.
-        out: Folder (default: searches/RECIPE-SPACE-DIGEST).
-        trials: How many in all, on all machines (default: 30; with --sampler grid all its points).
-        workers: Trials trained at once here (default: 1 on a GPU, else as many as there are cores, at most 4);
-            0: in this process, for a debugger.
-        sampler: tpe, random, grid or gp.
-        pruner: median, hyperband or none: what ends a trial early that falls behind.
-        metric: validation_accuracy or validation_loss, of a trial's best epoch.
-        epochs: Of each trial and re-run; schedules change in proportion.
-        images: Share of the training images that each trial uses, above 0 and at most 1.
-        overrides: Change a field of the recipe, below all trials (repeatable).
-        storage: Any storage of Optuna's: sqlite:///FILE, postgresql://…, mysql://… (default: a journal in the folder).
-        top: How many of the best trials are re-run on fresh seeds.
-        seeds: Fresh seeds for each of these and for the recipe as it was.
-        sampler_seed: Of the sampler; the recipe's own seed trains.
-        skip_unreadable: Leave unreadable files out instead of stopping.
+        options: See `SearchOptions`.
         quiet: Show errors and nothing else.
     """
-    from rungs.cli import tune_commands
+    from rungs.run.looks import openings, read
+    from rungs.study.search import tables, words
+    from rungs.study.search import tune as searching
 
-    options: dict[str, object] = {
-        "data": data,
-        "trials": trials,
-        "sampler": sampler,
-        "pruner": pruner,
-        "metric": metric,
-    }
-    options |= {"epochs": epochs, "images": images, "storage": storage, "top": top, "seeds": seeds}
-    options |= {"sampler_seed": sampler_seed, "folder": out, "skip_unreadable": skip_unreadable}
-    tune_commands.tune(recipe, space, overrides, options, workers, quiet=quiet)
+    began = time.monotonic()
+
+    def say(line: str) -> None:
+        if not quiet:
+            out.print(f"{line}; {time.monotonic() - began:.0f} s in all", markup=False, soft_wrap=True)
+
+    def tell(trial: TrialRecord, done: int, of: int) -> None:
+        say(f"[{done}/{of}] {tables.trial_line(trial, plan.work.space, plan.work.metric)}")
+
+    def tell_final(outcome: Outcome, done: int, of: int) -> None:
+        say(f"[re-run {done}/{of}] {_rerun(outcome)}")
+
+    plan = searching.prepare(dataclasses.replace(options, tell=tell, tell_final=tell_final))
+    record = searching.run(plan)
+    if not quiet:
+        out.print(tables.summary(record, openings(read(plan.folder.looks))))
+        watch = f"trials:  {record.dashboard}\n         ({words.dashboard_needs(record)})"
+        out.print(watch, soft_wrap=True, markup=False)
+        out.print(f"record:  {plan.folder.record}\nreport:  {plan.folder.report}", soft_wrap=True, markup=False)
 
 
-def bench(
-    recipe: Positional[str] = "lab-003",
-    /,
-    data: Data = None,
-    out: Where = None,
-    overrides: Override = (),
-    seconds: Seconds = 30.0,
-    skip_unreadable: bool = False,
-    quiet: bool = False,
-) -> None:
+def _rerun(outcome: Outcome) -> str:
+    """Return what is said of a re-run."""
+    name, record = f"{outcome.cell.rung}, seed {outcome.cell.seed}", outcome.record
+    if record is None:
+        return f"{name}: FAILED, {outcome.ending}"
+    score = f"{100 * record.validation.accuracy:.2f} %" if record.validation else record.status
+    return f"{name}: {score}{' (trained before)' if outcome.kept else ''}"
+
+
+def lr_find(options: Annotated[RateOptions, arg(name="")], quiet: bool = False) -> None:
+    """Look for a recipe's learning rate: sweep over all of them, guess, and check the guess by short runs.
+
+    The test set stays closed: rates are judged on validation.
+
+    Args:
+        options: See `RateOptions`.
+        quiet: Show errors and nothing else.
+    """
+    from rungs.study.rates import find, tables
+
+    plan = find.prepare(options)
+    with status(plan.recipe.name, quiet=quiet) as tell:
+        record = find.run(dataclasses.replace(plan, options=dataclasses.replace(options, tell=tell)))
+    if not quiet:
+        out.print(tables.summary(record))
+        out.print(f"next: {record.next_command}", style="bold", markup=False, soft_wrap=True)
+        out.print(f"report: {plan.folder.report}", soft_wrap=True)
+
+
+def bench(options: Annotated[BenchOptions, arg(name="")], quiet: bool = False) -> None:
     """Measure what share of this machine's ceiling a recipe reaches, where its time goes and what would help.
 
     Args:
-        recipe: Name (see rungs list) or path of a TOML file.
-        data: Source of images: cifar10[:PATH], cifar100, digits, folder:PATH, parquet:PATH, hub:OWNER/NAME.
-        out: Folder of record and report (default: runs/bench-NAME).
-        overrides: Change a field of the recipe, e.g. --set training.batch_size=128 (repeatable).
-        seconds: Time to measure; batch sizes that do not fit into it are left out, the recipe's own never.
-        skip_unreadable: Leave unreadable files out instead of stopping.
+        options: See `BenchOptions`.
         quiet: Show errors and nothing else.
     """
-    from rungs.cli import bench_commands
-    from rungs.recipe import toml as recipes
+    from rungs.study.bench import measure, tables
+    from rungs.study.bench.advice import advise
 
-    chosen = recipes.choose(recipe, overrides, data=data)
-    bench_commands.bench(chosen, out, quiet=quiet, seconds=seconds, skip_unreadable=skip_unreadable)
-
-
-def guard(folder: Positional[Path] = Path("runs"), /, json: bool = False) -> None:
-    """Say how often each test set was opened by the runs and studies in a folder, by whom and what for.
-
-    Args:
-        folder: Folder of runs, of climbs or of searches, however deep (default: runs).
-        json: Print everything as JSON.
-    """
-    from rungs.cli import guard_commands
-
-    guard_commands.guard(folder, as_json=json)
+    plan = measure.prepare(options)
+    with status(plan.recipe.name, quiet=quiet) as tell:
+        record = measure.run(dataclasses.replace(plan, options=dataclasses.replace(options, tell=tell)))
+    if not quiet:
+        out.print(tables.summary(record, advise(record)))
+        out.print(f"report: {plan.folder.report}", soft_wrap=True)
 
 
-def compare(runs: Runs, /, out: Where = None, json: bool = False) -> None:
+def compare(options: Annotated[CompareOptions, arg(name="")], json: bool = False) -> None:
     """Compare runs with the first: better, worse, or not to be told apart, and why.
 
     Runs of one recipe with different seeds are taken together. Comparing by the test set is a use of it: it is noted in
     the log of each run.
 
     Args:
-        runs: Run folders, two or more; FOLDER:RUNG is a rung of a climb, with all of its seeds.
-        out: Folder of record and report (default: comparisons/A-vs-B).
+        options: See `CompareOptions`.
         json: Print the record as JSON, without its pictures.
     """
-    from rungs.cli import compare_commands
+    from rich.markup import escape
 
-    compare_commands.compare(runs, out, as_json=json)
+    from rungs.study.comparison import compare as comparing
+    from rungs.study.comparison import tables
 
-
-def lr_find(
-    recipe: Positional[str],
-    /,
-    data: Data = None,
-    out: Where = None,
-    seed: Number = None,
-    overrides: Override = (),
-    steps: int = 120,
-    low: Rate = 1e-6,
-    high: Rate = 10.0,
-    seeds: int = 3,
-    checks: Number = None,
-    skip_unreadable: bool = False,
-    quiet: bool = False,
-) -> None:
-    """Look for a recipe's learning rate: sweep over all of them, guess, and check the guess by short runs.
-
-    The test set stays closed: rates are judged on validation.
-
-    Args:
-        recipe: Name (see rungs list) or path of a TOML file.
-        data: Source of images: cifar10[:PATH], cifar100, digits, folder:PATH, parquet:PATH, hub:OWNER/NAME.
-        out: Folder of record and report (default: rates/NAME).
-        seed: First of the seeds.
-        overrides: Change a field of the recipe, e.g. --set training.batch_size=128 (repeatable).
-        steps: Steps of a sweep.
-        low: Rate of its first step.
-        high: Rate of its last step.
-        seeds: Sweeps, and runs of each rate that is checked.
-        checks: Epochs of each of these runs (default: about as many steps as a sweep).
-        skip_unreadable: Leave unreadable files out instead of stopping.
-        quiet: Show errors and nothing else.
-    """
-    from rungs.cli import rates_commands
-
-    how = {"data": data, "seed": seed, "steps": steps, "low": low, "high": high, "seeds": seeds, "checks": checks}
-    rates_commands.lr_find(recipe, overrides, out, quiet=quiet, skip_unreadable=skip_unreadable, **how)
+    plan = comparing.prepare(options)
+    record = comparing.run(plan)
+    if json:
+        print_json(_without_pictures(record))
+        return
+    for pair in record.pairs:
+        out.print(
+            f"[bold]{pair.verdict.upper()}[/] {escape(' '.join((pair.words, *pair.more)))}",
+            soft_wrap=not sys.stdout.isatty(),
+        )
+    for table in tables.tables(record, out.width):
+        out.print(table)
+    for sentence in (*tables.remarks(record), *record.warnings):
+        out.print(escape(sentence), soft_wrap=not sys.stdout.isatty())
+    out.print(f"report: {plan.folder.report}", soft_wrap=True)
 
 
-def diagnose(
-    run: Positional[Path],
-    /,
-    try_: Try = False,
-    seeds: Number = None,
-    epochs: Number = None,
-    images: Share = None,
-    jobs: Number = None,
-    only: Rules = (),
-    data: Data = None,
-    json: bool = False,
-) -> None:
-    """Say what is wrong with a run, on what evidence, and the command that cures it; with --try, what that buys.
+def _without_pictures(record: CompareRecord) -> CompareRecord:
+    """Return a record without its pictures."""
+    from msgspec.structs import replace
 
-    Args:
-        run: Folder of a run that has ended.
-        try_: Train the run as it was and each cure, with several seeds, and say what the cures bought.
-        seeds: Seeds of each, from 0 (default: 3).
-        epochs: Of the run's recipe; cures and schedules change in proportion.
-        images: Share of the training images to use, above 0 and at most 1.
-        jobs: Trainings at once (default: 1 on a GPU, else as many as there are cores, at most 4);
-            0: in this process, for a debugger.
-        only: Try the cure of this finding only (repeatable).
-        data: Another source of images than the run's.
-        json: Print the findings as JSON.
-    """
-    from rungs.cli import diagnose_commands
+    def bare(flips: tuple[Flip, ...]) -> tuple[Flip, ...]:
+        return tuple(replace(flip, picture="") for flip in flips)
 
-    options = {"seeds": seeds, "epochs": epochs, "images": images, "jobs": jobs, "only": only, "data": data}
-    diagnose_commands.require_one_form(json, [(f"--{flag}", value) for flag, value in options.items()], try_)
-    if try_:
-        diagnose_commands.try_cures(run, {**options, "seeds": 3 if seeds is None else seeds})
-    else:
-        diagnose_commands.diagnose(run, as_json=json)
+    def emptied(flips: Flips | None) -> Flips | None:
+        return flips and replace(flips, newly_right=bare(flips.newly_right), newly_wrong=bare(flips.newly_wrong))
+
+    return replace(record, pairs=tuple(replace(pair, flips=emptied(pair.flips)) for pair in record.pairs))

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console
-
-if TYPE_CHECKING:
-    pass
 
 
 class Output(Console):
@@ -28,3 +27,18 @@ out = Output(highlight=False, emoji=False, width=None if sys.stdout.isatty() els
 def is_first_rank() -> bool:
     """Tell whether this process is alone or the first of `torchrun`'s ranks: the one that talks."""
     return os.environ.get("WORLD_SIZE", "1") == "1" or os.environ.get("RANK", "0") == "0"
+
+
+def print_json(value: Any) -> None:
+    """Print a record, or a list of them, as JSON that a person can read."""
+    import msgspec
+
+    sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(value), indent=1) + b"\n")
+
+
+@contextmanager
+def status(name: str, *, quiet: bool) -> Iterator[Callable[[str], None]]:
+    """Show what happens now on a line of its own, where a person watches; yield the function that says it."""
+    screen = Console(stderr=True, quiet=quiet or not Console(stderr=True).is_terminal)
+    with screen.status("") as line:
+        yield lambda text: line.update(f"{name}: {text}")

@@ -1,30 +1,99 @@
-"""The types of the command line's flags: what tyro needs to know of them beyond Python's types."""
+"""Options of a command: from one frozen dataclass come its flags, the Python signature and the echoed command.
+
+A field's type says what tyro needs to know of its flag beyond Python's types; the text below the field is its help.
+Fields with `compare=False` say where, how fast or how loudly a command works, not what it does: they are not echoed.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+import inspect
+import shlex
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, ParamSpec, TypeVar, get_args, get_type_hints
 
 from tyro.conf import Positional, arg
 
+from rungs.recipe.spec import Recipe
+
+RecipeName = Positional[Annotated[str | Path | Recipe, arg(constructor=str, metavar="RECIPE", help_behavior_hint="")]]
+PathOrName = Positional[Annotated[str | Path, arg(constructor=str, help_behavior_hint="")]]
 Override = Annotated[tuple[str, ...], arg(name="set", metavar="FIELD=VALUE", help_behavior_hint="")]
 Data = Annotated[str | None, arg(metavar="SOURCE", help_behavior_hint="")]
 Where = Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="")]
+Folder = Annotated[str | Path | None, arg(name="out", constructor=Path, metavar="PATH", help_behavior_hint="")]
 Number = Annotated[int | None, arg(metavar="N", help_behavior_hint="")]
+HowMany = Annotated[int, arg(metavar="N")]
 Seconds = Annotated[float, arg(metavar="SECONDS")]
 Rate = Annotated[float, arg(metavar="RATE")]
 Share = Annotated[float | None, arg(metavar="SHARE", help_behavior_hint="")]
-Try = Annotated[bool, arg(name="try")]
-Rules = Annotated[tuple[str, ...], arg(metavar="RULE", help_behavior_hint="")]
+Word = Annotated[str, arg(metavar="NAME")]
+Words = Annotated[tuple[str, ...], arg(metavar="NAME", help_behavior_hint="")]
 Rungs = Annotated[tuple[str, ...], arg(metavar="RUNG", help_behavior_hint="")]
+Rules = Annotated[tuple[str, ...], arg(metavar="RULE", help_behavior_hint="")]
+Address = Annotated[str | None, arg(metavar="ADDRESS", help_behavior_hint="")]
+Try = Annotated[bool, arg(name="try")]
 Part = Annotated[
     Literal["train", "validation", "test", "all"] | None,
     arg(metavar="{train,validation,test,all}", help_behavior_hint=""),
 ]
-Space = Annotated[str, arg(metavar="SPACE")]
-Word = Annotated[str, arg(metavar="NAME")]
-Address = Annotated[str | None, arg(metavar="ADDRESS", help_behavior_hint="")]
-HowMany = Annotated[int, arg(metavar="N")]
 Files = Positional[Annotated[tuple[Path, ...], arg(help_behavior_hint="")]]
-Runs = Positional[Annotated[tuple[str, ...], arg(metavar="RUN", help_behavior_hint="")]]
+Runs = Positional[Annotated[tuple[str | Path, ...], arg(metavar="RUN", help_behavior_hint="")]]
 Family = Literal["all", "recipes", "ladders", "spaces", "models", "data", "augments"]
+
+_POSITIONAL = get_args(Positional[int])[1]  # tyro's mark
+P = ParamSpec("P")
+Options = TypeVar("Options")
+R = TypeVar("R")
+
+
+def door(options: Callable[P, Options], do: Callable[[Options], R]) -> Callable[P, R]:
+    """Return a function of the Python API: it takes the arguments of `options` and does with them what `do` does.
+
+    Args:
+        options: A dataclass of options.
+        do: The command on such options; its docstring is the function's.
+    """
+
+    @functools.wraps(do)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        return do(options(*args, **kwargs))
+
+    call.__signature__ = inspect.signature(options)  # type: ignore[attr-defined]
+    return call
+
+
+def echo(command: str, options: Any, *, only: tuple[str, ...] | None = None) -> str:
+    """Return the command line that asks for the same again; what is usual is left out.
+
+    Args:
+        command: The name of the command, "climb".
+        options: An instance of a dataclass of options.
+        only: Names of the fields to echo; by default all that say what is done.
+    """
+    hints = get_type_hints(type(options), include_extras=True)
+    words: list[str] = []
+    for field in dataclasses.fields(options):
+        value, kind = getattr(options, field.name), getattr(hints[field.name], "__metadata__", ())
+        if not field.compare or (only is not None and field.name not in only):
+            continue
+        if _POSITIONAL in kind:
+            words += [_written(one) for one in (value if isinstance(value, tuple) else (value,))]
+        elif value != field.default:
+            given = next((one.name for one in kind if getattr(one, "name", None)), field.name)
+            words += _flag(f"--{given.replace('_', '-')}", value)
+    return shlex.join(["rungs", command, *words])
+
+
+def _flag(flag: str, value: object) -> list[str]:
+    if value is True:
+        return [flag]
+    return [word for one in (value if isinstance(value, tuple) else (value,)) for word in (flag, _written(one))]
+
+
+def _written(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.12g}"
+    return str(getattr(value, "name", value) if not isinstance(value, Path) else value)

@@ -7,7 +7,8 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import chain, count
 from pathlib import Path
 from typing import ClassVar, Generic, TypeVar
 
@@ -185,6 +186,12 @@ class RunDir(Folder):
             what = "neither run.json nor ladder.json nor bench.json nor search.json here"
             raise UserError(what, where=self.path, do=do)
         return from_json(self.record.read_bytes(), RunRecord, self.record)
+
+
+def numbered(first: Path, taken: Callable[[Path], bool] = Path.exists) -> Path:
+    """Return a path, or where it is taken the next one with a number behind it: runs/lab, then runs/lab-2."""
+    candidates = chain([first], (first.with_name(f"{first.name}-{n}") for n in count(2)))
+    return next(path for path in candidates if not taken(path))
 
 
 def write_whole(path: Path, *data: bytes | memoryview) -> None:

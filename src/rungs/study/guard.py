@@ -152,7 +152,7 @@ def highest_of(n: int) -> float:
 
 def verdict(one: SetUse) -> str:
     """Say in sentences how a test set was used."""
-    openings, kinds = sum(who.openings for who in one.opened), Counter(_kinds(one.opened))
+    openings, kinds = sum(who.openings for who in one.opened), Counter(kinds_of(one.opened))
     runs, studies = one.of("run"), one.of("study")
     who = [fmt.many(len(runs), "run")] * bool(runs)
     who += [f"{len(studies)} stud{'y' if len(studies) == 1 else 'ies'}"] * bool(studies)
@@ -182,5 +182,6 @@ def verdict(one: SetUse) -> str:
     return " ".join(said)
 
 
-def _kinds(opened: tuple[Opened, ...]) -> list[str]:
+def kinds_of(opened: tuple[Opened, ...]) -> list[str]:
+    """Return the kind of each look."""
     return [look.kind for one in opened for look in one.looks]

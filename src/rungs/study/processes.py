@@ -12,7 +12,6 @@ from rungs.errors import UserError
 CONTEXT = multiprocessing.get_context("spawn")  # a forked torch hangs
 MOST_JOBS = 4
 """By default: each job holds its own copy of the data."""
-JOBS_ALLOWED = 64
 
 
 def default_jobs() -> int:
@@ -39,22 +38,28 @@ def follow_parent() -> None:
         os._exit(1)
 
 
-def require_startable(*numbers: tuple[str, int, int, int], what: str = "climb") -> None:
-    """Refuse what would start itself again in each of its workers, or on each rank, and numbers out of range.
-
-    Args:
-        numbers: Flag, its number, the smallest and the largest allowed.
-        what: A climb, or a tune.
+def require_alone(command: str) -> None:
+    """Refuse to start on each rank of `torchrun` what trains in one process, or starts its own.
 
     Raises:
-        UserError: It is one of these.
+        UserError: There are several ranks.
+    """
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        raise UserError(
+            f"{command} cannot run on several ranks", where="torchrun", do=f"run it alone: rungs {command} …"
+        )
+
+
+def require_startable(command: str) -> None:
+    """Refuse what would start itself again in each of its workers, or on each rank.
+
+    Args:
+        command: "climb" or "tune".
+
+    Raises:
+        UserError: It would.
     """
     if getattr(multiprocessing.current_process(), "_inheriting", False):  # what Python itself asks before it starts one
-        said = f"a worker of a {what} read your script again and came to its {what}(…)"
-        do = 'put what starts the climb under  if __name__ == "__main__":'.replace("climb", what)
-        raise UserError(said, where=f"rungs.{what}", do=do)
-    if "WORLD_SIZE" in os.environ:
-        raise UserError(f"a {what} starts its own processes", where="torchrun", do=f"start it alone: rungs {what} …")
-    for flag, number, least, most in numbers:
-        if not least <= number <= most:
-            raise UserError(f"{number} is not from {least} to {most}", where=flag, do="give a number between these")
+        what = f"a worker of this {command} imported your script and called {command}() again"
+        raise UserError(what, where=f"rungs.{command}", do=f'call {command}() under  if __name__ == "__main__":')
+    require_alone(command)

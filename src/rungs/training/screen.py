@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -14,7 +14,9 @@ from rich.table import Table
 
 from rungs.run.folder import RunDir
 from rungs.run.record import EpochRow
-from rungs.training.setup import Kit, Material
+
+if TYPE_CHECKING:
+    from rungs.training.setup import Kit, Material
 
 T = TypeVar("T")
 SHOWN_ROWS = 15

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import chain, count, takewhile
 from pathlib import Path
 
@@ -11,59 +11,54 @@ from rungs.diagnose.interpretation import interpretation
 from rungs.errors import UserError
 from rungs.recipe import identity
 from rungs.recipe import toml as recipes
+from rungs.recipe.flags import door
 from rungs.recipe.spec import Recipe
 from rungs.report import run_page
 from rungs.run import looks
 from rungs.run.folder import RunDir
-from rungs.run.record import EpochRow, RunRecord
+from rungs.run.record import RunRecord
 from rungs.training.device import open_world
+from rungs.training.options import TrainOptions
 from rungs.training.run import run_recipe
-from rungs.training.screen import Screen
 
 
-def train(
-    recipe: str | Path | Recipe,
-    overrides: Sequence[str] = (),
-    *,
-    data: str | None = None,
-    seed: int | None = None,
-    folder: str | Path | None = None,
-    resume: bool = False,
-    skip_unreadable: bool = False,
-    tensorboard: bool = False,
-    screen: Screen | None = None,
-    keep_going: Callable[[EpochRow], bool] = lambda row: True,
-) -> RunRecord:
-    """Train a recipe, write its run folder and its report, and return its record.
+@dataclass(frozen=True)
+class TrainPlan:
+    """A training as it will be run."""
 
-    Args:
-        recipe: See `rungs.recipe.toml.choose`, as for `overrides`, `data` and `seed`.
-        overrides: Changed fields.
-        data: Another source.
-        seed: Another seed.
-        folder: Where; by default `runs/NAME-DIGEST`, a new one each time unless `resume`.
-        resume: Go on with the run in the folder.
-        skip_unreadable: Leave unreadable files out, and say so in the record.
-        tensorboard: Also write events for TensorBoard.
-        screen: What to show; nothing by default.
-        keep_going: Asked after each epoch; answer False to stop.
+    options: TrainOptions
+    recipe: Recipe
+    folder: RunDir
+
+
+def prepare(options: TrainOptions) -> TrainPlan:
+    """Read the recipe and decide where it is trained; nothing is written.
 
     Raises:
-        UserError: Anything that the caller can mend.
+        UserError: No such recipe, or a wrong field, type or value; nothing to resume.
+    """
+    recipe = recipes.choose(options.recipe, options.overrides, data=options.data, seed=options.seed)
+    return TrainPlan(options, recipe, RunDir(options.folder or default_folder(recipe, resume=options.resume)))
+
+
+def run(plan: TrainPlan) -> RunRecord:
+    """Train, write the run folder and its report, and return the record.
+
+    Raises:
+        UserError: Bad data, a net that does not fit, a folder that holds another run.
         rungs.training.interrupt.Interrupted: A signal; the run can be resumed.
     """
-    chosen = recipes.choose(recipe, overrides, data=data, seed=seed)
-    place = RunDir(folder or default_folder(chosen, resume=resume))
+    options, place = plan.options, plan.folder
     with open_world() as world:
         record = run_recipe(
-            chosen,
+            plan.recipe,
             place,
             world,
-            resume=resume,
-            skip_unreadable=skip_unreadable,
-            tensorboard=tensorboard,
-            screen=screen if world.is_main else None,
-            keep_going=keep_going,
+            resume=options.resume,
+            skip_unreadable=options.skip_unreadable,
+            tensorboard=options.tensorboard,
+            screen=options.screen if world.is_main else None,
+            keep_going=options.keep_going,
         )
         if world.is_main:
             seen = looks.read(place.looks)
@@ -71,7 +66,22 @@ def train(
     return record
 
 
-def require_run(folder: Path) -> None:
+def train_recipe(options: TrainOptions) -> RunRecord:
+    """Train a recipe, write its run folder and its report, and return its record.
+
+    The arguments are the fields of `TrainOptions`.
+
+    Raises:
+        UserError: Anything that the caller can fix.
+        rungs.training.interrupt.Interrupted: A signal; the run can be resumed.
+    """
+    return run(prepare(options))
+
+
+train = door(TrainOptions, train_recipe)
+
+
+def require_run(folder: str | Path) -> None:
     """Refuse to resume where there is nothing: a mistyped folder would start a whole training.
 
     Raises:

@@ -15,9 +15,10 @@ from rungs.errors import UserError
 from rungs.evaluate.device import open_device
 from rungs.recipe.toml import parse
 from rungs.run.record import from_json, to_json
-from rungs.study.bench import ceilings, measure, options, phases
+from rungs.study.bench import ceilings, measure, phases
 from rungs.study.bench import measure as engine
 from rungs.study.bench import operations as work
+from rungs.study.bench.options import BenchOptions
 from rungs.study.bench.record import PHASES, BenchDir, BenchRecord, Spread
 from rungs.training.device import World
 from rungs.training.loop import train_epochs
@@ -228,12 +229,12 @@ def test_bad_input_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         measure.bench(recipe, data=f"folder:{tmp_path / 'nowhere'}", folder=tmp_path / "a")
     assert not (tmp_path / "a").exists()
     monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(UserError, match="one process"):
+    with pytest.raises(UserError, match="several ranks"):
         measure.bench(recipe, folder=tmp_path / "a")
 
 
 def test_the_usual_folder_is_a_new_one_each_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert options.bench_folder(small()) == Path("runs/bench-small")
+    assert measure.prepare(BenchOptions(small())).folder.path == Path("runs/bench-small")
     (tmp_path / "runs" / "bench-small").mkdir(parents=True)
-    assert options.bench_folder(small()) == Path("runs/bench-small-2")
+    assert measure.prepare(BenchOptions(small())).folder.path == Path("runs/bench-small-2")

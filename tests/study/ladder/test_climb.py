@@ -19,7 +19,8 @@ from rungs.run.record import from_json
 from rungs.study import processes
 from rungs.study.ladder import spec as ladders
 from rungs.study.ladder import workers as study
-from rungs.study.ladder.options import prepare_climb
+from rungs.study.ladder.climb import prepare
+from rungs.study.ladder.options import ClimbOptions
 from rungs.study.ladder.record import LadderDir, LadderRecord
 from rungs.study.ladder.workers import Outcome
 from rungs.study.measures import CURVES
@@ -91,7 +92,7 @@ def climb(path: Path, root: Path, jobs: int = 0, **options: object) -> tuple[lis
         assert done == len(told) + 1 and of == len(cells)
         told.append(f"{outcome.cell.rung} {outcome.cell.seed} {'kept' if outcome.kept else 'trained'}")
 
-    return study.climb(cells, root, jobs=jobs, skip_unreadable=False, tell=tell), told
+    return study.train_cells(cells, root, jobs=jobs, skip_unreadable=False, tell=tell), told
 
 
 def test_cells_are_ordinary_runs_and_none_is_trained_twice(ladder_file: Path, tmp_path: Path) -> None:
@@ -141,7 +142,7 @@ def test_a_worker_that_is_killed_fails_its_cell_and_is_replaced(
     give = study.Worker.give
     killed: list[int] = []
 
-    def give_and_kill(worker: study.Worker, cells: study.Pack, root: Path) -> None:
+    def give_and_kill(worker: study.Worker, cells: study.Group, root: Path) -> None:
         give(worker, cells, root)
         if not killed:
             killed.append(worker.process.pid or 0)
@@ -283,7 +284,7 @@ def test_a_script_without_a_guard_is_told_what_is_missing(ladder_file: Path, tmp
 
 def test_a_climb_under_torchrun_is_refused(ladder_file: Path, tmp_path: Path) -> None:
     done = rungs("climb", "ladder.toml", cwd=tmp_path, env={"WORLD_SIZE": "2"}, code=2)
-    assert "a climb starts its own processes" in done.stderr
+    assert "climb cannot run on several ranks" in done.stderr
 
 
 def wait_for(condition: object, timeout_s: float = 120) -> None:
@@ -336,9 +337,9 @@ def test_only_keeps_what_was_trained_before_in_the_report(
     with pytest.raises(UserError, match="another study, made by: rungs climb ladder"):
         rungs_climb("ladder.toml", seeds=1, epochs=1, jobs=0, folder="climbs/small-ladder")
     more = LADDER + '\n[[rungs]]\nname = "slower"\nabout = "A tenth of the rate."\nset = ["optim.lr=0.01"]\n'
-    short = [prepare_climb("ladder.toml", epochs=1).folder.path]
+    short = [prepare(ClimbOptions("ladder.toml", epochs=1)).folder.path]
     Path("ladder.toml").write_text(more)
-    assert [prepare_climb("ladder.toml", epochs=1).folder.path] == short  # a rung more, the same study
+    assert [prepare(ClimbOptions("ladder.toml", epochs=1)).folder.path] == short  # a rung more, the same study
 
 
 def test_a_failed_cell_gives_exit_code_2_after_the_report(tmp_path: Path) -> None:
@@ -370,11 +371,11 @@ def test_a_dry_run_lists_every_cell_with_an_estimate_and_writes_nothing(ladder_f
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["ladder.toml", "--seeds", "0"], "--seeds: 0 leaves nothing to train"),
-        (["ladder.toml", "--epochs", "0"], "--epochs: 0 leaves nothing to train"),
-        (["ladder.toml", "--images", "1.5"], "--images: 1.5 is no share"),
-        (["ladder.toml", "--jobs", "-1"], "--jobs: -1 is not from 0 to 64"),
-        (["ladder.toml", "--pack", "0"], "--pack: 0 is not from 1 to 256"),
+        (["ladder.toml", "--seeds", "0"], "--seeds: must be from 1 to 1,000, got 0"),
+        (["ladder.toml", "--epochs", "0"], "--epochs: must be from 1 to 1,000,000, got 0"),
+        (["ladder.toml", "--images", "1.5"], "--images: must be above 0 and at most 1, got 1.5"),
+        (["ladder.toml", "--jobs", "-1"], "--jobs: must be from 0 to 64, got -1"),
+        (["ladder.toml", "--pack", "0"], "--pack: must be from 1 to 256, got 0"),
         (["ladder.toml", "--only", "furst"], "did you mean 'first'"),
         (["ladder.toml", "--set", "optim.rate=1"], "optim.rate: no such field"),
         (["ladder.toml", "--set", "seed=7"], "seeds are counted from 0: use --seeds"),

@@ -14,10 +14,11 @@ from rungs import lr_find
 from rungs.errors import UserError
 from rungs.run import looks
 from rungs.run.record import from_json, to_json
-from rungs.study.rates import find as study
+from rungs.study.rates import checks as study
 from rungs.study.rates import reading as rates_reading
 from rungs.study.rates import sweep as rate_range
-from rungs.study.rates.options import rates_folder
+from rungs.study.rates.find import prepare
+from rungs.study.rates.options import RateOptions
 from rungs.study.rates.record import RateCheck, RateDir, RateRecord
 from rungs.training import setup
 from rungs.training.device import open_world
@@ -37,7 +38,7 @@ def test_the_suggestion_trains_better_than_rates_far_to_both_sides(found: tuple[
     record, _ = found
     assert record.suggestion is not None and record.best is not None and record.best.loss is not None
     with open_world() as world:
-        table = study.Table.lay(small(*TINY), world, 2, STEPS, None, False)
+        table = study.RangeTest.load(small(*TINY), world, RateOptions(small(*TINY), seeds=2, steps=STEPS))
         for rate in (record.suggestion / 30, record.suggestion * 30):
             far = table.check(rate, ("next",), lambda text: None)
             assert far.loss is None or far.loss.mean > record.best.loss.mean + 0.3, far
@@ -82,7 +83,11 @@ def test_no_test_image_can_reach_a_check(monkeypatch: pytest.MonkeyPatch) -> Non
     real = setup.gather
     monkeypatch.setattr(study, "gather", lambda *args: seen.append(real(*args)) or seen[-1])
     with open_world() as world:
-        table = study.Table.lay(small("evaluation.watch_test=true"), world, 2, STEPS, None, False)
+        table = study.RangeTest.load(
+            small("evaluation.watch_test=true"),
+            world,
+            RateOptions(small("evaluation.watch_test=true"), seeds=2, steps=STEPS),
+        )
     assert [material.parts.test for _, material in seen] == [None, None]
     assert not table.gathered[0][0].evaluation.watch_test
     assert rate_range.shortened(seen[0][1], 50, 0).parts.test is None
@@ -98,7 +103,7 @@ def test_huge_rates_diverge_in_a_sweep_and_in_a_check() -> None:
         assert (
             rate_range.sweep(recipe, material, world, rate_range.growing_rates(1e-6, 1e-4, 20), {}).diverged_at is None
         )
-        table = study.Table.lay(recipe, world, 1, 16, None, False)
+        table = study.RangeTest.load(recipe, world, RateOptions(recipe, seeds=1, steps=20))
         lost = table.check(1e4, ("next",), lambda text: None)
     assert (lost.losses, lost.loss, lost.accuracy) == ((None,), None, None)
 
@@ -257,11 +262,11 @@ def test_other_bad_input_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_the_command_line_refuses_with_code_2(tmp_path: Path) -> None:
     (tmp_path / "small.toml").write_text(SMALL)
     said = rungs("lr-find", "small.toml", "--low", "2", "--high", "1", cwd=tmp_path, code=2).stderr
-    assert "--low --high: 2 to 1 is no range" in said and "->" in said
+    assert "--low --high: 2 to 1 is too narrow" in said and "->" in said
 
 
 def test_folders_do_not_collide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert rates_folder(small()) == Path("rates/small")
+    assert prepare(RateOptions(small())).folder.path == Path("rates/small")
     Path("rates/small").mkdir(parents=True)
-    assert rates_folder(small()) == Path("rates/small-2")
+    assert prepare(RateOptions(small())).folder.path == Path("rates/small-2")

@@ -10,22 +10,22 @@ from typing import Any
 import pytest
 from ladder_samples import sweep
 from msgspec.structs import replace
-from searches import write_files
+from searches import plan_of, write_files
 
 from rungs.study import statistics as intervals
 from rungs.study.ladder.record import CellRecord, LadderRecord, RungRecord
-from rungs.study.search import finals, options
+from rungs.study.search import finals
+from rungs.study.search.conclude import importance
 from rungs.study.search.ledger import RUN
 from rungs.study.search.storage import optuna
 from rungs.study.search.study import Work, begin_or_join
-from rungs.study.search.tune import importance
 
 
 @pytest.fixture
 def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Work:
     write_files(tmp_path)
     monkeypatch.chdir(tmp_path)
-    return options.prepare("tiny.toml", "rates.toml").work
+    return plan_of("tiny.toml", "rates.toml").work
 
 
 def trial(number: int, value: float, rate: float = 0.05) -> Any:
@@ -102,7 +102,7 @@ def test_where_the_recipe_wins_the_best_trials_optimism_is_said_and_of_its_own_t
 
 
 def test_of_losses_less_is_better_and_flattery_is_still_positive(tmp_path: Path, work: Work) -> None:
-    work = options.prepare("tiny.toml", "rates.toml", metric="validation_loss").work
+    work = plan_of("tiny.toml", "rates.toml", metric="validation_loss").work
     found = record("validation_loss", recipe=by_seed(0.50, 0.52, 0.51), trial_3=by_seed(0.30, 0.33, 0.31))
     ranked = finals.rank(work, found, [trial(3, 0.2)], 3)
     assert ranked[0].name == "trial-3" and ranked[0].optimism is not None
@@ -147,7 +147,7 @@ def test_importance_finds_the_field_that_matters_and_says_where_there_is_too_lit
 def test_the_test_set_stays_closed_when_the_same_winner_was_scored_before(
     work: Work, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan = options.prepare("tiny.toml", "rates.toml")
+    plan = plan_of("tiny.toml", "rates.toml")
     found = record(recipe=by_seed(0.90, 0.91, 0.92))
     ranked = finals.rank(work, found, [], 3)
     done = finals.Finals(found, ranked, (), "")
@@ -163,7 +163,7 @@ def test_the_test_set_stays_closed_when_the_same_winner_was_scored_before(
     with pytest.raises(LookupError):
         finals.score_once(plan, done, replace(data, counts={"test": (4, 6)}), before)
     assert len(opened) == 1
-    closed = options.prepare("tiny.toml", "rates.toml", ["evaluation.score_test=false"])
+    closed = plan_of("tiny.toml", "rates.toml", ["evaluation.score_test=false"])
     assert finals.score_once(closed, done, replace(data, counts={"test": (4, 6)}), before) == (None, ())
 
 
@@ -178,7 +178,7 @@ def test_samplers_draw_by_the_number_of_the_trial_alone(work: Work, sampler: str
 
     drawn = []
     for folder in ("one", "two"):
-        plan = options.prepare("tiny.toml", "rates.toml", sampler=sampler, pruner="hyperband", folder=folder)
+        plan = plan_of("tiny.toml", "rates.toml", sampler=sampler, pruner="hyperband", folder=folder)
         plan.folder.prepare()
         begin_or_join(plan.work, plan.goal, "hash")
         hands = [join(plan.work) for _ in range(2)]

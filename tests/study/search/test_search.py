@@ -8,11 +8,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from searches import RECIPE, SPACE, write_files
+from searches import RECIPE, SPACE, plan_of, write_files
 
 from rungs.errors import UserError
 from rungs.study.processes import CONTEXT
-from rungs.study.search import options as search_options
 from rungs.study.search import tune
 from rungs.study.search.ledger import give_up, is_surplus, places, ranked, reason_of, record, records
 from rungs.study.search.storage import open_storage, optuna
@@ -32,9 +31,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def prepared(**options: Any) -> tuple[Search, Any]:
     """Return a search that has begun, without workers, and its study."""
     overrides = options.pop("overrides", ())
-    plan = search_options.prepare(
-        "tiny.toml", options.pop("space", "rates.toml"), overrides, folder="search", **options
-    )
+    plan = plan_of("tiny.toml", options.pop("space", "rates.toml"), overrides, folder="search", **options)
     plan.folder.prepare()
     return plan, begin_or_join(plan.work, plan.goal, "hash")
 
@@ -71,7 +68,7 @@ def test_a_grid_is_tried_once_and_whole(here: Path) -> None:
     points = [tuple(trial.params.values()) for trial in told]
     assert points[0] == (0.1, 50) and sorted(points) == [(0.001, 25), (0.001, 50), (0.1, 25), (0.1, 50)]
     with pytest.raises(UserError, match="has 4 points"):
-        search_options.prepare("tiny.toml", "rates.toml", sampler="grid", trials=3)
+        plan_of("tiny.toml", "rates.toml", sampler="grid", trials=3)
 
 
 def test_equal_values_are_trained_once(here: Path) -> None:
@@ -182,13 +179,13 @@ def test_the_place_of_a_dead_workers_trial_stays_its_own(here: Path) -> None:
         ({"metric": "validation"}, "did you mean 'validation_loss'"),
         ({"sampler": "tpr"}, "did you mean 'tpe'?"),
         ({"pruner": "mediane"}, "did you mean 'median'?"),
-        ({"trials": 0}, "--trials: 0 is not from 1 to"),
-        ({"epochs": 0}, "--epochs: 0 is not from 1 to"),
-        ({"top": 0}, "--top: 0 is not from 1 to"),
-        ({"seeds": 0}, "--seeds: 0 is not from 1 to"),
-        ({"images": 0.0}, "--images: 0 is no share"),
-        ({"images": 1.5}, "--images: 1.5 is no share"),
-        ({"workers": -1}, "--workers: -1 is not from 0 to"),
+        ({"trials": 0}, "--trials: must be from 1 to"),
+        ({"epochs": 0}, "--epochs: must be from 1 to"),
+        ({"top": 0}, "--top: must be from 1 to"),
+        ({"seeds": 0}, "--seeds: must be from 1 to"),
+        ({"images": 0.0}, "--images: must be above 0 and at most 1, got 0"),
+        ({"images": 1.5}, "--images: must be above 0 and at most 1, got 1.5"),
+        ({"workers": -1}, "--workers: must be from 0 to"),
         ({"data": "digit"}, "did you mean 'digits'?"),
         ({"overrides": ["optim.rate=1"]}, "optim.rate: no such field"),
         ({"overrides": ["data.validation=0"]}, "without validation images there is nothing to choose by"),
@@ -226,7 +223,7 @@ def test_a_folder_of_another_search_or_of_other_images_is_refused(here: Path) ->
 def test_who_joins_lays_the_first_trials_out_where_who_began_died_before_it_could(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan = search_options.prepare("tiny.toml", "rates.toml", folder="search")
+    plan = plan_of("tiny.toml", "rates.toml", folder="search")
     plan.folder.prepare()
     optuna().create_study(study_name=plan.work.name, storage=open_storage(plan.work.address), direction="maximize")
     monkeypatch.setattr("rungs.study.search.study.READY_S", 0.0)
@@ -276,13 +273,11 @@ def test_without_the_extra_the_command_says_what_to_install(here: Path, monkeypa
 
 
 def test_the_command_of_the_record_joins_the_search(here: Path) -> None:
-    plan = search_options.prepare(
-        "tiny.toml", "rates.toml", ["optim.momentum=0.8"], epochs=1, storage="mysql://me:word@h/db"
-    )
+    plan = plan_of("tiny.toml", "rates.toml", ["optim.momentum=0.8"], epochs=1, storage="mysql://me:word@h/db")
     assert plan.command == (
         "rungs tune tiny.toml --space rates.toml --set optim.momentum=0.8 --epochs 1 --storage mysql://me:***@h/db"
     )
-    again = search_options.prepare("tiny.toml", "rates.toml", folder="here", skip_unreadable=True)
+    again = plan_of("tiny.toml", "rates.toml", folder="here", skip_unreadable=True)
     assert again.command == "rungs tune tiny.toml --space rates.toml --out here --skip-unreadable"
     assert plan.reduced == ("1 epoch for 2, and so in proportion", "with optim.momentum=0.8")
     assert plan.folder.path.parent.name == "searches" and plan.folder.path.name.startswith("tiny-rates-")

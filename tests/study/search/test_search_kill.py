@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from searches import RECIPE, start, trials, wait_for, write_files
+from searches import RECIPE, plan_of, start, trials, wait_for, write_files
 
-from rungs.study.search import options
 from rungs.study.search.ledger import BEAT, MOST_DEATHS, TAKES_UP, WORKER, places, reason_of, record, records, take_up
 from rungs.study.search.liveness import Watch, host, lives_here, me
 from rungs.study.search.storage import optuna
@@ -24,9 +23,7 @@ LONG = RECIPE.replace("epochs = 2", "epochs = 30")
 
 def prepared(folder: Path, number: int, recipe: str = LONG) -> tuple[Search, Any]:
     write_files(folder, recipe)
-    plan = options.prepare(
-        folder / "tiny.toml", folder / "rates.toml", trials=number, pruner="none", folder=folder / "s"
-    )
+    plan = plan_of(folder / "tiny.toml", folder / "rates.toml", trials=number, pruner="none", folder=folder / "s")
     plan.folder.prepare()
     return plan, begin_or_join(plan.work, plan.goal, gather(plan.work.recipe, False)[1].record.hash)
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from searches import plan_of
 
 from rungs.cli import show
 from rungs.errors import UserError
 from rungs.recipe import toml as recipes
 from rungs.recipe.augments import Flip
 from rungs.recipe.models import Plain
-from rungs.study.search import options
 from rungs.study.search import space as spaces
 from rungs.study.search.space import parse
 from rungs.study.search.values import assignments, check, grid, own_values
@@ -192,11 +192,11 @@ def test_a_file_that_is_no_space_says_what_it_is(tmp_path: Path, text: str, mess
 def test_a_space_made_in_python_is_checked_as_well() -> None:
     fields = (spaces.Field(field="seed", low=0, high=9),)
     with pytest.raises(UserError, match="space mine, field seed: no search may vary seed"):
-        options.prepare("digits-quick", spaces.Space(name="mine", about="", fields=fields))
+        plan_of("digits-quick", spaces.Space(name="mine", about="", fields=fields))
 
 
 def test_list_shows_the_spaces_with_their_fields(capsys: pytest.CaptureFixture[str]) -> None:
-    show.families("spaces")
+    show.list_("spaces")
     said = " ".join(capsys.readouterr().out.split())
     assert all(name in said for name in spaces.shipped()) and "optim.lr, training.batch_size" in said
 

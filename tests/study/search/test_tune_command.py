@@ -8,12 +8,11 @@ from statistics import mean
 from typing import Any
 
 import pytest
-from searches import rungs_tune, start, write_files
+from searches import plan_of, rungs_tune, start, write_files
 
 from rungs.run import looks
 from rungs.run.folder import RunDir
 from rungs.run.record import from_json
-from rungs.study.search import options as search_options
 from rungs.study.search import tune
 from rungs.study.search.claim import GONE_S, TOKEN, Claim
 from rungs.study.search.ledger import records
@@ -86,7 +85,7 @@ def test_a_search_in_sqlite_with_two_workers_gives_its_record_from_the_storage_a
     write_files(tmp_path)
     monkeypatch.chdir(tmp_path)
     options: dict[str, Any] = {"trials": 4, "top": 1, "seeds": 1, "storage": "sqlite:///trials.db"}
-    plan = search_options.prepare("tiny.toml", "rates.toml", **options, folder="one")
+    plan = plan_of("tiny.toml", "rates.toml", **options, folder="one")
     plan.folder.prepare()
     study = begin_or_join(plan.work, plan.goal, gather(plan.work.recipe, False)[1].record.hash)
     told: list[int] = []
@@ -151,7 +150,7 @@ def test_finals_whose_maker_was_silent_for_long_are_made_elsewhere_and_the_test_
     write_files(tmp_path)
     monkeypatch.chdir(tmp_path)
     options: dict[str, Any] = {"trials": 2, "top": 1, "seeds": 1, "storage": "sqlite:///trials.db"}
-    plan = search_options.prepare("tiny.toml", "rates.toml", **options, folder="gone")
+    plan = plan_of("tiny.toml", "rates.toml", **options, folder="gone")
     plan.folder.prepare()
     gone = Claim(plan.work, plan.folder)
     with gone.beating():

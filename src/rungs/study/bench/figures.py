@@ -15,6 +15,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from rungs.report import format as fmt
 from rungs.report.style import BLUE, FAINT, GREEN, INK, STYLE, VERMILLION
 from rungs.study.bench.record import PHASES, BenchRecord, Kind, Point
+from rungs.study.bench.words import rate, seconds
 
 PHASE_COLOURS = {"data": "#f3c15f", "forward": "#8ecbf0", "backward": BLUE, "optimiser": "#63c3a4"}
 WHITE_ON = ("backward",)
@@ -146,15 +147,3 @@ def _roof(axes: Axes, record: BenchRecord) -> None:
     if peak / GIGA * 2.2 < 100 * axes.get_ylim()[0]:  # over two decades their labels would touch
         axes.yaxis.set_minor_formatter(FuncFormatter(lambda v, _: f"{v:g}" if f"{v:e}"[0] in "2356" else ""))
     axes.legend(loc="lower right")
-
-
-def rate(flops_per_s: float) -> str:
-    """Return 5.72e10 as "57.2 GFLOP/s"."""
-    return f"{fmt.flops(round(flops_per_s))}/s"
-
-
-def seconds(value: float) -> str:
-    """Return a short time, 0.0123, as "12.3 ms"."""
-    if value < 1:
-        return f"{1000 * value:.3g} ms"
-    return f"{value:.2f} s" if value < 10 else fmt.seconds(value)

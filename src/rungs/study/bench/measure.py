@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,17 +17,19 @@ from rungs.data import require_known
 from rungs.errors import UserError
 from rungs.optim import slowed
 from rungs.recipe import toml as recipes
+from rungs.recipe.flags import door
 from rungs.recipe.seeds import derive
 from rungs.recipe.spec import Recipe
-from rungs.run.folder import write_whole
+from rungs.run.folder import numbered, write_whole
 from rungs.run.record import to_json
-from rungs.study.bench import page as bench_html
+from rungs.study.bench import page
 from rungs.study.bench.advice import advise
 from rungs.study.bench.ceilings import Copy, Stopwatch, fastest_product, side_by_side, timed
 from rungs.study.bench.operations import Traffic, count, operations, per_image
-from rungs.study.bench.options import LONGEST_S, SHORTEST_S, bench_folder
+from rungs.study.bench.options import BenchOptions, Tell
 from rungs.study.bench.phases import Case, scoring_feed, step, train_on, training_feed
 from rungs.study.bench.record import PHASES, BenchDir, BenchRecord, Ceilings, Phase, Point, Spread, Work
+from rungs.study.processes import require_alone
 from rungs.training.compiling import compile_net
 from rungs.training.device import World, is_out_of_memory, open_world, peak_memory_bytes
 from rungs.training.setup import Kit, assemble, gather
@@ -42,8 +44,6 @@ WARM_UPS = 2
 """Batches that a case runs before it is measured; their time counts."""
 RATE_FACTOR = 1e-3
 """The learning rate is so much smaller than the recipe's: a step takes as long, and no net diverges meanwhile."""
-
-Tell = Callable[[str], None]
 
 
 def measure(
@@ -303,42 +303,55 @@ def available_bytes() -> float:
     return float("inf") if line is None else int(line.split()[1]) * 1024
 
 
-def bench(
-    recipe: str | Path | Recipe = "lab-003",
-    overrides: Sequence[str] = (),
-    *,
-    data: str | None = None,
-    folder: str | Path | None = None,
-    seconds: float = 30,
-    skip_unreadable: bool = False,
-    tell: Tell = lambda text: None,
-) -> BenchRecord:
-    """Measure how fast a recipe trains and infers here, beside what the chip can do; write the record and its report.
+@dataclass(frozen=True)
+class BenchPlan:
+    """A bench as it will be run."""
 
-    Args:
-        recipe: See `rungs.recipe.toml.choose`, as for `overrides` and `data`.
-        overrides: Changed fields.
-        data: Another source.
-        folder: Where; by default `runs/bench-NAME`, a new one each time.
-        seconds: Budget of the measuring, from 1 to 3600; slow batch sizes are left out to keep to it.
-        skip_unreadable: Leave unreadable files out.
-        tell: Called with what happens now.
+    options: BenchOptions
+    recipe: Recipe
+    folder: BenchDir
+
+
+def prepare(options: BenchOptions) -> BenchPlan:
+    """Decide what is measured and where the record goes; nothing is written.
 
     Raises:
-        UserError: Anything that the caller can mend.
+        UserError: No such recipe, field or source; a folder that is not free; several ranks.
     """
-    chosen = recipes.choose(recipe, overrides, data=data)
-    if not SHORTEST_S <= seconds <= LONGEST_S:
-        do = "give a number between these"
-        raise UserError(f"{seconds:g} is not from {SHORTEST_S} to {LONGEST_S}", where="--seconds", do=do)
-    if os.environ.get("WORLD_SIZE", "1") != "1":
-        raise UserError("a bench measures one process", where="torchrun", do="start it alone: rungs bench …")
-    place = BenchDir(folder or bench_folder(chosen))
-    place.require_free()
-    require_known(chosen.data.source)
-    place.prepare()
-    with place.locked(), open_world() as world:
-        record = measure(chosen, world, seconds=seconds, skip_unreadable=skip_unreadable, tell=tell)
-        write_whole(place.record, to_json(record))
-        bench_html.write(record, advise(record), place)
+    recipe = recipes.choose(options.recipe, options.overrides, data=options.data)
+    require_alone("bench")
+    folder = BenchDir(options.folder or numbered(Path("runs") / f"bench-{recipe.name}"))
+    folder.require_free()
+    require_known(recipe.data.source)
+    return BenchPlan(options, recipe, folder)
+
+
+def run(plan: BenchPlan) -> BenchRecord:
+    """Measure, write the record and its report, and return the record."""
+    options = plan.options
+    plan.folder.prepare()
+    with plan.folder.locked(), open_world() as world:
+        record = measure(
+            plan.recipe,
+            world,
+            seconds=options.seconds,
+            skip_unreadable=options.skip_unreadable,
+            tell=options.tell,
+        )
+        write_whole(plan.folder.record, to_json(record))
+        page.write(record, advise(record), plan.folder)
     return record
+
+
+def measure_speed(options: BenchOptions) -> BenchRecord:
+    """Measure how fast a recipe trains and infers here, beside what the chip can do; write the record and its report.
+
+    The arguments are the fields of `BenchOptions`.
+
+    Raises:
+        UserError: Anything that the caller can fix.
+    """
+    return run(prepare(options))
+
+
+bench = door(BenchOptions, measure_speed)

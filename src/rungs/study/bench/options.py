@@ -2,17 +2,43 @@
 
 from __future__ import annotations
 
-from itertools import chain, count
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass, field
+from typing import TypeAlias
 
-from rungs.recipe.spec import Recipe
+from tyro.conf import Suppress
+
+from rungs.errors import require_between
+from rungs.recipe.flags import Data, Folder, Override, RecipeName, Seconds
 
 SHORTEST_S, LONGEST_S = 1, 3600
-"""Budgets of a bench that make sense."""
+
+Tell: TypeAlias = Callable[[str], None]
+"""Called with a few words on what happens now."""
 
 
-def bench_folder(recipe: Recipe) -> Path:
-    """Return `runs/bench-NAME`; where that is taken the next number behind it."""
-    first = Path("runs") / f"bench-{recipe.name}"
-    candidates = chain([first], (first.with_name(f"{first.name}-{n}") for n in count(2)))
-    return next(path for path in candidates if not path.exists())
+@dataclass(frozen=True)
+class BenchOptions:
+    """What a bench is asked for.
+
+    Raises:
+        UserError: A number out of range.
+    """
+
+    recipe: RecipeName = "lab-003"
+    """Name (see rungs list) or path of a TOML file."""
+    overrides: Override = ()
+    """Change a field of the recipe, e.g. --set training.batch_size=128 (repeatable)."""
+    _: KW_ONLY
+    data: Data = None
+    """Source of images: cifar10[:PATH], cifar100, digits, folder:PATH, parquet:PATH, hub:OWNER/NAME."""
+    folder: Folder = field(default=None, compare=False)
+    """Folder of record and report (default: runs/bench-NAME)."""
+    seconds: Seconds = 30.0
+    """Seconds to measure, 1 to 3600; batch sizes that do not fit into them are left out, the recipe's own never."""
+    skip_unreadable: bool = False
+    """Leave unreadable files out instead of stopping."""
+    tell: Suppress[Tell] = field(default=lambda text: None, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        require_between(self.seconds, SHORTEST_S, LONGEST_S, "--seconds")

@@ -11,8 +11,8 @@ from rich.text import Text
 
 from rungs.report import format as fmt
 from rungs.run.record import Finding
-from rungs.study.bench.figures import rate, seconds
 from rungs.study.bench.record import PHASES, BenchRecord, Point, Spread
+from rungs.study.bench.words import rate, seconds
 
 
 def verdict(record: BenchRecord) -> str:

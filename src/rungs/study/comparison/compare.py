@@ -10,19 +10,55 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from contextlib import suppress
-from itertools import chain, count
+from dataclasses import dataclass
 from pathlib import Path
 
 from msgspec.structs import replace
 
 from rungs.errors import UserError
 from rungs.run import looks
-from rungs.run.folder import write_whole
+from rungs.run.folder import numbered, write_whole
 from rungs.run.record import to_json
-from rungs.study.comparison import page as compare_html
+from rungs.study.comparison import page
 from rungs.study.comparison.candidates import Given, Group, gather
+from rungs.study.comparison.options import CompareOptions
 from rungs.study.comparison.pairs import compare as compare_groups
 from rungs.study.comparison.record import CompareDir, CompareRecord
+
+
+@dataclass(frozen=True)
+class ComparePlan:
+    """A comparison as it will be made."""
+
+    groups: Sequence[Group]
+    folder: CompareDir
+
+
+def prepare(options: CompareOptions) -> ComparePlan:
+    """Read the runs and decide where the record goes; nothing is written.
+
+    Raises:
+        UserError: No such run, fewer than two candidates, a folder that holds something else.
+    """
+    groups = gather(options.runs)
+    folder = CompareDir(options.folder or default_folder(groups))
+    folder.require_free()
+    return ComparePlan(groups, folder)
+
+
+def run(plan: ComparePlan) -> CompareRecord:
+    """Compare, note the look in each run's log, write record and report, and return the record.
+
+    Raises:
+        UserError: Runs of different data or classes.
+    """
+    record = compare_groups(plan.groups, looks.command())
+    if record.uses_test:
+        record = replace(record, warnings=_note(plan.groups))
+    plan.folder.prepare()
+    write_whole(plan.folder.record, to_json(record))
+    page.write(record, plan.folder)
+    return record
 
 
 def compare(*runs: str | Path, folder: str | Path | None = None) -> CompareRecord:
@@ -37,24 +73,14 @@ def compare(*runs: str | Path, folder: str | Path | None = None) -> CompareRecor
     Raises:
         UserError: No such run, runs of different data or classes, a folder that holds something else.
     """
-    groups = gather(runs)
-    record = compare_groups(groups, looks.command())
-    place = CompareDir(folder or default_folder(groups))
-    place.require_free()
-    if record.uses_test:
-        record = replace(record, warnings=_note(groups))
-    place.prepare()
-    write_whole(place.record, to_json(record))
-    compare_html.write(record, place)
-    return record
+    return run(prepare(CompareOptions(runs, folder=folder)))
 
 
 def default_folder(groups: Sequence[Group]) -> Path:
     """Return `comparisons/A-vs-B`, with the next number behind it where another comparison lies there."""
     first, second, *more = (re.sub(r"[^\w.-]+", "-", group.name).strip("-.") or "run" for group in groups)
     first_choice = Path("comparisons") / f"{first}-vs-{second}{f'-and-{len(more)}-more' if more else ''}"
-    candidates = chain([first_choice], (first_choice.with_name(f"{first_choice.name}-{n}") for n in count(2)))
-    return next(path for path in candidates if not path.exists() or _is_of(path, groups))
+    return numbered(first_choice, lambda path: path.exists() and not _is_of(path, groups))
 
 
 def _is_of(path: Path, groups: Sequence[Group]) -> bool:

@@ -12,6 +12,7 @@ from rungs.report import format as fmt
 from rungs.report import metric as report_metric
 from rungs.run.record import Estimate
 from rungs.study.comparison.record import Candidate, CompareRecord, Pair, PartResult
+from rungs.study.comparison.words import rounded
 
 ON_TEST = (
     "To choose by this comparison is to choose on the test set: the score of the one that is chosen then flatters. "
@@ -143,13 +144,3 @@ def needed_rows(part: PartResult) -> list[tuple[str, str]]:
             fmt.count(needed.seeds) if needed.seeds else "no number: the choice of images alone may do as much",
         ),
     ]
-
-
-def rounded(number: int) -> int:
-    """Return a number with two digits, which is all that such an estimate is worth."""
-    return int(float(f"{number:.2g}"))
-
-
-def p_words(p: float) -> str:
-    """Return "p = 0.013" or "p < 0.001"."""
-    return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from rungs.report import format as fmt
-from rungs.study.comparison import tables
 from rungs.study.comparison.record import Pair, PartResult, Verdict
 from rungs.study.comparison.seeds import ALLOWANCE_DF
 from rungs.study.statistics import LEVEL
@@ -19,7 +18,7 @@ def words(pair: Pair) -> tuple[Verdict, str, tuple[str, ...]]:
     if part.p_holm < LEVEL:
         better = part.difference > 0
         what = f"{pair.second} is {'better' if better else 'worse'} than {pair.first}: it gets {_scores(part)}"
-        said = f"{what}, {_difference(part)}; {tables.p_words(part.p_holm)}."
+        said = f"{what}, {_difference(part)}; {p_words(part.p_holm)}."
         return ("better" if better else "worse"), said, (_seeds(part),)
     what = f"{pair.second} and {pair.first} are not to be told apart with this much data: {pair.second} gets"
     more = (_seeds(part), *_as_nets(part), would_decide(part))
@@ -30,7 +29,7 @@ def _as_nets(part: PartResult) -> tuple[str, ...]:
     """Say what McNemar's test says of single nets, where it is another thing than the verdict on recipes."""
     if part.table is None or part.table.p >= LEVEL or part.by_seed:
         return ()
-    nets = f"These two nets do differ on these images ({tables.p_words(part.table.p)}, McNemar)"
+    nets = f"These two nets do differ on these images ({p_words(part.table.p)}, McNemar)"
     return (f"{nets}, but one run of each cannot say whether the recipe did it or the seed.",)
 
 
@@ -45,7 +44,7 @@ def _of_one_recipe(pair: Pair, part: PartResult) -> str:
 def _what_seeds_do(part: PartResult) -> tuple[str, ...]:
     said = []
     if part.table and part.table.p < LEVEL:
-        nets = f"The two nets do differ on these images ({tables.p_words(part.table.p)}, McNemar)"
+        nets = f"The two nets do differ on these images ({p_words(part.table.p)}, McNemar)"
         said.append(f"{nets}: that test knows no seeds, and this is why it alone decides nothing here.")
     if part.p < LEVEL:
         more = f"It is more than seeds were allowed (sd {100 * part.seed_sd:.2f} points)"
@@ -82,9 +81,19 @@ def would_decide(part: PartResult) -> str:
         return "They get equally many right: there is no difference that more data could be asked for."
     ways = []
     if needed.images_for_recipes:
-        ways.append(f"about {fmt.count(tables.rounded(needed.images_for_recipes))} images with as many runs")
+        ways.append(f"about {fmt.count(rounded(needed.images_for_recipes))} images with as many runs")
     if needed.seeds:
         ways.append(f"about {needed.seeds} seeds of each with these images")
     if ways:
         return f"Were the difference what it looks like, {' or '.join(ways)} would decide it (power 80 %)."
     return "Neither more images alone nor more seeds alone would decide a difference so small: it takes both."
+
+
+def rounded(number: int) -> int:
+    """Return a number with two digits, which is all that such an estimate is worth."""
+    return int(float(f"{number:.2g}"))
+
+
+def p_words(p: float) -> str:
+    """Return "p = 0.013" or "p < 0.001"."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"

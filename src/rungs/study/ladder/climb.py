@@ -2,85 +2,119 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from rungs.data import require_known
 from rungs.errors import UserError
+from rungs.recipe import shorten
+from rungs.recipe import toml as recipes
+from rungs.recipe.flags import door, echo
 from rungs.run import looks
 from rungs.run.folder import write_whole
 from rungs.run.record import to_json
-from rungs.study import processes
-from rungs.study.ladder import page as ladder_html
-from rungs.study.ladder import workers as study
-from rungs.study.ladder.options import Climb, prepare_climb
+from rungs.study.ladder import page, spec
+from rungs.study.ladder.options import ClimbOptions
 from rungs.study.ladder.record import LadderDir, LadderRecord
 from rungs.study.ladder.summary import summarise
-from rungs.study.processes import require_startable
+from rungs.study.ladder.workers import train_cells, trained_before
+from rungs.study.processes import default_jobs, require_startable
 from rungs.training.interrupt import Interrupts
 
 
-def climb(
-    ladder: str | Path,
-    overrides: Sequence[str] = (),
-    *,
-    data: str | None = None,
-    seeds: int | None = None,
-    only: Sequence[str] = (),
-    epochs: int | None = None,
-    images: float | None = None,
-    jobs: int | None = None,
-    pack: int | None = None,
-    folder: str | Path | None = None,
-    skip_unreadable: bool = False,
-    tensorboard: bool = False,
-    tell: study.Tell = lambda outcome, done, of: None,
-) -> LadderRecord:
-    """Train every cell of a ladder that is not trained yet, write its record and its report, and return the record.
+@dataclass(frozen=True)
+class ClimbPlan:
+    """A ladder as it will be climbed: its cells, where they go, and how it differs from the ladder's file."""
 
-    Args:
-        ladder: A shipped ladder's name or the path of a TOML file.
-        overrides: Changed fields of the base recipe, below all rungs.
-        data: Another source.
-        seeds: How many, from 0; by default the ladder's own number.
-        only: Names of rungs; all by default.
-        epochs: Of the base recipe; other rungs and all schedules change in proportion.
-        images: Share of the training images of every rung, above 0, at most 1.
-        jobs: Cells (or packs) at once; by default one on a GPU, else as many as there are cores, at most 4;
-            0 trains one after the other in this process, for a debugger.
-        pack: Seeds of a rung that one process trains as one net of nets, where they can be packed; by default 1.
-        folder: Where; by default `climbs/NAME`, with a digest behind it where the study is not the ladder file's.
-        skip_unreadable: Leave unreadable files out.
-        tensorboard: Also write events into each run folder.
-        tell: Called with each outcome.
+    options: ClimbOptions
+    ladder: spec.Ladder
+    cells: tuple[spec.Cell, ...]  # to train
+    others: tuple[spec.Cell, ...]  # of rungs left out: reported where they were trained before
+    folder: LadderDir
+    command: str
+    reduced: tuple[str, ...]
+
+    @property
+    def jobs(self) -> int:
+        """Cells, or packs of them, trained at once."""
+        return default_jobs() if self.options.jobs is None else self.options.jobs
+
+    @property
+    def pack(self) -> int:
+        """Seeds of a rung that one process trains at once."""
+        return 1 if self.options.pack is None else self.options.pack
+
+
+def prepare(options: ClimbOptions) -> ClimbPlan:
+    """Read a ladder and decide what is trained and where; nothing is written.
 
     Raises:
-        UserError: Anything that the caller can mend.
+        UserError: No such ladder or rung, a wrong field or value.
+    """
+    ladder, usual = spec.load(options.ladder)
+    for one in options.overrides:
+        spec.require_no_business(one, f"--set {one}")
+    base = recipes.choose(usual, options.overrides, data=options.data)
+    require_known(base.data.source)
+    seeds, epochs, images = options.seeds, options.epochs, options.images
+    every = spec.cells(ladder, base, seeds=seeds, epochs=epochs, images=images)
+    cells = spec.cells(ladder, base, seeds=seeds, only=options.only, epochs=epochs, images=images)
+    reduced = shorten.reductions(usual, base, options.overrides, epochs=epochs, images=images)
+    default = Path("climbs") / (f"{ladder.name}-{shorten.digest(base, epochs, images)}" if reduced else ladder.name)
+    return ClimbPlan(
+        options=options,
+        ladder=ladder,
+        cells=tuple(cells),
+        others=tuple(cell for cell in every if cell not in cells),
+        folder=LadderDir(options.folder or default),
+        command=echo("climb", options),
+        reduced=reduced,
+    )
+
+
+def run(plan: ClimbPlan) -> LadderRecord:
+    """Train every cell that is not trained yet, write the record and its report, and return the record.
+
+    Raises:
+        UserError: No cell came to its end, or the folder holds another study.
         rungs.training.interrupt.Interrupted: SIGINT or SIGTERM; workers keep what they have, the same call goes on.
     """
-    options = {"data": data, "seeds": seeds, "only": only, "epochs": epochs, "images": images, "folder": folder}
-    plan = prepare_climb(ladder, overrides, **options)  # type: ignore[arg-type]
-    jobs = processes.default_jobs() if jobs is None else jobs
-    pack = 1 if pack is None else pack
-    require_startable(("--jobs", jobs, 0, processes.JOBS_ALLOWED), ("--pack", pack, 1, study.PACK_ALLOWED))
-    plan.folder.prepare()
-    with plan.folder.locked():
+    require_startable("climb")
+    options, place = plan.options, plan.folder
+    place.prepare()
+    with place.locked():
         _require_same_study(plan)
         with Interrupts().heeded():
-            outcomes = study.climb(
+            outcomes = train_cells(
                 plan.cells,
-                plan.folder.path,
-                jobs=jobs,
-                pack=pack,
-                skip_unreadable=skip_unreadable,
-                tensorboard=tensorboard,
-                tell=tell,
+                place.path,
+                jobs=plan.jobs,
+                pack=plan.pack,
+                skip_unreadable=options.skip_unreadable,
+                tensorboard=options.tensorboard,
+                tell=options.tell,
             )
-        outcomes += study.trained_before(plan.others, plan.folder.path)
+        outcomes += trained_before(plan.others, place.path)
         record = summarise(plan.ladder, outcomes, command=plan.command, reduced=plan.reduced)
-        write_whole(plan.folder.record, to_json(record))
-        _note_comparisons(record, plan.folder)
-        ladder_html.write(record, plan.folder.path)
+        write_whole(place.record, to_json(record))
+        _note_comparisons(record, place)
+        page.write(record, place.path)
     return record
+
+
+def climb_ladder(options: ClimbOptions) -> LadderRecord:
+    """Train every cell of a ladder that is not trained yet, write its record and its report, and return the record.
+
+    The arguments are the fields of `ClimbOptions`.
+
+    Raises:
+        UserError: Anything that the caller can fix.
+        rungs.training.interrupt.Interrupted: SIGINT or SIGTERM; workers keep what they have, the same call goes on.
+    """
+    return run(prepare(options))
+
+
+climb = door(ClimbOptions, climb_ladder)
 
 
 def _note_comparisons(record: LadderRecord, folder: LadderDir) -> None:
@@ -95,7 +129,7 @@ def _note_comparisons(record: LadderRecord, folder: LadderDir) -> None:
                 looks.note(folder.looks, "compared", purpose, images, record.data.hashes.get("test", ""))
 
 
-def _require_same_study(plan: Climb) -> None:
+def _require_same_study(plan: ClimbPlan) -> None:
     """Refuse to write over the record of another study."""
     if not plan.folder.record.is_file():
         return

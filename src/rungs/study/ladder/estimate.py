@@ -5,9 +5,7 @@ from __future__ import annotations
 import dataclasses
 import statistics
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from msgspec.structs import replace
@@ -19,6 +17,7 @@ from rungs.errors import UserError
 from rungs.optim import slowed
 from rungs.recipe.spec import Recipe
 from rungs.run.folder import RunDir
+from rungs.study.ladder.climb import ClimbPlan
 from rungs.study.ladder.spec import Cell
 from rungs.study.ladder.workers import finished, packs
 from rungs.study.processes import share_threads
@@ -109,15 +108,16 @@ class Planned:
     estimate_s: float  # 0 for a finished one
 
 
-def plan(cells: Sequence[Cell], root: Path, jobs: int, *, skip_unreadable: bool, pack: int = 1) -> list[Planned]:
-    """Return what becomes of every cell; those that are not finished are probed, each net with each batch once.
+def estimate(plan: ClimbPlan) -> list[Planned]:
+    """Return what becomes of every cell of a climb; unfinished ones are probed, each net with each batch once.
 
     Cells that are trained in a pack are probed in one of its size; their estimates are their shares of it.
     """
+    cells, root = plan.cells, plan.folder.path
     left = [cell for cell in cells if finished(cell, root) is None]
-    groups = packs(left, pack)
+    groups = packs(left, plan.pack)
     packed = {cell: len(group) for group in groups for cell in group}
-    share_threads(min(jobs, max(1, len(groups))))
+    share_threads(min(plan.jobs, max(1, len(groups))))
     speeds: dict[object, tuple[Speed, dict[str, int]] | UserError] = {}
     steps = []
     for cell in cells:
@@ -128,7 +128,7 @@ def plan(cells: Sequence[Cell], root: Path, jobs: int, *, skip_unreadable: bool,
         if key not in speeds:
             try:
                 with open_world() as world:
-                    gather(cell.recipe, skip_unreadable)  # the probe itself takes what it finds
+                    gather(cell.recipe, plan.options.skip_unreadable)  # the probe itself takes what it finds
                     speeds[key] = probe(_harmless(cell.recipe), world, packed[cell])
             except UserError as error:
                 speeds[key] = error

@@ -1,80 +1,58 @@
-"""The options of a climb, and the plan that they make."""
+"""The options of a climb."""
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass, field
 
-from rungs.data import require_known
-from rungs.errors import UserError
-from rungs.recipe import shorten
-from rungs.recipe import toml as recipes
-from rungs.study.ladder import spec as ladders
-from rungs.study.ladder.record import LadderDir
+from tyro.conf import Suppress
+
+from rungs.errors import require_between, require_share
+from rungs.recipe.flags import Data, Folder, Number, Override, PathOrName, Rungs, Share
+
+MOST_SEEDS, MOST_EPOCHS = 1_000, 1_000_000
+MOST_JOBS, MOST_PACKED = 64, 256
 
 
 @dataclass(frozen=True)
-class Climb:
-    """A ladder as it will be climbed: its cells, where they go, and how it differs from the ladder's file."""
-
-    ladder: ladders.Ladder
-    cells: tuple[ladders.Cell, ...]  # to train
-    others: tuple[ladders.Cell, ...]  # of rungs left out: reported where they were trained before
-    folder: LadderDir
-    command: str
-    reduced: tuple[str, ...]
-
-
-def prepare_climb(
-    ladder: str | Path,
-    overrides: Sequence[str] = (),
-    *,
-    data: str | None = None,
-    seeds: int | None = None,
-    only: Sequence[str] = (),
-    epochs: int | None = None,
-    images: float | None = None,
-    folder: str | Path | None = None,
-) -> Climb:
-    """Read a ladder and decide what is trained and where; nothing is written. Arguments as of `climb`.
+class ClimbOptions:
+    """What a climb is asked for.
 
     Raises:
-        UserError: No such ladder or rung, a wrong field or value, no seeds, no epochs, no images.
+        UserError: A number out of range.
     """
-    chosen, usual = ladders.load(ladder)
-    require_something(seeds, epochs, images)
-    for one in overrides:
-        ladders.require_no_business(one, f"--set {one}")
-    base = recipes.choose(usual, overrides, data=data)
-    require_known(base.data.source)
-    every = ladders.cells(chosen, base, seeds=seeds, epochs=epochs, images=images)
-    cells = ladders.cells(chosen, base, seeds=seeds, only=only, epochs=epochs, images=images)
-    reduced = shorten.reductions(usual, base, overrides, epochs=epochs, images=images)
-    options: list[tuple[str, object]] = [("--data", data), *(("--set", one) for one in overrides), ("--seeds", seeds)]
-    options += [*(("--only", one) for one in only), ("--epochs", epochs), ("--images", images)]
-    words = ["rungs", "climb", str(ladder)] + [w for flag, v in options if v is not None for w in (flag, str(v))]
-    default = Path("climbs") / (f"{chosen.name}-{shorten.digest(base, epochs, images)}" if reduced else chosen.name)
-    return Climb(
-        ladder=chosen,
-        cells=tuple(cells),
-        others=tuple(cell for cell in every if cell not in cells),
-        folder=LadderDir(folder or default),
-        command=shlex.join(words),
-        reduced=reduced,
-    )
 
+    ladder: PathOrName
+    """Name (see rungs list ladders) or path of a TOML file."""
+    overrides: Override = ()
+    """Change a field of the base recipe, below all rungs (repeatable)."""
+    _: KW_ONLY
+    data: Data = None
+    """Another source of images than the base recipe's."""
+    folder: Folder = field(default=None, compare=False)
+    """Folder (default: climbs/NAME; with a digest where the study is not the ladder file's)."""
+    seeds: Number = None
+    """Seeds per rung, from 0 (default: the ladder's own number)."""
+    only: Rungs = ()
+    """Climb this rung only (repeatable); rungs that were trained before stay in the report."""
+    epochs: Number = None
+    """Epochs of the base recipe; other rungs and all schedules change in proportion."""
+    images: Share = None
+    """Share of the training images that each rung uses, above 0 and at most 1."""
+    jobs: Number = field(default=None, compare=False)
+    """Cells trained at once (default: 1 on a GPU, else as many as there are cores, at most 4; 0: in this process)."""
+    pack: Number = field(default=None, compare=False)
+    """Seeds of a rung trained as one net of nets in each of these jobs, where they can be (default: 1)."""
+    skip_unreadable: bool = False
+    """Leave unreadable files out instead of stopping."""
+    tensorboard: bool = field(default=False, compare=False)
+    """Also write events for TensorBoard into each cell's folder."""
+    tell: Suppress[Callable[..., None]] = field(default=lambda outcome, done, of: None, compare=False, repr=False)
+    """Called with each `Outcome`, the number of cells that are done, and of all."""
 
-def require_something(seeds: int | None, epochs: int | None, images: float | None) -> None:
-    """Refuse to climb with nothing to train.
-
-    Raises:
-        UserError: No seeds, no epochs, or no share of the images.
-    """
-    for flag, number in (("--seeds", seeds), ("--epochs", epochs)):
-        if number is not None and number < 1:
-            raise UserError(f"{number} leaves nothing to train", where=flag, do="give 1 or more")
-    if images is not None and not 0 < images <= 1:
-        do = "give a number above 0, at most 1"
-        raise UserError(f"{images:g} is no share of the images", where="--images", do=do)
+    def __post_init__(self) -> None:
+        require_between(self.seeds, 1, MOST_SEEDS, "--seeds")
+        require_between(self.epochs, 1, MOST_EPOCHS, "--epochs")
+        require_share(self.images, "--images")
+        require_between(self.jobs, 0, MOST_JOBS, "--jobs")
+        require_between(self.pack, 1, MOST_PACKED, "--pack")

@@ -34,7 +34,6 @@ Tell: TypeAlias = Callable[[Outcome, int, int], None]
 """Called with an outcome, the number of cells done, and of all."""
 Group: TypeAlias = tuple[Cell, ...]
 """Cells of one rung that a worker trains at once; one alone, too."""
-PACK_ALLOWED = 256
 
 
 def finished(cell: Cell, root: Path) -> RunRecord | None:
@@ -52,7 +51,7 @@ def finished(cell: Cell, root: Path) -> RunRecord | None:
     return None
 
 
-def climb(
+def train_cells(
     cells: Sequence[Cell],
     root: Path,
     *,

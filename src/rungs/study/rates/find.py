@@ -7,289 +7,125 @@ arXiv:2002.04688). Neither has to be right, so that short runs decide.
 
 from __future__ import annotations
 
-import math
-import os
-import shlex
+import dataclasses
 import time
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeAlias
 
 from msgspec.structs import replace
-from torch import Tensor
 
-from rungs import data
 from rungs.data import require_known
-from rungs.data.batches import spans
-from rungs.errors import UserError
 from rungs.recipe import toml as recipes
-from rungs.recipe.shorten import stretched
+from rungs.recipe.flags import door, echo
 from rungs.recipe.spec import Recipe
-from rungs.run.folder import write_whole
-from rungs.run.record import Estimate, to_json
-from rungs.study.rates import page as rates_html
-from rungs.study.rates.options import (
-    FEWEST_STEPS,
-    HIGH,
-    LONGER,
-    LOW,
-    MOST_EPOCHS,
-    MOST_SEEDS,
-    MOST_STEPS,
-    SEEDS,
-    STEPS,
-    _command,
-    _flags,
-    _require_range,
-    rates_folder,
-)
-from rungs.study.rates.reading import MOST_NEXT, Reading, candidates, choose, compared, next_rate, read
-from rungs.study.rates.record import RateCheck, RateDir, RateRecord, Role, SweepRecord
-from rungs.study.rates.sweep import growing_rates, short_run, shortened, smoothing, sweep
-from rungs.study.statistics import estimate
+from rungs.run.folder import numbered, write_whole
+from rungs.run.record import to_json
+from rungs.study.processes import require_alone
+from rungs.study.rates import page
+from rungs.study.rates.checks import RangeTest, check_all
+from rungs.study.rates.options import MOST_EPOCHS, MOST_STEPS, RateOptions
+from rungs.study.rates.reading import choose, compared, read
+from rungs.study.rates.record import RateDir, RateRecord
+from rungs.study.rates.sweep import growing_rates, smoothing
 from rungs.training.device import World, enough_memory, open_world
-from rungs.training.setup import Material, assemble, gather
+from rungs.training.setup import assemble
 
-
-def lr_find(
-    recipe: str | Path | Recipe,
-    overrides: Sequence[str] = (),
-    *,
-    data: str | None = None,
-    seed: int | None = None,
-    folder: str | Path | None = None,
-    steps: int = STEPS,
-    low: float = LOW,
-    high: float = HIGH,
-    seeds: int = SEEDS,
-    checks: int | None = None,
-    skip_unreadable: bool = False,
-    tell: Tell = lambda text: None,
-) -> RateRecord:
-    """Look for a recipe's learning rate, write its folder and its report, and return the record.
-
-    The test set is not opened.
-
-    Args:
-        recipe: See `rungs.recipe.toml.choose`, as for `overrides`, `data` and `seed`.
-        overrides: Changed fields.
-        data: Another source.
-        seed: The first of the seeds.
-        folder: Where; by default `rates/NAME`, a new one each time.
-        steps: Of each sweep.
-        low: The rate of its first step.
-        high: The rate of its last step, at least ten times `low`.
-        seeds: Sweeps, and runs of each rate that is checked.
-        checks: Epochs of each of these runs; by default as many as come to about `steps`.
-        skip_unreadable: Leave unreadable files out.
-        tell: Called with what happens now.
-
-    Raises:
-        UserError: Anything that the caller can mend.
-    """
-    chosen = recipes.choose(recipe, overrides, data=data, seed=seed)
-    _require_range(low, high)
-    for flag, value, least, most in (
-        ("--steps", steps, FEWEST_STEPS, MOST_STEPS),
-        ("--seeds", seeds, 1, MOST_SEEDS),
-        ("--checks", 1 if checks is None else checks, 1, MOST_EPOCHS),
-    ):
-        if not least <= value <= most:
-            raise UserError(f"{value} is not from {least} to {most}", where=flag, do="give a number between these")
-    if os.environ.get("WORLD_SIZE", "1") != "1":
-        raise UserError("a range test trains in one process", where="torchrun", do="start it alone: rungs lr-find …")
-    place = RateDir(folder or rates_folder(chosen))
-    place.require_free()
-    require_known(chosen.data.source)
-    place.prepare()
-    given = [str(recipe.name if isinstance(recipe, Recipe) else recipe)]
-    given += _flags((("--data", data), ("--seed", seed), *(("--set", one) for one in overrides)))
-    commands = (
-        _command(given, low, high, seeds, steps, checks),
-        _command(given, low, high, seeds, LONGER * steps, checks and LONGER * checks),
-        shlex.join(["rungs", "train", *given]),
-    )
-    with place.locked(), open_world() as world:
-        record = find(
-            chosen,
-            world,
-            rates=(low, high, steps),
-            seeds=seeds,
-            epochs=checks,
-            skip_unreadable=skip_unreadable,
-            commands=commands,
-            tell=tell,
-        )
-        write_whole(place.record, to_json(record))
-        rates_html.write(record, place)
-    return record
-
-
+LONGER = 4
+"""Where nothing was learnt, a search so many times as long is offered."""
 LESS = "use smaller batches, smaller images or a smaller net"
 
-Tell: TypeAlias = Callable[[str], None]
-"""Called with a few words on what happens now."""
+
+@dataclass(frozen=True)
+class RatePlan:
+    """A range test as it will be run."""
+
+    options: RateOptions
+    recipe: Recipe
+    folder: RateDir
 
 
-def find(
-    recipe: Recipe,
-    world: World,
-    *,
-    rates: tuple[float, float, int],
-    seeds: int,
-    epochs: int | None,
-    skip_unreadable: bool,
-    commands: tuple[str, str, str],
-    tell: Tell,
-) -> RateRecord:
-    """Sweep, guess, check, and return the record; the test set stays closed, nothing is written.
+def prepare(options: RateOptions) -> RatePlan:
+    """Decide what is trained and where; nothing is written.
 
-    Args:
-        recipe: Whose rate is sought.
-        world: One process.
-        rates: The lowest, the highest, and the number of steps between them.
-        seeds: How many sweeps, and runs of each rate that is checked; from the recipe's own seed on.
-        epochs: Of each check; None: about as many steps as a sweep has, of a long epoch the beginning.
-        skip_unreadable: Leave unreadable files out.
-        commands: That make the record; that make a longer one; that train the same recipe.
-        tell: Called with what happens now.
+    Raises:
+        UserError: No such recipe, field or source; a folder that is not free; several ranks.
+    """
+    recipe = recipes.choose(options.recipe, options.overrides, data=options.data, seed=options.seed)
+    require_alone("lr-find")
+    folder = RateDir(options.folder or numbered(Path("rates") / recipe.name))
+    folder.require_free()
+    require_known(recipe.data.source)
+    return RatePlan(options, recipe, folder)
+
+
+def run(plan: RatePlan) -> RateRecord:
+    """Sweep, guess, check; write the record and its report; return the record. The test set stays closed.
 
     Raises:
         UserError: Bad data, no validation set, or a net that does not fit the data or the memory.
     """
+    plan.folder.prepare()
+    with plan.folder.locked(), open_world() as world:
+        record = measure(plan, world)
+        write_whole(plan.folder.record, to_json(record))
+        page.write(record, plan.folder)
+    return record
+
+
+def find(options: RateOptions) -> RateRecord:
+    """Look for a recipe's learning rate, write its folder and its report, and return the record.
+
+    The test set is not opened. The arguments are the fields of `RateOptions`.
+
+    Raises:
+        UserError: Anything that the caller can fix.
+    """
+    return run(prepare(options))
+
+
+lr_find = door(RateOptions, find)
+
+
+def measure(plan: RatePlan, world: World) -> RateRecord:
+    """Sweep, guess, check, and return the record; nothing is written."""
     started, began = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
-    tell("loading data")
-    table = Table.lay(recipe, world, seeds, rates[2], epochs, skip_unreadable)
-    swept = growing_rates(*rates)
+    options, recipe = plan.options, plan.recipe
+    options.tell("loading data")
+    test = RangeTest.load(recipe, world, options)
+    rates = growing_rates(options.low, options.high, options.steps)
     with enough_memory(LESS):
-        kit = assemble(*table.gathered[0], world, table.moved)
-        sweeps = [table.sweep(i, swept, tell) for i in range(seeds)]
-        found = read(sweeps, swept)
-        checks = check_all(table, found, tell)
-    suggestion = choose(checks, len(table.classes))
+        kit = assemble(*test.gathered[0], world, test.moved)
+        sweeps = [test.sweep(i, rates, options.tell) for i in range(options.seeds)]
+        found = read(sweeps, rates)
+        checks = check_all(test, found, options.tell)
+    suggestion = choose(checks, len(test.classes))
     return RateRecord(
         recipe=replace(kit.recipe, evaluation=recipe.evaluation),
-        data=table.gathered[0][1].record,
+        data=test.gathered[0][1].record,
         model=kit.description,
         environment=kit.environment,
-        command=commands[0],
-        longer_command=commands[1],
-        train_command=commands[2],
-        seeds=table.seeds,
-        rates=swept,
-        smoothing=smoothing(swept),
+        command=echo("lr-find", options),
+        longer_command=echo("lr-find", _longer(options)),
+        train_command=echo("train", options, only=("recipe", "overrides", "data", "seed")),
+        seeds=test.seeds,
+        rates=rates,
+        smoothing=smoothing(rates),
         sweeps=tuple(sweeps),
         median=found.median,
         steepest=found.steepest,
         lowest=found.lowest,
         diverged_at=found.diverged_at,
-        epochs=table.epochs,
-        steps=table.epochs * table.steps_per_epoch,
-        checks=compared(checks, suggestion, table.seeds),
+        epochs=test.epochs,
+        steps=test.epochs * test.steps_per_epoch,
+        checks=compared(checks, suggestion, test.seeds),
         suggestion=suggestion,
         started=started,
         wall_s=time.perf_counter() - began,
     )
 
 
-@dataclass
-class Table:
-    """What sweeps and checks share: the recipe, its data for each seed, the length of a check."""
-
-    recipe: Recipe
-    world: World
-    gathered: list[tuple[Recipe, Material]]  # a seed each, resolved
-    epochs: int
-    images: int  # training images of a check, at most
-    moved: dict[int, Tensor]
-
-    @classmethod
-    def lay(
-        cls, recipe: Recipe, world: World, seeds: int, steps: int, epochs: int | None, skip_unreadable: bool
-    ) -> Table:
-        """Load the data, divide it for each seed, and decide how long a check is."""
-        closed = replace(recipe, evaluation=replace(recipe.evaluation, score_test=False, watch_test=False))
-        source = data.load(recipe.data.source, recipe.data.image_size)
-        gathered = [
-            gather(replace(closed, seed=seed), skip_unreadable, source)
-            for seed in range(recipe.seed, recipe.seed + seeds)
-        ]
-        parts = gathered[0][1].parts
-        if parts.validation is None:
-            do = "set data.validation above 0"
-            raise UserError("rates are judged on a validation set, and there is none", where=recipe.data.source, do=do)
-        images, batch = len(parts.train), recipe.training.batch_size
-        if epochs is None:
-            epochs = math.ceil(steps / len(spans(images, batch)))
-            images = min(images, steps * batch)
-        return cls(recipe, world, gathered, epochs, images, {})
-
-    @property
-    def seeds(self) -> tuple[int, ...]:
-        """All seeds."""
-        return tuple(recipe.seed for recipe, _ in self.gathered)
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Names of the classes."""
-        return self.gathered[0][1].record.classes
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Steps in an epoch of a check."""
-        return len(spans(self.images, self.recipe.training.batch_size))
-
-    def sweep(self, i: int, rates: Sequence[float], tell: Tell) -> SweepRecord:
-        """Sweep with one of the seeds."""
-        tell(f"sweep {i + 1} of {len(self.gathered)}")
-        recipe, material = self.gathered[i]
-        done = sweep(recipe, material, self.world, rates, self.moved)
-        return SweepRecord(seed=recipe.seed, losses=done.losses, smoothed=done.smoothed, diverged_at=done.diverged_at)
-
-    def check(self, rate: float, roles: Sequence[Role], tell: Tell) -> RateCheck:
-        """Train with a rate, once a seed, the recipe's schedule compressed to the length of a check."""
-        overrides, rows = assignments(self.recipe, rate), []
-        for i, (recipe, material) in enumerate(self.gathered):
-            tell(f"checking {rate:g}, run {i + 1} of {len(self.gathered)}")
-            changed = stretched(recipes.choose(recipe, overrides), self.epochs / recipe.training.epochs)
-            changed = replace(changed, stopping=replace(changed.stopping, patience=None))
-            rows.append(short_run(changed, shortened(material, self.images, recipe.seed), self.world, self.moved))
-        losses = tuple(None if row is None else row.validation_loss for row in rows)
-        accuracies = tuple(None if row is None else row.validation_accuracy for row in rows)
-        return RateCheck(
-            rate=rate,
-            roles=tuple(roles),
-            overrides=overrides,
-            losses=losses,
-            accuracies=accuracies,
-            loss=_estimate(losses),
-            accuracy=_estimate(accuracies),
-        )
-
-
-def _estimate(values: Sequence[float | None]) -> Estimate | None:
-    known = [value for value in values if value is not None]
-    return estimate(known) if len(known) == len(values) else None
-
-
-def assignments(recipe: Recipe, rate: float) -> tuple[str, ...]:
-    """Return what sets `optim.lr` to a rate and its companions in proportion; () where it is the recipe's own."""
-    spec = recipe.optim
-    if rate == spec.lr:
-        return ()
-    beside = (field for field in ("head_lr", "bias_lr") if hasattr(spec, field))
-    others = (f"optim.{field}={getattr(spec, field) * rate / spec.lr:.4g}" for field in beside)
-    return (f"optim.lr={rate:g}", *others)
-
-
-def check_all(table: Table, found: Reading, tell: Tell) -> tuple[RateCheck, ...]:
-    """Check the first rates, then further ones while the best lies at the edge; return all, by rate."""
-    checks = [table.check(rate, roles, tell) for rate, roles in candidates(table.recipe.optim.lr, found).items()]
-    for _ in range(MOST_NEXT):
-        rate = next_rate(checks, found.diverged_at, len(table.classes))
-        if rate is None:
-            break
-        checks.append(table.check(rate, ("next",), tell))
-    return tuple(sorted(checks, key=lambda check: check.rate))
+def _longer(options: RateOptions) -> RateOptions:
+    """Return options of longer sweeps and checks."""
+    checks = options.checks and min(LONGER * options.checks, MOST_EPOCHS)
+    return dataclasses.replace(options, steps=min(LONGER * options.steps, MOST_STEPS), checks=checks)

@@ -3,56 +3,66 @@
 from __future__ import annotations
 
 import math
-import shlex
-from collections.abc import Sequence
-from itertools import chain, count
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass, field
+from typing import TypeAlias
 
-from rungs.errors import UserError
-from rungs.recipe.spec import Recipe
+from tyro.conf import Suppress
 
-STEPS = 120
+from rungs.errors import UserError, require_between
+from rungs.recipe.flags import Data, Folder, HowMany, Number, Override, Rate, RecipeName
+
 LOW, HIGH = 1e-6, 10.0
 FEWEST_STEPS, MOST_STEPS = 20, 100_000
 """With fewer steps than these no curve can be read."""
 MOST_SEEDS, MOST_EPOCHS = 100, 10_000
-SEEDS = 3
-"""The fewest that a paired test can judge."""
-LONGER = 4
-"""Where nothing was learnt, a search so many times as long is offered."""
 DECADE = 10.0
 """The least that the highest rate must be above the lowest, as a factor."""
 
-
-def _command(given: Sequence[str], low: float, high: float, seeds: int, steps: int, checks: int | None) -> str:
-    """Return the command that does what was asked for; what is usual is left out."""
-    options = (
-        ("--steps", None if steps == STEPS else steps),
-        ("--low", None if low == LOW else f"{low:g}"),
-        ("--high", None if high == HIGH else f"{high:g}"),
-        ("--seeds", None if seeds == SEEDS else seeds),
-        ("--checks", checks),
-    )
-    return shlex.join(["rungs", "lr-find", *given, *_flags(options)])
+Tell: TypeAlias = Callable[[str], None]
+"""Called with a few words on what happens now."""
 
 
-def _flags(options: Sequence[tuple[str, object]]) -> list[str]:
-    """Return the words of a command line for those options that have a value."""
-    return [word for flag, value in options if value is not None for word in (flag, str(value))]
+@dataclass(frozen=True)
+class RateOptions:
+    """What a range test is asked for.
 
+    Raises:
+        UserError: A number out of range, or rates that are no range.
+    """
 
-def _require_range(low: float, high: float) -> None:
-    """Refuse rates that are none, or no range."""
-    for flag, rate in (("--low", low), ("--high", high)):
-        if not (math.isfinite(rate) and rate > 0):
-            raise UserError(f"{rate:g} is no learning rate", where=flag, do="give a number above 0")
-    if high < DECADE * low:
-        do = f"give a highest rate of at least {DECADE:g} times the lowest, {LOW:g} to {HIGH:g} is usual"
-        raise UserError(f"{low:g} to {high:g} is no range to sweep", where="--low --high", do=do)
+    recipe: RecipeName
+    """Name (see rungs list) or path of a TOML file."""
+    overrides: Override = ()
+    """Change a field of the recipe, e.g. --set training.batch_size=128 (repeatable)."""
+    _: KW_ONLY
+    data: Data = None
+    """Source of images: cifar10[:PATH], cifar100, digits, folder:PATH, parquet:PATH, hub:OWNER/NAME."""
+    folder: Folder = field(default=None, compare=False)
+    """Folder of record and report (default: rates/NAME)."""
+    seed: Number = None
+    """First of the seeds."""
+    steps: HowMany = 120
+    """Steps of a sweep."""
+    low: Rate = LOW
+    """Rate of its first step."""
+    high: Rate = HIGH
+    """Rate of its last step, at least ten times the first."""
+    seeds: HowMany = 3
+    """Sweeps, and runs of each rate that is checked; a paired test needs three."""
+    checks: Number = None
+    """Epochs of each of these runs (default: about as many steps as a sweep)."""
+    skip_unreadable: bool = False
+    """Leave unreadable files out instead of stopping."""
+    tell: Suppress[Tell] = field(default=lambda text: None, compare=False, repr=False)
 
-
-def rates_folder(recipe: Recipe) -> Path:
-    """Return `rates/NAME`; where that is taken the next number behind it."""
-    first = Path("rates") / recipe.name
-    candidates = chain([first], (first.with_name(f"{first.name}-{n}") for n in count(2)))
-    return next(path for path in candidates if not path.exists())
+    def __post_init__(self) -> None:
+        for flag, rate in (("--low", self.low), ("--high", self.high)):
+            if not (math.isfinite(rate) and rate > 0):
+                raise UserError(f"a learning rate must be above 0, got {rate:g}", where=flag, do="give such a number")
+        if self.high < DECADE * self.low:
+            do = f"give a highest rate of at least {DECADE:g} times the lowest; {LOW:g} to {HIGH:g} is usual"
+            raise UserError(f"{self.low:g} to {self.high:g} is too narrow to sweep", where="--low --high", do=do)
+        require_between(self.steps, FEWEST_STEPS, MOST_STEPS, "--steps")
+        require_between(self.seeds, 1, MOST_SEEDS, "--seeds")
+        require_between(self.checks, 1, MOST_EPOCHS, "--checks")

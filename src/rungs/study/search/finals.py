@@ -24,9 +24,9 @@ from rungs.study import statistics as intervals
 from rungs.study.ladder.record import LadderRecord, RungRecord
 from rungs.study.ladder.spec import Cell, Ladder, Rung
 from rungs.study.ladder.summary import summarise
-from rungs.study.ladder.workers import Tell, climb
+from rungs.study.ladder.workers import train_cells
 from rungs.study.search.ledger import run_of
-from rungs.study.search.record import Finalist, SearchDir, SearchRecord, most_promising
+from rungs.study.search.record import Finalist, SearchRecord, most_promising
 from rungs.study.search.study import Search, Work
 from rungs.study.search.trial import recipe_of
 from rungs.study.search.values import assignments
@@ -92,47 +92,36 @@ def cells(work: Work, ladder: Ladder) -> list[Cell]:
     return made
 
 
-def run(
-    work: Work,
-    folder: SearchDir,
-    chosen: Sequence[FrozenTrial],
-    *,
-    own: FrozenTrial | None,
-    seeds: int,
-    workers: int,
-    command: str,
-    reduced: tuple[str, ...],
-    tell: Tell,
-) -> Finals:
+def run(plan: Search, chosen: Sequence[FrozenTrial], own: FrozenTrial | None) -> Finals:
     """Train the finalists on fresh seeds, those that are not trained yet, and name a winner by their means.
 
     Args:
-        work: The search.
-        folder: Of the search.
+        plan: The search.
         chosen: The best trials.
         own: The trial that had the recipe's own values.
-        seeds: How many fresh ones.
-        workers: Re-runs at once.
-        command: That made them.
-        reduced: What makes them shorter than the recipe.
-        tell: Called with each re-run.
 
     Raises:
         UserError: No re-run came to its end.
         Interrupted: A signal; what is trained is kept.
     """
-    ladder = as_ladder(work, chosen, seeds)
-    skip = work.skip_unreadable
+    work, options, folder = plan.work, plan.options, plan.folder.finals
+    ladder = as_ladder(work, chosen, options.seeds)
     every = cells(work, ladder)
-    outcomes = climb(every, folder.finals, jobs=workers, skip_unreadable=skip, tell=tell)
-    record = summarise(ladder, outcomes, command=command, reduced=reduced)
-    finalists = rank(work, record, chosen, seeds, own)
+    outcomes = train_cells(
+        every,
+        folder,
+        jobs=plan.workers,
+        skip_unreadable=work.skip_unreadable,
+        tell=options.tell_final,
+    )
+    record = summarise(ladder, outcomes, command=plan.command, reduced=plan.reduced)
+    finalists = rank(work, record, chosen, options.seeds, own)
     if not finalists:
         endings = sorted(
             {f"{o.cell.rung}, seed {o.cell.seed}: {o.ending}" for o in outcomes if not _is_whole(o.record)}
         )
         what = "no finalist came to its end with all its seeds" + "".join(f"\n  {line}" for line in endings[:5])
-        raise UserError(what, where=folder.finals, do="mend what is said above, and give the same command again")
+        raise UserError(what, where=folder, do="fix what is said above, and give the same command again")
     winners = tuple(cell for cell in every if cell.rung == finalists[0].name)
     return Finals(record, finalists, winners, verdict(work, record, finalists, chosen))
 

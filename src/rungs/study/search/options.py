@@ -1,155 +1,85 @@
-"""The options of a search, and the plan that they make."""
+"""The options of a search."""
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Sequence
+from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, TypeAlias
 
-from rungs.data import require_known
-from rungs.errors import UserError, did_you_mean
-from rungs.recipe import shorten
-from rungs.recipe import toml as recipes
-from rungs.recipe.spec import Recipe
-from rungs.run.looks import without_password
-from rungs.study.search import space as spaces
-from rungs.study.search import study as asking
-from rungs.study.search.record import SearchDir
-from rungs.study.search.trial import closed
-from rungs.study.search.values import check, grid
+from tyro.conf import Suppress, arg
 
-TRIALS, TOP, SEEDS = 30, 3, 3
-"""By default: trials of a search, the best of them that are re-run, and fresh seeds for each."""
-MOST_TRIALS, MOST_EPOCHS, MOST_TOP, MOST_SEEDS = 10_000, 1_000_000, 50, 100
+from rungs.errors import UserError, require_between, require_one_of, require_share
+from rungs.recipe.flags import Address, Data, Folder, HowMany, Number, Override, RecipeName, Share, Word
+from rungs.study.search.space import Space
+
 METRICS = ("validation_accuracy", "validation_loss")
+SAMPLERS = ("tpe", "random", "grid", "gp")
+PRUNERS = ("median", "hyperband", "none")
+MOST_TRIALS, MOST_EPOCHS, MOST_TOP, MOST_SEEDS, MOST_WORKERS = 10_000, 1_000_000, 50, 100, 64
+
+SpaceName: TypeAlias = Annotated[str | Path | Space, arg(constructor=str, metavar="SPACE")]
 
 
-def prepare(
-    recipe: str | Path | Recipe,
-    space: str | Path | spaces.Space,
-    overrides: Sequence[str] = (),
-    *,
-    data: str | None = None,
-    trials: int | None = None,
-    sampler: str = "tpe",
-    pruner: str = "median",
-    metric: str = "validation_accuracy",
-    epochs: int | None = None,
-    images: float | None = None,
-    storage: str | None = None,
-    top: int = TOP,
-    seeds: int = SEEDS,
-    sampler_seed: int = 0,
-    folder: str | Path | None = None,
-    skip_unreadable: bool = False,
-) -> asking.Search:
-    """Read a recipe and a space and decide what is searched and where; nothing is written. Arguments as of `tune`.
+@dataclass(frozen=True)
+class SearchOptions:
+    """What a search is asked for.
 
     Raises:
-        UserError: No such recipe or space, a field that the recipe does not have, a value that does not fit it, a
-            number out of range, a metric of the test set.
+        UserError: A number out of range, an unknown sampler or pruner, a metric of the test set.
     """
-    _require_metric(metric)
-    _require_one_of(sampler, asking.SAMPLERS, "--sampler")
-    _require_one_of(pruner, asking.PRUNERS, "--pruner")
-    for flag, number, most in (
-        ("--trials", trials, MOST_TRIALS),
-        ("--epochs", epochs, MOST_EPOCHS),
-        ("--top", top, MOST_TOP),
-        ("--seeds", seeds, MOST_SEEDS),
-    ):
-        if number is not None and not 1 <= number <= most:
-            raise UserError(f"{number} is not from 1 to {most}", where=flag, do="give a number between these")
-    if images is not None and not 0 < images <= 1:
-        do = "give a number above 0, at most 1"
-        raise UserError(f"{images:g} is no share of the images", where="--images", do=do)
-    usual = recipe if isinstance(recipe, Recipe) else recipes.load(recipe)
-    chosen = recipes.choose(usual, overrides, data=data)
-    require_known(chosen.data.source)
-    asked = space if isinstance(space, spaces.Space) else spaces.load(space)
-    spaces.require_sane(asked, f"space {asked.name}")
-    made = closed(shorten.reduced(chosen, epochs, images))
-    check(asked, made, metric)
-    goal = asking.goal(made, asked, metric, sampler, pruner, sampler_seed)
-    name = f"{made.name}-{asked.name}-{asking.digest(goal)}".replace(" ", "-")
-    place = SearchDir(folder or Path("searches") / name)
-    work = asking.Work(
-        name=name,
-        address=storage or str(place.journal),
-        recipe=made,
-        space=asked,
-        metric=metric,  # type: ignore[arg-type]
-        trials=_trials(asked, sampler, trials),
-        sampler=sampler,
-        pruner=pruner,
-        sampler_seed=sampler_seed,
-        folder=place.path,
-        skip_unreadable=skip_unreadable,
-    )
-    return asking.Search(
-        work=work,
-        goal=goal,
-        folder=place,
-        command=_command(
-            [getattr(recipe, "name", recipe), "--space", getattr(space, "name", space)],
-            overrides,
-            [
-                ("--data", data, None),
-                ("--trials", trials, None),
-                ("--sampler", sampler, "tpe"),
-                ("--pruner", pruner, "median"),
-                ("--metric", metric, METRICS[0]),
-                ("--epochs", epochs, None),
-                ("--images", images, None),
-                ("--storage", storage, None),
-                ("--top", top, TOP),
-                ("--seeds", seeds, SEEDS),
-                ("--sampler-seed", sampler_seed, 0),
-                ("--out", folder, None),
-            ],
-            skip_unreadable=skip_unreadable,
-        ),
-        reduced=shorten.reductions(usual, chosen, overrides, epochs=epochs, images=images),
-        top=top,
-        seeds=seeds,
-        score_test=chosen.evaluation.score_test,
-    )
 
+    recipe: RecipeName
+    """Name (see rungs list) or path of a TOML file."""
+    space: SpaceName
+    """What is searched: a name (see rungs list spaces) or the path of a TOML file."""
+    overrides: Override = ()
+    """Change a field of the recipe, below all trials (repeatable)."""
+    _: KW_ONLY
+    data: Data = None
+    """Another source of images than the recipe's."""
+    trials: Number = None
+    """Trials in all, on all machines, earlier ones included (default: 30; with --sampler grid all its points)."""
+    workers: Number = field(default=None, compare=False)
+    """Trials trained at once here (default: 1 on a GPU, else as many as there are cores, at most 4; 0: in this process)."""
+    sampler: Word = "tpe"
+    """tpe, random, grid or gp."""
+    pruner: Word = "median"
+    """median, hyperband or none: what ends a trial early that falls behind."""
+    metric: Word = "validation_accuracy"
+    """validation_accuracy or validation_loss, of a trial's best epoch."""
+    epochs: Number = None
+    """Epochs of each trial and re-run; schedules change in proportion."""
+    images: Share = None
+    """Share of the training images that each trial uses, above 0 and at most 1."""
+    storage: Address = None
+    """Any storage of Optuna's: sqlite:///FILE, postgresql://…, mysql://… (default: a journal in the folder)."""
+    top: HowMany = 3
+    """Best trials that are re-run on fresh seeds."""
+    seeds: HowMany = 3
+    """Fresh seeds for each of these and for the recipe as it was."""
+    sampler_seed: HowMany = 0
+    """Seed of the sampler; the recipe's own seed trains."""
+    folder: Folder = None
+    """Folder (default: searches/RECIPE-SPACE-DIGEST)."""
+    skip_unreadable: bool = False
+    """Leave unreadable files out instead of stopping."""
+    tell: Suppress[Callable[..., None]] = field(default=lambda trial, done, of: None, compare=False, repr=False)
+    """Called with each `TrialRecord` that was trained here, the number of trials that are done, and of all."""
+    tell_final: Suppress[Callable[..., None]] = field(default=lambda outcome, done, of: None, compare=False, repr=False)
+    """Called with the `Outcome` of each re-run, the number of those that are done, and of all."""
 
-def _command(
-    words: list[Any], overrides: Sequence[str], options: list[tuple[str, Any, Any]], *, skip_unreadable: bool
-) -> str:
-    """Return the command line that makes a search, without what is usual and without a password."""
-    given = [(flag, value) for flag, value, usual in options if value not in (None, usual)]
-    flags = [*(("--set", one) for one in overrides), *given]
-    last = ["--skip-unreadable"] * skip_unreadable
-    every = ["rungs", "tune", *words, *(w for pair in flags for w in pair), *last]
-    return without_password(shlex.join(map(str, every)))
-
-
-def _require_metric(metric: str) -> None:
-    if metric in METRICS:
-        return
-    if "test" in metric:
-        what = "a search never reads the test set: what is chosen by it is not tested by it"
-        do = "search by validation_accuracy or validation_loss; the winner is scored on the test set, once"
-        raise UserError(what, where=f"--metric {metric}", do=do)
-    _require_one_of(metric, METRICS, "--metric")
-
-
-def _require_one_of(word: str, allowed: Sequence[str], flag: str) -> None:
-    if word not in allowed:
-        raise UserError(f"{word!r} is not allowed", where=flag, do=did_you_mean(word, list(allowed)))
-
-
-def _trials(space: spaces.Space, sampler: str, asked: int | None) -> int:
-    """Return how many trials a search has: of a grid all its points."""
-    if sampler != "grid":
-        return asked or TRIALS
-    points = len(grid(space))
-    if points > MOST_TRIALS or (asked is not None and asked < points):
-        what = f"the grid of {space.name} has {points} points"
-        do = f"give --trials {points} or none" if points <= MOST_TRIALS else "--sampler tpe or random"
-        raise UserError(what, where="--trials", do=f"{do}; or fewer points, choices or steps in the space")
-    return points
+    def __post_init__(self) -> None:
+        if "test" in self.metric:
+            what = "a search never reads the test set: what is chosen by it is not tested by it"
+            do = "search by validation_accuracy or validation_loss; the winner is scored on the test set, once"
+            raise UserError(what, where=f"--metric {self.metric}", do=do)
+        require_one_of(self.metric, METRICS, "--metric")
+        require_one_of(self.sampler, SAMPLERS, "--sampler")
+        require_one_of(self.pruner, PRUNERS, "--pruner")
+        require_between(self.trials, 1, MOST_TRIALS, "--trials")
+        require_between(self.workers, 0, MOST_WORKERS, "--workers")
+        require_between(self.epochs, 1, MOST_EPOCHS, "--epochs")
+        require_share(self.images, "--images")
+        require_between(self.top, 1, MOST_TOP, "--top")
+        require_between(self.seeds, 1, MOST_SEEDS, "--seeds")

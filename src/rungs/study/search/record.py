@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from rungs.recipe.spec import Recipe
 from rungs.run.folder import StudyDir
 from rungs.run.record import DataRecord, Environment, Estimate, Record
 from rungs.study.ladder.record import LadderRecord
 from rungs.study.search.space import Scalar, Space
+
+Metric: TypeAlias = Literal["validation_accuracy", "validation_loss"]
 
 
 class TrialRecord(Record, frozen=True, kw_only=True):
@@ -67,7 +69,7 @@ class SearchRecord(Record, frozen=True, kw_only=True):
     space: Space
     recipe: Recipe  # that the trials vary, resolved
     reduced: tuple[str, ...]  # what makes it shorter or smaller than the recipe, a phrase each
-    metric: Literal["validation_accuracy", "validation_loss"]
+    metric: Metric
     sampler: str
     pruner: str
     storage: str  # its address, without a password

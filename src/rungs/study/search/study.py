@@ -7,13 +7,15 @@ import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from rungs.errors import UserError
 from rungs.recipe import identity
 from rungs.recipe.spec import Recipe
 from rungs.run.looks import without_password
-from rungs.study.search.record import SearchDir
+from rungs.study.processes import default_jobs
+from rungs.study.search.options import SearchOptions
+from rungs.study.search.record import Metric, SearchDir
 from rungs.study.search.space import Field, Scalar, Space, key
 from rungs.study.search.storage import open_storage, optuna
 from rungs.study.search.values import grid, own_values
@@ -23,9 +25,6 @@ if TYPE_CHECKING:
     from optuna.storages import BaseStorage
     from optuna.trial import FrozenTrial
 
-Metric: TypeAlias = Literal["validation_accuracy", "validation_loss"]
-SAMPLERS = ("tpe", "random", "grid", "gp")
-PRUNERS = ("median", "hyperband", "none")
 STARTUP = 5
 """Trials that run to their end before the median of others ends one; Optuna's default."""
 WARMUP_SHARE = 1 / 3
@@ -64,17 +63,21 @@ class Work:
 class Search:
     """A search as it will be run."""
 
+    options: SearchOptions
     work: Work
-    goal: dict[str, Any]  # what makes it this one and no other
+    goal: dict[str, object]  # what makes it this one and no other
     folder: SearchDir
     command: str
     reduced: tuple[str, ...]
-    top: int  # of its trials are re-run
-    seeds: int  # fresh ones, for each of them
-    score_test: bool = True  # whether the winner is; False at the user's word
+    score_test: bool  # whether the winner is scored on it
+
+    @property
+    def workers(self) -> int:
+        """Trials, and then re-runs, trained at once here."""
+        return default_jobs() if self.options.workers is None else self.options.workers
 
 
-def goal(recipe: Recipe, space: Space, metric: str, sampler: str, pruner: str, sampler_seed: int) -> dict[str, Any]:
+def goal(recipe: Recipe, space: Space, options: SearchOptions) -> dict[str, object]:
     """Return what makes a search this one and no other, as a table that can be stored.
 
     Numbers of trials, workers, re-runs and what a space says of itself are not part of it.
@@ -84,14 +87,14 @@ def goal(recipe: Recipe, space: Space, metric: str, sampler: str, pruner: str, s
     return {
         "recipe": identity.digest(recipe),
         "fields": msgspec.to_builtins(space.fields),
-        "metric": metric,
-        "sampler": sampler,
-        "pruner": pruner,
-        "sampler_seed": sampler_seed,
+        "metric": options.metric,
+        "sampler": options.sampler,
+        "pruner": options.pruner,
+        "sampler_seed": options.sampler_seed,
     }
 
 
-def digest(what: dict[str, Any]) -> str:
+def digest(what: dict[str, object]) -> str:
     """Return six hex digits of a goal."""
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:6]
 

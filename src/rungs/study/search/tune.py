@@ -2,317 +2,125 @@
 
 from __future__ import annotations
 
-import shlex
-import time
-from collections.abc import Iterable, Sequence
-from contextlib import ExitStack, nullcontext, suppress
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from msgspec.structs import replace
-
+from rungs.data import require_known
 from rungs.errors import UserError
-from rungs.evaluate.device import open_device
+from rungs.recipe import shorten
+from rungs.recipe import toml as recipes
+from rungs.recipe.flags import door, echo
 from rungs.recipe.spec import Recipe
-from rungs.run.folder import RunDir, write_whole
-from rungs.run.looks import openings, read, without_password
-from rungs.run.record import Environment, to_json
-from rungs.study import processes
-from rungs.study.ladder import workers as climbing
-from rungs.study.measures import system
-from rungs.study.processes import default_jobs, require_startable
-from rungs.study.search import finals
-from rungs.study.search import ledger as trials
-from rungs.study.search import page as search_html
+from rungs.run.looks import without_password
+from rungs.study.processes import require_startable
 from rungs.study.search import space as spaces
-from rungs.study.search import study as asking
-from rungs.study.search.claim import Claim
-from rungs.study.search.options import SEEDS, TOP, prepare
+from rungs.study.search import study as studies
+from rungs.study.search.conclude import conclude
+from rungs.study.search.options import MOST_TRIALS, SearchOptions
 from rungs.study.search.record import SearchDir, SearchRecord
-from rungs.study.search.storage import is_database, optuna
-from rungs.study.search.study import Search
-from rungs.study.search.workers import Tell, search
-from rungs.training.device import World, environment
+from rungs.study.search.storage import optuna
+from rungs.study.search.study import Search, Work
+from rungs.study.search.trial import closed
+from rungs.study.search.values import check, grid
+from rungs.study.search.workers import search
 from rungs.training.interrupt import Interrupts
-from rungs.training.setup import Material, gather
+from rungs.training.setup import gather
 
-if TYPE_CHECKING:
-    from optuna import Study
-    from optuna.trial import FrozenTrial
-
-STAYED_CLOSED = " The test set stayed closed, as evaluation.score_test = false asks."
+TRIALS = 30
+"""By default, where the sampler is no grid."""
 
 
-def conclude(
-    plan: Search, study: Study, resolved: Recipe, material: Material, workers: int, tell: climbing.Tell
-) -> SearchRecord:
-    """Make the record of a search that has its trials: finals, winner, test.
-
-    Args:
-        plan: The search.
-        study: Where its trials are.
-        resolved: The recipe that they vary, with what a run fills in.
-        material: Its images.
-        workers: Re-runs at once.
-        tell: Called with each re-run.
+def prepare(options: SearchOptions) -> Search:
+    """Read a recipe and a space and decide what is searched and where; nothing is written.
 
     Raises:
-        UserError: No trial, or no finalist, came to a sound end.
-        Interrupted: A signal; what is trained is kept.
+        UserError: No such recipe or space, a field that the recipe does not have, a value that does not fit it.
     """
-    with ExitStack() as stack:
-        _hold(plan.folder, stack)  # one process makes the finals; another waits here, and then finds them done
-        before = plan.folder.read_record() if plan.folder.record.is_file() else None
-        record = _record(plan, study, resolved, material)
-        ranked = trials.ranked(study.get_trials(deepcopy=False), maximise=plan.work.maximise)
-        if before is None or before.finals is None:
-            _write(record, plan.folder)
-        if not ranked:
-            _refuse_empty(plan, record)
-        claim = Claim(plan.work, plan.folder) if is_database(plan.work.address) else None
-        if elsewhere := claim.elsewhere() if claim else "":
-            return _without_finals(plan, record, before, elsewhere)
-        with claim.beating() if claim else nullcontext():
-            record = _with_finals(plan, record, ranked, before, claim, workers, tell)
-        _write(record, plan.folder)
-    return record
-
-
-def _without_finals(plan: Search, record: SearchRecord, before: SearchRecord | None, why: str) -> SearchRecord:
-    """Write and return the record of a search whose finals are made elsewhere; one with finals stays as it is."""
-    if before is not None and before.finals is not None:
-        return before
-    record = replace(record, verdict=why)
-    _write(record, plan.folder)
-    return record
-
-
-def _hold(folder: SearchDir, stack: ExitStack) -> None:
-    """Wait for the folder until no other process makes finals in it."""
-    while True:
-        try:
-            stack.enter_context(folder.locked())
-            return
-        except UserError:
-            time.sleep(0.5)
-
-
-def _refuse_empty(plan: Search, record: SearchRecord) -> None:
-    endings = sorted({f"trial {trial.number}: {trial.ending}" for trial in record.trials})
-    what = "no trial came to a sound end" + "".join(f"\n  {ending}" for ending in endings[:5])
-    raise UserError(what, where=plan.folder.path, do="mend what is said above; then search with another --out")
-
-
-def _with_finals(
-    plan: Search,
-    record: SearchRecord,
-    ranked: Sequence[FrozenTrial],
-    before: SearchRecord | None,
-    claim: Claim | None,
-    workers: int,
-    tell: climbing.Tell,
-) -> SearchRecord:
-    """Return the record with its finals, its winner and, unless it stays closed, the winner's score on the test set."""
-    found = finals.run(
-        plan.work,
-        plan.folder,
-        finals.best_distinct(plan.work, ranked, plan.top),
-        own=finals.own_trial(plan.work, ranked),
-        seeds=plan.seeds,
-        workers=workers,
-        command=plan.command,
-        reduced=plan.reduced,
-        tell=tell,
+    usual = options.recipe if isinstance(options.recipe, Recipe) else recipes.load(options.recipe)
+    chosen = recipes.choose(usual, options.overrides, data=options.data)
+    require_known(chosen.data.source)
+    space = options.space if isinstance(options.space, spaces.Space) else spaces.load(options.space)
+    spaces.require_sane(space, f"space {space.name}")
+    recipe = closed(shorten.reduced(chosen, options.epochs, options.images))
+    check(space, recipe, options.metric)
+    goal = studies.goal(recipe, space, options)
+    name = f"{recipe.name}-{space.name}-{studies.digest(goal)}".replace(" ", "-")
+    folder = SearchDir(options.folder or Path("searches") / name)
+    work = Work(
+        name=name,
+        address=options.storage or str(folder.journal),
+        recipe=recipe,
+        space=space,
+        metric="validation_loss" if options.metric == "validation_loss" else "validation_accuracy",
+        trials=_trials(space, options),
+        sampler=options.sampler,
+        pruner=options.pruner,
+        sampler_seed=options.sampler_seed,
+        folder=folder.path,
+        skip_unreadable=options.skip_unreadable,
     )
-    if claim is not None and not claim.settled():
-        return _without_finals(plan, record, before, claim.elsewhere())  # it was taken over while this one slept
-    test, accuracies = finals.score_once(plan, found, record.data, before)
-    closed = STAYED_CLOSED * (test is None and not plan.score_test)
-    opened = openings(read(plan.folder.looks))
-    warning = f" The test set was opened {opened} times in this search: its score is no longer fresh." * (opened > 1)
-    return replace(
-        record,
-        finals=found.record,
-        finalists=found.finalists,
-        winner=found.finalists[0].name,
-        verdict=found.verdict + closed + warning,
-        test=test,
-        test_accuracies=accuracies,
-        environment=found.record.environment,
-        finished=max(record.finished, found.record.finished),
-        train_s=record.train_s + found.record.train_s,
+    epochs, images = options.epochs, options.images
+    return Search(
+        options=options,
+        work=work,
+        goal=goal,
+        folder=folder,
+        command=without_password(echo("tune", options)),
+        reduced=shorten.reductions(usual, chosen, options.overrides, epochs=epochs, images=images),
+        score_test=chosen.evaluation.score_test,
     )
 
 
-def _record(plan: Search, study: Study, resolved: Recipe, material: Material) -> SearchRecord:
-    """Return the record of the trials alone."""
-    work = plan.work
-    told = trials.records(study.get_trials(deepcopy=False))
-    shares, by = importance(study, len(work.space.fields))
-    folders = {trial.number: trial.folder if (work.folder / trial.folder).is_dir() else "" for trial in told}
-    return SearchRecord(
-        name=work.name,
-        command=plan.command,
-        dashboard=shlex.join(["optuna-dashboard", without_password(work.address)]),
-        space=work.space,
-        recipe=resolved,
-        reduced=plan.reduced,
-        metric=work.metric,
-        sampler=work.sampler,
-        pruner=work.pruner,
-        storage=without_password(work.address),
-        trials=tuple(replace(trial, folder=folders[trial.number]) for trial in told),
-        importance=shares,
-        importance_by=by,
-        data=replace(material.record, origin=Path(material.record.origin).name),
-        environment=_environment(plan, folders.values()),
-        started=min((trial.started for trial in told if trial.started), default=""),
-        finished=max((trial.finished for trial in told), default=""),
-        train_s=sum(trial.train_s for trial in told),
-    )
+def _trials(space: spaces.Space, options: SearchOptions) -> int:
+    """Return how many trials a search has: of a grid all its points."""
+    asked = options.trials
+    if options.sampler != "grid":
+        return asked or TRIALS
+    points = len(grid(space))
+    if points > MOST_TRIALS or (asked is not None and asked < points):
+        what = f"the grid of {space.name} has {points} points"
+        do = f"give --trials {points} or none" if points <= MOST_TRIALS else "--sampler tpe or random"
+        raise UserError(what, where="--trials", do=f"{do}; or fewer points, choices or steps in the space")
+    return points
 
 
-def _environment(plan: Search, folders: Iterable[str]) -> Environment:
-    """Return the environment of a trial that was trained here, else that of this process."""
-    for folder in folders:
-        place = RunDir(plan.folder.path / folder)
-        if folder and place.record.is_file():
-            found = place.read_record().environment
-            return replace(found, platform=system(found.platform))
-    found = environment(World(0, 1, open_device()), plan.work.recipe.training.precision, "")
-    return replace(found, platform=system(found.platform))
-
-
-def _write(record: SearchRecord, folder: SearchDir) -> None:
-    """Write the record and its report."""
-    write_whole(folder.record, to_json(record))
-    search_html.write(record, folder)
-
-
-FEWEST = 8
-"""Trials that were trained to their end; a forest over fewer says what chance put there."""
-EVALUATORS = (
-    ("FanovaImportanceEvaluator", "fANOVA (Hutter, Hoos and Leyton-Brown 2014, PMLR 32:754) over {n} whole trials"),
-    ("PedAnovaImportanceEvaluator", "PED-ANOVA (Watanabe et al. 2023, arXiv:2304.10255) over {n} whole trials"),
-)
-
-
-def importance(study: Study, fields: int) -> tuple[dict[str, float], str]:
-    """Return each field's share of what the fields explain of the metric's variance, and how it was estimated.
-
-    Args:
-        study: The search.
-        fields: How many it varies.
-
-    Returns:
-        ({}, why not) where too few trials, or one field alone, say nothing.
-    """
-    package = optuna()
-    whole = study.get_trials(deepcopy=False, states=(package.trial.TrialState.COMPLETE,))
-    if fields < 2:
-        return {}, "one field alone explains all"
-    if len(whole) < FEWEST:
-        return {}, f"{len(whole)} whole trials are too few to say: {FEWEST} are needed"
-    for name, words in EVALUATORS:
-        with suppress(ValueError, RuntimeError, ZeroDivisionError):
-            made = getattr(package.importance, name)
-            evaluator = made(seed=0) if name.startswith("Fanova") else made()
-            found = package.importance.get_param_importances(study, evaluator=evaluator)
-            total = sum(found.values())
-            if total > 0:
-                return {field: float(share / total) for field, share in found.items()}, words.format(n=len(whole))
-    return {}, "all whole trials have about the same value"
-
-
-def tune(
-    recipe: str | Path | Recipe,
-    space: str | Path | spaces.Space,
-    overrides: Sequence[str] = (),
-    *,
-    data: str | None = None,
-    trials: int | None = None,
-    workers: int | None = None,
-    sampler: str = "tpe",
-    pruner: str = "median",
-    metric: str = "validation_accuracy",
-    epochs: int | None = None,
-    images: float | None = None,
-    storage: str | None = None,
-    top: int = TOP,
-    seeds: int = SEEDS,
-    sampler_seed: int = 0,
-    folder: str | Path | None = None,
-    skip_unreadable: bool = False,
-    tell: Tell = lambda trial, done, of: None,
-    tell_final: climbing.Tell = lambda outcome, done, of: None,
-) -> SearchRecord:
-    """Search a space, re-run the best trials on fresh seeds, name a winner, score it on the test set.
-
-    The same call goes on where a search was stopped; on another machine, with the same folder on a shared disk or the
-    same storage, it joins. The search itself scores no image of the test set.
-
-    Returns:
-        The record, which the folder holds, too.
-
-    Args:
-        recipe: A recipe, its name or its path.
-        space: A space, its name or its path.
-        overrides: Changed fields of the recipe, below all trials.
-        data: Another source.
-        trials: How many there are to be in the end, those of earlier calls and other machines included; by default
-            30, of a grid all its points.
-        workers: Trials at once here; by default one on a GPU, else as many as there are cores, at most 4;
-            0 trains one after the other in this process, for a debugger.
-        sampler: "tpe", "random", "grid" or "gp".
-        pruner: "median", "hyperband" or "none".
-        metric: "validation_accuracy" or "validation_loss", of a trial's best epoch.
-        epochs: Of each trial and re-run; schedules change in proportion.
-        images: Share of the training images, above 0, at most 1.
-        storage: Any address of Optuna's; by default a journal in the folder.
-        top: Trials that are re-run.
-        seeds: Fresh seeds for each of them.
-        sampler_seed: Of the sampler's draws; the recipe's seed trains.
-        folder: Where; by default `searches/RECIPE-SPACE-DIGEST`.
-        skip_unreadable: Leave unreadable files out.
-        tell: Called with each trial that was trained here.
-        tell_final: Called with each re-run.
+def run(plan: Search) -> SearchRecord:
+    """Search, re-run the best trials on fresh seeds, name a winner, score it on the test set; return the record.
 
     Raises:
-        UserError: Anything that the caller can mend.
+        UserError: No optuna, no validation images, a storage that cannot be opened, no sound trial.
         rungs.training.interrupt.Interrupted: SIGINT or SIGTERM; workers keep what they have, the same call goes on.
     """
-    plan = prepare(
-        recipe,
-        space,
-        overrides,
-        data=data,
-        trials=trials,
-        sampler=sampler,
-        pruner=pruner,
-        metric=metric,
-        epochs=epochs,
-        images=images,
-        storage=storage,
-        top=top,
-        seeds=seeds,
-        sampler_seed=sampler_seed,
-        folder=folder,
-        skip_unreadable=skip_unreadable,
-    )
-    workers = default_jobs() if workers is None else workers
-    require_startable(("--workers", workers, 0, processes.JOBS_ALLOWED), what="tune")
+    require_startable("tune")
     optuna()
-    resolved, material = gather(plan.work.recipe, skip_unreadable)
+    resolved, material = gather(plan.work.recipe, plan.work.skip_unreadable)
     if material.record.counts.get("validation") is None:
         do = "give the recipe one: --set data.validation=0.1"
         raise UserError("without validation images there is nothing to choose by", where=plan.work.recipe.name, do=do)
     plan.folder.prepare()
     with Interrupts().heeded():
         try:
-            study = asking.begin_or_join(plan.work, plan.goal, material.record.hash)
+            study = studies.begin_or_join(plan.work, plan.goal, material.record.hash)
         except UserError:
             with suppress(OSError):  # a storage that is not there leaves no empty folder
                 plan.folder.path.rmdir()
             raise
-        search(plan.work, study, workers, tell)
-        return conclude(plan, study, resolved, material, workers, tell_final)
+        search(plan.work, study, plan.workers, plan.options.tell)
+        return conclude(plan, study, resolved, material)
+
+
+def search_space(options: SearchOptions) -> SearchRecord:
+    """Search a space, re-run the best trials on fresh seeds, name a winner, score it on the test set.
+
+    The same call goes on where a search was stopped; on another machine, with the same folder on a shared disk or the
+    same storage, it joins. The search itself scores no image of the test set. The arguments are the fields of
+    `SearchOptions`; the record that is returned is in the folder, too.
+
+    Raises:
+        UserError: Anything that the caller can fix.
+        rungs.training.interrupt.Interrupted: SIGINT or SIGTERM; workers keep what they have, the same call goes on.
+    """
+    return run(prepare(options))
+
+
+tune = door(SearchOptions, search_space)

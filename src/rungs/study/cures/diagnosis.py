@@ -1,0 +1,121 @@
+"""What a run shows, and which of the cures that its findings offer can be tried."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rungs.diagnose import examine
+from rungs.errors import UserError, did_you_mean
+from rungs.run import looks
+from rungs.run.folder import RunDir
+from rungs.run.looks import Look
+from rungs.run.record import Finding, RunRecord
+from rungs.study.bench.record import BenchDir
+from rungs.study.ladder.record import LadderDir
+from rungs.study.search.record import SearchDir
+
+JUDGING = ("data.validation", "data.test", "evaluation.")
+"""Fields that change what is judged, or how: a difference between two judges is no gain."""
+
+OF_NO_ACCURACY = {
+    "calibration": "it mends probabilities, which accuracy does not see",
+    "small-validation": "it changes what judges, not the net",
+    "no-validation": "it changes what judges, not the net",
+    "test-selection": "it is about how the net is judged",
+    "augmented-test": "it is about how the net is judged; what it costs is measured already",
+    "interrupted": "the run is not finished: go on with it first",
+}
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What a run shows."""
+
+    record: RunRecord
+    looks: tuple[Look, ...]
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True)
+class Cures:
+    """The cures of a run: those that can be tried, by the rule that offers each, and why others cannot."""
+
+    to_try: dict[str, tuple[str, ...]]  # rule -> assignments
+    left: dict[str, str]  # rule -> why not
+
+
+def diagnose(run: str | Path) -> Diagnosis:
+    """Read a run's record and its log of looks, and ask every rule.
+
+    Raises:
+        UserError: This is no folder of a run that has ended.
+    """
+    folder = Path(run)
+    if LadderDir(folder).record.is_file():
+        cell = next(folder.glob("*/run.json"), folder / "CELL" / "run.json").parent
+        raise UserError("this is a climb, not a run", where=folder, do=f"give one of its cells: rungs diagnose {cell}")
+    if SearchDir(folder).record.is_file():
+        one = next(folder.glob("*/*/run.json"), folder / "finals" / "RUN" / "run.json").parent
+        raise UserError("this is a search, not a run", where=folder, do=f"give one of its runs: rungs diagnose {one}")
+    if BenchDir(folder).record.is_file():
+        do = f"its advice is in its report: rungs report {folder}"
+        raise UserError("this is a bench, not a run", where=folder, do=do)
+    place = RunDir(folder)
+    if not place.record.is_file():
+        do = "give the folder of a run that has ended, runs/NAME"
+        raise UserError("no run.json here", where=folder, do=do)
+    record, seen = place.read_record(), looks.read(place.looks)
+    return Diagnosis(record, seen, examine(record, seen))
+
+
+def cures(found: Diagnosis, only: Sequence[str] = ()) -> Cures:
+    """Decide which cures can be tried; cures that two findings share are tried once.
+
+    Args:
+        found: What the run shows.
+        only: Rules whose cures are wanted; all by default. A cure has the name of the first finding that offers it,
+            wanted or not, so that it is the same rung whatever is wanted.
+
+    Raises:
+        UserError: A rule of `only` that found nothing.
+    """
+    names = [finding.rule for finding in found.findings]
+    for rule in only:
+        if rule not in names:
+            raise UserError(f"no finding {rule!r} in this run", where="--only", do=did_you_mean(rule, names))
+    to_try: dict[str, tuple[str, ...]] = {}
+    left: dict[str, str] = {}
+    same: dict[str, str] = {}  # rule -> the first rule with its cure
+    for finding in found.findings:
+        if finding.cure is None:
+            continue
+        words = shlex.split(finding.cure)
+        assignments = tuple(words[1::2]) if set(words[::2]) == {"--set"} else ()
+        if why := _why_not(finding.rule, finding.cure, assignments, found.record):
+            left[finding.rule] = why
+        elif assignments in to_try.values():
+            same[finding.rule] = next(rule for rule, one in to_try.items() if one == assignments)
+            left[finding.rule] = f"it is tried for {same[finding.rule]}"
+        else:
+            to_try[finding.rule] = assignments
+    if only:
+        rungs = {same.get(rule, rule) for rule in only}
+        to_try = {rule: one for rule, one in to_try.items() if rule in rungs}
+        left = {rule: why for rule, why in left.items() if rule in only}
+    return Cures(to_try, left)
+
+
+def _why_not(rule: str, cure: str, assignments: tuple[str, ...], record: RunRecord) -> str:
+    """Return why a cure is not tried; "" where it can be."""
+    if why := OF_NO_ACCURACY.get(rule):
+        return why
+    if not assignments:
+        return f"it trains nothing: {cure}"
+    if any(one.startswith(JUDGING) for one in assignments):
+        return "it changes what judges, not the net"
+    if not sum(record.data.counts.get("validation", ())):
+        return "there are no validation images to judge by, and the test set stays closed"
+    return ""

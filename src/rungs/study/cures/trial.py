@@ -1,0 +1,151 @@
+"""Try the cures of a run: a ladder of the run as it was and of each cure, climbed with several seeds.
+
+from rungs.study.cures.trial import try_cures
+
+if __name__ == "__main__":  # its worker processes read this file again
+    print(try_cures("runs/mine", seeds=3).record)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import tomli_w
+from msgspec.structs import replace
+
+from rungs.recipe import shorten
+from rungs.recipe import toml as recipes
+from rungs.recipe.flags import door
+from rungs.recipe.shorten import digest
+from rungs.recipe.spec import Recipe
+from rungs.run.folder import write_whole
+from rungs.run.record import RunRecord
+from rungs.study.cures.diagnosis import Cures, Diagnosis, cures, diagnose
+from rungs.study.cures.options import CureOptions
+from rungs.study.ladder import climb
+from rungs.study.ladder.climb import ClimbPlan
+from rungs.study.ladder.options import ClimbOptions
+from rungs.study.ladder.record import LadderDir, LadderRecord
+from rungs.study.ladder.spec import Ladder, Rung
+
+BASE = "as-it-was"
+"""The rung of the run's own recipe."""
+
+ASKED = "the recipe asks for it"
+"""What a record says of a setting that was not left to the machine."""
+
+SEEDS = 3
+"""By default; fewer pairs than these tell no gain from luck."""
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What the cures of a run bought."""
+
+    record: LadderRecord
+    folder: LadderDir
+    cures: Cures
+
+
+@dataclass(frozen=True)
+class CurePlan:
+    """The cures of a run as they will be tried: those wanted, and the climb of them; None where none can be."""
+
+    cures: Cures
+    climb: ClimbPlan | None
+
+
+def prepare(options: CureOptions) -> CurePlan:
+    """Diagnose a run and write the ladder of its cures into RUN-cures.
+
+    Raises:
+        UserError: No such run or finding, or anything that a climb refuses.
+    """
+    run = Path(options.run)
+    found = diagnose(run)
+    every, chosen = cures(found), cures(found, options.only)
+    if not chosen.to_try:
+        return CurePlan(chosen, None)
+    base = base_recipe(found.record)
+    folder = _folder(run, recipes.choose(base, data=options.data), base, options.epochs, options.images)
+    write_whole(folder / "base.toml", recipes.to_toml(base).encode())
+    write_whole(folder / "cures.toml", tomli_w.dumps(_plain(_ladder(found, every))).encode())
+    asked = ClimbOptions(
+        folder / "cures.toml",
+        data=options.data,
+        seeds=SEEDS if options.seeds is None else options.seeds,
+        only=(BASE, *chosen.to_try) if options.only else (),
+        epochs=options.epochs,
+        images=options.images,
+        jobs=options.jobs,
+        folder=folder,
+        tell=options.tell,
+    )
+    return CurePlan(chosen, climb.prepare(asked))
+
+
+def run(plan: CurePlan) -> Tried | Cures:
+    """Climb the ladder of a run's cures; where none can be tried, return the cures and why."""
+    if plan.climb is None:
+        return plan.cures
+    return Tried(climb.run(plan.climb), plan.climb.folder, plan.cures)
+
+
+def try_all(options: CureOptions) -> Tried | Cures:
+    """Climb a ladder of the run as it was and each of its cures, and return what they bought.
+
+    Validation judges; the test set stays closed. Each cure is a rung on the run's own recipe, compared with it in pairs
+    of equal seeds. The ladder lies in RUN-cures, and the same call goes on where one was stopped. The arguments are the
+    fields of `CureOptions`.
+
+    Raises:
+        UserError: No such run or finding, or anything that a climb refuses.
+    """
+    return run(prepare(options))
+
+
+try_cures = door(CureOptions, try_all)
+
+
+def base_recipe(record: RunRecord) -> Recipe:
+    """Return the recipe of a run as a ladder's base: open again what the machine chose, the test set closed."""
+    recipe, machine = record.recipe, record.environment
+    training = replace(
+        recipe.training,
+        precision=recipe.training.precision if machine.precision_reason == ASKED else "auto",
+        compile=recipe.training.compile if machine.compile_reason == ASKED else "auto",
+        convolution="direct" if recipe.training.convolution == "direct" else "auto",
+    )
+    return replace(shorten.closed(recipe), training=training, claims=())
+
+
+def _folder(run: Path, asked: Recipe, base: Recipe, epochs: int | None, images: float | None) -> Path:
+    """Return RUN-cures, with a digest behind it where the study is another than the run's own."""
+    name = run.name or run.resolve().name
+    other = epochs is not None or images is not None or asked != base
+    return run.resolve().parent / f"{name}-cures{f'-{digest(asked, epochs, images)}' if other else ''}"
+
+
+def _ladder(found: Diagnosis, every: Cures) -> Ladder:
+    titles = {finding.rule: finding.title for finding in found.findings}
+    return Ladder(
+        name=f"cures-{found.record.recipe.name}"[:80].rstrip(),
+        about=f"What the diagnosis of a run of {found.record.recipe.name} offers as cures, each tried on its own.",
+        base="base.toml",
+        builds_on="base",
+        seeds=SEEDS,
+        rungs=(
+            Rung(name=BASE, about="The run's own recipe."),
+            *(Rung(name=rule, about=titles[rule], set=one) for rule, one in every.to_try.items()),
+        ),
+    )
+
+
+def _plain(ladder: Ladder) -> dict[str, object]:
+    """Return a ladder as TOML can hold it, without what is empty."""
+    table: dict[str, object] = msgspec.to_builtins(ladder)
+    rungs = msgspec.to_builtins(ladder.rungs)
+    table["rungs"] = [{key: value for key, value in rung.items() if value not in (None, (), [])} for rung in rungs]
+    return table

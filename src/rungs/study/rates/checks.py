@@ -1,0 +1,125 @@
+"""What a range test trains: sweeps over all rates, then short runs of the rates that are checked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from msgspec.structs import replace
+from torch import Tensor
+
+from rungs import data
+from rungs.data.batches import spans
+from rungs.errors import UserError
+from rungs.recipe import toml as recipes
+from rungs.recipe.shorten import stretched
+from rungs.recipe.spec import Recipe
+from rungs.run.record import Estimate
+from rungs.study.rates.options import RateOptions, Tell
+from rungs.study.rates.reading import MOST_NEXT, Reading, candidates, next_rate
+from rungs.study.rates.record import RateCheck, Role, SweepRecord
+from rungs.study.rates.sweep import short_run, shortened, sweep
+from rungs.study.statistics import estimate
+from rungs.training.device import World
+from rungs.training.setup import Material, gather
+
+
+@dataclass
+class RangeTest:
+    """What sweeps and checks share: the recipe, its data for each seed, the length of a check."""
+
+    recipe: Recipe
+    world: World
+    gathered: list[tuple[Recipe, Material]]  # a seed each, resolved
+    epochs: int
+    images: int  # training images of a check, at most
+    moved: dict[int, Tensor]
+
+    @classmethod
+    def load(cls, recipe: Recipe, world: World, options: RateOptions) -> RangeTest:
+        """Load the data, divide it for each seed, and decide how long a check is."""
+        closed = replace(recipe, evaluation=replace(recipe.evaluation, score_test=False, watch_test=False))
+        source = data.load(recipe.data.source, recipe.data.image_size)
+        gathered = [
+            gather(replace(closed, seed=seed), options.skip_unreadable, source)
+            for seed in range(recipe.seed, recipe.seed + options.seeds)
+        ]
+        parts = gathered[0][1].parts
+        if parts.validation is None:
+            do = "set data.validation above 0"
+            raise UserError("rates are judged on a validation set, and there is none", where=recipe.data.source, do=do)
+        images, batch = len(parts.train), recipe.training.batch_size
+        epochs = options.checks
+        if epochs is None:
+            epochs = math.ceil(options.steps / len(spans(images, batch)))
+            images = min(images, options.steps * batch)
+        return cls(recipe, world, gathered, epochs, images, {})
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """All seeds."""
+        return tuple(recipe.seed for recipe, _ in self.gathered)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes."""
+        return self.gathered[0][1].record.classes
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps in an epoch of a check."""
+        return len(spans(self.images, self.recipe.training.batch_size))
+
+    def sweep(self, i: int, rates: Sequence[float], tell: Tell) -> SweepRecord:
+        """Sweep with one of the seeds."""
+        tell(f"sweep {i + 1} of {len(self.gathered)}")
+        recipe, material = self.gathered[i]
+        done = sweep(recipe, material, self.world, rates, self.moved)
+        return SweepRecord(seed=recipe.seed, losses=done.losses, smoothed=done.smoothed, diverged_at=done.diverged_at)
+
+    def check(self, rate: float, roles: Sequence[Role], tell: Tell) -> RateCheck:
+        """Train with a rate, once a seed, the recipe's schedule compressed to the length of a check."""
+        overrides, rows = assignments(self.recipe, rate), []
+        for i, (recipe, material) in enumerate(self.gathered):
+            tell(f"checking {rate:g}, run {i + 1} of {len(self.gathered)}")
+            changed = stretched(recipes.choose(recipe, overrides), self.epochs / recipe.training.epochs)
+            changed = replace(changed, stopping=replace(changed.stopping, patience=None))
+            rows.append(short_run(changed, shortened(material, self.images, recipe.seed), self.world, self.moved))
+        losses = tuple(None if row is None else row.validation_loss for row in rows)
+        accuracies = tuple(None if row is None else row.validation_accuracy for row in rows)
+        return RateCheck(
+            rate=rate,
+            roles=tuple(roles),
+            overrides=overrides,
+            losses=losses,
+            accuracies=accuracies,
+            loss=_estimate(losses),
+            accuracy=_estimate(accuracies),
+        )
+
+
+def _estimate(values: Sequence[float | None]) -> Estimate | None:
+    known = [value for value in values if value is not None]
+    return estimate(known) if len(known) == len(values) else None
+
+
+def assignments(recipe: Recipe, rate: float) -> tuple[str, ...]:
+    """Return what sets `optim.lr` to a rate and its companions in proportion; () where it is the recipe's own."""
+    spec = recipe.optim
+    if rate == spec.lr:
+        return ()
+    beside = (field for field in ("head_lr", "bias_lr") if hasattr(spec, field))
+    others = (f"optim.{field}={getattr(spec, field) * rate / spec.lr:.4g}" for field in beside)
+    return (f"optim.lr={rate:g}", *others)
+
+
+def check_all(test: RangeTest, found: Reading, tell: Tell) -> tuple[RateCheck, ...]:
+    """Check the first rates, then further ones while the best lies at the edge; return all, by rate."""
+    checks = [test.check(rate, roles, tell) for rate, roles in candidates(test.recipe.optim.lr, found).items()]
+    for _ in range(MOST_NEXT):
+        rate = next_rate(checks, found.diverged_at, len(test.classes))
+        if rate is None:
+            break
+        checks.append(test.check(rate, ("next",), tell))
+    return tuple(sorted(checks, key=lambda check: check.rate))
