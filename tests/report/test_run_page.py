@@ -3,12 +3,12 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import samples
+from bank import Bank
 from msgspec.structs import replace
 
 from rungs.diagnose import examine
@@ -36,9 +36,13 @@ def write(make: Callable[[], RunRecord], folder: Path) -> RunDir:
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], RunDir]:
+def runs(bank: Bank) -> Callable[[str], RunDir]:
     """Give the run folder of one of the `MAKERS`, each written once."""
-    return cache(lambda name: write(MAKERS[name], tmp_path_factory.mktemp(name)))
+
+    def make(folder: Path) -> None:
+        write(MAKERS[folder.name], folder)
+
+    return lambda name: RunDir(bank.folder(f"run-pages/{name}", make))
 
 
 def text(run: RunDir) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from bank import Bank
 from compare_runs import trainer
 from msgspec.structs import replace
 from small import run, small
@@ -32,9 +33,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def trained(place: Path) -> Callable[[str], Path]:
+def trained(bank: Bank, place: Path) -> Callable[[str], Path]:
     """Give the folder of a run, trained when first asked for."""
-    return trainer(place)
+    return trainer(bank, place)
 
 
 @pytest.fixture

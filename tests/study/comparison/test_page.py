@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bank import Bank
 from compare_runs import trainer
 
 from rungs.cli.run import report
@@ -27,18 +28,14 @@ PAGES = {
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], CompareDir]:
+def page(bank: Bank, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], CompareDir]:
     """Give the folder of a comparison, made when first asked for."""
-    place = tmp_path_factory.mktemp("compared")
-    trained = trainer(place)
+    trained = trainer(bank, tmp_path_factory.mktemp("compared"))
 
-    def make(name: str) -> CompareDir:
-        folder = CompareDir(place / "pages" / name)
-        if not folder.path.exists():
-            compare(*map(trained, PAGES[name]), folder=folder.path)
-        return folder
+    def make(folder: Path) -> None:
+        compare(*map(trained, PAGES[folder.name]), folder=folder)
 
-    return make
+    return lambda name: CompareDir(bank.folder(f"compare/pages/{name}", make))
 
 
 def test_the_record_alone_rebuilds_the_same_page(page: Callable[[str], CompareDir], tmp_path: Path) -> None:

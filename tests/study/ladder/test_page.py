@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import ladder_samples
 import pytest
+from bank import Bank
 from msgspec.structs import replace
 
 from rungs.run.record import from_json, to_json
@@ -32,9 +32,13 @@ MAKERS: dict[str, Callable[[], LadderRecord]] = {
 
 
 @pytest.fixture(scope="module")
-def reports(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+def reports(bank: Bank) -> Callable[[str], Path]:
     """Give the report of one of the `MAKERS`, each written once."""
-    return cache(lambda name: ladder_html.write(MAKERS[name](), tmp_path_factory.mktemp(name)))
+
+    def make(folder: Path) -> None:
+        ladder_html.write(MAKERS[folder.name](), folder)
+
+    return lambda name: bank.folder(f"ladder-pages/{name}", make) / "report.html"
 
 
 def text(report: Path) -> str:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import html
 import re
 import shlex
-import subprocess
-import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Any
 
 import pytest
 import search_samples
+from bank import Bank
 from command import rungs
 from msgspec.structs import replace
 from rich.console import Console
@@ -34,9 +33,13 @@ make = cache(lambda name: search_samples.MAKERS[name]())
 
 
 @pytest.fixture(scope="module")
-def reports(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+def reports(bank: Bank) -> Callable[[str], Path]:
     """Give the report of one of the samples, each written once."""
-    return cache(lambda name: search_html.write(make(name), SearchDir(tmp_path_factory.mktemp(name))))
+
+    def write(folder: Path) -> None:
+        search_html.write(make(folder.name), SearchDir(folder))
+
+    return lambda name: bank.folder(f"search-pages/{name}", write) / "report.html"
 
 
 def text(report: Path) -> str:
@@ -45,7 +48,7 @@ def text(report: Path) -> str:
 
 def without_pictures(name: str) -> str:
     """Return the page of a sample without its pictures, which take most of the time."""
-    return render("search.html", {"pictures": {}, **search_html._facts(make(name))})
+    return render("rungs.study.search", "page.html", {"pictures": {}, **search_html._facts(make(name))})
 
 
 def words(report: Path | str) -> str:
@@ -65,8 +68,7 @@ def section(report: Path | str, name: str) -> str:
 def test_the_record_alone_rebuilds_the_same_bytes(reports: Callable[[str], Path], tmp_path: Path) -> None:
     folder = SearchDir(tmp_path)
     folder.record.write_bytes(to_json(make("usual")))
-    code = "from rungs.cli.run import report; from pathlib import Path; import sys; report(Path(sys.argv[1]))"
-    done = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True)
+    done = rungs("report", tmp_path)
     assert done.stdout.strip() == f"report: {folder.report}", done.stderr
     assert folder.report.read_bytes() == reports("usual").read_bytes()
     drawn = {path.name for path in folder.figures.iterdir()}
@@ -205,7 +207,7 @@ def test_the_log_of_looks_says_how_often_the_test_set_was_opened() -> None:
     record = make("usual")
     assert "the test set was opened once" in search_html.test_words(record, 1)
     assert "opened 3 times in this search: its score is no longer fresh" in search_html.test_words(record, 3)
-    page = words(render("search.html", {"pictures": {}, **search_html._facts(record, 3)}))
+    page = words(render("rungs.study.search", "page.html", {"pictures": {}, **search_html._facts(record, 3)}))
     assert page.count("opened 3 times") == 2 and "opened once" not in page
     assert search_html.test_words(make("no-finals"), 0) == "the test set is closed"
 
@@ -293,7 +295,9 @@ def test_a_trial_that_diverged_is_not_called_the_best() -> None:
     other = facts.best(record)
     assert other is not None and other.number != top.number and facts.ranked(record)[0] == other
     assert top.value not in facts.best_so_far(record)[1]
-    assert lost.ending in words(render("search.html", {"pictures": {}, **search_html._facts(record)}))
+    assert lost.ending in words(
+        render("rungs.study.search", "page.html", {"pictures": {}, **search_html._facts(record)})
+    )
 
 
 def test_the_dashboard_says_what_it_needs() -> None:

@@ -42,4 +42,4 @@ class CureOptions:
         require_between(self.seeds, 1, MOST_SEEDS, "--seeds")
         require_between(self.epochs, 1, MOST_EPOCHS, "--epochs")
         require_share(self.images, "--images")
-        require_between(self.jobs, 1, MOST_JOBS, "--jobs")
+        require_between(self.jobs, 0, MOST_JOBS, "--jobs")

@@ -41,7 +41,7 @@ class SearchOptions:
     trials: Number = None
     """Trials in all, on all machines, earlier ones included (default: 30; with --sampler grid all its points)."""
     workers: Number = field(default=None, compare=False)
-    """Trials trained at once here (default: 1 on a GPU, else as many as there are cores, at most 4; 0: in this process)."""
+    """Trials trained at once here (default: 1 on a GPU, else as many as cores, at most 4; 0: in this process)."""
     sampler: Word = "tpe"
     """tpe, random, grid or gp."""
     pruner: Word = "median"
