@@ -34,9 +34,7 @@ def cores() -> int:
 def pytest_configure(config: pytest.Config) -> None:
     if (side_by_side := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))) > 1:  # before torch counts the cores
         os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores() // side_by_side)))
-    os.environ.setdefault(
-        "TORCHINDUCTOR_COMPILE_THREADS", "1"
-    )  # to start a pool takes longer than it saves
+    os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")  # to start a pool takes longer than it saves
     config.addinivalue_line("markers", "needs_cifar: needs the real CIFAR-10 in the folder RUNGS_DATA")
     config.addinivalue_line("markers", "dear: takes long; `make test-all` runs it, `make test` does not")
     config.addinivalue_line("markers", "drawn(png=False): draws its figures, as SVG alone unless it asks for PNG too")
@@ -52,6 +50,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.get_closest_marker("dear") is None)  # what takes long begins first
     if not os.environ.get("RUNGS_DATA"):
         for item in items:
             if item.get_closest_marker("needs_cifar"):
