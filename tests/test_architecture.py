@@ -35,7 +35,7 @@ def test_the_version_of_the_code_knows_all_that_computes() -> None:
         assert list((SOURCE / floor).rglob("*.py")), floor
     for name in identity.FILES_THAT_COMPUTE:
         assert (SOURCE / "recipe" / f"{name}.py").is_file(), name
-    silent = {"__init__", "base", "explain", "flags", "identity", "overrides", "seeds", "shorten", "toml"}
+    silent = {"__init__", "explain", "flags", "identity", "overrides", "own", "presets", "roles", "shorten", "toml"}
     assert {path.stem for path in (SOURCE / "recipe").glob("*.py")} == silent | set(identity.FILES_THAT_COMPUTE)
 
 

@@ -138,7 +138,12 @@ def test_weights_of_another_model_and_of_other_classes(home: Path) -> None:
     (home / "two" / "weights.safetensors").write_bytes(b"not weights")
     refused(home, "evaluate", "two", saying=("not a whole safetensors file",))
     refused(home, "predict", "nowhere", "photos/cross/01.png", saying=("no such run",))
-    refused(home, "report", "photos", saying=("neither run.json nor ladder.json",))
+    refused(
+        home,
+        "report",
+        "photos",
+        saying=("neither run.json nor ladder.json", "nor bench.json here", "a range test or a bench"),
+    )
     refused(home, "train", "small.toml", "--out", "twoo", "--resume", saying=("twoo", "no run to resume here"))
 
 

@@ -65,7 +65,7 @@ def test_the_ladder_of_cures_can_be_climbed_and_changed_by_hand(slow: Path, tmp_
     assert not base.evaluation.score_test
     opened = replace(record, environment=replace(record.environment, precision_reason="there is no bf16 here"))
     assert trial.base_recipe(opened).training.precision == "auto"
-    with pytest.raises(UserError, match="must be above 0 and at most 1"):
+    with pytest.raises(UserError, match="--images must be above 0 and at most 1"):
         trial.try_cures(slow, images=2.0)
     assert not list(slow.parent.glob("*-cures*"))
     shutil.copytree(slow, tmp_path / "run")

@@ -220,7 +220,9 @@ def compare(options: Annotated[CompareOptions, arg(name="")], json: bool = False
 
     from rungs.study.comparison import compare as comparing
     from rungs.study.comparison import tables
+    from rungs.study.folders import require_runs
 
+    require_runs(options.runs)
     plan = comparing.prepare(options)
     record = comparing.run(plan)
     if json:

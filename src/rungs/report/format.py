@@ -17,7 +17,7 @@ def interval(bounds: tuple[float, float], digits: int = 2) -> str:
 
 def points(difference: float) -> str:
     """Return a difference of two accuracies, 0.0112, as "+1.12 points"."""
-    return f"{100 * difference:+.2f} points"
+    return f"{100 * difference:+z.2f} points"
 
 
 def count(number: int) -> str:

@@ -47,7 +47,7 @@ def test_a_bench_prints_tables_and_leaves_record_page_and_picture(home: Path) ->
     ("arguments", "saying"),
     [
         (["no-such"], "no recipe 'no-such'"),
-        (["small.toml", "--seconds", "0"], "--seconds: must be from 1 to 3,600, got 0"),
+        (["small.toml", "--seconds", "0"], "--seconds must be from 1 to 3600, got 0"),
         (["small.toml", "--set", "training.batch=3"], "batch_size"),
         (["small.toml", "--data", "folder:nowhere"], "nowhere"),
     ],

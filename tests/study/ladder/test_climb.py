@@ -371,11 +371,11 @@ def test_a_dry_run_lists_every_cell_with_an_estimate_and_writes_nothing(ladder_f
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["ladder.toml", "--seeds", "0"], "--seeds: must be from 1 to 1,000, got 0"),
-        (["ladder.toml", "--epochs", "0"], "--epochs: must be from 1 to 1,000,000, got 0"),
-        (["ladder.toml", "--images", "1.5"], "--images: must be above 0 and at most 1, got 1.5"),
-        (["ladder.toml", "--jobs", "-1"], "--jobs: must be from 0 to 64, got -1"),
-        (["ladder.toml", "--pack", "0"], "--pack: must be from 1 to 256, got 0"),
+        (["ladder.toml", "--seeds", "0"], "--seeds must be from 1 to 1000, got 0"),
+        (["ladder.toml", "--epochs", "0"], "--epochs must be from 1 to 1000000, got 0"),
+        (["ladder.toml", "--images", "1.5"], "--images must be above 0 and at most 1, got 1.5"),
+        (["ladder.toml", "--jobs", "-1"], "--jobs must be from 0 to 64, got -1"),
+        (["ladder.toml", "--pack", "0"], "--pack must be from 1 to 256, got 0"),
         (["ladder.toml", "--only", "furst"], "did you mean 'first'"),
         (["ladder.toml", "--set", "optim.rate=1"], "optim.rate: no such field"),
         (["ladder.toml", "--set", "seed=7"], "seeds are counted from 0: use --seeds"),

@@ -79,7 +79,7 @@ def test_the_record_alone_rebuilds_the_same_bytes(reports: Callable[[str], Path]
 
 def test_a_folder_without_any_record_says_what_was_looked_for(tmp_path: Path) -> None:
     done = rungs("report", tmp_path, code=2)
-    assert "nor search.json here" in done.stderr and "a bench or a search" in done.stderr
+    assert "nor search.json nor" in done.stderr and "a climb, a search, a comparison" in done.stderr
 
 
 def test_the_sections_stand_in_their_order(reports: Callable[[str], Path]) -> None:

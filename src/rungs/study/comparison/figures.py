@@ -18,6 +18,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from rungs.report import format as fmt
+from rungs.report import metric as report_metric
 from rungs.report.style import FAINT, GREEN, INK, STYLE, VERMILLION, empty, log_if_wide, plain
 from rungs.study.comparison.record import Candidate, ClassChange, CompareRecord, Pair
 from rungs.study.ladder.curves import LINES
@@ -69,7 +70,8 @@ def _difference(axes: Axes, pair: Pair) -> None:
         axes.plot(wide, [y, y], color=colour, linewidth=1.3, marker="|", markersize=9)
         axes.plot(narrow, [y, y], color=colour, linewidth=6, alpha=0.35, solid_capstyle="butt")
         axes.plot(100 * part.difference, y, "D" if judge else "o", color=colour, markersize=7)
-        axes.annotate(f"{100 * part.difference:+.2f}", (100 * part.difference, y), (0, 8), ha="center", fontsize=9,
+        told = report_metric.signed(f"{part.part}_accuracy", part.difference)
+        axes.annotate(told, (100 * part.difference, y), (0, 8), ha="center", fontsize=9,
                       textcoords="offset points", color=colour, fontweight="bold" if judge else "normal")  # fmt: skip
     axes.axvline(0, color=INK, linewidth=1.1, linestyle=":")
     names = [f"{plain(pair.second, NAME)}\n{part.part}, {fmt.count(part.images)} images" for part in pair.parts]

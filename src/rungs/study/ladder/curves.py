@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from rungs.report import format as fmt
+from rungs.report.metric import is_loss
 from rungs.report.style import (
     BLUE,
     FAINT,
@@ -118,7 +119,7 @@ def _all_curves(axes: Axes, record: LadderRecord, name: str) -> None:
                 axes.annotate(plain(rung.name, 24), (epochs[-1], values[-1]), (6, 0), textcoords="offset points",
                               va="center", fontweight="bold", fontsize=9, gid="name", zorder=6,
                               bbox={"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 1})  # fmt: skip
-    if name.endswith("loss"):
+    if is_loss(name):
         log_if_wide(axes, lasting)
         if max(lasting) > 0 and axes.get_ylim()[1] > 1.5 * max(lasting):  # what diverged does not squeeze the others
             axes.set_ylim(top=1.15 * max(lasting))

@@ -63,7 +63,7 @@ def _facts(record: LadderRecord) -> dict[str, Any]:
         "claims": facts.claims(record),
         "reason": facts.common_reason(record),
         "against": "the rung before" if record.builds_on == "previous" else "the first rung",
-        "spread": spread,
+        "spread": report_metric.spread,
         "within": within,
         "curves_words": figures.curves_words(record),
         "confusions_words": figures.confusions_words(record),
@@ -80,13 +80,6 @@ def _facts(record: LadderRecord) -> dict[str, Any]:
         "cells": sum(len(rung.cells) for rung in record.rungs),
         "toml": compact(recipes.to_toml(record.recipe)),
     }
-
-
-def spread(metric: str, estimate: Estimate) -> str:
-    """Return how much seeds differ: "sd 0.31"; points for accuracies."""
-    if estimate.sd is None:
-        return "one seed"
-    return f"± {100 * estimate.sd:.2f} sd" if metric.endswith("accuracy") else f"± {estimate.sd:.4f} sd"
 
 
 def within(metric: str, estimate: Estimate) -> str:

@@ -166,7 +166,7 @@ def _difference(record: LadderRecord, rung: RungRecord, *, words: bool) -> str:
     difference = rung.difference
     if difference is None:
         return ""
-    told = f"{100 * difference.mean:+.2f}{'*' * facts.on_test(record, difference)}"
+    told = f"{report_metric.signed(difference.metric, difference.mean)}{'*' * facts.on_test(record, difference)}"
     if not words:
         return f"{facts.SIGNS[difference.verdict]} {told:>6}"
     other = facts.elsewhere(record, record.rungs.index(rung))
@@ -238,9 +238,9 @@ def _difference_cells(record: LadderRecord, rung: RungRecord, i: int) -> tuple[s
         return fmt.NOTHING, fmt.NOTHING
     to = "" if difference.against == facts.usual_parent(record, i) else f" to {_plain(difference.against)}"
     to += ", on test" if facts.on_test(record, difference) else ""
-    low, high = difference.low, difference.high
-    interval = "" if low is None or high is None else f" ({100 * low:+.2f} to {100 * high:+.2f})"
-    return f"{fmt.points(difference.mean)}{interval}{to}", difference.verdict
+    ends = report_metric.difference_bounds(difference.metric, difference.low, difference.high)
+    interval = f" ({ends})" if ends else ""
+    return f"{report_metric.difference(difference.metric, difference.mean)}{interval}{to}", difference.verdict
 
 
 def _plain(text: str) -> str:

@@ -217,6 +217,7 @@ def serve(pipe: Connection, jobs: int, options: dict[str, Any]) -> None:
 def train(cells: Sequence[tuple[Cell, Path]], options: dict[str, Any]) -> list[str | None]:
     """Train cells, from their last checkpoints where they have some; return for each None, or what failed."""
     from rungs.training.device import open_world
+    from rungs.training.options import RunOptions
     from rungs.training.pack_run import run_pack
     from rungs.training.run import run_recipe
 
@@ -224,9 +225,9 @@ def train(cells: Sequence[tuple[Cell, Path]], options: dict[str, Any]) -> list[s
     try:
         with open_world() as world:
             if len(cells) > 1:
-                results = run_pack(recipes, folders, world, **options)
+                results = run_pack(recipes, folders, world, RunOptions(**options))
                 return [str(result) if isinstance(result, UserError) else None for result in results]
-            run_recipe(recipes[0], folders[0], world, resume=True, **options)
+            run_recipe(recipes[0], folders[0], world, RunOptions(resume=True, **options))
     except UserError as error:
         return [str(error)] * len(cells)
     except Exception as error:  # a cell that fails must not stop the others

@@ -77,10 +77,9 @@ def _row(axes: Axes, record: SearchRecord, one: Finalist, i: int, ends: tuple[fl
                   gid="seed", zorder=3.5)  # fmt: skip
     axes.plot(one.rerun.mean, i + 0.12, "o", color=BLUE, markersize=7, zorder=4, gid="rerun")
     if one.optimism is not None:
-        size = one.optimism.mean if metric.is_loss(record.metric) else 100 * one.optimism.mean
-        text = f"{size:+.4f}" if metric.is_loss(record.metric) else f"{size:+.2f}"
+        text = metric.signed(record.metric, one.optimism.mean)
         axes.annotate(text, (1, i), (52, 0), xycoords=axes.get_yaxis_transform(), textcoords="offset points",
-                      ha="right", va="center", color=VERMILLION if size > 0 else QUIET)  # fmt: skip
+                      ha="right", va="center", color=VERMILLION if one.optimism.mean > 0 else QUIET)  # fmt: skip
 
 
 def _finalist_legend(record: SearchRecord, rows: Sequence[Finalist]) -> list[Line2D]:
