@@ -41,7 +41,7 @@ def test_trying_the_cure_of_a_small_rate_finds_a_real_gain_and_leaves_the_test_s
     slow: Path, tmp_path: Path
 ) -> None:
     run = shutil.copytree(slow, tmp_path / "run")
-    tried = trial.try_cures(run, jobs=1)
+    tried = trial.try_cures(run, jobs=0)
     assert isinstance(tried, trial.Tried)
     assert tried.folder.path == tmp_path / "run-cures"
     base, cure = tried.record.rungs
@@ -53,7 +53,7 @@ def test_trying_the_cure_of_a_small_rate_finds_a_real_gain_and_leaves_the_test_s
     assert not list(tried.folder.path.glob("*/looks.jsonl"))  # no cell has looked
     assert (tried.folder.path / "report.html").is_file()
     again: list[bool] = []
-    trial.try_cures(run, jobs=1, tell=lambda outcome, done, of: again.append(outcome.kept))
+    trial.try_cures(run, jobs=0, tell=lambda outcome, done, of: again.append(outcome.kept))
     assert again == [True] * 6
 
 
@@ -74,7 +74,7 @@ def test_the_ladder_of_cures_can_be_climbed_and_changed_by_hand(slow: Path, tmp_
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        trial.try_cures(tmp_path / "run", epochs=1, images=0.5, jobs=1, tell=stop)
+        trial.try_cures(tmp_path / "run", epochs=1, images=0.5, jobs=0, tell=stop)
     (made,) = tmp_path.glob("run-cures-*")  # another study than the run's own
     again, usual = ladder.load(made / "cures.toml")
     assert [rung.name for rung in again.rungs] == ["as-it-was", "rate-too-small"]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import DRAW
 from small import SMALL, small
 from torch import nn
 
@@ -38,6 +39,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[BenchRecord, Pat
         patch.setattr(ceilings, "COPY_BYTES", {"cpu": 1 << 22})
         patch.setattr(ceilings, "ENOUGH_S", 0.001)
         patch.setattr(phases, "TURN_S", 0.005)
+        patch.setattr("rungs.report.style.save", DRAW)
         folder = tmp_path_factory.mktemp("bench") / "made"
         return measure.bench(small(*QUICK), folder=folder, seconds=1), folder
 

@@ -20,6 +20,8 @@ from rungs.study.ladder import words as ladder_words
 from rungs.study.ladder.record import LadderRecord
 from rungs.study.pareto import Point, front
 
+pytestmark = pytest.mark.drawn
+
 PARTS = ("validation_accuracy", "test_accuracy")
 UNITS = {"GFLOP": 1e9, "MFLOP": 1e6, "kFLOP": 1e3, "seconds": 1.0, "minutes": 60.0, "hours": 3600.0}
 

@@ -27,6 +27,8 @@ from rungs.study.search import words as facts
 from rungs.study.search.record import SearchRecord
 from rungs.study.search.space import Field
 
+pytestmark = pytest.mark.drawn
+
 FIGURES: dict[str, Callable[[SearchRecord], Figure]] = {
     "history": search_figures.history,
     "curves": search_figures.learning_curves,

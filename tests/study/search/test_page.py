@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import html
-import os
 import re
 import shlex
-import shutil
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import search_samples
+from bank import Bank
 from command import rungs
 from msgspec.structs import replace
 from rich.console import Console
@@ -27,8 +24,7 @@ from rungs.study.search import tables as search_tables
 from rungs.study.search import words as facts
 from rungs.study.search.record import SearchDir, SearchRecord
 
-CHROMIUM = os.environ.get("RUNGS_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-needs_browser = pytest.mark.skipif(CHROMIUM is None and "CI" not in os.environ, reason="there is no Chromium here")
+pytestmark = pytest.mark.drawn
 
 NAMES = ("usual", "long-names", "hostile", "all-pruned")
 STEMS = {"finalists", "history", "learning-curves", "importance", "slices", "pairs", "parallel"}
@@ -37,9 +33,13 @@ make = cache(lambda name: search_samples.MAKERS[name]())
 
 
 @pytest.fixture(scope="module")
-def reports(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+def reports(bank: Bank) -> Callable[[str], Path]:
     """Give the report of one of the samples, each written once."""
-    return cache(lambda name: search_html.write(make(name), SearchDir(tmp_path_factory.mktemp(name))))
+
+    def write(folder: Path) -> None:
+        search_html.write(make(folder.name), SearchDir(folder))
+
+    return lambda name: bank.folder(f"search-pages/{name}", write) / "report.html"
 
 
 def text(report: Path) -> str:
@@ -68,8 +68,7 @@ def section(report: Path | str, name: str) -> str:
 def test_the_record_alone_rebuilds_the_same_bytes(reports: Callable[[str], Path], tmp_path: Path) -> None:
     folder = SearchDir(tmp_path)
     folder.record.write_bytes(to_json(make("usual")))
-    code = "from rungs.cli.run import report; from pathlib import Path; import sys; report(Path(sys.argv[1]))"
-    done = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True)
+    done = rungs("report", tmp_path)
     assert done.stdout.strip() == f"report: {folder.report}", done.stderr
     assert folder.report.read_bytes() == reports("usual").read_bytes()
     drawn = {path.name for path in folder.figures.iterdir()}
@@ -320,19 +319,6 @@ def test_a_trial_is_a_line() -> None:
 # --- in a browser -------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    assert CHROMIUM, "CI needs a Chromium: put it in the path or in RUNGS_CHROMIUM"
-    arguments = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        yield chromium
-        chromium.close()
-
-
-@needs_browser
 @pytest.mark.parametrize("width", [400, 1200])
 @pytest.mark.parametrize("name", ["usual", "long-names", "hostile", "all-pruned"])
 def test_in_a_browser(name: str, width: int, browser: Any, reports: Callable[[str], Path]) -> None:
@@ -363,7 +349,6 @@ def test_in_a_browser(name: str, width: int, browser: Any, reports: Callable[[st
     page.close()
 
 
-@needs_browser
 @pytest.mark.parametrize("name", ["usual", "long-names"])
 def test_print_fits_the_paper(name: str, browser: Any, reports: Callable[[str], Path]) -> None:
     page = browser.new_page(viewport={"width": 688, "height": 1000})  # A4 less its margins

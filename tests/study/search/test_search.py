@@ -185,7 +185,7 @@ def test_the_place_of_a_dead_workers_trial_stays_its_own(here: Path) -> None:
         ({"seeds": 0}, "--seeds must be from 1 to"),
         ({"images": 0.0}, "--images must be above 0 and at most 1, got 0"),
         ({"images": 1.5}, "--images must be above 0 and at most 1, got 1.5"),
-        ({"workers": 0}, "--workers must be from 1 to"),
+        ({"workers": -1}, "--workers must be from 0 to"),
         ({"data": "digit"}, "did you mean 'digits'?"),
         ({"overrides": ["optim.rate=1"]}, "optim.rate: no such field"),
         ({"overrides": ["data.validation=0"]}, "without validation images there is nothing to choose by"),

@@ -66,7 +66,7 @@ def train_cells(
     Args:
         cells: Rungs x seeds.
         root: Where the run folders go.
-        jobs: How many run at once; they share the cores out.
+        jobs: How many processes train at once; they share the cores out. 0 trains in this process, for a debugger.
         skip_unreadable: Leave unreadable files of a data source out instead of failing.
         tensorboard: Also write events into each run folder.
         tell: Called with each outcome as it comes.
@@ -78,7 +78,8 @@ def train_cells(
     outcomes = {outcome.cell: outcome for outcome in kept}
     todo = [cell for cell in cells if cell not in outcomes]
     options = {"skip_unreadable": skip_unreadable, "tensorboard": tensorboard}
-    for outcome in train_all(packs(todo, pack), root, jobs, options):
+    groups = packs(todo, pack)
+    for outcome in train_all(groups, root, jobs, options) if jobs else train_here(groups, root, options):
         outcomes[outcome.cell] = outcome
         tell(outcome, len(outcomes), len(cells))
     return [outcomes[cell] for cell in cells]
@@ -112,6 +113,14 @@ def unpacked(cells: Iterable[Cell], most: int) -> dict[str, str]:
     one_each = {cell.rung: cell.recipe for cell in cells}
     reasons = ((rung, unpackable(recipe)) for rung, recipe in one_each.items())
     return {rung: reason for rung, reason in reasons if reason is not None}
+
+
+def train_here(todo: Iterable[Group], root: Path, options: dict[str, Any]) -> Iterator[Outcome]:
+    """Train the packs one after the other in this process, as a worker would."""
+    for cells in todo:
+        failures = train([(cell, root / cell.folder) for cell in cells], options)
+        for cell, failure in zip(cells, failures, strict=True):
+            yield _outcome(cell, root / cell.folder, failure)
 
 
 def train_all(todo: Iterable[Group], root: Path, jobs: int, options: dict[str, Any]) -> Iterator[Outcome]:
