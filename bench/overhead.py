@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -31,6 +32,7 @@ from rungs.recipe.toml import load
 from rungs.run.folder import RunDir, write_whole
 from rungs.run.record import EpochRow
 from rungs.training.device import World, cores, device_name, peak_memory_bytes, pick_precision
+from rungs.training.options import RunOptions, always
 from rungs.training.run import run_recipe
 
 OVERRIDES = [
@@ -94,14 +96,15 @@ def alternate(data: str, images: int, batch_size: int, rounds: int) -> tuple[lis
     return ours_s[1:], bare_s[1:]
 
 
-def train(data: str, images: int, batch_size: int, epochs: int, keep_going: object = None) -> None:
+def train(
+    data: str, images: int, batch_size: int, epochs: int, keep_going: Callable[[EpochRow], bool] = always
+) -> None:
     """Train lab-003's net through the engine."""
     size = [f"data.train={images}", f"training.batch_size={batch_size}", f"training.epochs={epochs}"]
     recipe = load("lab-003", [*OVERRIDES, *size, f"data.source={json.dumps(data)}"])
     world = World(0, 1, torch.device("cpu"))
     with tempfile.TemporaryDirectory() as folder:
-        options = {} if keep_going is None else {"keep_going": keep_going}
-        run_recipe(recipe, RunDir(folder), world, **options)  # type: ignore[arg-type]
+        run_recipe(recipe, RunDir(folder), world, RunOptions(keep_going=keep_going))
 
 
 def peak(which: str, data: str, images: int, batch_size: int) -> int:

@@ -22,7 +22,7 @@ from rungs.study.ladder import words as facts
 from rungs.study.ladder.record import LadderRecord, RungRecord
 from rungs.study.ladder.staircase import staircase
 from rungs.study.ladder.tables import markdown
-from rungs.study.search.slices import contours
+from rungs.study.search.slices import over_pairs
 
 ROOT = Path(__file__).parents[1]
 PICTURES = ROOT / "docs" / "seeds"
@@ -35,7 +35,7 @@ def main() -> None:
         save(staircase(read(path.stem)), PICTURES / path.stem)
         (PICTURES / f"{path.stem}.svg").unlink()  # a page on the web shows the PNG
     for path in sorted((ROOT / "results" / "searches").glob("*.json")):
-        save(contours(make_searches.read(path.stem)), PICTURES / path.stem)
+        save(over_pairs(make_searches.read(path.stem)), PICTURES / path.stem)
         (PICTURES / f"{path.stem}.svg").unlink()
     (ROOT / "docs" / "seeds.md").write_text(page(), encoding="utf-8")
     measured = ROOT / "docs" / "measured.md"

@@ -19,6 +19,8 @@ import torch
 from rungs.cli import main as cli
 from rungs.cli import terminal
 
+UNDRAWN = [sys.executable, str(Path(__file__).with_name("undrawn_rungs.py"))]
+"""The command line's first words for a process that draws no figures."""
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "COLUMNS": "160"}
 """One thread, because tests run side by side; and as wide as this."""
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from bank import Bank
 from conftest import draw_photos
 from small import run, small
 
@@ -34,16 +36,25 @@ DIGITS = {
 }
 
 
-def trainer(root: Path) -> Callable[[str], Path]:
-    """Return a function that gives the folder of a run by its name; it is trained when first asked for."""
-    draw_photos(root / "photos" / "train", per_class=40, seed=0)
-    draw_photos(root / "photos" / "test", per_class=60, seed=1)
+def trainer(bank: Bank, root: Path) -> Callable[[str], Path]:
+    """Return a function that gives the folder of a run by its name: its own copy, as comparing writes into its log.
+
+    Args:
+        bank: Where the runs are trained, each when first asked for.
+        root: Where the copies go.
+    """
+    photos = bank.folder("compare/photos", _draw)
 
     def train(name: str) -> Path:
-        folder = root / "runs" / name
+        source = () if name in DIGITS else (f"data.source='folder:{photos}'", *SHAPES)
+        recipe, folder = small(*source, *{**OTHERS, **DIGITS}[name]), root / "runs" / name
         if not folder.exists():
-            photos = () if name in DIGITS else (f"data.source='folder:{root / 'photos'}'", *SHAPES)
-            run(small(*photos, *{**OTHERS, **DIGITS}[name]), folder)
+            shutil.copytree(bank.folder(f"compare/runs/{name}", lambda made: run(recipe, made)), folder)
         return folder
 
     return train
+
+
+def _draw(root: Path) -> None:
+    draw_photos(root / "train", per_class=40, seed=0)
+    draw_photos(root / "test", per_class=60, seed=1)

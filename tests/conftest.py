@@ -1,15 +1,21 @@
-"""What all tests share: real data sets, a cache of their own, and a small folder of pictures."""
+"""What all tests share: real data sets, a cache of their own, a small folder of pictures, a browser; and the clock."""
 
 from __future__ import annotations
 
 import os
+import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import undrawn_rungs
+from bank import Bank
 from PIL import Image, ImageDraw
+
+from rungs.report.style import save as DRAW
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -17,6 +23,8 @@ if TYPE_CHECKING:
     from rungs.data.imageset import Source
 
 SHAPES = ("circle", "cross", "square")
+CHROMIUM = os.environ.get("RUNGS_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+STARTED = pytest.StashKey[float]()
 
 
 def cores() -> int:
@@ -26,10 +34,23 @@ def cores() -> int:
 def pytest_configure(config: pytest.Config) -> None:
     if (side_by_side := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))) > 1:  # before torch counts the cores
         os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores() // side_by_side)))
+    os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")  # to start a pool takes longer than it saves
     config.addinivalue_line("markers", "needs_cifar: needs the real CIFAR-10 in the folder RUNGS_DATA")
+    config.addinivalue_line("markers", "dear: takes long; `make test-all` runs it, `make test` does not")
+    config.addinivalue_line("markers", "drawn(png=False): draws its figures, as SVG alone unless it asks for PNG too")
+    config.addinivalue_line("markers", "undrawn: draws none in a file that is marked `drawn`")
+    config.stash[STARTED] = time.monotonic()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    seconds = round(time.monotonic() - config.stash[STARTED])
+    workers = config.getoption("numprocesses", None) or 1
+    many = "1 worker" if workers == 1 else f"{workers} workers"
+    terminalreporter.write_line(f"suite: {seconds // 60} min {seconds % 60} s on {many}")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.get_closest_marker("dear") is None)  # what takes long begins first
     if not os.environ.get("RUNGS_DATA"):
         for item in items:
             if item.get_closest_marker("needs_cifar"):
@@ -52,17 +73,55 @@ def cache_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
     return home
 
 
-@pytest.fixture
-def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True, scope="session")
+def _drawing_nothing() -> Iterator[None]:
     """Leave the figures of reports empty: to draw them takes far longer than the rest of a command on small data."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("rungs.report.style.save", undrawn_rungs.save)
+        yield
 
-    def save(figure: Figure, stem: Path) -> bytes:
-        for kind in ("svg", "png"):
-            stem.parent.mkdir(parents=True, exist_ok=True)
-            stem.with_name(f"{stem.name}.{kind}").write_bytes(b"<svg/>")
-        return b"<svg/>"
 
-    monkeypatch.setattr("rungs.report.style.save", save)
+@pytest.fixture(autouse=True)
+def _drawing(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw the figures of tests that are marked `drawn`: as SVG alone, unless they ask for PNG, too."""
+    marker = request.node.get_closest_marker("drawn")
+    if marker is None or request.node.get_closest_marker("undrawn"):
+        return
+    from matplotlib.figure import Figure
+
+    monkeypatch.setattr("rungs.report.style.save", DRAW)
+    savefig = Figure.savefig
+
+    def svg_alone(figure: Figure, file: IO[bytes], *, format: str, **options: Any) -> None:
+        if format == "png":
+            file.write(b"not drawn")
+        else:
+            savefig(figure, file, format=format, **options)
+
+    if not marker.kwargs.get("png"):
+        monkeypatch.setattr(Figure, "savefig", svg_alone)
+
+
+@pytest.fixture(scope="session")
+def bank(tmp_path_factory: pytest.TempPathFactory) -> Bank:
+    """Runs, pages and the like that are made once for all processes of this session."""
+    base = tmp_path_factory.getbasetemp()
+    return Bank((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "bank")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """A Chromium for all tests of pages; they are skipped where there is none, but not in CI."""
+    if CHROMIUM is None and "CI" not in os.environ:
+        pytest.skip("there is no Chromium here")
+    from playwright.sync_api import sync_playwright
+
+    assert CHROMIUM, "CI needs a Chromium: put it in the path or in RUNGS_CHROMIUM"
+    arguments = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        yield chromium
+        chromium.close()
 
 
 @pytest.fixture(scope="session")

@@ -7,16 +7,18 @@ import shlex
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-PAGES = tuple(
-    ROOT / name for name in ("README.md", "CONTRIBUTING.md", "bench/README.md")
-) + tuple(sorted((ROOT / "docs").glob("*.md")))
+PAGES = tuple(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "bench/README.md")) + tuple(
+    sorted((ROOT / "docs").glob("*.md"))
+)
 
 
 def blocks(language: str = "") -> list[tuple[str, str]]:
     """Return the name of its page and the text of each code block in this language; without one, it holds commands."""
     found = []
     for page in PAGES:
-        for kind, text in re.findall(r"^```(\w*)\n(.*?)^```$", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE):
+        for kind, text in re.findall(
+            r"^```(\w*)\n(.*?)^```$", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
+        ):
             if kind == language:
                 found.append((page.relative_to(ROOT).as_posix(), text))
     return found

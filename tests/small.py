@@ -12,6 +12,7 @@ from rungs.recipe.toml import parse
 from rungs.run.folder import RunDir
 from rungs.run.record import EpochRow, RunRecord
 from rungs.training.device import World
+from rungs.training.options import RunOptions
 from rungs.training.run import run_recipe
 from rungs.training.screen import Screen
 
@@ -68,4 +69,4 @@ def run(
     """Train alone in this process, as if the caller stopped it after some epochs."""
     going: Callable[[EpochRow], bool] = lambda row: row.epoch != stop_after  # noqa: E731
     world = World(0, 1, open_device())
-    return run_recipe(recipe, RunDir(folder), world, screen=screen, keep_going=going, **options)
+    return run_recipe(recipe, RunDir(folder), world, RunOptions(screen=screen, keep_going=going, **options))

@@ -20,7 +20,6 @@ PROGRAMS = ("rungs", "torchrun", "make", "python", "pip", ".venv/bin/pip")
 FEW = "--set data.train=60 --set data.validation=30 --set training.epochs=1 --set training.batch_size=30"
 THIN = "--data digits --set data.image_size=8 --set model.stages=[[4]] --set model.hidden=[8] --set model.dropout=[]"
 PHOTOS = "--set data.image_size=8 --set training.epochs=1 --set training.batch_size=8"
-TRY = "--seeds 1 --epochs 1 --jobs 1 --data digits"
 APPENDED = {
     "rungs train digits-quick": FEW,
     "rungs train resnet18": PHOTOS,
@@ -30,13 +29,13 @@ APPENDED = {
     "rungs climb first-cnn": "--dry-run --data digits --only initial",
     "rungs climb three-nets": "--dry-run --data digits --only net-1",
     "rungs climb mine.toml": "--dry-run --only base",
-    "rungs tune lab-003": f"{FEW} {THIN} --images 1 --epochs 1 --trials 1 --workers 1 --top 1 --seeds 1",
+    "rungs tune lab-003": f"{FEW} {THIN} --images 1 --epochs 1 --trials 1 --workers 0 --top 1 --seeds 1",
     "rungs lr-find lab-003": f"{FEW} {THIN} --steps 20 --seeds 1 --checks 1",
     "rungs bench resnet18": f"{PHOTOS} --seconds 1",
     "rungs bench digits-quick": f"{FEW} --seconds 1",
     "rungs bench": f"{FEW} {THIN} --seconds 1",
-    "rungs diagnose runs/lab-003-de4a1c --try": "--seeds 1 --epochs 1 --jobs 1",
-    "rungs diagnose runs/photos --try": "--seeds 1 --epochs 1 --jobs 1",
+    "rungs diagnose runs/lab-003-de4a1c --try": "--seeds 1 --epochs 1 --jobs 0",
+    "rungs diagnose runs/photos --try": "--seeds 1 --epochs 1 --jobs 0",
 }
 """What is appended to a command, so that it takes a moment: by the first of these beginnings that it has.
 
@@ -44,8 +43,8 @@ Of a flag that is given twice the last counts.
 """
 SMALLER = {
     '"training.epochs=5"': '"training.epochs=1", "data.train=60"',
-    "seconds=5": "seconds=1",
-    "seeds=5": 'seeds=1, epochs=1, jobs=1, only=["base"]',
+    "seconds=5": 'overrides=["data.train=60", "training.batch_size=30"], seconds=1',
+    "seeds=5": 'seeds=1, epochs=1, images=0.1, jobs=0, only=("base",)',
 }
 """What is replaced in examples in Python, for the same."""
 ON_PHOTOS = f"digits-quick --data folder:photos {PHOTOS}"
@@ -60,8 +59,9 @@ MADE = {
     "runs/a1": f"train digits-quick {FEW} --seed 1",
     "runs/b0": f"train digits-quick {FEW} --seed 0 --set optim.lr=0.01",
     "runs/b1": f"train digits-quick {FEW} --seed 1 --set optim.lr=0.01",
+    "runs/mine-1a2b3c": f"train digits-quick {FEW} --set model.name=my_net.py:Net --set model.width=4",
     "climbs/first-cnn": (
-        "climb first-cnn --data digits --seeds 1 --epochs 1 --images 0.05 --jobs 1 --only initial --only relu-linear"
+        "climb first-cnn --data digits --seeds 1 --epochs 1 --images 0.05 --jobs 0 --only initial --only relu-linear"
     ),
 }
 """The folders that commands name, and what makes them."""
@@ -69,21 +69,18 @@ MADE = {
 
 @pytest.fixture(scope="module")
 def workshop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Return a folder with the files that commands name; no figure is drawn there."""
-
-    def save(figure: object, stem: Path) -> bytes:
-        return b"<svg/>"
+    """Return a folder with the files that commands name."""
 
     root = tmp_path_factory.mktemp("workshop")
     for seed, name in enumerate(("photos", "new-photos", "more-photos")):
         draw_photos(root / name, seed=seed)
     for name in ("cat.jpg", "ship.png", "photo.jpg", "other.png"):
         shutil.copy(root / "photos" / "circle" / "00.jpg", root / name)
-    (root / "mine.toml").write_text(next(text for page, text in blocks("toml") if "builds_on" in text))
+    (root / "mine.toml").write_text(next(text for _, text in blocks("toml") if "builds_on" in text))
+    (root / "my_net.py").write_text(next(text for _, text in blocks("python") if "class Net" in text))
     preset = (ROOT / "src/rungs/recipe/presets/digits-quick.toml").read_text()
     (root / "my-recipe.toml").write_text(re.sub(r"epochs = \d+", "epochs = 1", preset))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("rungs.report.style.save", save)
         patch.chdir(root)
         yield root
 
@@ -91,7 +88,7 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def make_ready(command: str) -> None:
     """Make the folders that a command names and that are not there yet."""
     for folder, words in MADE.items():
-        if re.search(rf"{folder}\b", command) and not Path(folder).exists():
+        if re.search(rf"{folder}(?![\w-])", command) and not Path(folder).exists():
             rungs(*shlex.split(f"{words} --out {folder}"))
 
 
@@ -105,8 +102,14 @@ def test_a_command_of_the_docs_works(command: str, workshop: Path) -> None:
     here = re.sub("^torchrun .* -m rungs ", "rungs ", command)  # alone: two ranks have tests of their own
     appended = next((more for start, more in APPENDED.items() if here.startswith(start)), "")
     whole = f"{here} {appended}"
-    make_ready(whole)
+    new = re.search(r"--out (\S+)", here)
+    if new:
+        shutil.rmtree(new[1], ignore_errors=True)
+    else:
+        make_ready(whole)
     rungs(*shlex.split(whole)[1:])
+    if new:
+        shutil.rmtree(new[1])  # the other commands have a smaller one
 
 
 @pytest.mark.parametrize("command", of_program("make"))
@@ -149,5 +152,5 @@ def test_every_path_and_link_of_a_page_leads_somewhere(page: Path) -> None:
     assert [link for link in links if not (page.parent / link).exists()] == []
     places = (ROOT, ROOT / "src" / "rungs", ROOT / "src", page.parent)
     named = re.findall(r"`((?:[\w-]+/)+(?:[a-z_]+\.(?:py|toml|md|html|css))?)`", text)
-    named = [name for name in named if name.split("/")[0] not in ("runs", "climbs", "searches", "figures")]
+    named = [name for name in named if name.split("/")[0] not in ("runs", "climbs", "searches", "figures", "RUN-cures")]
     assert [name for name in named if not any((place / name).exists() for place in places)] == []

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    pass
 
 
 class UserError(Exception):
@@ -26,7 +22,7 @@ class UserError(Exception):
         super().__init__("\n".join(lines))
 
 
-def did_you_mean(word: str, allowed: list[str]) -> str:
+def did_you_mean(word: str, allowed: Sequence[str]) -> str:
     """Return the sentence that offers the nearest right name and lists the allowed ones."""
     from difflib import get_close_matches
 
@@ -36,25 +32,33 @@ def did_you_mean(word: str, allowed: list[str]) -> str:
 
 
 def require_between(value: float | None, low: float, high: float, flag: str) -> None:
-    """Check a number that the user gave; None, where it was not given, passes.
+    """Check a number that the user gave.
+
+    Args:
+        value: The number; None, which leaves it to the default, is fine.
+        low: The least that is allowed.
+        high: The most; infinity where there is none.
+        flag: How the number is called.
 
     Raises:
         UserError: It is not from `low` to `high`.
     """
-    if value is not None and not low <= value <= high:
-        raise UserError(
-            f"must be from {low:,} to {high:,}, got {value:,}", where=flag, do="give a number between these"
-        )
+    if value is None or low <= value <= high:
+        return
+    least, most, got = (f"{number:g}" if isinstance(number, float) else number for number in (low, high, value))
+    allowed = f"at least {least}" if high == float("inf") else f"from {least} to {most}"
+    raise UserError(f"{flag} must be {allowed}, got {got}", do=f"give {flag} a number in this range")
 
 
-def require_share(share: float | None, flag: str) -> None:
-    """Check a share that the user gave; None, where it was not given, passes.
+def require_share(value: float | None, flag: str) -> None:
+    """Check a share that the user gave: of nothing there is nothing to train on.
 
     Raises:
         UserError: It is not above 0 and at most 1.
     """
-    if share is not None and not 0 < share <= 1:
-        raise UserError(f"must be above 0 and at most 1, got {share:g}", where=flag, do="give 0.1 for a tenth")
+    if value is not None and not 0 < value <= 1:
+        do = f"give {flag} a number in this range, such as 0.1"
+        raise UserError(f"{flag} must be above 0 and at most 1, got {value:g}", do=do)
 
 
 def require_one_of(word: str, allowed: Sequence[str], flag: str) -> None:
@@ -64,8 +68,9 @@ def require_one_of(word: str, allowed: Sequence[str], flag: str) -> None:
         UserError: It is none of `allowed`.
     """
     if word not in allowed:
-        raise UserError(f"{word!r} is not allowed", where=flag, do=did_you_mean(word, list(allowed)))
+        raise not_allowed(word, allowed, flag)
 
 
-def _written(number: float) -> str:
-    return f"{number:,}" if isinstance(number, int) else f"{number:g}"
+def not_allowed(given: object, allowed: Sequence[str], where: str) -> UserError:
+    """Return the error that says what is allowed instead."""
+    return UserError(f"{given!r} is not allowed", where=where, do=did_you_mean(str(given), allowed))

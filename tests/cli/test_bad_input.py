@@ -111,7 +111,6 @@ def bomb() -> bytes:
     )
 
 
-@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize(
     ("name", "content"),
     [("notes.jpg", b"just some text\n"), ("nothing.png", b""), ("bomb.png", bomb())],
@@ -129,7 +128,6 @@ def test_files_that_are_no_images(home: Path, name: str, content: bytes) -> None
     assert "01.png" in done.stdout  # the good one is still answered
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_weights_of_another_model_and_of_other_classes(home: Path) -> None:
     for name, width in (("one", "8"), ("two", "12")):
         rungs("train", "small.toml", "--out", name, *QUICK, "--set", f"model.stages=[[{width}]]", cwd=home)
@@ -140,7 +138,12 @@ def test_weights_of_another_model_and_of_other_classes(home: Path) -> None:
     (home / "two" / "weights.safetensors").write_bytes(b"not weights")
     refused(home, "evaluate", "two", saying=("not a whole safetensors file",))
     refused(home, "predict", "nowhere", "photos/cross/01.png", saying=("no such run",))
-    refused(home, "report", "photos", saying=("neither run.json nor ladder.json",))
+    refused(
+        home,
+        "report",
+        "photos",
+        saying=("neither run.json nor ladder.json", "nor bench.json here", "a range test or a bench"),
+    )
     refused(home, "train", "small.toml", "--out", "twoo", "--resume", saying=("twoo", "no run to resume here"))
 
 
@@ -238,7 +241,6 @@ def test_names_beyond_ascii(home: Path) -> None:
     assert "\\xfc" in rungs_process("predict", "run", picture, cwd=home, env=ascii_only).stdout
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_what_is_no_file_is_not_read(home: Path) -> None:
     rungs("train", "small.toml", "--out", "run", *QUICK, cwd=home)
     done = rungs("predict", "run", "/dev/zero", home, "x" * 300, cwd=home, code=2)
@@ -246,7 +248,6 @@ def test_what_is_no_file_is_not_read(home: Path) -> None:
     assert "File name too long" in done.stderr
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_damaged_parts_of_a_run_are_mended_or_named(home: Path) -> None:
     flags = ["train", "small.toml", "--out", "run", *QUICK]
     rungs(*flags, cwd=home)

@@ -39,7 +39,6 @@ def test_a_process_of_its_own_prints_and_exits_as_it_should(tmp_path: Path) -> N
         assert bool(alone.stdout) == (code == 0) and bool(alone.stderr) == (code == 2)
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_the_default_folder_is_new_each_time_and_resumes_the_last(tmp_path: Path) -> None:
     (tmp_path / "small.toml").write_text(SMALL)
     short = ["train", "small.toml", "--set", "training.epochs=1", "--quiet"]
@@ -115,6 +114,7 @@ def test_data_says_that_cifar_10_is_canonical(tmp_path: Path) -> None:
     assert "airplane" in text
 
 
+@pytest.mark.drawn(png=True)
 def test_list_show_and_doctor(tmp_path: Path) -> None:
     listed = rungs("list").stdout
     for name in ("digits-quick", "lab-003", "resnet18", "plain", "cifar100", "parquet", "cutmix"):

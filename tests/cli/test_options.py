@@ -91,7 +91,7 @@ def test_the_python_api_has_the_options_as_arguments(door: Any, options: type) -
 
 def test_a_number_out_of_range_is_named_with_its_flag_and_its_range() -> None:
     for value in (0, 11):
-        with pytest.raises(UserError, match=f"--jobs: must be from 1 to 10, got {value}"):
+        with pytest.raises(UserError, match=f"--jobs must be from 1 to 10, got {value}"):
             require_between(value, 1, 10, "--jobs")
     require_between(None, 1, 10, "--jobs")
     require_between(1, 1, 10, "--jobs")

@@ -14,6 +14,8 @@ from msgspec.structs import replace
 from rungs.report import layers as drawing
 from rungs.report import run_figures, style
 
+pytestmark = pytest.mark.drawn
+
 
 def texts(figure: Figure, tmp_path: Path) -> str:
     svg = style.save(figure, tmp_path / "figure")
@@ -103,6 +105,7 @@ def test_layers_merge_followers_and_name_blocks(tmp_path: Path) -> None:
         assert part in found
 
 
+@pytest.mark.drawn(png=True)
 def test_saved_twice_gives_the_same_bytes_and_leaves_the_style_of_others_alone(tmp_path: Path) -> None:
     before = dict(matplotlib.rcParams)
     for name in ("a", "b"):

@@ -1,15 +1,14 @@
 from __future__ import annotations
 
-import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
-from functools import cache
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import samples
+from bank import Bank
 from msgspec.structs import replace
 
 from rungs.diagnose import examine
@@ -17,8 +16,7 @@ from rungs.report import run_page
 from rungs.run.folder import RunDir
 from rungs.run.record import RunRecord
 
-CHROMIUM = os.environ.get("RUNGS_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-needs_browser = pytest.mark.skipif(CHROMIUM is None and "CI" not in os.environ, reason="there is no Chromium here")
+pytestmark = pytest.mark.drawn
 
 MAKERS: dict[str, Callable[[], RunRecord]] = {
     "claimed": samples.claimed,
@@ -38,9 +36,13 @@ def write(make: Callable[[], RunRecord], folder: Path) -> RunDir:
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], RunDir]:
+def runs(bank: Bank) -> Callable[[str], RunDir]:
     """Give the run folder of one of the `MAKERS`, each written once."""
-    return cache(lambda name: write(MAKERS[name], tmp_path_factory.mktemp(name)))
+
+    def make(folder: Path) -> None:
+        write(MAKERS[folder.name], folder)
+
+    return lambda name: RunDir(bank.folder(f"run-pages/{name}", make))
 
 
 def text(run: RunDir) -> str:
@@ -96,14 +98,14 @@ def test_the_header_says_which_images_whatever_the_recipe_speaks_of(runs: Callab
     assert head.index("folder:photos") < head.index("Recipe: ")
 
 
-@pytest.mark.usefixtures("undrawn")
+@pytest.mark.undrawn
 def test_only_what_falls_short_of_a_claim_is_marked_as_bad(tmp_path: Path) -> None:
     page = text(write(lambda: replace(samples.claimed(), test=samples.result(10, 10000, 0.95)), tmp_path))
     assert re.search(r'class="verdict-cell ">above the claim', page)
     assert re.search(r'class="verdict-cell no">below the claim', page)
 
 
-@pytest.mark.usefixtures("undrawn")
+@pytest.mark.undrawn
 def test_warming_up_is_told_where_there_was_some(tmp_path: Path) -> None:
     record = samples.healthy()
     assert "warming up" not in text(write(lambda: record, tmp_path / "plain"))
@@ -114,7 +116,7 @@ def test_warming_up_is_told_where_there_was_some(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.usefixtures("undrawn")
+@pytest.mark.undrawn
 def test_one_core_is_a_core(tmp_path: Path) -> None:
     record = samples.first_epoch()
     page = text(write(lambda: replace(record, environment=replace(record.environment, cores=1)), tmp_path))
@@ -135,19 +137,6 @@ def test_the_page_refers_to_nothing_outside(runs: Callable[[str], RunDir]) -> No
     assert "default-src 'none'; img-src data:; style-src 'unsafe-inline'" in page
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    assert CHROMIUM, "CI needs a Chromium: put it in the path or in RUNGS_CHROMIUM"
-    arguments = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        yield chromium
-        chromium.close()
-
-
-@needs_browser
 @pytest.mark.parametrize("name", MAKERS)
 def test_in_a_browser(name: str, browser: Any, runs: Callable[[str], RunDir]) -> None:
     address = runs(name).report.as_uri()
@@ -178,7 +167,6 @@ def test_in_a_browser(name: str, browser: Any, runs: Callable[[str], RunDir]) ->
     page.close()
 
 
-@needs_browser
 def test_a_phone_shows_the_verdict_of_a_claim(browser: Any, runs: Callable[[str], RunDir]) -> None:
     page = browser.new_page(viewport={"width": 360, "height": 740})
     page.goto(runs("claimed").report.as_uri())
@@ -189,7 +177,6 @@ def test_a_phone_shows_the_verdict_of_a_claim(browser: Any, runs: Callable[[str]
     page.close()
 
 
-@needs_browser
 def test_print_opens_what_is_folded(browser: Any, runs: Callable[[str], RunDir]) -> None:
     page = browser.new_page()
     page.goto(runs("claimed").report.as_uri())
@@ -202,7 +189,6 @@ def test_print_opens_what_is_folded(browser: Any, runs: Callable[[str], RunDir])
     page.close()
 
 
-@needs_browser
 @pytest.mark.parametrize("width", [1200, 400])
 def test_a_findings_picture_stands_beside_its_text_or_below_it(
     width: int, browser: Any, runs: Callable[[str], RunDir]

@@ -78,12 +78,11 @@ def test_no_ladder_chooses_a_rung_on_the_test_set(tmp_path: Path) -> None:
         ladders.load(path)
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_rungs_with_other_validation_images_are_compared_on_test_and_the_climb_logs_it(tmp_path: Path) -> None:
     path = write_ladder(tmp_path)
     path.write_text(path.read_text().replace("model.stages=[[16], [32]]", "data.validation=120"))
     for _ in range(2):  # the second time nothing is new
-        record = climb(path, folder=tmp_path / "climb", jobs=1, seeds=1)
+        record = climb(path, folder=tmp_path / "climb", jobs=0, seeds=1)
     assert record.rungs[1].difference is not None and record.rungs[1].difference.metric == "test_accuracy"
     (look,) = looks.read(LadderDir(tmp_path / "climb").looks)
     assert look.kind == "compared" and look.purpose.startswith("wider against first")

@@ -41,7 +41,7 @@ def test_trying_the_cure_of_a_small_rate_finds_a_real_gain_and_leaves_the_test_s
     slow: Path, tmp_path: Path
 ) -> None:
     run = shutil.copytree(slow, tmp_path / "run")
-    tried = trial.try_cures(run, jobs=1)
+    tried = trial.try_cures(run, jobs=0)
     assert isinstance(tried, trial.Tried)
     assert tried.folder.path == tmp_path / "run-cures"
     base, cure = tried.record.rungs
@@ -53,7 +53,7 @@ def test_trying_the_cure_of_a_small_rate_finds_a_real_gain_and_leaves_the_test_s
     assert not list(tried.folder.path.glob("*/looks.jsonl"))  # no cell has looked
     assert (tried.folder.path / "report.html").is_file()
     again: list[bool] = []
-    trial.try_cures(run, jobs=1, tell=lambda outcome, done, of: again.append(outcome.kept))
+    trial.try_cures(run, jobs=0, tell=lambda outcome, done, of: again.append(outcome.kept))
     assert again == [True] * 6
 
 
@@ -65,7 +65,7 @@ def test_the_ladder_of_cures_can_be_climbed_and_changed_by_hand(slow: Path, tmp_
     assert not base.evaluation.score_test
     opened = replace(record, environment=replace(record.environment, precision_reason="there is no bf16 here"))
     assert trial.base_recipe(opened).training.precision == "auto"
-    with pytest.raises(UserError, match="must be above 0 and at most 1"):
+    with pytest.raises(UserError, match="--images must be above 0 and at most 1"):
         trial.try_cures(slow, images=2.0)
     assert not list(slow.parent.glob("*-cures*"))
     shutil.copytree(slow, tmp_path / "run")
@@ -74,7 +74,7 @@ def test_the_ladder_of_cures_can_be_climbed_and_changed_by_hand(slow: Path, tmp_
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        trial.try_cures(tmp_path / "run", epochs=1, images=0.5, jobs=1, tell=stop)
+        trial.try_cures(tmp_path / "run", epochs=1, images=0.5, jobs=0, tell=stop)
     (made,) = tmp_path.glob("run-cures-*")  # another study than the run's own
     again, usual = ladder.load(made / "cures.toml")
     assert [rung.name for rung in again.rungs] == ["as-it-was", "rate-too-small"]
@@ -136,7 +136,7 @@ def test_the_second_of_two_findings_with_one_cure_can_be_asked_for(slow: Path, t
 
 def test_the_command_prints_findings_with_all_that_belongs_to_them(slow: Path) -> None:
     done = rungs("diagnose", str(slow))
-    for part in ("(rate-too-small)", "Speaks when", "Source: Bengio 2012", f"rungs train {slow}/recipe.toml --set"):
+    for part in ("(rate-too-small)", "Applies when", "Source: Bengio 2012", f"rungs train {slow}/recipe.toml --set"):
         assert part in " ".join(done.stdout.split())
     as_json = json.loads(rungs("diagnose", str(slow), "--json").stdout)
     assert as_json[0]["rule"] == "rate-too-small"

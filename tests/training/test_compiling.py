@@ -20,7 +20,7 @@ from rungs.training.screen import Screen
 from rungs.training.setup import assemble, gather
 
 SHORT = (
-    "training.epochs=1", "data.train=100", "data.validation=50", "evaluation.batch_size=50",
+    "training.epochs=1", "data.train=100", "data.validation=50", "data.test=50", "evaluation.batch_size=50",
     "evaluation.score_train=false",
     "model.dropout=[]",  # compiled, it draws other numbers
 )  # fmt: skip

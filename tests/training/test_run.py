@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 import pytest
 import torch
+from command import UNDRAWN
 from msgspec.structs import replace
 from PIL import Image
 from safetensors import safe_open
@@ -236,7 +237,7 @@ def test_without_validation_the_last_epoch_is_kept(tmp_path: Path) -> None:
 def test_a_signal_keeps_what_is_done_and_the_run_goes_on(tmp_path: Path, signum: signal.Signals) -> None:
     recipe = tmp_path / "small.toml"
     recipe.write_text(SMALL)
-    command = [sys.executable, "-m", "rungs", "train", str(recipe), "--out", str(tmp_path / "run")]
+    command = [*UNDRAWN, "train", str(recipe), "--out", str(tmp_path / "run")]
     command += ["--set", "training.epochs=400"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
     wait_for_rows(process, tmp_path / "run" / "history.jsonl", 3)
@@ -261,7 +262,7 @@ def test_a_signal_keeps_what_is_done_and_the_run_goes_on(tmp_path: Path, signum:
 def test_a_killed_process_leaves_a_folder_to_resume(tmp_path: Path) -> None:
     recipe = tmp_path / "small.toml"
     recipe.write_text(SMALL)
-    command = [sys.executable, "-m", "rungs", "train", str(recipe), "--out", str(tmp_path / "run"), "--quiet"]
+    command = [*UNDRAWN, "train", str(recipe), "--out", str(tmp_path / "run"), "--quiet"]
     process = subprocess.Popen([*command, "--set", "training.epochs=400"], env={**os.environ, "OMP_NUM_THREADS": "1"})
     history = tmp_path / "run" / "history.jsonl"
     wait_for_rows(process, history, 4)
@@ -347,10 +348,10 @@ def test_precision_auto_says_why() -> None:
 def test_every_shipped_recipe_takes_any_source_and_size(
     tmp_path: Path, photos: Path, name: str, source: str, size: int
 ) -> None:
-    """Parts are cut as `--data` does; one epoch of one step."""
+    """Parts are cut as `--data` does; one epoch of one step of a few images."""
     data = f"folder:{photos}" if source == "folder" else source
     quick = [f"data.image_size={size}", "training.epochs=1", "training.batch_size=2000"]
-    quick += ["data.train=20"] if source == "folder" else []
+    quick += ["data.train=20", "data.validation=20", "data.test=20"] if source == "digits" else ["data.train=3"]
     if size == 8 and name in ("first-000", "net1-002"):  # without padding: nothing would be left of 8 pixels
         with pytest.raises(UserError, match="leaves nothing of a map of"):
             run(choose(name, quick, data=data), tmp_path / "run")

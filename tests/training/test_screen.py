@@ -6,11 +6,10 @@ import os
 import pty
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from command import rungs
+from command import UNDRAWN, rungs
 from small import SMALL
 
 
@@ -21,7 +20,7 @@ def train(folder: Path, *flags: str, terminal: bool) -> str:
     size = {"TERM": "xterm", "COLUMNS": "150", "LINES": "50"}
     if not terminal:
         return rungs(*words, cwd=folder, env=size).stderr
-    command, env = [sys.executable, "-m", "rungs", *words], {**os.environ, "OMP_NUM_THREADS": "1", **size}
+    command, env = [*UNDRAWN, *words], {**os.environ, "OMP_NUM_THREADS": "1", **size}
     ours, theirs = pty.openpty()
     process = subprocess.Popen(command, cwd=folder, env=env, stdout=subprocess.DEVNULL, stderr=theirs)
     os.close(theirs)
@@ -44,7 +43,6 @@ def test_a_terminal_gets_a_live_table(tmp_path: Path) -> None:
     assert re.search(r"epoch \d+/60", screen)  # the progress bar
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_a_log_gets_a_line_an_epoch(tmp_path: Path) -> None:
     lines = train(tmp_path, terminal=False).splitlines()
     epochs = [line for line in lines if line.startswith("epoch ")]
@@ -53,7 +51,6 @@ def test_a_log_gets_a_line_an_epoch(tmp_path: Path) -> None:
     assert not any("\x1b" in line for line in lines)
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_without_validation_no_epoch_is_best(tmp_path: Path) -> None:
     lines = train(tmp_path, "--set", "data.validation=0", terminal=False).splitlines()
     epochs = [line for line in lines if line.startswith("epoch ")]

@@ -75,7 +75,7 @@ def test_without_it_a_run_is_the_same_and_its_second_look_is_none(tmp_path: Path
     text = printed(twice)
     assert twice.test_tta is not None and twice.validation_tta is not None
     for name, result in (("test", twice.test_tta), ("validation", twice.validation_tta)):
-        (line,) = (line for line in text.splitlines() if f"{name} with TTA accuracy" in line)
+        (line,) = (line for line in text.splitlines() if f"{name} accuracy with TTA" in line)
         assert fmt.percent(result.accuracy) in line
         (line,) = (line for line in text.splitlines() if f"{name} with TTA loss" in line)
         assert fmt.loss(result.loss) in line
@@ -101,7 +101,7 @@ def test_a_claim_of_it_is_compared_with_it(
     claim = f"claims=[{{metric='test_tta_accuracy', value={value}, tolerance={tolerance}, source='a paper'}}]"
     record = run(small(*SHORT, "training.epochs=1", f"evaluation.tta={tta}", claim), tmp_path)
     (row,) = tables.comparisons(record)
-    assert (row.metric, row.claimed) == ("test with TTA accuracy", fmt.percent(value))
+    assert (row.metric, row.claimed) == ("test accuracy with TTA", fmt.percent(value))
     assert (row.verdict.startswith(verdict), row.agrees, row.source) == (True, agrees, "a paper")
     assert row.measured == (fmt.NOTHING if record.test_tta is None else fmt.percent(record.test_tta.accuracy))
     assert (verdict in printed(record)) == (record.test_tta is not None)

@@ -127,14 +127,14 @@ def _accuracy(rung: RungRecord) -> str:
 
 
 def _compared(rung: RungRecord, base: RungRecord) -> tuple[str, str, str]:
+    from rungs.report import metric
+
     difference = rung.difference
     if difference is None:
         ended = {cell.status for cell in base.cells} | {cell.status for cell in rung.cells}
         return "", "", f"no pair to compare: {', '.join(sorted(ended - {'finished'}))}"
-    interval = ""
-    if difference.low is not None and difference.high is not None:
-        interval = f"{100 * difference.low:+.2f} to {100 * difference.high:+.2f}"
-    return f"{100 * difference.mean:+.2f}", interval, difference.words
+    interval = metric.difference_bounds(difference.metric, difference.low, difference.high)
+    return metric.signed(difference.metric, difference.mean), interval, difference.words
 
 
 def _tell_left(cures: Cures) -> None:

@@ -13,7 +13,7 @@ from tyro.conf import Positional, arg
 
 from rungs.cli.terminal import is_first_rank, out, print_json
 from rungs.errors import UserError
-from rungs.recipe.flags import Data, Files, Part
+from rungs.recipe.flags import Data, Files, Part, Where
 from rungs.training.options import TrainOptions
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ def evaluate(
     /,
     data: Data = None,
     part: Part = None,
+    model: Where = None,
     skip_unreadable: bool = False,
     json: bool = False,
 ) -> None:
@@ -56,29 +57,32 @@ def evaluate(
         run: Run folder or weights.safetensors.
         data: Source of images (default: the recipe's own).
         part: Part of the source (default: test where there is one, else all).
+        model: Python file of the run's net, where that is your own; no file is loaded that you do not name.
         skip_unreadable: Leave unreadable files out instead of stopping.
         json: Print the whole result as JSON.
     """
     from rungs.report import format as fmt
-    from rungs.report import run_tables
+    from rungs.report import metric, run_tables
     from rungs.ship.predict import load
 
-    net = load(run)
+    net = load(run, model=model)
     result = net.evaluate(data, part, skip_unreadable=skip_unreadable)
     if json:
         print_json(result)
         return
-    accuracy = f"accuracy {fmt.percent(result.accuracy)} (95 % interval {fmt.interval(result.accuracy_interval)})"
-    out.print(f"{accuracy}, loss {result.loss:.4f}, n = {result.n:,}", soft_wrap=True)
+    interval = metric.between("accuracy", *result.accuracy_interval)
+    accuracy = f"accuracy {fmt.percent(result.accuracy)} (95 % interval {interval})"
+    out.print(f"{accuracy}, loss {fmt.loss(result.loss)}, n = {fmt.count(result.n)}", soft_wrap=True)
     out.print(run_tables.per_class(result, net.classes))
 
 
-def predict(run: Positional[Path], files: Files, /, json: bool = False, csv: bool = False) -> None:
+def predict(run: Positional[Path], files: Files, /, model: Where = None, json: bool = False, csv: bool = False) -> None:
     """Print label and probability for image files.
 
     Args:
         run: Run folder or weights.safetensors.
         files: Images (JPEG, PNG, WebP, GIF, BMP).
+        model: Python file of the run's net, where that is your own; no file is loaded that you do not name.
         json: Print JSON with all probabilities.
         csv: Print CSV with all probabilities.
     """
@@ -88,7 +92,7 @@ def predict(run: Positional[Path], files: Files, /, json: bool = False, csv: boo
         raise UserError("two output formats given", where="--json --csv", do="give one of them")
     if not files:
         raise UserError("no files given", do="rungs predict RUN photo.jpg …")
-    net = load(run)
+    net = load(run, model=model)
     found = net.predict(files)
     if json:
         print_json(found)
@@ -129,36 +133,6 @@ def report(run: Positional[Path], /) -> None:
     Args:
         run: Folder of a run, a climb, a bench, a search, a comparison or a range test of rates.
     """
-    from rungs.diagnose import examine
-    from rungs.diagnose.interpretation import interpretation
-    from rungs.report import run_page
-    from rungs.run import looks
-    from rungs.run.folder import RunDir
-    from rungs.study.bench import page as bench_html
-    from rungs.study.bench.advice import advise
-    from rungs.study.bench.record import BenchDir
-    from rungs.study.comparison import page as compare_html
-    from rungs.study.comparison.record import CompareDir
-    from rungs.study.ladder import page as ladder_html
-    from rungs.study.ladder.record import LadderDir
-    from rungs.study.rates import page as rates_html
-    from rungs.study.rates.record import RateDir
-    from rungs.study.search import page as search_html
-    from rungs.study.search.record import SearchDir
+    from rungs.study.folders import rewrite_report
 
-    if (climbed := LadderDir(run)).record.is_file():
-        path = ladder_html.write(climbed.read_record(), run)
-    elif (measured := BenchDir(run)).record.is_file():
-        speeds = measured.read_record()
-        path = bench_html.write(speeds, advise(speeds), measured)
-    elif (searched := SearchDir(run)).record.is_file():
-        path = search_html.write(searched.read_record(), searched)
-    elif (compared := CompareDir(run)).record.is_file():
-        path = compare_html.write(compared.read_record(), compared)
-    elif (swept := RateDir(run)).record.is_file():
-        path = rates_html.write(swept.read_record(), swept)
-    else:
-        place = RunDir(run)
-        record, seen = place.read_record(), looks.read(place.looks)
-        path = run_page.write(record, examine(record, seen), place, interpretation(record), seen)
-    out.print(f"report: {path}", soft_wrap=True)
+    out.print(f"report: {rewrite_report(run)}", soft_wrap=True)

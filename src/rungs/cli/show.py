@@ -189,7 +189,7 @@ def _show(recipe: Recipe, image_size: int | None, classes: int | None, folder: P
     from rungs.models.describe import describe
     from rungs.recipe import identity
     from rungs.recipe import toml as recipes
-    from rungs.recipe.base import name_of
+    from rungs.recipe.own import called
     from rungs.report import layers as drawing
     from rungs.report import run_tables as tables
     from rungs.report import style
@@ -206,7 +206,7 @@ def _show(recipe: Recipe, image_size: int | None, classes: int | None, folder: P
         data=replace(recipe.data, image_size=size),
         training=replace(recipe.training, precision=precision),
     )
-    model = describe(build_model(recipe.model, image_size=size, classes=classes), name_of(recipe.model), size)
+    model = describe(build_model(recipe.model, image_size=size, classes=classes), called(recipe.model), size)
     out.print(recipes.to_toml(recipe), markup=False, soft_wrap=True)
     unset = [field for field, value in identity.flat(msgspec.to_builtins(recipe)).items() if value is None]
     if unset:

@@ -111,7 +111,7 @@ def _print_estimate(plan: ClimbPlan) -> None:
     at_once = f"{plan.jobs} at once" if plan.jobs > 1 else "one after the other"
     own = {step.cell: step.estimate_s for step in left}
     of_packs = [sum(own[cell] for cell in group) for group in packs(own, plan.pack)] or [0.0]
-    total = fmt.seconds(max(sum(of_packs) / min(plan.jobs, len(of_packs)), *of_packs, 0.0))
+    total = fmt.seconds(max(sum(of_packs) / min(max(1, plan.jobs), len(of_packs)), *of_packs, 0.0))
     out.print(f"{len(steps)} cells, {len(left)} to train, {at_once}: about {total}, less where training stops early")
     if any(len(group) > 1 for group in packs(own, plan.pack)):
         size = f"up to {plan.pack} seeds of a rung"
@@ -220,7 +220,9 @@ def compare(options: Annotated[CompareOptions, arg(name="")], json: bool = False
 
     from rungs.study.comparison import compare as comparing
     from rungs.study.comparison import tables
+    from rungs.study.folders import require_runs
 
+    require_runs(options.runs)
     plan = comparing.prepare(options)
     record = comparing.run(plan)
     if json:

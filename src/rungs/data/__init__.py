@@ -88,14 +88,8 @@ def load(source: str, image_size: int | None = None) -> Source:
     Raises:
         UserError: An unknown name, nothing after the colon, or what the source itself finds wrong.
     """
+    require_known(source)
     name, colon, argument = source.partition(":")
-    if name not in DATASETS:
-        do = did_you_mean(name, list(DATASETS))
-        if os.path.exists(source):  # noqa: PTH110 (`Path.exists` raises on names that no system takes)
-            do = (
-                f"a path needs its kind in front: folder:{source} for a folder of images, cifar10:{source} for CIFAR-10"
-            )
-        raise UserError(f"no data source {name!r}", where=source, do=do)
     if colon and not argument:
         raise UserError("nothing after the colon", where=source, do=f"give {GRAMMAR[name]}")
     return DATASETS[name](argument or None, image_size)
@@ -108,5 +102,9 @@ def require_known(source: str) -> None:
         UserError: No such kind of source.
     """
     name = source.partition(":")[0]
-    if name not in DATASETS:
-        raise UserError(f"no data source {name!r}", where=source, do=did_you_mean(name, list(DATASETS)))
+    if name in DATASETS:
+        return
+    do = did_you_mean(name, list(DATASETS))
+    if os.path.exists(source):  # noqa: PTH110 (`Path.exists` raises on names that no system takes)
+        do = f"a path needs its kind in front: folder:{source} for a folder of images, cifar10:{source} for CIFAR-10"
+    raise UserError(f"no data source {name!r}", where=source, do=do)

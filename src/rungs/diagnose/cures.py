@@ -7,7 +7,7 @@ import math
 
 import msgspec
 
-from rungs.recipe.models import Layered, MixConv, Plain, ResNet18
+from rungs.recipe.models import Layered, MixConv, Plain, ResNet18, Speedrun
 from rungs.recipe.optimizers import SGD, Muon, Plateau, Step
 from rungs.run.record import RunRecord
 
@@ -48,8 +48,8 @@ def regularise(record: RunRecord) -> str:
     return f"--set training.label_smoothing={0.1 if record.recipe.training.label_smoothing == 0 else 0.2}"
 
 
-def larger_net(record: RunRecord) -> str:
-    """Return the net with twice the channels in every layer."""
+def larger_net(record: RunRecord) -> str | None:
+    """Return the net with twice the channels in every layer; None where nobody knows which of its fields are these."""
     model = record.recipe.model
     if isinstance(model, Plain):
         return f"--set model.stages='{json.dumps([[2 * width for width in stage] for stage in model.stages])}'"
@@ -59,7 +59,9 @@ def larger_net(record: RunRecord) -> str:
         return f"--set model.channels='{json.dumps([2 * width for width in model.channels])}'"
     if isinstance(model, ResNet18):
         return f"--set model.width={2 * model.width}"
-    return f"--set model.widths='{json.dumps([2 * width for width in model.widths])}'"
+    if isinstance(model, Speedrun):
+        return f"--set model.widths='{json.dumps([2 * width for width in model.widths])}'"
+    return None
 
 
 def relu(record: RunRecord) -> str | None:

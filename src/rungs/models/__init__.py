@@ -9,11 +9,13 @@ from torch import nn
 
 from rungs.models.layered import LayeredNet
 from rungs.models.mixconv import MixConvNet
+from rungs.models.own import OwnNet, build_own
 from rungs.models.plain import PlainNet
 from rungs.models.resnet import resnet18
 from rungs.models.speedrun import SpeedrunNet
 from rungs.recipe.base import name_of
 from rungs.recipe.models import AnyModel
+from rungs.recipe.own import Own
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
     "plain": PlainNet,
@@ -24,19 +26,22 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
 }
 
 
-def build_model(spec: AnyModel, *, image_size: int, classes: int) -> nn.Module:
+def build_model(spec: AnyModel, *, image_size: int, classes: int, given: OwnNet | None = None) -> nn.Module:
     """Build the net that `spec` names, freshly initialised from torch's global generator.
 
     Args:
         spec: One of the models of `rungs.recipe.spec`.
         image_size: Height and width of the images in pixels.
         classes: K, the number of logits.
+        given: The user's own net, its class or a function, where it was given in Python.
 
     Returns:
         A net from float (B, 3, image_size, image_size), normalised, to logits (B, K).
 
     Raises:
-        UserError: The images are too small for the net.
+        UserError: The images are too small for the net, or something is wrong with the user's own.
     """
+    if isinstance(spec, Own):
+        return build_own(spec, given, image_size=image_size, classes=classes)
     make = MODELS[name_of(spec)]
     return make(**msgspec.structs.asdict(spec), image_size=image_size, classes=classes)

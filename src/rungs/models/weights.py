@@ -14,6 +14,9 @@ from rungs import __version__
 from rungs.errors import UserError
 from rungs.models import build_model
 from rungs.models.normalized import Normalized
+from rungs.models.own import OwnNet, build_named
+from rungs.recipe.base import name_of
+from rungs.recipe.own import Own
 from rungs.recipe.spec import Recipe
 from rungs.recipe.toml import parse, to_toml
 
@@ -56,11 +59,16 @@ def pack(
     return save({name: tensor.contiguous().cpu() for name, tensor in state.items()}, header)
 
 
-def unpack(path: Path) -> Weights:
+def unpack(path: Path, model: str | Path | OwnNet | None = None) -> Weights:
     """Read a weights' file and build its net, in evaluation mode, on the CPU.
 
+    Args:
+        path: The file.
+        model: The file of the user's own net, the net, its class or a function: what the file needs and never brings.
+
     Raises:
-        UserError: No such file, not one of ours, or its weights do not fit the model of its own recipe.
+        UserError: No such file, not one of ours, its net is the user's own and was not named, or its weights do not
+            fit the model of its own recipe.
     """
     do = "give the folder of a finished run, or its weights.safetensors"
     if not path.is_file():
@@ -74,7 +82,7 @@ def unpack(path: Path) -> Weights:
     if header.get("format") != FORMAT:
         raise UserError("these weights were not written by rungs", where=path, do=do)
     try:
-        return _build(header, state, str(path))
+        return _build(header, state, str(path), model)
     except (KeyError, ValueError, TypeError) as error:
         raise UserError(f"the header is damaged: {error!r}", where=path, do=do) from error
     except RuntimeError as error:  # what load_state_dict raises
@@ -84,12 +92,18 @@ def unpack(path: Path) -> Weights:
         raise UserError(what, where=path, do=do) from error
 
 
-def _build(header: dict[str, str], state: dict[str, Tensor], where: str) -> Weights:
+def _build(header: dict[str, str], state: dict[str, Tensor], where: str, named: str | Path | OwnNet | None) -> Weights:
     recipe = parse(header["recipe"], f"{where} (the recipe inside)")
     classes, image_size = tuple(json.loads(header["classes"])), int(header["image_size"])
     if len(set(classes)) < len(classes) or not 8 <= image_size <= 1024:
         raise ValueError(f"{len(classes)} classes, {image_size} pixels")
-    net = build_model(recipe.model, image_size=image_size, classes=len(classes))
+    if isinstance(recipe.model, Own):
+        net = build_named(recipe.model, named, where, image_size=image_size, classes=len(classes))
+    elif named is None:
+        net = build_model(recipe.model, image_size=image_size, classes=len(classes))
+    else:
+        do = "leave --model out"
+        raise UserError(f"its net is rungs' own {name_of(recipe.model)}, it needs no file", where=where, do=do)
     model = Normalized(net, json.loads(header["mean"]), json.loads(header["std"]))
     model.load_state_dict(state)
     return Weights(model.eval(), classes, image_size, recipe, header["data_hash"])

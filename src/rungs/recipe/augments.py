@@ -6,7 +6,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta
 
-from rungs.recipe.base import Count, Positive, Probability, Spec
+from rungs.recipe.base import Count, Positive, Probability, Spec, role
 
 
 class Augment(Spec, tag_field="name", frozen=True):
@@ -76,4 +76,4 @@ class AugmentSpec(Spec, frozen=True):
     """What is done to the images of training, and (rarely, to repeat what others did) of validation."""
 
     train: tuple[AnyAugment, ...] = ()
-    validation: tuple[AnyAugment, ...] = ()
+    validation: Annotated[tuple[AnyAugment, ...], role("images")] = ()

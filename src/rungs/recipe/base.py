@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, TypeAlias, get_args
+from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 from msgspec import Meta, Struct
 
@@ -16,6 +16,28 @@ Count: TypeAlias = Annotated[int, Meta(ge=1)]
 CountOrZero: TypeAlias = Annotated[int, Meta(ge=0)]
 ImageSize: TypeAlias = Annotated[int, Meta(ge=8, le=1024)]
 Share: TypeAlias = Annotated[float, Meta(ge=0, le=1)] | Annotated[int, Meta(ge=0)]  # a fraction, or a number of images
+
+Role: TypeAlias = Literal[
+    "about",  # says where a recipe comes from and changes nothing
+    "seed",
+    "place",  # where the same thing lies on this machine
+    "path",  # where a file lies; what is in it is told by its hash
+    "speed",  # changes nothing but the speed
+    "rounding",  # how the same is computed, equal up to rounding
+    "resolved",  # a run fills it in where a recipe leaves it open
+    "images",  # decides which images are scored, or what is done to them before
+    "test set",  # decides which images are kept for the test
+    "scores",  # how a trained net is scored
+    "judge",  # changes who judges: two runs that differ in it cannot be compared
+    "chooses",  # decides which epoch's weights count
+    "loss",  # decides what a loss means
+]
+"""What a field of a recipe is to those who compare, search or resume; `rungs.recipe.roles` asks for it."""
+
+
+def role(*names: Role) -> Meta:
+    """Return the mark that gives a field its roles; it stands in the field's `Annotated`."""
+    return Meta(extra={"roles": names})
 
 
 class Spec(Struct, frozen=True, forbid_unknown_fields=True):

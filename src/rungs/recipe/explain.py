@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Literal, NoReturn, get_args, get_origin, get_type_hints
 
-from rungs.errors import UserError, did_you_mean
+from rungs.errors import UserError, did_you_mean, not_allowed
 from rungs.recipe.base import Spec, name_of
 from rungs.recipe.spec import Recipe
 
@@ -31,11 +31,11 @@ def explain(message: str, table: Mapping[str, Any], where: str, root: type[Spec]
     allowed = _allowed(path, root)
     given = _dig(table, path)
     if allowed:
-        raise UserError(f"{given!r} is not allowed", where=dotted(where, path), do=did_you_mean(str(given), allowed))
+        raise not_allowed(given, allowed, dotted(where, path))
     raise UserError(
         f"{what.replace('`', '')} ({given!r})",
         where=dotted(where, path),
-        do="see rungs show RECIPE for its present value" if root is Recipe else "mend that value",
+        do="see rungs show RECIPE for its present value" if root is Recipe else "fix that value",
     )
 
 

@@ -10,20 +10,16 @@ from typing import Any
 import msgspec
 
 from rungs import __version__
+from rungs.recipe.base import Role
+from rungs.recipe.roles import fields_with, has_role
 from rungs.recipe.spec import Recipe
 from rungs.recipe.toml import load, shipped
 
-ABOUT_FIELDS = ("name", "about", "source", "assumptions", "claims")
-"""The fields of a recipe that change nothing in its result, so that they stay out of the fingerprint."""
+NO_RESULT: tuple[Role, ...] = ("about", "speed", "path")
+"""Roles of the fields that change nothing in a recipe's result, so that they stay out of the fingerprint."""
 FLOORS_THAT_COMPUTE = ("data", "models", "optim", "evaluate", "training")
 FILES_THAT_COMPUTE = ("base", "augments", "models", "optimizers", "spec", "seeds")
 """Beside them these files of `rungs.recipe`: what a recipe's defaults are, and how seeds are derived."""
-
-
-RESOLVED = ("data.image_size", "training.precision", "training.compile", "training.convolution")
-"""Fields that a run fills in where a recipe leaves them open."""
-NO_MATTER = "cuda_graphs"
-"""A field of `training` that changes nothing but the speed: a run goes on with or without."""
 
 
 def flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -44,30 +40,30 @@ def changes(recipe: Recipe) -> tuple[str, ...]:
     mine, usual = (flat(msgspec.to_builtins(one)) for one in (recipe, load(recipe.name)))
     for leaves in (mine, usual):
         leaves["data.source"] = leaves["data.source"].partition(":")[0]
-    resolved = {key for key in RESOLVED if usual[key] in (None, "auto")}
-    skipped = {
-        "seed",
-        f"training.{NO_MATTER}",
-        *ABOUT_FIELDS,
-        *resolved,
-        *(key for key in mine if key.startswith("evaluation.")),
-    }
-    keys = dict.fromkeys((*mine, *usual))
-    return tuple(key for key in keys if key not in skipped and mine.get(key) != usual.get(key))
+    resolved = {key for key in fields_with("resolved") if usual[key] in (None, "auto")}
+    return tuple(
+        key
+        for key in dict.fromkeys((*mine, *usual))
+        if mine.get(key) != usual.get(key) and key not in resolved and not has_role(key, "seed", "scores", *NO_RESULT)
+    )
 
 
 def differences(one: Recipe, other: Recipe) -> tuple[str, ...]:
     """Return the fields, dotted, in which the results of two recipes may differ."""
     first, second = (flat(msgspec.to_builtins(recipe)) for recipe in (one, other))
     keys = dict.fromkeys((*first, *second))
-    silent = {*ABOUT_FIELDS, f"training.{NO_MATTER}"}
-    return tuple(k for k in keys if not {k, k.partition(".")[0]} & silent and first.get(k) != second.get(k))
+    return tuple(k for k in keys if not has_role(k, *NO_RESULT) and first.get(k) != second.get(k))
 
 
 def digest(recipe: Recipe) -> str:
-    """Return the SHA-256 (hex) of all that influences the result: the recipe without `ABOUT_FIELDS` and `NO_MATTER`."""
-    table = {k: v for k, v in msgspec.to_builtins(recipe).items() if k not in ABOUT_FIELDS}
-    table["training"].pop(NO_MATTER)
+    """Return the SHA-256 (hex) of all that influences the result: the recipe without what has a role of `NO_RESULT`."""
+    table = msgspec.to_builtins(recipe)
+    for field in fields_with(*NO_RESULT):
+        *parents, last = field.split(".")
+        place = table
+        for parent in parents:
+            place = place[parent]
+        place.pop(last, None)
     return hashlib.sha256(msgspec.json.encode(table, order="sorted")).hexdigest()
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, TypeAlias
 from msgspec import Meta
 
 from rungs.recipe.base import Below1, Count, CountOrZero, Spec
+from rungs.recipe.own import Own
 
 
 class Plain(Spec, tag="plain", tag_field="name", frozen=True):
@@ -110,4 +111,4 @@ class Speedrun(Spec, tag="speedrun", tag_field="name", frozen=True):
     norm_memory: Below1 = 0.6
 
 
-AnyModel: TypeAlias = Plain | Layered | MixConv | ResNet18 | Speedrun
+AnyModel: TypeAlias = Plain | Layered | MixConv | ResNet18 | Speedrun | Own

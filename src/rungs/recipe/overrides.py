@@ -8,6 +8,7 @@ from typing import Any
 from rungs.errors import UserError
 from rungs.recipe.base import name_of
 from rungs.recipe.explain import fields_of, structs_at
+from rungs.recipe.own import is_own
 
 # --- overrides ----------------------------------------------------------------------------------------
 
@@ -61,6 +62,8 @@ def _value(text: str) -> Any:
 def _rename(place: dict[str, Any], path: tuple[str, ...], name: Any) -> None:
     """Choose another alternative of a family: fields that it does not have are dropped."""
     alternatives = {name_of(kind): kind for kind in structs_at(path)}
+    if path == ("model",) and is_own(name):  # whose fields nobody knows
+        place.clear()
     place["name"] = name
     if isinstance(name, str) and name in alternatives:
         for field in set(place) - set(fields_of(alternatives[name])):

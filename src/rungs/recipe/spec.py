@@ -22,6 +22,7 @@ from rungs.recipe.base import (
     Probability,
     Share,
     Spec,
+    role,
 )
 from rungs.recipe.models import AnyModel
 from rungs.recipe.optimizers import AnyOptimizer, AnySchedule, Constant
@@ -36,11 +37,11 @@ class DataSpec(Spec, frozen=True):
     validation set is used as it is.
     """
 
-    source: str = "cifar10"
-    image_size: ImageSize | None = None
+    source: Annotated[str, role("place", "images")] = "cifar10"
+    image_size: Annotated[ImageSize | None, role("resolved", "images")] = None
     train: Share | None = None
-    validation: Share = 0.1
-    test: Share = 0.1
+    validation: Annotated[Share, role("images", "judge")] = 0.1
+    test: Annotated[Share, role("test set", "judge")] = 0.1
 
 
 class TrainingSpec(Spec, frozen=True):
@@ -61,20 +62,20 @@ class TrainingSpec(Spec, frozen=True):
     batch_size: Annotated[int, Meta(ge=2)]
     micro_batch: Annotated[int, Meta(ge=2)] | None = None
     image_scales: tuple[Annotated[float, Meta(gt=0, le=1)], ...] = ()
-    loss: Literal["cross-entropy", "nll", "softmax-cross-entropy"] = "cross-entropy"
+    loss: Annotated[Literal["cross-entropy", "nll", "softmax-cross-entropy"], role("loss")] = "cross-entropy"
     label_smoothing: Below1 = 0.0
     clip_norm: Positive | None = None
     ema_decay: Annotated[float, Meta(gt=0, lt=1)] | None = None
-    precision: Literal["auto", "bf16", "fp32"] = "auto"
-    compile: Literal["auto", "no", "yes"] = "auto"
-    cuda_graphs: bool = True
-    convolution: Literal["auto", "direct", "winograd"] = "auto"
+    precision: Annotated[Literal["auto", "bf16", "fp32"], role("resolved")] = "auto"
+    compile: Annotated[Literal["auto", "no", "yes"], role("resolved", "rounding")] = "auto"
+    cuda_graphs: Annotated[bool, role("speed")] = True
+    convolution: Annotated[Literal["auto", "direct", "winograd"], role("resolved", "rounding")] = "auto"
 
 
 class StoppingSpec(Spec, frozen=True):
     """Which value of the validation chooses the best epoch, and after how many epochs without gain to stop."""
 
-    monitor: Literal["validation_loss", "validation_accuracy"] = "validation_loss"
+    monitor: Annotated[Literal["validation_loss", "validation_accuracy"], role("chooses")] = "validation_loss"
     patience: Count | None = None
     min_delta: NonNegative = 0.0
 
@@ -119,12 +120,12 @@ class Claim(Spec, frozen=True):
 class Recipe(Spec, kw_only=True, frozen=True):
     """One training, completely. The first five fields say where it comes from and change nothing in it."""
 
-    name: Name  # of its folder, too
-    about: str = ""
-    source: str = ""
-    assumptions: tuple[str, ...] = ()
-    claims: tuple[Claim, ...] = ()
-    seed: CountOrZero = 0
+    name: Annotated[Name, role("about")]  # of its folder, too
+    about: Annotated[str, role("about")] = ""
+    source: Annotated[str, role("about")] = ""
+    assumptions: Annotated[tuple[str, ...], role("about")] = ()
+    claims: Annotated[tuple[Claim, ...], role("about")] = ()
+    seed: Annotated[CountOrZero, role("seed")] = 0
     data: DataSpec = DataSpec()
     augment: AugmentSpec = AugmentSpec()
     model: AnyModel
@@ -132,4 +133,4 @@ class Recipe(Spec, kw_only=True, frozen=True):
     schedule: AnySchedule = Constant()
     training: TrainingSpec
     stopping: StoppingSpec = StoppingSpec()
-    evaluation: EvaluationSpec = EvaluationSpec()
+    evaluation: Annotated[EvaluationSpec, role("scores", "judge")] = EvaluationSpec()

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import os
-import re
-import tomllib
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import tomli_w
 
-from rungs.errors import UserError, did_you_mean
+from rungs.errors import UserError
+from rungs.recipe import own, presets
 from rungs.recipe.augments import CutMix, Mixup
+from rungs.recipe.base import name_of
 from rungs.recipe.explain import dotted, explain
 from rungs.recipe.models import Plain
 from rungs.recipe.overrides import override
+from rungs.recipe.own import Own
 from rungs.recipe.spec import Claim, DataSpec, Recipe
 
 
@@ -40,19 +40,20 @@ def choose(
     """
     shortcuts = [f"data.{tomli_w.dumps({'source': data})}"] if data is not None else []
     shortcuts += [f"seed={seed}"] if seed is not None else []
+    folder = Path()
     if not isinstance(recipe, Recipe):
+        folder = folder if str(recipe) in shipped() else Path(recipe).parent
         recipe = load(recipe)
     if data is not None and data.partition(":")[0] != recipe.data.source.partition(":")[0]:
         usual = DataSpec()
         counted = (part for part in ("train", "validation", "test") if isinstance(getattr(recipe.data, part), int))
         shortcuts += [f"data.{part}={getattr(usual, part)}" for part in counted]
-    return parse(to_toml(recipe), recipe.name, [*shortcuts, *overrides])
+    return parse(to_toml(recipe), recipe.name, [*shortcuts, *overrides], folder)
 
 
 def shipped() -> dict[str, Path]:
     """Return the recipes that come with the package, name -> file."""
-    folder = Path(str(resources.files("rungs.recipe") / "presets"))
-    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+    return presets.shipped("rungs.recipe")
 
 
 def load(name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -66,43 +67,35 @@ def load(name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     Raises:
         UserError: No such recipe, bad TOML, a wrong field, type or value.
     """
-    path = shipped().get(str(name), Path(name))
-    if not os.path.isfile(path):  # noqa: PTH113 (False, too, for what can be no path at all)
-        if (
-            re.fullmatch(r"[\w.-]{1,80}", str(name))
-            and (resources.files("rungs.study.ladder") / "presets" / f"{name}.toml").is_file()
-        ):
-            raise UserError(f"{name} is a ladder, not a recipe", do=f"rungs climb {name}")
-        do = f"{did_you_mean(str(name), list(shipped()))}; or give the path of a .toml file"
-        raise UserError(f"no recipe {str(name)!r}", do=do)
-    return read(path, overrides)
+    if str(name) in presets.shipped("rungs.study.ladder") and not os.path.isfile(name):  # noqa: PTH113
+        raise UserError(f"{name} is a ladder, not a recipe", do=f"rungs climb {name}")
+    return read(presets.find(name, shipped(), "recipe"), overrides)
 
 
 def read(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     """Read the recipe in a TOML file; errors name the file."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"not a text file: {error}", where=path, do="give a recipe, a TOML file in UTF-8") from error
-    return parse(text, str(path), overrides)
+    return parse(presets.read_text(path, "recipe"), str(path), overrides, path.parent)
 
 
-def parse(text: str, where: str, overrides: Sequence[str] = ()) -> Recipe:
-    """Turn TOML text into a `Recipe`; `where` names it in errors."""
-    try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"not valid TOML: {error}", where=where, do="mend that line") from error
+def parse(text: str, where: str, overrides: Sequence[str] = (), folder: Path = Path()) -> Recipe:
+    """Turn TOML text into a `Recipe`; `where` names it in errors, and in `folder` start relative paths of files."""
+    table = presets.parse_table(text, where)
     for assignment in overrides:
         override(table, assignment)
-    return from_table(table, where)
+    return from_table(table, where, folder)
 
 
-def from_table(table: Mapping[str, Any], where: str) -> Recipe:
+def from_table(table: Mapping[str, Any], where: str, folder: Path) -> Recipe:
     """Convert a plain table into a checked `Recipe`."""
     if "rungs" in table:
         raise UserError("this is a ladder, not a recipe", where=where, do=f"rungs climb {where}")
     _require_honest(table, where)
+    model = table.get("model")
+    if isinstance(model, Mapping) and own.is_own(model.get("name")):
+        table = {**table, "model": own.from_table(model, folder, dotted(where, ("model",)))}
+    elif isinstance(model, Mapping) and model.get("name") == name_of(Own):
+        do = 'give a Python file and the class in it: name = "my_net.py:Net"'
+        raise UserError("which net of your own?", where=dotted(where, ("model", "name")), do=do)
     try:
         recipe = msgspec.convert(table, Recipe)
     except msgspec.ValidationError as error:
@@ -133,7 +126,15 @@ def require_sane(claims: Sequence[Claim], where: str) -> None:
 
 def to_toml(recipe: Recipe) -> str:
     """Write a recipe, every default included, as TOML that `parse` reads back to an equal recipe."""
-    return tomli_w.dumps(_without_none(msgspec.to_builtins(recipe)))
+    return tomli_w.dumps(to_table(recipe))
+
+
+def to_table(recipe: Recipe) -> dict[str, Any]:
+    """Return a recipe as TOML has it: fields that are not set are not there."""
+    table: dict[str, Any] = _without_none(msgspec.to_builtins(recipe))
+    if isinstance(recipe.model, Own):
+        table["model"] = own.to_table(recipe.model)
+    return table
 
 
 def _check(recipe: Recipe, where: str) -> None:

@@ -17,7 +17,7 @@ def interval(bounds: tuple[float, float], digits: int = 2) -> str:
 
 def points(difference: float) -> str:
     """Return a difference of two accuracies, 0.0112, as "+1.12 points"."""
-    return f"{100 * difference:+.2f} points"
+    return f"{100 * difference:+z.2f} points"
 
 
 def count(number: int) -> str:
@@ -50,8 +50,8 @@ def flops(number: int) -> str:
     return f"{number} FLOP"
 
 
-def sure(probability: float) -> str:
-    """Return 0.974 as "97 %"; nothing is so sure that it is "100 %"."""
+def confidence(probability: float) -> str:
+    """Return 0.974 as "97 %"; none is rounded up to "100 %"."""
     return "> 99 %" if probability >= 0.995 else percent(probability, 0)
 
 

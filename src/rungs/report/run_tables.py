@@ -11,6 +11,7 @@ from rich.text import Text
 
 from rungs.recipe.spec import Claim
 from rungs.report import format as fmt
+from rungs.report.metric import bounds, is_loss, metric_words, value
 from rungs.run.record import EvalResult, ModelRecord, RunRecord
 
 
@@ -45,39 +46,31 @@ def _compare(claim: Claim, record: RunRecord) -> Comparison:
     if claim.metric in ("parameters", "highest_train_accuracy", "highest_test_accuracy"):
         return _compare_number(claim, record)
     result: EvalResult | None = getattr(record, claim.metric.rpartition("_")[0])
-    metric = _spelled(claim.metric)
-    is_loss = metric.endswith("loss")
-    show = fmt.loss if is_loss else fmt.percent
+    metric, claimed = metric_words(claim.metric), value(claim.metric, claim.value)
     if result is None:
-        return Comparison(metric, show(claim.value), fmt.NOTHING, fmt.NOTHING, "not measured", None, claim.source)
-    if is_loss:
+        return Comparison(metric, claimed, fmt.NOTHING, fmt.NOTHING, "not measured", None, claim.source)
+    if is_loss(claim.metric):
         higher = result.loss - claim.value
         verdict, agrees = f"{abs(higher):.4f} {'higher (worse)' if higher > 0 else 'lower (better)'}", None
-        return Comparison(metric, show(claim.value), show(result.loss), fmt.NOTHING, verdict, agrees, claim.source)
+        return Comparison(metric, claimed, fmt.loss(result.loss), fmt.NOTHING, verdict, agrees, claim.source)
     low, high = result.accuracy_interval
     difference = fmt.points(result.accuracy - claim.value)
     agrees = low <= claim.value + claim.tolerance and claim.value - claim.tolerance <= high
     where = "agrees with the claim" if agrees else "above the claim" if claim.value < low else "below the claim"
-    interval = fmt.interval(result.accuracy_interval)
-    shown = (show(claim.value), show(result.accuracy), interval, f"{where} ({difference})")
+    shown = (claimed, fmt.percent(result.accuracy), bounds(claim.metric, low, high), f"{where} ({difference})")
     return Comparison(metric, *shown, agrees, claim.source)
-
-
-def _spelled(field: str) -> str:
-    """Return the words of a field: "test with TTA accuracy" for test_tta_accuracy."""
-    return field.replace("_tta", " with TTA").replace("_", " ")
 
 
 def _compare_number(claim: Claim, record: RunRecord) -> Comparison:
     """Compare a count, or a maximum over the epochs, which has no interval."""
-    metric = claim.metric.replace("_", " ")
+    metric = metric_words(claim.metric)
     if claim.metric == "parameters":
         same = record.model.parameters == claim.value
         verdict = "agrees with the claim" if same else "another number"
         shown = (fmt.count(round(claim.value)), fmt.count(record.model.parameters), fmt.NOTHING)
         return Comparison(metric, *shown, verdict, same, claim.source)
     part = claim.metric.split("_")[1]
-    values = [value for row in record.history if (value := getattr(row, f"{part}_accuracy")) is not None]
+    values = [seen for row in record.history if (seen := getattr(row, f"{part}_accuracy")) is not None]
     if not values:
         return Comparison(
             metric, fmt.percent(claim.value), fmt.NOTHING, fmt.NOTHING, "not measured", None, claim.source
@@ -92,14 +85,14 @@ def verdict(record: RunRecord) -> str:
     """Return the outcome of a run in one sentence."""
     if record.test is not None:
         test = record.test
-        right = f"{fmt.percent(test.accuracy)} of {fmt.count(test.n)} test images are classified right"
-        sentence = f"{right} (95 % interval {fmt.interval(test.accuracy_interval)})."
+        score = f"{fmt.percent(test.accuracy)} of {fmt.count(test.n)} test images are classified correctly"
+        sentence = f"{score} (95 % interval {fmt.interval(test.accuracy_interval)})."
     else:
         sentence = "There is no test score: the test set has not been opened."
     if record.status == "finished":
         return sentence
-    said = "The training diverged" if record.status == "diverged" else "The training was interrupted"
-    return f"{said}: {record.ending}. {sentence}"
+    ending = "The training diverged" if record.status == "diverged" else "The training was interrupted"
+    return f"{ending}: {record.ending}. {sentence}"
 
 
 def summary(record: RunRecord) -> Table:
@@ -108,8 +101,8 @@ def summary(record: RunRecord) -> Table:
     table = Table(title=Text(f"{record.recipe.name}: {record.status}"), title_justify="left", show_header=bool(claimed))
     for head in ("", "measured", *(["claimed"] if claimed else [])):
         table.add_column(head, style="bold" if head == "measured" else "", no_wrap=not head)
-    for name, value in _summary_rows(record):
-        cells = [name, value, claimed.get(name, "")] if claimed else [name, value]
+    for name, found in _summary_rows(record):
+        cells = [name, found, claimed.get(name, "")] if claimed else [name, found]
         table.add_row(*map(Text, cells))
     return table
 
@@ -118,11 +111,10 @@ def _summary_rows(record: RunRecord) -> list[tuple[str, str]]:
     rows = []
     for field in ("test", "test_tta", "validation", "validation_tta", "train"):
         result: EvalResult | None = getattr(record, field)
-        part = _spelled(field)
         if result is not None:
-            sure = f"{fmt.interval(result.accuracy_interval)}\nn = {fmt.count(result.n)}"
-            rows.append((f"{part} accuracy", f"{fmt.percent(result.accuracy)}\n{sure}"))
-            rows.append((f"{part} loss", fmt.loss(result.loss)))
+            interval = f"{fmt.interval(result.accuracy_interval)}\nn = {fmt.count(result.n)}"
+            rows.append((metric_words(f"{field}_accuracy"), f"{fmt.percent(result.accuracy)}\n{interval}"))
+            rows.append((metric_words(f"{field}_loss"), fmt.loss(result.loss)))
     if record.status != "finished":
         rows.insert(0, (record.status, record.ending))
     done, planned = len(record.history), record.recipe.training.epochs

@@ -1,4 +1,4 @@
-"""The folders of runs, climbs and benches: every file name in them; files appear whole or not at all."""
+"""The folders of runs and studies: the names of their files, and of the folders; files appear whole or not at all."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from itertools import chain, count
+from itertools import count
 from pathlib import Path
 from typing import ClassVar, Generic, TypeVar
 
@@ -128,12 +128,15 @@ class RunDir(Folder):
     events/             for TensorBoard
     """
 
+    name: ClassVar[str] = "run.json"
+    what: ClassVar[str] = "a run"
+
     def __init__(self, path: str | Path) -> None:
         super().__init__(path)
         self.recipe = self.path / "recipe.toml"
         self.history = self.path / "history.jsonl"
         self.weights = self.path / "weights.safetensors"
-        self.record = self.path / "run.json"
+        self.record = self.path / self.name
         self.report = self.path / "report.html"
         self.figures = self.path / "figures"
         self.checkpoints = self.path / "checkpoints"
@@ -182,16 +185,21 @@ class RunDir(Folder):
             UserError: There is none, or it is damaged.
         """
         if not self.record.is_file():
-            do = "give the folder of a run, a climb, a bench or a search that has ended"
-            what = "neither run.json nor ladder.json nor bench.json nor search.json here"
-            raise UserError(what, where=self.path, do=do)
+            do = f"give the folder of {self.what} that has ended"
+            raise UserError(f"no {self.name} here", where=self.path, do=do)
         return from_json(self.record.read_bytes(), RunRecord, self.record)
 
 
 def numbered(first: Path, taken: Callable[[Path], bool] = Path.exists) -> Path:
-    """Return a path, or where it is taken the next one with a number behind it: runs/lab, then runs/lab-2."""
-    candidates = chain([first], (first.with_name(f"{first.name}-{n}") for n in count(2)))
-    return next(path for path in candidates if not taken(path))
+    """Return the first of NAME, NAME-2, NAME-3, … that is not taken; `first` is NAME."""
+    return next(path for path in numbers(first) if not taken(path))
+
+
+def numbers(first: Path) -> Iterator[Path]:
+    """Yield NAME, NAME-2, NAME-3, … without end; `first` is NAME."""
+    yield first
+    for number in count(2):
+        yield first.with_name(f"{first.name}-{number}")
 
 
 def write_whole(path: Path, *data: bytes | memoryview) -> None:

@@ -7,18 +7,22 @@ from pathlib import Path
 import torch
 
 from rungs.errors import UserError
+from rungs.models.own import OwnNet
 from rungs.models.weights import Weights, unpack
 from rungs.recipe.identity import digest
 from rungs.recipe.toml import read
 from rungs.run.folder import RunDir
 
 
-def load_weights(run: str | Path, device: torch.device | None = None) -> Weights:
+def load_weights(
+    run: str | Path, device: torch.device | None = None, model: str | Path | OwnNet | None = None
+) -> Weights:
     """Load a net from a run folder or from a weights' file.
 
     Args:
         run: The folder of a run, or a .safetensors file of one.
         device: Where to put the net; the CPU by default.
+        model: The user's own net, where the run was trained with one: its file, or as in `rungs.train`.
 
     Raises:
         UserError: There are none, they are damaged, or they are of another model than the folder's recipe.
@@ -27,7 +31,7 @@ def load_weights(run: str | Path, device: torch.device | None = None) -> Weights
     if not path.exists():
         raise UserError("no such run", where=path, do="give the folder that rungs train printed, runs/NAME")
     folder = RunDir(path)
-    weights = unpack(folder.weights if path.is_dir() else path)
+    weights = unpack(folder.weights if path.is_dir() else path, model)
     if path.is_dir() and folder.recipe.is_file():
         recipe = read(folder.recipe)
         if digest(recipe) != digest(weights.recipe):

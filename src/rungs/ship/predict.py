@@ -13,6 +13,7 @@ from rungs.data.batches import to_float
 from rungs.data.decode import Undecodable, decode
 from rungs.data.sources.folder import read_image
 from rungs.evaluate.device import open_device
+from rungs.models.own import OwnNet
 from rungs.models.weights import Weights
 from rungs.run.folder import RunDir
 from rungs.run.record import EvalResult
@@ -100,12 +101,17 @@ def _shown(path: Path) -> str:
     return str(path).encode(errors="backslashreplace").decode()
 
 
-def load(run: str | Path) -> Classifier:
+def load(run: str | Path, *, model: str | Path | OwnNet | None = None) -> Classifier:
     """Load the net of a run folder (or of a weights' file) to predict with.
+
+    Args:
+        run: The folder or the file.
+        model: The user's own net, where the run was trained with one: its file, or as in `rungs.train`. Code that
+            merely lies in a run's folder is never loaded.
 
     Raises:
         UserError: There is none, or it is damaged.
     """
     path = Path(run)
     place = RunDir(path if path.is_dir() else path.parent)
-    return Classifier(load_weights(run, open_device()), place.looks if place.holds_run() else None)
+    return Classifier(load_weights(run, open_device(), model), place.looks if place.holds_run() else None)

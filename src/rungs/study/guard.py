@@ -17,8 +17,9 @@ from rungs.run import looks
 from rungs.run.folder import RunDir
 from rungs.run.looks import Look, times
 from rungs.run.record import Record, RunRecord
-from rungs.study.ladder.record import LadderDir, LadderRecord
-from rungs.study.search.record import SearchDir, SearchRecord
+from rungs.study import folders
+from rungs.study.ladder.record import LadderDir
+from rungs.study.search.record import SearchDir
 
 
 class Opened(Record, frozen=True, kw_only=True):
@@ -91,18 +92,17 @@ def sum_up(folder: Path) -> Guard:
 
 def _logs(path: Path, name: str) -> Iterator[Opened]:
     """Yield what the record at `path`, if it is one of a run or a study, and the log beside it say."""
-    if path.name == RunDir(".").record.name:
-        run = RunDir(path.parent)
-        record = run.read_record()
-        seen = looks.read(run.looks) or _from_record(record)
+    place = folders.holder(path)
+    if isinstance(place, RunDir):
+        record = place.read_record()
+        seen = looks.read(place.looks) or _from_record(record)
         told, accuracy = looks.flattery(record), record.test.accuracy if record.test else None
         flattered = None if told is None else told[1] - told[2]
         source = record.data.source
         yield Opened(folder=name, kind="run", source=source, looks=seen, accuracy=accuracy, flattery=flattered)
-    elif path.name in (LadderDir(".").record.name, SearchDir(".").record.name):
-        study = LadderDir(path.parent) if path.name == LadderDir(".").record.name else SearchDir(path.parent)
-        of: LadderRecord | SearchRecord = study.read_record()
-        yield Opened(folder=name, kind="study", source=of.data.source, looks=looks.read(study.looks))
+    elif isinstance(place, LadderDir | SearchDir):  # of the studies these two keep a log of their own
+        source = place.read_record().data.source
+        yield Opened(folder=name, kind="study", source=source, looks=looks.read(place.looks))
 
 
 def _from_record(record: RunRecord) -> tuple[Look, ...]:

@@ -25,7 +25,7 @@ def share_threads(jobs: int) -> None:
     """Let this process use its share of the threads that it would use alone."""
     import torch
 
-    torch.set_num_threads(max(1, torch.get_num_threads() // jobs))
+    torch.set_num_threads(max(1, torch.get_num_threads() // max(1, jobs)))
 
 
 def follow_parent() -> None:

@@ -1,6 +1,5 @@
-"""What a few seeds can bear: intervals over runs, differences in pairs of equal seeds, claims beside measurements.
+"""What a few seeds can bear: intervals over runs, differences in pairs of equal seeds.
 
-A metric is an accuracy (a fraction of 1, more is better) or, where its name ends with "loss", a loss (less is better).
 Runs that differ in the seed alone are taken as draws from a normal distribution.
 """
 
@@ -13,21 +12,18 @@ from typing import Literal, TypeAlias
 
 from scipy.special import stdtr, stdtrit
 
-from rungs.recipe.spec import Claim
+from rungs.report import metric as words
 from rungs.run.record import Difference, Estimate
-from rungs.study.ladder.record import Answer
 
 LEVEL = 0.05  # of all tests of a ladder together; intervals are of 1 - LEVEL
 MOST_MORE_SEEDS = 20  # what would need more seeds than these is called no difference
 FEWEST_PAIRS = 3  # one shows no spread, and two may agree by chance where a test set is small
 TIE = 1e-12  # differences of accuracies are multiples of one image: small sets often give the same
-ROUNDING = 1e-9  # 0.3 - 0.1 < 0.2, though on paper they are equal
 
 Interval: TypeAlias = tuple[float, float]
 Change: TypeAlias = tuple[str, str, str, Mapping[int, float], Mapping[int, float]]
 """A rung, what it builds on, the metric, and the values of both by seed."""
 Verdict: TypeAlias = Literal["real gain", "real loss", "no difference", "undecided"]
-AnswerVerdict: TypeAlias = Literal["reproduced", "better", "worse", "not comparable"]
 
 
 def estimate(values: Sequence[float], interval_of_one: Interval | None = None) -> Estimate:
@@ -115,35 +111,6 @@ def compare(changes: Sequence[Change]) -> dict[str, Difference]:
     }
 
 
-def answer(claim: Claim, values: Sequence[float], interval_of_one: Interval | None, not_comparable: str = "") -> Answer:
-    """Hold a claim, give or take its tolerance, against the measurement.
-
-    Args:
-        claim: What somebody published.
-        values: What was measured, one a seed.
-        interval_of_one: Wilson's interval over the images, for a single seed of an accuracy.
-        not_comparable: Why the two are not of the same thing, where they are not.
-    """
-    bounds = None if claim.metric == "parameters" else prediction(values, interval_of_one)
-    if bounds and not _is_loss(claim.metric):
-        bounds = max(0.0, bounds[0]), min(1.0, bounds[1])
-    low, high = bounds or (None, None)
-    verdict, why = _judge(claim, values, bounds)
-    if not_comparable:
-        verdict, why = "not comparable", not_comparable
-    return Answer(
-        metric=claim.metric,
-        claimed=claim.value,
-        tolerance=claim.tolerance,
-        measured=float(mean(values)) if values else None,
-        low=low,
-        high=high,
-        verdict=verdict,
-        why=why,
-        source=claim.source,
-    )
-
-
 def _quantile(n: int) -> float:
     """Return how many standard errors of n values hold 95 % to both sides."""
     return float(stdtrit(n - 1, 1 - LEVEL / 2))
@@ -158,7 +125,7 @@ def _p(centre: float, sd: float, n: int) -> float:
 def _difference(
     metric: str, against: str, found: Estimate, p: float | None, p_holm: float | None, more: int | None
 ) -> Difference:
-    verdict = _verdict(found.mean if not _is_loss(metric) else -found.mean, p_holm, more)
+    verdict = _verdict(-found.mean if words.is_loss(metric) else found.mean, p_holm, more)
     if found.n < FEWEST_PAIRS:
         more = FEWEST_PAIRS - found.n
     return Difference(
@@ -186,62 +153,20 @@ def _verdict(gain: float, p_holm: float | None, more: int | None) -> Verdict:
 
 def _words(metric: str, found: Estimate, verdict: Verdict, p_holm: float | None, more: int | None) -> str:
     low, high = found.low, found.high
-    size = _signed(metric, found.mean) + ("" if _is_loss(metric) else " points")
+    size, ends = words.difference(metric, found.mean), words.difference_bounds(metric, low, high)
     if low is None or high is None or p_holm is None:
         pairs = "one pair" if found.n == 1 else f"{found.n} pairs"
-        interval = "" if low is None or high is None else f" ({_signed(metric, low)} to {_signed(metric, high)})"
+        interval = f" ({ends})" if ends else ""
         enough = f"a test needs {FEWEST_PAIRS} pairs: run {more} more seed{'' if more == 1 else 's'}"
         return f"undecided: {size} in {pairs}{interval}; {enough}"
     p = "p < 0.001" if p_holm < 0.001 else f"p = {p_holm:.3g}"
     if verdict in ("real gain", "real loss"):
         sign = 1 if found.mean > 0 else -1
-        bare = size.lstrip("+-")
-        ends = " to ".join(_signed(metric, sign * end).lstrip("+") for end in sorted((low, high), key=abs))
-        return f"{_verb(metric, found.mean)} {bare} (95 % interval {ends}; {p} after Holm)"
-    ends = f"{_signed(metric, low)} to {_signed(metric, high)}"
+        outwards = " to ".join(words.signed(metric, sign * end).lstrip("+") for end in sorted((low, high), key=abs))
+        gains = f"{words.verb(metric, found.mean)} {words.amount(metric, found.mean)}"
+        return f"{gains} (95 % interval {outwards}; {p} after Holm)"
     if low > 0 or high < 0:  # alone it would be a difference
         ends += f", but {p} after Holm"
     if verdict == "no difference":
         return f"no difference that {found.n} seeds can show: {size} ({ends})"
     return f"undecided: {size} ({ends}); about {more} more seed{'' if more == 1 else 's'} would decide it"
-
-
-def _judge(claim: Claim, values: Sequence[float], bounds: Interval | None) -> tuple[AnswerVerdict, str]:
-    if not values:
-        return "not comparable", "not measured"
-    reach = claim.tolerance + ROUNDING
-    if claim.metric == "parameters":
-        ours = mean(values)
-        return "reproduced" if abs(ours - claim.value) <= reach else "worse", f"ours has {ours:,.0f}"
-    if bounds is None:
-        return "not comparable", "one seed gives no interval"
-    low, high = bounds
-    where = f"{_range(claim.metric, bounds)}, " + (
-        "where one more run would lie" if len(values) > 1 else "the interval of our one seed over its images"
-    )
-    if low - ROUNDING <= claim.value <= high + ROUNDING:
-        return "reproduced", f"inside {where}"
-    if low - reach <= claim.value <= high + reach:
-        return "reproduced", f"within its tolerance of {where}"
-    above = low > claim.value
-    verdict: AnswerVerdict = "better" if above != _is_loss(claim.metric) else "worse"
-    return verdict, f"the claim is {'below' if above else 'above'} {where}"
-
-
-def _is_loss(metric: str) -> bool:
-    return metric.endswith("loss")
-
-
-def _verb(metric: str, change: float) -> str:
-    if _is_loss(metric):
-        return "raises the loss by" if change > 0 else "lowers the loss by"
-    return "gains" if change > 0 else "loses"
-
-
-def _signed(metric: str, change: float) -> str:
-    return f"{change:+z.4f}" if _is_loss(metric) else f"{100 * change:+z.2f}"
-
-
-def _range(metric: str, bounds: Interval) -> str:
-    low, high = bounds
-    return f"{low:.4f} to {high:.4f}" if _is_loss(metric) else f"{100 * low:.2f} to {100 * high:.2f} %"

@@ -4,12 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from tyro.conf import Suppress
 
 from rungs.recipe.flags import Data, Folder, Number, Override, RecipeName
 from rungs.run.record import EpochRow
 from rungs.training.screen import Screen
+
+if TYPE_CHECKING:
+    from rungs.models.own import OwnNet
+
+
+def always(row: EpochRow) -> bool:
+    """Answer that training goes on."""
+    return True
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How a recipe is trained in a folder; nothing here changes the result.
+
+    Attributes:
+        resume: Continue from the newest checkpoint, bit for bit; a finished run is returned as it is.
+        skip_unreadable: Leave unreadable files out (the record names them) instead of stopping.
+        tensorboard: Also write events.
+        screen: What the user sees; nothing by default.
+        keep_going: Asked after each epoch; a search prunes by answering False.
+        model: The user's own net, where it was given in Python.
+    """
+
+    resume: bool = False
+    skip_unreadable: bool = False
+    tensorboard: bool = False
+    screen: Screen | None = None
+    keep_going: Callable[[EpochRow], bool] = always
+    model: OwnNet | None = None
 
 
 @dataclass(frozen=True)
@@ -35,5 +65,8 @@ class TrainOptions:
     """Also write events for TensorBoard."""
     screen: Suppress[Screen | None] = field(default=None, compare=False, repr=False)
     """What to show; nothing by default."""
-    keep_going: Suppress[Callable[[EpochRow], bool]] = field(default=lambda row: True, compare=False, repr=False)
+    keep_going: Suppress[Callable[[EpochRow], bool]] = field(default=always, compare=False, repr=False)
     """Asked after each epoch; answer False to stop."""
+    model: Suppress[Any] = field(default=None, compare=False, repr=False)
+    """A net of your own in place of the recipe's: a class or a function that takes the keyword arguments `image_size`
+    and `classes`, or an `nn.Module`, of which a copy is trained. To resume or to load such a run, give it again."""

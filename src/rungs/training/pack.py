@@ -24,6 +24,7 @@ from rungs.models.stacked import Stacked, unstackable
 from rungs.optim.ema import average
 from rungs.recipe.base import name_of
 from rungs.recipe.optimizers import Plateau
+from rungs.recipe.own import Own
 from rungs.recipe.spec import Recipe
 from rungs.training.setup import Kit
 
@@ -95,6 +96,8 @@ def unpackable(recipe: Recipe) -> str | None:
         return "the nets of a pack are not compiled"
     if isinstance(recipe.schedule, Plateau):
         return "with a plateau schedule each seed has learning rates of its own"
+    if isinstance(recipe.model, Own):
+        return "a net of your own is trained by itself"
     try:
         with torch.device("meta"):
             net = build_model(recipe.model, image_size=recipe.data.image_size or 64, classes=10)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 
@@ -16,6 +17,7 @@ from rungs.run.record import RunRecord
 from rungs.training.device import World, enough_memory
 from rungs.training.interrupt import Interrupted, Interrupts
 from rungs.training.loop import Diverged, train_together
+from rungs.training.options import RunOptions
 from rungs.training.pack import join, require_packable
 from rungs.training.run import Session, Status, begin, sit_down
 from rungs.training.screen import Screen
@@ -28,9 +30,7 @@ def run_pack(
     recipes: Sequence[Recipe],
     folders: Sequence[RunDir],
     world: World,
-    *,
-    skip_unreadable: bool = False,
-    tensorboard: bool = False,
+    options: RunOptions | None = None,
 ) -> list[RunRecord | UserError]:
     """Train recipes side by side, from their newest checkpoints where there are some.
 
@@ -40,8 +40,7 @@ def run_pack(
         recipes: Of equal settings but for the seed.
         folders: One for each.
         world: This process, alone.
-        skip_unreadable: Leave unreadable files out.
-        tensorboard: Also write events.
+        options: How; they are resumed and nothing is shown, whatever it says of that.
 
     Returns:
         For each its record, or what kept it alone from being trained.
@@ -50,6 +49,7 @@ def run_pack(
         UserError: Something that keeps all of them from being trained.
         Interrupted: SIGINT or SIGTERM; all finished epochs are kept, and the same call goes on.
     """
+    options = dataclasses.replace(options or RunOptions(), resume=True, screen=None)
     require_packable(recipes[0], world.size)
     results: dict[int, RunRecord | UserError] = {}
     sessions: dict[int, Session] = {}
@@ -61,10 +61,10 @@ def run_pack(
             try:
                 folder.prepare()
                 held.enter_context(folder.locked())
-                recipe, material = gather(recipe, skip_unreadable, source)
+                recipe, material = gather(recipe, options.skip_unreadable, source)
                 kit = assemble(as_it_is(recipe), material, world, moved)
                 kit.environment = replace(kit.environment, compile_reason="the nets of a pack are not compiled")
-                found = sit_down(kit, material, folder, progress, Screen(), resume=True, tensorboard=tensorboard)
+                found = sit_down(kit, material, folder, progress, options)
             except UserError as error:
                 results[i] = error
                 continue

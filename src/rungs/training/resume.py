@@ -65,6 +65,8 @@ def require_same(kit: Kit, material: Material, folder: RunDir, screen: Screen) -
     for position, what in enumerate(("recipe", "data")):
         if any(other[position] not in (None, mine[position]) for other in known):
             do = f"give the same {what} as before (see recipe.toml and run.json there), or another --out"
+            if what == "recipe" and fields == ("model.sha256",):
+                do = "the source of your own net changed: give it as it was (the folder holds a copy), or another --out"
             which = f": {', '.join(fields)} differ" if fields and what == "recipe" else ""
             raise UserError(f"this folder holds a run with another {what}{which}", where=folder.path, do=do)
     return record

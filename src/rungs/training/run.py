@@ -7,14 +7,17 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Literal
 
 import torch
 
 from rungs.evaluate import NotFinite
+from rungs.models.own import source_of
 from rungs.models.weights import pack
 from rungs.recipe.identity import changes, code_version, fingerprint
 from rungs.recipe.optimizers import SGD, Muon
+from rungs.recipe.own import Own, beside
 from rungs.recipe.spec import Recipe
 from rungs.recipe.toml import to_toml
 from rungs.run import looks
@@ -28,6 +31,7 @@ from rungs.training.compiling import choose_compiling, chosen_before, compile_ne
 from rungs.training.device import World, enough_memory, peak_memory_bytes
 from rungs.training.interrupt import Interrupted, Interrupts
 from rungs.training.loop import Diverged, train_epochs
+from rungs.training.options import RunOptions
 from rungs.training.resume import Progress, go_on, identity, require_same
 from rungs.training.scoring import score_parts
 from rungs.training.screen import Screen, title, warn
@@ -44,51 +48,38 @@ OTHER_FILES_BYTES = 5_000_000
 """About what the record, the report and its figures take beside the weights."""
 
 
-def run_recipe(
-    recipe: Recipe,
-    folder: RunDir,
-    world: World,
-    *,
-    resume: bool = False,
-    skip_unreadable: bool = False,
-    tensorboard: bool = False,
-    screen: Screen | None = None,
-    keep_going: Callable[[EpochRow], bool] = lambda row: True,
-) -> RunRecord:
+def run_recipe(recipe: Recipe, folder: RunDir, world: World, options: RunOptions | None = None) -> RunRecord:
     """Train `recipe` in `folder` and return its record; every rank calls this, rank 0 alone writes.
 
     Args:
         recipe: What to train.
         folder: Where; made if it is not there.
         world: This process among its ranks.
-        resume: Go on from the newest checkpoint, bit for bit; a finished run is returned as it is.
-        skip_unreadable: Leave unreadable files out (the record names them) instead of stopping.
-        tensorboard: Also write events.
-        screen: What the user sees; nothing by default.
-        keep_going: Asked after each epoch; a search prunes by answering False.
+        options: How; by default anew, and with nothing on the screen.
 
     Raises:
         UserError: Bad data, a folder that is in use, holds another run or cannot be written.
         Interrupted: SIGINT or SIGTERM; all finished epochs are kept, and the run can be resumed.
     """
-    progress, screen = begin(), screen or Screen()
+    options = options or RunOptions()
+    progress, screen, resume = begin(), options.screen or Screen(), options.resume
     if world.is_main:
         folder.prepare()
     with folder.locked() if world.is_main else nullcontext():
         if world.is_main and not resume:
             folder.require_free()
-        recipe, material = gather(recipe, skip_unreadable)
+        recipe, material = gather(recipe, options.skip_unreadable)
         warn(screen, material)
-        kit = assemble(chosen_before(recipe, folder) if resume else recipe, material, world)
+        kit = assemble(chosen_before(recipe, folder) if resume else recipe, material, world, given=options.model)
         with enough_memory(LESS):
             choose_compiling(kit, recipe.training.compile, screen.say)
-        session = sit_down(kit, material, folder, progress, screen, resume=resume, tensorboard=tensorboard)
+        session = sit_down(kit, material, folder, progress, options)
         if isinstance(session, RunRecord):
             return session
         compile_net(kit)
         try:
             screen.open(title(kit, folder), kit.recipe.training.epochs, kit.recipe.training.batch_size)
-            return session.run(keep_going)
+            return session.run(options.keep_going)
         finally:
             screen.close()
             session.tracker.close()
@@ -101,14 +92,15 @@ def begin() -> Progress:
 
 
 def sit_down(
-    kit: Kit, material: Material, folder: RunDir, progress: Progress, screen: Screen, *, resume: bool, tensorboard: bool
+    kit: Kit, material: Material, folder: RunDir, progress: Progress, options: RunOptions
 ) -> Session | RunRecord:
     """Return a session at a run in its folder, from its newest checkpoint on with `resume`; its record if it is done.
 
     Raises:
         UserError: The folder holds another run, or the disk is too full for this one.
     """
-    if resume:
+    screen = options.screen or Screen()
+    if options.resume:
         record = require_same(kit, material, folder, screen)
         if record is not None and record.status == "finished" and folder.weights.exists():
             screen.say(f"{folder.path} is finished; nothing to do")
@@ -117,9 +109,11 @@ def sit_down(
     is_main = kit.world.is_main
     if is_main:
         _require_room(kit, folder)
-    tracker = TensorBoard(folder, len(progress.rows)) if tensorboard and is_main else Tracker()
+    tracker = TensorBoard(folder, len(progress.rows)) if options.tensorboard and is_main else Tracker()
     if is_main:
-        write_whole(folder.recipe, to_toml(kit.recipe).encode())
+        write_whole(folder.recipe, to_toml(beside(kit.recipe)).encode())
+        if isinstance(kit.recipe.model, Own) and kit.recipe.model.file:
+            write_whole(folder.path / Path(kit.recipe.model.file).name, source_of(kit.recipe.model))
     return Session(kit, material, folder, progress, screen, tracker)
 
 
@@ -237,7 +231,7 @@ class Session:
         if best is not None and self.kit.world.is_main:
             content = pack(
                 best,
-                recipe=self.kit.recipe,
+                recipe=beside(self.kit.recipe),
                 classes=data.classes,
                 image_size=data.image_size,
                 data_hash=data.hash,
@@ -268,7 +262,7 @@ class Session:
             fingerprint=fingerprint(kit.recipe, self.material.record.hash, code_version()),
             status=status,
             ending=ending,
-            recipe=kit.recipe,
+            recipe=beside(kit.recipe),
             changed=changes(kit.recipe),
             code=self.progress.code,
             data=self.material.record,

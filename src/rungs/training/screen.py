@@ -12,6 +12,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from rungs.report import format as fmt
 from rungs.run.folder import RunDir
 from rungs.run.record import EpochRow
 
@@ -62,9 +63,9 @@ class PlainScreen(Screen):
     def show(self, rows: Sequence[EpochRow], best: int | None) -> None:  # noqa: D102
         row = rows[-1]
         mark = " *best" if row.epoch == best else ""
-        validation = f"validation {_loss(row.validation_loss)} {_percent(row.validation_accuracy)}"
+        validation = f"validation {fmt.loss(row.validation_loss)} {fmt.percent(row.validation_accuracy)}"
         self.say(
-            f"epoch {row.epoch}/{self.epochs}  train {_loss(row.train_loss)} {_percent(row.train_accuracy)}  "
+            f"epoch {row.epoch}/{self.epochs}  train {fmt.loss(row.train_loss)} {fmt.percent(row.train_accuracy)}  "
             f"{validation}  lr {row.learning_rate:.2g}  {row.images_per_s:,.0f} images/s  "
             f"{row.train_s + row.validation_s:.1f} s{mark}"
         )
@@ -124,10 +125,10 @@ class LiveScreen(Screen):
             best = row.epoch == self.best
             cells = [
                 str(row.epoch),
-                _loss(row.train_loss),
-                _percent(row.train_accuracy),
-                _loss(row.validation_loss),
-                _percent(row.validation_accuracy),
+                fmt.loss(row.train_loss),
+                fmt.percent(row.train_accuracy),
+                fmt.loss(row.validation_loss),
+                fmt.percent(row.validation_accuracy),
                 "best" if best else "",
                 f"{row.learning_rate:.2g}",
                 f"{row.images_per_s:,.0f}",
@@ -163,11 +164,3 @@ def title(kit: Kit, folder: RunDir) -> str:
         f"{kit.recipe.name} on {kit.recipe.data.source}, {sizes} images, "
         f"{kit.description.parameters:,} parameters, {machine} -> {folder.path}"
     )
-
-
-def _loss(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
-
-
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:.2f} %"

@@ -28,12 +28,13 @@ from rungs.models import build_model
 from rungs.models.describe import describe
 from rungs.models.init_weights import draw_weights
 from rungs.models.normalized import Normalized
+from rungs.models.own import OwnNet
 from rungs.models.stacked import Stacked
 from rungs.models.winograd import use_winograd
 from rungs.optim import build_optimizer
 from rungs.optim.ema import average
-from rungs.recipe.base import name_of
 from rungs.recipe.optimizers import Plateau
+from rungs.recipe.own import Own, called
 from rungs.recipe.seeds import derive
 from rungs.recipe.spec import Recipe
 from rungs.run.record import DataRecord, Environment, ModelRecord
@@ -157,7 +158,13 @@ def gather(recipe: Recipe, skip_unreadable: bool, source: Source | None = None) 
     return recipe, Material(parts, record, doubts)
 
 
-def assemble(recipe: Recipe, material: Material, world: World, moved: dict[int, Tensor] | None = None) -> Kit:
+def assemble(
+    recipe: Recipe,
+    material: Material,
+    world: World,
+    moved: dict[int, Tensor] | None = None,
+    given: OwnNet | None = None,
+) -> Kit:
     """Build the net, its optimiser and its precision, and move the data to the device where it fits.
 
     Args:
@@ -165,6 +172,7 @@ def assemble(recipe: Recipe, material: Material, world: World, moved: dict[int, 
         material: Its data.
         world: Where it is trained.
         moved: Pixels that lie on the device already, by their address before, and those that this call moves.
+        given: The user's own net, where it was given in Python.
 
     Returns:
         The kit, its recipe resolved: every "auto" replaced by what was chosen.
@@ -174,15 +182,9 @@ def assemble(recipe: Recipe, material: Material, world: World, moved: dict[int, 
     recipe = replace(recipe, training=replace(recipe.training, precision=precision, convolution=convolution))
     _require_two_a_rank(recipe, len(material.parts.train), world)
     size, classes = material.record.image_size, len(material.record.classes)
-    try:
-        net = build_model(recipe.model, image_size=size, classes=classes)
-        draw_weights(net, lambda name: derive(recipe.seed, "weights", zlib.crc32(name.encode())))
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        raise UserError("this net needs more memory than there is", where="model", do="choose a smaller one") from error
+    net = _fresh(recipe, size, classes, given)
     model = Normalized(net, material.record.mean, material.record.std)
-    description = describe(model, name_of(recipe.model), size)
+    description = describe(model, called(recipe.model), size)
     smaller = {image_size(recipe, epoch) for epoch in range(recipe.training.epochs)} - {size}
     flops = {size: description.flops, **_flops(model, smaller)}
     see: Callable[[Tensor], None] | None = getattr(net, "see", None)
@@ -210,6 +212,21 @@ def assemble(recipe: Recipe, material: Material, world: World, moved: dict[int, 
         steps_per_epoch=len(spans(len(material.parts.train), recipe.training.batch_size, world.size)),
         forward_flops=flops,
     )
+
+
+def _fresh(recipe: Recipe, size: int, classes: int, given: OwnNet | None) -> nn.Module:
+    """Build the net with its first weights; a user's own keeps those that its code gave it, drawn from the seed."""
+    try:
+        if isinstance(recipe.model, Own):
+            torch.manual_seed(derive(recipe.seed, "weights", 0))
+            return build_model(recipe.model, image_size=size, classes=classes, given=given)
+        net = build_model(recipe.model, image_size=size, classes=classes)
+        draw_weights(net, lambda name: derive(recipe.seed, "weights", zlib.crc32(name.encode())))
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise UserError("this net needs more memory than there is", where="model", do="choose a smaller one") from error
+    return net
 
 
 def _resident(parts: Parts, device: torch.device, moved: dict[int, Tensor]) -> Parts:

@@ -22,7 +22,7 @@ Shape: TypeAlias = tuple[torch.Size, torch.Size, int]
 """Of the images and of the labels of a batch, and its size over all ranks."""
 
 
-def take_step(kit: Kit, batch: Tensor, labels: Tensor, whole: int) -> Tensor:
+def take_step(kit: Kit, batch: Tensor, labels: Tensor, whole: int, mark: Callable[[], None] | None = None) -> Tensor:
     """Change the weights by one batch.
 
     Args:
@@ -30,6 +30,7 @@ def take_step(kit: Kit, batch: Tensor, labels: Tensor, whole: int) -> Tensor:
         batch: This rank's share, float (b, 3, H, W) in [0, 1]; of a pack (b, 3 S, H, W).
         labels: int64 (b,) classes, or float (b, K) probabilities; of a pack with S behind b.
         whole: Images of the batch, over all ranks.
+        mark: Called behind each forward and each backward pass (of each micro-batch), to see where the time goes.
 
     Returns:
         What `tally` says of the batch: float64 (3,), of a pack (S, 3); on the device, without waiting.
@@ -41,9 +42,13 @@ def take_step(kit: Kit, batch: Tensor, labels: Tensor, whole: int) -> Tensor:
         with kit.autocast(), kit.in_step(is_last):
             logits = kit.trained(x)  # (b, K); of a pack (b, S, K)
         loss = summed_loss(training.loss, logits.float(), y, training.label_smoothing)  # (); of a pack (S,)
+        total = total + tally(loss, logits, y)
+        if mark is not None:
+            mark()
         # ranks average gradients: this makes it the batch's mean
         torch.autograd.backward(loss.sum() * (kit.world.size / whole))
-        total = total + tally(loss, logits, y)
+        if mark is not None:
+            mark()
     if training.clip_norm is not None:
         kit.clip_gradients(training.clip_norm)
     kit.optimizer.step()

@@ -6,7 +6,8 @@ import msgspec
 import numpy as np
 
 from rungs.errors import UserError
-from rungs.recipe.identity import ABOUT_FIELDS, flat
+from rungs.recipe.identity import flat
+from rungs.recipe.roles import has_role
 from rungs.run.folder import RunDir
 from rungs.run.record import EpochRow, RunRecord
 
@@ -65,7 +66,7 @@ class TensorBoard(Tracker):
             picture = np.asarray(canvas.buffer_rgba())[..., :3]  # type: ignore[no-untyped-call]
             self.writer.add_image("confusion/test", picture, record.best_epoch, dataformats="HWC")
             leaves = flat(msgspec.to_builtins(record.recipe))
-            parameters = {key: value for key, value in leaves.items() if key.partition(".")[0] not in ABOUT_FIELDS}
+            parameters = {key: value for key, value in leaves.items() if not has_role(key, "about")}
             parameters = {k: v if isinstance(v, str | int | float | bool) else str(v) for k, v in parameters.items()}
             results = {"test/accuracy": record.test.accuracy, "test/loss": record.test.loss}
             self.writer.add_hparams(parameters, results, run_name=".")

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import chain, count, takewhile
+from itertools import takewhile
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from rungs.diagnose import examine
 from rungs.diagnose.interpretation import interpretation
 from rungs.errors import UserError
+from rungs.models.own import spec_of
 from rungs.recipe import identity
 from rungs.recipe import toml as recipes
 from rungs.recipe.flags import door
 from rungs.recipe.spec import Recipe
 from rungs.report import run_page
 from rungs.run import looks
-from rungs.run.folder import RunDir
+from rungs.run.folder import RunDir, numbered, numbers
 from rungs.run.record import RunRecord
 from rungs.training.device import open_world
-from rungs.training.options import TrainOptions
+from rungs.training.options import RunOptions, TrainOptions
 from rungs.training.run import run_recipe
 
 
@@ -38,6 +41,12 @@ def prepare(options: TrainOptions) -> TrainPlan:
         UserError: No such recipe, or a wrong field, type or value; nothing to resume.
     """
     recipe = recipes.choose(options.recipe, options.overrides, data=options.data, seed=options.seed)
+    if options.model is not None:
+        model = spec_of(options.model)
+        recipe = replace(recipe, model=model)
+        if options.resume and not model.sha256:
+            what = "the source of this net cannot be read, so nothing tells whether it is the one of this run"
+            raise UserError(what, where="model", do="define it in a file to resume its runs, or train anew")
     return TrainPlan(options, recipe, RunDir(options.folder or default_folder(recipe, resume=options.resume)))
 
 
@@ -50,16 +59,15 @@ def run(plan: TrainPlan) -> RunRecord:
     """
     options, place = plan.options, plan.folder
     with open_world() as world:
-        record = run_recipe(
-            plan.recipe,
-            place,
-            world,
+        how = RunOptions(
             resume=options.resume,
             skip_unreadable=options.skip_unreadable,
             tensorboard=options.tensorboard,
             screen=options.screen if world.is_main else None,
             keep_going=options.keep_going,
+            model=options.model,
         )
+        record = run_recipe(plan.recipe, place, world, how)
         if world.is_main:
             seen = looks.read(place.looks)
             run_page.write(record, examine(record, seen), place, interpretation(record), seen)
@@ -98,13 +106,13 @@ def default_folder(recipe: Recipe, *, resume: bool = False) -> Path:
         UserError: With `resume`, there are runs of this recipe's name and all have other settings.
     """
     first = Path("runs") / f"{recipe.name}-{identity.digest(recipe)[:6]}"
-    candidates = chain([first], (first.with_name(f"{first.name}-{n}") for n in count(2)))
-    taken = list(takewhile(Path.exists, candidates))
-    runs = [path for path in taken if RunDir(path).holds_run()]
-    if resume and runs:
+    if not resume:
+        return numbered(first)
+    runs = [path for path in takewhile(Path.exists, numbers(first)) if RunDir(path).holds_run()]
+    if runs:
         return runs[-1]
     others = sorted(str(path) for path in first.parent.glob(f"{recipe.name}-*") if RunDir(path).holds_run())
-    if resume and others:
+    if others:
         do = f"give the same --set, --data and --seed as then, or its folder: --out {' or '.join(others[-3:])}"
         raise UserError(f"no run of {recipe.name} with these settings to resume", where=first.parent, do=do)
-    return first.with_name(f"{first.name}-{len(taken) + 1}") if taken else first
+    return numbered(first)

@@ -20,6 +20,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
+@pytest.mark.drawn
 def test_a_bench_prints_tables_and_leaves_record_page_and_picture(home: Path) -> None:
     done = rungs_process("bench", "small.toml", "--seconds", "1", "--set", "training.batch_size=40", cwd=home)
     assert done.stderr == ""  # no line of the profiler, none of the progress
@@ -46,7 +47,7 @@ def test_a_bench_prints_tables_and_leaves_record_page_and_picture(home: Path) ->
     ("arguments", "saying"),
     [
         (["no-such"], "no recipe 'no-such'"),
-        (["small.toml", "--seconds", "0"], "--seconds: must be from 1 to 3,600, got 0"),
+        (["small.toml", "--seconds", "0"], "--seconds must be from 1 to 3600, got 0"),
         (["small.toml", "--set", "training.batch=3"], "batch_size"),
         (["small.toml", "--data", "folder:nowhere"], "nowhere"),
     ],

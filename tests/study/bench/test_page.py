@@ -25,6 +25,7 @@ def test_a_record_comes_back_as_it_was() -> None:
     assert from_json(to_json(record), BenchRecord, "bench.json") == record
 
 
+@pytest.mark.drawn(png=True)
 def test_the_picture_has_four_panels_with_what_was_measured(tmp_path: Path) -> None:
     record = bench()
     figure = bench_figures.overview(record)
@@ -52,6 +53,7 @@ def test_texts_stay_inside_the_picture() -> None:
             assert box.x0 >= 0 and box.x1 <= page.x1 and box.y0 >= 0 and box.y1 <= page.y1, text.get_text()
 
 
+@pytest.mark.drawn
 def test_the_page_is_one_file_and_the_same_twice(tmp_path: Path) -> None:
     record = bench(training=(0.3, 0.4, 0.6))
     first, second = (BenchDir(tmp_path / name) for name in "ab")

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from bank import Bank
 from compare_runs import trainer
 from msgspec.structs import replace
 from small import run, small
@@ -32,9 +33,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def trained(place: Path) -> Callable[[str], Path]:
+def trained(bank: Bank, place: Path) -> Callable[[str], Path]:
     """Give the folder of a run, trained when first asked for."""
-    return trainer(place)
+    return trainer(bank, place)
 
 
 @pytest.fixture
@@ -275,7 +276,6 @@ def test_the_look_is_noted(trained: Callable[[str], Path], tmp_path: Path) -> No
     assert compare(first, second, folder=tmp_path / "out").candidates[0].runs[0].compared == 1
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_a_log_that_cannot_be_written_is_told(trained: Callable[[str], Path], tmp_path: Path) -> None:
     first = change(trained("healthy"), tmp_path / "first", lambda record: record)
     RunDir(first).looks.unlink()
@@ -308,7 +308,6 @@ def test_flipped_images_have_their_pictures(against: Callable[..., CompareRecord
     assert all(flip.path and "test" in flip.path for flip in wrong)
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_data_that_is_gone_costs_the_pictures_only(trained: Callable[[str], Path], tmp_path: Path) -> None:
     def moved(record: RunRecord) -> RunRecord:
         recipe = replace(record.recipe, data=replace(record.recipe.data, source="folder:/nowhere"))

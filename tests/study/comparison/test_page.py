@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from bank import Bank
 from compare_runs import trainer
 
 from rungs.cli.run import report
 from rungs.study.comparison.compare import compare
 from rungs.study.comparison.record import CompareDir
 
-CHROMIUM = os.environ.get("RUNGS_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-needs_browser = pytest.mark.skipif(CHROMIUM is None and "CI" not in os.environ, reason="there is no Chromium here")
+pytestmark = pytest.mark.drawn
 
 PAGES = {
     "two": ("healthy", "crippled"),
@@ -29,18 +28,14 @@ PAGES = {
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], CompareDir]:
+def page(bank: Bank, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], CompareDir]:
     """Give the folder of a comparison, made when first asked for."""
-    place = tmp_path_factory.mktemp("compared")
-    trained = trainer(place)
+    trained = trainer(bank, tmp_path_factory.mktemp("compared"))
 
-    def make(name: str) -> CompareDir:
-        folder = CompareDir(place / "pages" / name)
-        if not folder.path.exists():
-            compare(*map(trained, PAGES[name]), folder=folder.path)
-        return folder
+    def make(folder: Path) -> None:
+        compare(*map(trained, PAGES[folder.name]), folder=folder)
 
-    return make
+    return lambda name: CompareDir(bank.folder(f"compare/pages/{name}", make))
 
 
 def test_the_record_alone_rebuilds_the_same_page(page: Callable[[str], CompareDir], tmp_path: Path) -> None:
@@ -55,11 +50,11 @@ def test_the_record_alone_rebuilds_the_same_page(page: Callable[[str], CompareDi
 
 def test_the_page_says_the_verdict_first_and_what_it_is_worth(page: Callable[[str], CompareDir]) -> None:
     text = page("two").report.read_text(encoding="utf-8")
-    assert text.index("crippled is worse than healthy: it gets") < text.index("This looks at test scores")
-    for part in ("choose on the test set", "McNemar's exact test", "Newly wrong", "optim.lr", "arXiv:2103.03098",
+    assert text.index("crippled is worse than healthy: it gets") < text.index("This comparison uses test scores")
+    for part in ("choosing on the test set", "McNemar's exact test", "Newly wrong", "optim.lr", "arXiv:2103.03098",
                  "How often the test set was opened, by the runs' own logs: healthy 1"):  # fmt: skip
         assert part in text.replace("&#39;", "'")
-    assert "This looks at test scores" not in page("closed").report.read_text(encoding="utf-8")
+    assert "This comparison uses test scores" not in page("closed").report.read_text(encoding="utf-8")
     assert "Not comparable." in page("digits").report.read_text(encoding="utf-8")
 
 
@@ -71,19 +66,6 @@ def test_the_page_refers_to_nothing_outside(name: str, page: Callable[[str], Com
     assert "<script" not in text
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    assert CHROMIUM, "CI needs a Chromium: put it in the path or in RUNGS_CHROMIUM"
-    arguments = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        yield chromium
-        chromium.close()
-
-
-@needs_browser
 @pytest.mark.parametrize("name", PAGES)
 def test_in_a_browser(name: str, browser: Any, page: Callable[[str], CompareDir]) -> None:
     address = page(name).report.as_uri()

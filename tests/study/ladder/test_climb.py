@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from command import rungs
+from command import UNDRAWN, rungs
 
 from rungs import climb as rungs_climb
 from rungs.errors import UserError
@@ -82,7 +82,7 @@ def write_ladder(folder: Path, text: str = LADDER, base: str = BASE) -> Path:
     return path
 
 
-def climb(path: Path, root: Path, jobs: int = 1, **options: object) -> tuple[list[Outcome], list[str]]:
+def climb(path: Path, root: Path, jobs: int = 0, **options: object) -> tuple[list[Outcome], list[str]]:
     """Climb, and return also what was told, in order: "rung seed kept"."""
     ladder, base = ladders.load(path)
     cells = ladders.cells(ladder, base, **options)  # type: ignore[arg-type]
@@ -113,7 +113,6 @@ def test_cells_are_ordinary_runs_and_none_is_trained_twice(ladder_file: Path, tm
     assert {path: path.stat().st_mtime_ns for path in root.glob("*/*") if path.is_file()} == before
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_a_cell_is_the_run_that_train_would_have_made(ladder_file: Path, tmp_path: Path) -> None:
     """Same bits in a worker of a climb as in a run alone: the histories are equal but for the times."""
     (outcome, *_), _ = climb(ladder_file, tmp_path / "climb", jobs=1, seeds=1, only=["first"])
@@ -150,7 +149,7 @@ def test_a_worker_that_is_killed_fails_its_cell_and_is_replaced(
             os.kill(killed[0], signal.SIGKILL)
 
     monkeypatch.setattr(study.Worker, "give", give_and_kill)
-    outcomes, _ = climb(ladder_file, tmp_path / "climb", seeds=1)
+    outcomes, _ = climb(ladder_file, tmp_path / "climb", jobs=1, seeds=1)
     assert outcomes[0].record is None and "was killed (SIGKILL)" in outcomes[0].ending
     assert outcomes[1].record is not None
     monkeypatch.undo()
@@ -159,13 +158,12 @@ def test_a_worker_that_is_killed_fails_its_cell_and_is_replaced(
     assert outcomes[0].record is not None
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_a_climb_that_is_killed_goes_on_and_repeats_nothing(tmp_path: Path) -> None:
     """SIGKILL for the parent while a cell trains: its worker ends, too; the next climb resumes that very cell."""
     path = write_ladder(tmp_path, base=BASE.replace("epochs = 2", "epochs = 12"))
     root = tmp_path / "climb"
-    command = [sys.executable, "-m", "rungs", "climb", str(path), "--out", str(root), "--jobs", "1", "--seeds", "1"]
-    command += ["--only", "first"]
+    words = ["climb", str(path), "--out", str(root), "--seeds", "1", "--only", "first"]
+    command = [*UNDRAWN, *words, "--jobs", "1"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         (cell, *_) = ladders.cells(*ladders.load(path), seeds=1)
         history = RunDir(root / cell.folder).history
@@ -174,7 +172,7 @@ def test_a_climb_that_is_killed_goes_on_and_repeats_nothing(tmp_path: Path) -> N
     wait_for(lambda: not is_locked(root / cell.folder))  # its worker has noticed and gone
     rows = history.read_text().splitlines()
     assert 2 <= len(rows) < 12
-    rungs(*command[3:], cwd=tmp_path)
+    rungs(*words, "--jobs", "0", cwd=tmp_path)
     assert history.read_text().splitlines()[: len(rows)] == rows
     assert len(history.read_text().splitlines()) == 12
 
@@ -182,7 +180,7 @@ def test_a_climb_that_is_killed_goes_on_and_repeats_nothing(tmp_path: Path) -> N
 def test_ctrl_c_ends_a_climb_with_130_and_says_how_to_go_on(tmp_path: Path) -> None:
     path = write_ladder(tmp_path, base=BASE.replace("epochs = 2", "epochs = 4000"))
     root = tmp_path / "climb"
-    command = [sys.executable, "-m", "rungs", "climb", str(path), "--out", str(root), "--seeds", "1", "--jobs", "2"]
+    command = [*UNDRAWN, "climb", str(path), "--out", str(root), "--seeds", "1", "--jobs", "2"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         cells = ladders.cells(*ladders.load(path), seeds=1)
         wait_for(lambda: all(RunDir(root / cell.folder).history.exists() for cell in cells))
@@ -195,7 +193,7 @@ def test_ctrl_c_ends_a_climb_with_130_and_says_how_to_go_on(tmp_path: Path) -> N
 
 def test_sigterm_ends_a_climb_with_143(tmp_path: Path) -> None:
     path = write_ladder(tmp_path, base=BASE.replace("epochs = 2", "epochs = 4000"))
-    command = [sys.executable, "-m", "rungs", "climb", str(path), "--out", str(tmp_path / "climb"), "--seeds", "1"]
+    command = [*UNDRAWN, "climb", str(path), "--out", str(tmp_path / "climb"), "--seeds", "1", "--jobs", "1"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         (cell, *_) = ladders.cells(*ladders.load(path), seeds=1)
         wait_for(RunDir(tmp_path / "climb" / cell.folder).history.exists)
@@ -218,13 +216,12 @@ def test_a_record_that_cannot_be_read_fails_its_cell_alone(tmp_path: Path, monke
     assert study.finished(cell, tmp_path) is None  # and it will be trained again
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_a_packed_climb_gives_what_an_unpacked_one_gives(tmp_path: Path) -> None:
     """Three cells of a rung: one was trained before, the others are packed; a rung that cannot be packed says so."""
     path = write_ladder(tmp_path, LADDER.replace("[[16], [32]]", "[[16], [32]]\", \"schedule={name='plateau'}"))
     alone, _ = climb(path, tmp_path / "alone", seeds=3)
     climb(path, tmp_path / "packed", seeds=1)
-    words = ["climb", "ladder.toml", "--out", "packed", "--seeds", "3", "--pack", "4", "--jobs", "1"]
+    words = ["climb", "ladder.toml", "--out", "packed", "--seeds", "3", "--pack", "4", "--jobs", "0"]
     planned = rungs(*words, "--dry-run", cwd=tmp_path)
     assert "6 cells, 4 to train" in planned.stdout and "packs of up to 4 seeds of a rung" in planned.stdout
     done = rungs(*words, cwd=tmp_path)
@@ -240,20 +237,19 @@ def test_a_packed_climb_gives_what_an_unpacked_one_gives(tmp_path: Path) -> None
         assert (cell.fingerprint, cell.data.hash) == (record.fingerprint, record.data.hash)
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_a_packed_climb_that_is_killed_goes_on(tmp_path: Path) -> None:
     path = write_ladder(tmp_path, base=BASE.replace("epochs = 2", "epochs = 12"))
     root = tmp_path / "climb"
     words = ["climb", str(path), "--out", str(root), "--pack", "2", "--only", "first"]
     cells = ladders.cells(*ladders.load(path), only=["first"])
     histories = [RunDir(root / cell.folder).history for cell in cells]
-    with subprocess.Popen([sys.executable, "-m", "rungs", *words], stdout=subprocess.DEVNULL) as process:
+    with subprocess.Popen([*UNDRAWN, *words, "--jobs", "1"], stdout=subprocess.DEVNULL) as process:
         wait_for(lambda: histories[1].exists() and len(histories[1].read_text().splitlines()) >= 2)
         process.kill()
     wait_for(lambda: not any(is_locked(root / cell.folder) for cell in cells))
     before = [history.read_text().splitlines() for history in histories]
     assert all(2 <= len(rows) < 12 for rows in before)
-    rungs(*words, cwd=tmp_path)
+    rungs(*words, "--jobs", "0", cwd=tmp_path)
     for history, rows in zip(histories, before, strict=True):
         after = history.read_text().splitlines()
         assert after[: len(rows)] == rows and len(after) == 12
@@ -308,7 +304,7 @@ def is_locked(folder: Path) -> bool:
 
 def test_the_command_leaves_record_and_report_and_prints_the_table(ladder_file: Path, tmp_path: Path) -> None:
     done = rungs(
-        "climb", "ladder.toml", "--epochs", "1", "--set", "evaluation.watch_test=true", "--jobs", "2", cwd=tmp_path
+        "climb", "ladder.toml", "--epochs", "1", "--set", "evaluation.watch_test=true", "--jobs", "0", cwd=tmp_path
     )
     (folder,) = (tmp_path / "climbs").iterdir()
     assert folder.name.startswith("small-ladder-")  # its length is not the file's
@@ -330,36 +326,33 @@ def test_the_command_leaves_record_and_report_and_prints_the_table(ladder_file: 
     assert (folder / "report.html").exists()
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_only_keeps_what_was_trained_before_in_the_report(
     ladder_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for only, climbed in (("first", ["first"]), ("wider", ["first", "wider"])):
-        record = rungs_climb("ladder.toml", seeds=1, only=[only], jobs=1)
+        record = rungs_climb("ladder.toml", seeds=1, only=[only], jobs=0)
         assert [rung.name for rung in record.rungs] == climbed
     assert LadderDir("climbs/small-ladder").read_record() == record
     with pytest.raises(UserError, match="another study, made by: rungs climb ladder"):
-        rungs_climb("ladder.toml", seeds=1, epochs=1, jobs=1, folder="climbs/small-ladder")
+        rungs_climb("ladder.toml", seeds=1, epochs=1, jobs=0, folder="climbs/small-ladder")
     more = LADDER + '\n[[rungs]]\nname = "slower"\nabout = "A tenth of the rate."\nset = ["optim.lr=0.01"]\n'
     short = [prepare(ClimbOptions("ladder.toml", epochs=1)).folder.path]
     Path("ladder.toml").write_text(more)
     assert [prepare(ClimbOptions("ladder.toml", epochs=1)).folder.path] == short  # a rung more, the same study
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_a_failed_cell_gives_exit_code_2_after_the_report(tmp_path: Path) -> None:
     write_ladder(tmp_path, LADDER + FAILING)
-    done = rungs("climb", "ladder.toml", "--seeds", "1", "--jobs", "1", cwd=tmp_path, code=2)
+    done = rungs("climb", "ladder.toml", "--seeds", "1", "--jobs", "0", cwd=tmp_path, code=2)
     assert "1 cell failed" in done.stderr
     assert "too-deep, seed 0: model.stages: 4 stages leave nothing" in done.stderr
     record = LadderDir(tmp_path / "climbs" / "small-ladder").read_record()
     assert record.rungs[2].cells[0].status == "failed" and record.rungs[2].estimates == {}
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_a_dry_run_lists_every_cell_with_an_estimate_and_writes_nothing(ladder_file: Path, tmp_path: Path) -> None:
-    rungs("climb", "ladder.toml", "--seeds", "1", "--only", "first", cwd=tmp_path)
+    rungs("climb", "ladder.toml", "--seeds", "1", "--only", "first", "--jobs", "0", cwd=tmp_path)
     before = sorted(tmp_path.rglob("*"))
     (tmp_path / "ladder.toml").write_text(LADDER.replace('set = ["', 'set = ["optim.lr=1e30", "'))  # it would diverge
     done = rungs("climb", "ladder.toml", "--dry-run", "--jobs", "2", cwd=tmp_path)
@@ -378,11 +371,11 @@ def test_a_dry_run_lists_every_cell_with_an_estimate_and_writes_nothing(ladder_f
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["ladder.toml", "--seeds", "0"], "--seeds: must be from 1 to 1,000, got 0"),
-        (["ladder.toml", "--epochs", "0"], "--epochs: must be from 1 to 1,000,000, got 0"),
-        (["ladder.toml", "--images", "1.5"], "--images: must be above 0 and at most 1, got 1.5"),
-        (["ladder.toml", "--jobs", "0"], "--jobs: must be from 1 to 64, got 0"),
-        (["ladder.toml", "--pack", "0"], "--pack: must be from 1 to 256, got 0"),
+        (["ladder.toml", "--seeds", "0"], "--seeds must be from 1 to 1000, got 0"),
+        (["ladder.toml", "--epochs", "0"], "--epochs must be from 1 to 1000000, got 0"),
+        (["ladder.toml", "--images", "1.5"], "--images must be above 0 and at most 1, got 1.5"),
+        (["ladder.toml", "--jobs", "-1"], "--jobs must be from 0 to 64, got -1"),
+        (["ladder.toml", "--pack", "0"], "--pack must be from 1 to 256, got 0"),
         (["ladder.toml", "--only", "furst"], "did you mean 'first'"),
         (["ladder.toml", "--set", "optim.rate=1"], "optim.rate: no such field"),
         (["ladder.toml", "--set", "seed=7"], "seeds are counted from 0: use --seeds"),

@@ -1,23 +1,20 @@
 from __future__ import annotations
 
-import os
 import re
-import shutil
-from collections.abc import Callable, Iterator
-from functools import cache
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import ladder_samples
 import pytest
+from bank import Bank
 from msgspec.structs import replace
 
 from rungs.run.record import from_json, to_json
 from rungs.study.ladder import page as ladder_html
 from rungs.study.ladder.record import LadderRecord
 
-CHROMIUM = os.environ.get("RUNGS_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-needs_browser = pytest.mark.skipif(CHROMIUM is None and "CI" not in os.environ, reason="there is no Chromium here")
+pytestmark = pytest.mark.drawn
 
 MAKERS: dict[str, Callable[[], LadderRecord]] = {
     "diary": ladder_samples.diary,
@@ -35,9 +32,13 @@ MAKERS: dict[str, Callable[[], LadderRecord]] = {
 
 
 @pytest.fixture(scope="module")
-def reports(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+def reports(bank: Bank) -> Callable[[str], Path]:
     """Give the report of one of the `MAKERS`, each written once."""
-    return cache(lambda name: ladder_html.write(MAKERS[name](), tmp_path_factory.mktemp(name)))
+
+    def make(folder: Path) -> None:
+        ladder_html.write(MAKERS[folder.name](), folder)
+
+    return lambda name: bank.folder(f"ladder-pages/{name}", make) / "report.html"
 
 
 def text(report: Path) -> str:
@@ -187,7 +188,7 @@ def test_the_page_refers_to_nothing_outside(name: str, reports: Callable[[str], 
     assert "default-src 'none'; img-src data:; style-src 'unsafe-inline'" in page
 
 
-@pytest.mark.usefixtures("undrawn")
+@pytest.mark.undrawn
 def test_seeds_may_hold_other_images(tmp_path: Path) -> None:
     record = ladder_samples.diary()
     cells = tuple(replace(cell, data_hash=f"{cell.seed}f" * 32) for cell in record.rungs[0].cells)
@@ -196,19 +197,6 @@ def test_seeds_may_hold_other_images(tmp_path: Path) -> None:
     assert "4 in all: which images a part holds depends on the seed" in page
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    assert CHROMIUM, "CI needs a Chromium: put it in the path or in RUNGS_CHROMIUM"
-    arguments = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        yield chromium
-        chromium.close()
-
-
-@needs_browser
 @pytest.mark.parametrize("width", [390, 1200, 1280])
 @pytest.mark.parametrize("name", MAKERS)
 def test_in_a_browser(name: str, width: int, browser: Any, reports: Callable[[str], Path]) -> None:
@@ -241,7 +229,6 @@ def test_in_a_browser(name: str, width: int, browser: Any, reports: Callable[[st
     page.close()
 
 
-@needs_browser
 @pytest.mark.parametrize("name", ["diary", "broken"])
 def test_print_opens_what_is_folded_and_fits_the_paper(name: str, browser: Any, reports: Callable[[str], Path]) -> None:
     page = browser.new_page(viewport={"width": 688, "height": 1000})  # A4 less its margins

@@ -335,7 +335,7 @@ def test_an_unknown_ladder() -> None:
 def test_bad_toml_and_no_text(tmp_path: Path) -> None:
     what, where, do = refused("name = = 1")
     assert what.startswith("not valid TOML: ") and "line 1" in what
-    assert (where, do) == ("diary.toml", "mend that line")
+    assert (where, do) == ("diary.toml", "fix that line")
     path = tmp_path / "binary.toml"
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UserError) as caught:
@@ -412,7 +412,7 @@ def test_a_wrong_word_for_what_it_builds_on() -> None:
 @pytest.mark.parametrize(("seeds", "what"), [("0", "Expected int >= 1 (0)"), ('"3"', "Expected int, got str ('3')")])
 def test_wrong_seeds(seeds: str, what: str) -> None:
     text = DIARY.replace("seeds = 2", f"seeds = {seeds}")
-    assert refused(text) == (what, "diary.toml, seeds", "mend that value")
+    assert refused(text) == (what, "diary.toml, seeds", "fix that value")
 
 
 def test_no_rungs() -> None:
@@ -421,7 +421,7 @@ def test_no_rungs() -> None:
     assert refused(f"{head}rungs = []") == (
         "Expected array of length >= 1 ([])",
         "diary.toml, rungs",
-        "mend that value",
+        "fix that value",
     )
 
 

@@ -78,6 +78,7 @@ def test_without_learning_there_is_no_suggestion_but_a_longer_check() -> None:
     assert "every rate that was checked diverged" in said(replace(record, checks=tuple(lost)))
 
 
+@pytest.mark.drawn(png=True)
 def test_the_picture_draws_what_was_measured(tmp_path: Path) -> None:
     record = rates()
     figure = rates_figures.overview(record)
@@ -126,6 +127,7 @@ def test_texts_stay_inside_the_picture_and_apart(record: RateRecord) -> None:
         assert all(one.x1 <= other.x0 for one, other in pairwise(boxes))
 
 
+@pytest.mark.drawn
 def test_the_page_is_one_file_and_the_same_twice(tmp_path: Path) -> None:
     record = rates()
     first, second = (RateDir(tmp_path / name) for name in "ab")

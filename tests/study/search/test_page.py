@@ -1,21 +1,18 @@
-"""The page of a search says what its record says, asks nothing of any network, and fits phones and paper."""
+"""The page of a search says what its record says, needs no network, and fits phones and paper."""
 
 from __future__ import annotations
 
 import html
-import os
 import re
 import shlex
-import shutil
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import search_samples
+from bank import Bank
 from command import rungs
 from msgspec.structs import replace
 from rich.console import Console
@@ -27,19 +24,22 @@ from rungs.study.search import tables as search_tables
 from rungs.study.search import words as facts
 from rungs.study.search.record import SearchDir, SearchRecord
 
-CHROMIUM = os.environ.get("RUNGS_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-needs_browser = pytest.mark.skipif(CHROMIUM is None and "CI" not in os.environ, reason="there is no Chromium here")
+pytestmark = pytest.mark.drawn
 
 NAMES = ("usual", "long-names", "hostile", "all-pruned")
-STEMS = {"finalists", "history", "learning-curves", "importance", "slices", "contours", "parallel"}
+STEMS = {"finalists", "history", "learning-curves", "importance", "slices", "pairs", "parallel"}
 
 make = cache(lambda name: search_samples.MAKERS[name]())
 
 
 @pytest.fixture(scope="module")
-def reports(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+def reports(bank: Bank) -> Callable[[str], Path]:
     """Give the report of one of the samples, each written once."""
-    return cache(lambda name: search_html.write(make(name), SearchDir(tmp_path_factory.mktemp(name))))
+
+    def write(folder: Path) -> None:
+        search_html.write(make(folder.name), SearchDir(folder))
+
+    return lambda name: bank.folder(f"search-pages/{name}", write) / "report.html"
 
 
 def text(report: Path) -> str:
@@ -48,7 +48,7 @@ def text(report: Path) -> str:
 
 def without_pictures(name: str) -> str:
     """Return the page of a sample without its pictures, which take most of the time."""
-    return render("search.html", {"pictures": {}, **search_html._facts(make(name))})
+    return render("rungs.study.search/page.html", {"pictures": {}, **search_html._facts(make(name))})
 
 
 def words(report: Path | str) -> str:
@@ -68,8 +68,7 @@ def section(report: Path | str, name: str) -> str:
 def test_the_record_alone_rebuilds_the_same_bytes(reports: Callable[[str], Path], tmp_path: Path) -> None:
     folder = SearchDir(tmp_path)
     folder.record.write_bytes(to_json(make("usual")))
-    code = "from rungs.cli.run import report; from pathlib import Path; import sys; report(Path(sys.argv[1]))"
-    done = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True)
+    done = rungs("report", tmp_path)
     assert done.stdout.strip() == f"report: {folder.report}", done.stderr
     assert folder.report.read_bytes() == reports("usual").read_bytes()
     drawn = {path.name for path in folder.figures.iterdir()}
@@ -80,7 +79,7 @@ def test_the_record_alone_rebuilds_the_same_bytes(reports: Callable[[str], Path]
 
 def test_a_folder_without_any_record_says_what_was_looked_for(tmp_path: Path) -> None:
     done = rungs("report", tmp_path, code=2)
-    assert "nor search.json here" in done.stderr and "a bench or a search" in done.stderr
+    assert "nor search.json nor" in done.stderr and "a climb, a search, a comparison" in done.stderr
 
 
 def test_the_sections_stand_in_their_order(reports: Callable[[str], Path]) -> None:
@@ -90,7 +89,7 @@ def test_the_sections_stand_in_their_order(reports: Callable[[str], Path]) -> No
 
 def test_the_verdict_stands_first_and_the_merits_below_it(reports: Callable[[str], Path]) -> None:
     record, page = make("usual"), words(reports("usual"))
-    assert page.index(record.verdict) < page.index("trials complete") < page.index("The finalists, trained again")
+    assert page.index(record.verdict) < page.index("trials complete") < page.index("The finalists, retrained")
     named = facts.winner(record)
     assert named is not None and named.optimism is not None and record.test is not None
     low, high = named.rerun.low, named.rerun.high
@@ -167,7 +166,7 @@ def test_without_finals_nothing_is_called_a_winner(reports: Callable[[str], Path
     page = words(without_pictures("no-finals"))
     best = max(t.value for t in make("no-finals").trials if t.state == "complete" and t.value is not None)
     assert f"{100 * best:.2f} % on validation. It is not the winner yet" in page
-    assert "None yet: the best trials have not been trained again on fresh seeds" in page
+    assert "None yet: the best trials have not been retrained with fresh seeds" in page
     assert "the test set is closed" in page
     assert "rungs train" not in without_pictures("no-finals")
     page = words(reports("all-pruned"))
@@ -208,7 +207,7 @@ def test_the_log_of_looks_says_how_often_the_test_set_was_opened() -> None:
     record = make("usual")
     assert "the test set was opened once" in search_html.test_words(record, 1)
     assert "opened 3 times in this search: its score is no longer fresh" in search_html.test_words(record, 3)
-    page = words(render("search.html", {"pictures": {}, **search_html._facts(record, 3)}))
+    page = words(render("rungs.study.search/page.html", {"pictures": {}, **search_html._facts(record, 3)}))
     assert page.count("opened 3 times") == 2 and "opened once" not in page
     assert search_html.test_words(make("no-finals"), 0) == "the test set is closed"
 
@@ -224,12 +223,12 @@ def test_captions_say_what_not_to_read_off(reports: Callable[[str], Path]) -> No
     page = words(reports("long-names"))
     for part in (
         "This is of this space only",
-        "between dots it is interpolation, not measurement",
-        "with n = 1 it is one trial's luck",
-        "the best of more tries is better by luck alone",
+        "each dot is a complete trial",
+        "with n = 1 it is a single trial",
+        "the best of more tries is better by chance alone",
     ):
         assert part in page, part
-    assert "between dots" not in words(reports("usual"))  # its one pair has a choice
+    assert "each dot" not in words(reports("usual"))  # its one pair has a choice
 
 
 def test_names_are_text(reports: Callable[[str], Path]) -> None:
@@ -296,7 +295,7 @@ def test_a_trial_that_diverged_is_not_called_the_best() -> None:
     other = facts.best(record)
     assert other is not None and other.number != top.number and facts.ranked(record)[0] == other
     assert top.value not in facts.best_so_far(record)[1]
-    assert lost.ending in words(render("search.html", {"pictures": {}, **search_html._facts(record)}))
+    assert lost.ending in words(render("rungs.study.search/page.html", {"pictures": {}, **search_html._facts(record)}))
 
 
 def test_the_dashboard_says_what_it_needs() -> None:
@@ -320,19 +319,6 @@ def test_a_trial_is_a_line() -> None:
 # --- in a browser -------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    assert CHROMIUM, "CI needs a Chromium: put it in the path or in RUNGS_CHROMIUM"
-    arguments = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        yield chromium
-        chromium.close()
-
-
-@needs_browser
 @pytest.mark.parametrize("width", [400, 1200])
 @pytest.mark.parametrize("name", ["usual", "long-names", "hostile", "all-pruned"])
 def test_in_a_browser(name: str, width: int, browser: Any, reports: Callable[[str], Path]) -> None:
@@ -363,7 +349,6 @@ def test_in_a_browser(name: str, width: int, browser: Any, reports: Callable[[st
     page.close()
 
 
-@needs_browser
 @pytest.mark.parametrize("name", ["usual", "long-names"])
 def test_print_fits_the_paper(name: str, browser: Any, reports: Callable[[str], Path]) -> None:
     page = browser.new_page(viewport={"width": 688, "height": 1000})  # A4 less its margins

@@ -18,7 +18,7 @@ from rungs.study.bench.ceilings import Stopwatch
 from rungs.study.bench.record import Kind
 from rungs.training.feed import scoring_batches, training_batches
 from rungs.training.setup import Kit
-from rungs.training.step import micro_batches, summed_loss, tally
+from rungs.training.step import take_step
 
 T = TypeVar("T")
 Batch = tuple[Tensor, Tensor]
@@ -51,26 +51,6 @@ def scoring_feed(kit: Kit, part: ImageSet, batch_size: int) -> Iterator[Batch]:
     return again(lambda: scoring_batches(kit, part), lambda batch: len(batch[1]))
 
 
-def forward(kit: Kit, batch: Batch) -> Tensor:
-    """Run the net on training images; return their summed loss."""
-    x, y = batch
-    training = kit.recipe.training
-    with kit.autocast():
-        logits = kit.trained(x)
-    loss = summed_loss(training.loss, logits.float(), y, training.label_smoothing)
-    tally(loss, logits, y)
-    return loss
-
-
-def update(kit: Kit) -> None:
-    """Change the weights, and their moving average where there is one."""
-    if kit.recipe.training.clip_norm is not None:
-        kit.clip_gradients(kit.recipe.training.clip_norm)
-    kit.optimizer.step()
-    if kit.ema is not None:
-        kit.ema.update_parameters(kit.model)
-
-
 def train_on(kit: Kit, feed: Iterator[Batch], mark: Callable[[], None] = lambda: None) -> None:
     """Take one step, with marks around data, forward, backward, optimiser."""
     mark()
@@ -81,13 +61,9 @@ def train_on(kit: Kit, feed: Iterator[Batch], mark: Callable[[], None] = lambda:
 
 def step(kit: Kit, x: Tensor, y: Tensor, mark: Callable[[], None] = lambda: None) -> None:
     """Train on a batch, with a mark behind each forward and backward pass (of each micro-batch) and the update."""
-    kit.optimizer.zero_grad(set_to_none=True)
-    for images, labels, _ in micro_batches(x, y, kit.recipe.training.micro_batch):
-        loss = forward(kit, (images, labels))
-        mark()
-        torch.autograd.backward(loss / len(x))
-        mark()
-    update(kit)
+    take_step(kit, x, y, len(x), mark)
+    if kit.ema is not None:
+        kit.ema.update_parameters(kit.model)
     mark()
 
 

@@ -12,20 +12,20 @@ from typing import Any
 import msgspec
 
 from rungs.errors import UserError, did_you_mean
-from rungs.recipe.identity import ABOUT_FIELDS, flat
+from rungs.recipe.base import Role
+from rungs.recipe.identity import flat
+from rungs.recipe.roles import has_role
 from rungs.recipe.spec import Recipe
 from rungs.run import looks
 from rungs.run.folder import RunDir
 from rungs.run.record import EvalResult, RunRecord
-from rungs.study.bench.record import BenchDir
-from rungs.study.comparison.record import CompareDir, ComparedRun, Part
+from rungs.study.comparison.record import ComparedRun, Part
 from rungs.study.ladder.record import LadderDir
 from rungs.study.measures import CURVES, measured
-from rungs.study.search.record import SearchDir
 
-NO_OTHER_RECIPE = ("seed", "data.source", "training.cuda_graphs", "training.compile", "training.convolution")
-"""Fields that make no other candidate: where the same data lies, and how the same is computed, up to rounding. Nor does
-anything of `evaluation`, which is about scores."""
+NO_OTHER_RECIPE: tuple[Role, ...] = ("about", "seed", "place", "path", "speed", "rounding", "scores")
+"""Roles of the fields that make no other candidate: they change where the same data lies, how the same is computed, up
+to rounding, and how it is scored."""
 
 
 @dataclass(frozen=True)
@@ -132,10 +132,7 @@ def _same(one: Given, other: Given, *, apart: bool) -> bool:
 def key(recipe: Recipe) -> object:
     """Return what two runs of one recipe have in common."""
     leaves = flat(msgspec.to_builtins(recipe))
-    silent = (*ABOUT_FIELDS, "evaluation", *NO_OTHER_RECIPE)
-    return msgspec.json.encode(
-        {k: v for k, v in leaves.items() if k not in silent and k.partition(".")[0] not in silent}, order="sorted"
-    )
+    return msgspec.json.encode({k: v for k, v in leaves.items() if not has_role(k, *NO_OTHER_RECIPE)}, order="sorted")
 
 
 # --- reading ------------------------------------------------------------------------------------------
@@ -158,9 +155,6 @@ def read(word: str | Path) -> list[Given]:
     if climbed.record.is_file():
         names = ", ".join(f"{path}:{rung.name}" for rung in climbed.read_record().rungs)
         raise UserError("this is a climb of several rungs", where=path, do=f"name a rung: {names}")
-    for other, kind in ((BenchDir(path), "bench"), (SearchDir(path), "search"), (CompareDir(path), "comparison")):
-        if other.record.is_file():
-            raise UserError(f"this is a {kind}, not a run", where=path, do="give run folders")
     run = RunDir(path)
     if not run.record.is_file():
         do = "let it end first (rungs train … --resume)" if run.holds_run() else "give the folder of a run"

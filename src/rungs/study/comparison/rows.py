@@ -7,7 +7,8 @@ from typing import Any
 
 import msgspec
 
-from rungs.recipe.identity import ABOUT_FIELDS, NO_MATTER, flat
+from rungs.recipe.identity import NO_RESULT, flat
+from rungs.recipe.roles import has_role
 from rungs.report import format as fmt
 from rungs.run.record import RunRecord
 from rungs.study.comparison.candidates import Group
@@ -20,8 +21,11 @@ def fields(groups: Sequence[Group]) -> tuple[Row, ...]:
     """Return the fields of the recipes, dotted, in which the candidates differ, with the value in each."""
     tables = [flat(msgspec.to_builtins(group.recipe)) for group in groups]
     keys = dict.fromkeys(key for table in tables for key in table)
-    silent = (*ABOUT_FIELDS, "seed", f"training.{NO_MATTER}")
-    rows = [Row(name=key, values=tuple(shown(table.get(key)) for table in tables)) for key in keys if key not in silent]
+    rows = [
+        Row(name=key, values=tuple(shown(table.get(key)) for table in tables))
+        for key in keys
+        if not has_role(key, "seed", *NO_RESULT)
+    ]
     seeds = Row(name="seed", values=tuple(_joined(group, lambda r: str(r.recipe.seed)) for group in groups))
     return tuple(row for row in (seeds, *rows) if len(set(row.values)) > 1)
 

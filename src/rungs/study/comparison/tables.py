@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from rich.table import Table
@@ -12,10 +12,11 @@ from rungs.report import format as fmt
 from rungs.report import metric as report_metric
 from rungs.run.record import Estimate
 from rungs.study.comparison.record import Candidate, CompareRecord, Pair, PartResult
+from rungs.study.comparison.words import p_words as p_words  # the page's template asks for it here
 from rungs.study.comparison.words import rounded
 
 ON_TEST = (
-    "To choose by this comparison is to choose on the test set: the score of the one that is chosen then flatters. "
+    "Choosing by this comparison means choosing on the test set: the score of the chosen one is then optimistic. "
     "Choose on validation, and keep the test set for the last word (Dwork et al. 2015, doi:10.1126/science.aaa9375)."
 )
 MARKS = {"better": "▲", "worse": "▼", "not to be told apart": "=", "not comparable": "–"}  # noqa: RUF001
@@ -31,9 +32,9 @@ class Line(NamedTuple):
 def lines(record: CompareRecord) -> list[Line]:
     """Return all that was measured of the candidates: accuracy, loss, calibration, cost."""
     rows = [
-        *(_line(record, name, metric) for name, metric in SCORES),
+        *(_line(record, metric) for metric in SCORES),
         Line("calibration error", tuple(map(_calibration, record.candidates))),
-        *(_line(record, name, metric) for name, metric in COSTS),
+        *(_line(record, metric) for metric in COSTS),
         Line("work for an image", tuple((fmt.flops(one.flops), "forward") for one in record.candidates)),
         Line("parameters", tuple((fmt.count(one.parameters), one.model) for one in record.candidates)),
     ]
@@ -41,41 +42,29 @@ def lines(record: CompareRecord) -> list[Line]:
 
 
 SCORES = (
-    ("test accuracy", "test_accuracy"),
-    ("test accuracy with TTA", "test_tta_accuracy"),
-    ("test loss", "test_loss"),
-    ("validation accuracy", "validation_accuracy"),
-    ("validation loss", "validation_loss"),
-    ("training accuracy", "train_accuracy"),
+    "test_accuracy",
+    "test_tta_accuracy",
+    "test_loss",
+    "validation_accuracy",
+    "validation_loss",
+    "train_accuracy",
 )
-COSTS = (
-    ("epochs", "epochs"),
-    ("work of training", "train_flops"),
-    ("time of training", "train_s"),
-    ("memory, peak", "peak_memory_bytes"),
-)
-SHOWN: dict[str, Callable[[float], str]] = {
-    "epochs": lambda x: f"{x:g}",
-    "train_flops": lambda x: fmt.flops(round(x)),
-    "train_s": fmt.seconds,
-    "peak_memory_bytes": lambda x: fmt.size(round(x)),
-}
+COSTS = ("epochs", "train_flops", "train_s", "peak_memory_bytes")
 
 
-def _line(record: CompareRecord, name: str, metric: str) -> Line:
-    return Line(name, tuple(_cell(metric, one.estimates.get(metric)) for one in record.candidates))
+def _line(record: CompareRecord, metric: str) -> Line:
+    return Line(
+        report_metric.metric_words(metric), tuple(_cell(metric, one.estimates.get(metric)) for one in record.candidates)
+    )
 
 
 def _cell(metric: str, found: Estimate | None) -> tuple[str, str]:
     if found is None:
         return fmt.NOTHING, ""
     seeds = f"mean of {found.n} seeds" if found.n > 1 else ""
-    if metric in SHOWN:
-        show = SHOWN[metric]
-        if found.low is None or found.high is None or found.high - found.low < 1e-9:
-            return show(found.mean), seeds
-        return show(found.mean), f"{show(max(0.0, found.low))} {fmt.NOTHING} {show(found.high)}"
-    return report_metric.value(metric, found.mean), report_metric.bounds(metric, found.low, found.high) or seeds
+    same = metric in COSTS and (found.sd or 0.0) < 1e-9  # for each seed
+    interval = "" if same else report_metric.bounds(metric, found.low, found.high)
+    return report_metric.value(metric, found.mean), interval or seeds
 
 
 def _calibration(one: Candidate) -> tuple[str, str]:
@@ -122,25 +111,26 @@ def on_validation(pair: Pair) -> str:
     part = next((one for one in pair.parts[1:] if one.part == "validation"), None)
     if part is None:
         return ""
-    low, high = (f"{100 * end:+.2f}" for end in part.interval)
+    metric = f"{part.part}_accuracy"
     apart = "the same" if (part.p_holm < 0.05) == (pair.verdict in ("better", "worse")) else "not the same"
-    points = f"{fmt.points(part.difference)} ({low} to {high}) on {fmt.count(part.images)} images"
-    return f"On validation: {points}; a verdict from there would be {apart}."
+    interval = report_metric.difference_bounds(metric, *part.interval)
+    points = f"{report_metric.difference(metric, part.difference)} ({interval})"
+    return f"On validation: {points} on {fmt.count(part.images)} images; the verdict there would be {apart}."
 
 
 def needed_rows(part: PartResult) -> list[tuple[str, str]]:
     """Return how many images or seeds would decide it, in words."""
-    needed, much = part.needed, "more than could be had"
+    needed, much = part.needed, "more than is feasible"
     return [
         ("images, for these very nets", fmt.count(rounded(needed.images)) if needed.images else much),
         (
             "images, for the recipes",
             fmt.count(rounded(needed.images_for_recipes))
             if needed.images_for_recipes
-            else "no number: seeds alone may do as much",
+            else "none: seeds alone may cause as much",
         ),
         (
             "seeds of each, on these images",
-            fmt.count(needed.seeds) if needed.seeds else "no number: the choice of images alone may do as much",
+            fmt.count(needed.seeds) if needed.seeds else "none: the choice of images alone may cause as much",
         ),
     ]

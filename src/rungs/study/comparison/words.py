@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rungs.report import format as fmt
+from rungs.report import metric
 from rungs.study.comparison.record import Pair, PartResult, Verdict
 from rungs.study.comparison.seeds import ALLOWANCE_DF
 from rungs.study.statistics import LEVEL
@@ -60,9 +61,9 @@ def _scores(part: PartResult) -> str:
 
 
 def _difference(part: PartResult) -> str:
-    low, high = (f"{100 * end:+.2f}" for end in part.interval)
+    interval = metric.difference_bounds(f"{part.part}_accuracy", *part.interval)
     own = "" if part.table else "; each on images of its own"
-    return f"{fmt.points(part.difference)} (95 % interval {low} to {high}, luck of images and of seeds{own})"
+    return f"{fmt.points(part.difference)} (95 % interval {interval}, luck of images and of seeds{own})"
 
 
 def _seeds(part: PartResult) -> str:

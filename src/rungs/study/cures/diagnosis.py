@@ -9,16 +9,15 @@ from pathlib import Path
 
 from rungs.diagnose import examine
 from rungs.errors import UserError, did_you_mean
+from rungs.recipe.roles import has_role
 from rungs.run import looks
 from rungs.run.folder import RunDir
 from rungs.run.looks import Look
 from rungs.run.record import Finding, RunRecord
+from rungs.study import folders
 from rungs.study.bench.record import BenchDir
 from rungs.study.ladder.record import LadderDir
 from rungs.study.search.record import SearchDir
-
-JUDGING = ("data.validation", "data.test", "evaluation.")
-"""Fields that change what is judged, or how: a difference between two judges is no gain."""
 
 OF_NO_ACCURACY = {
     "calibration": "it mends probabilities, which accuracy does not see",
@@ -53,22 +52,25 @@ def diagnose(run: str | Path) -> Diagnosis:
     Raises:
         UserError: This is no folder of a run that has ended.
     """
-    folder = Path(run)
-    if LadderDir(folder).record.is_file():
-        cell = next(folder.glob("*/run.json"), folder / "CELL" / "run.json").parent
-        raise UserError("this is a climb, not a run", where=folder, do=f"give one of its cells: rungs diagnose {cell}")
-    if SearchDir(folder).record.is_file():
-        one = next(folder.glob("*/*/run.json"), folder / "finals" / "RUN" / "run.json").parent
-        raise UserError("this is a search, not a run", where=folder, do=f"give one of its runs: rungs diagnose {one}")
-    if BenchDir(folder).record.is_file():
-        do = f"its advice is in its report: rungs report {folder}"
-        raise UserError("this is a bench, not a run", where=folder, do=do)
-    place = RunDir(folder)
-    if not place.record.is_file():
-        do = "give the folder of a run that has ended, runs/NAME"
-        raise UserError("no run.json here", where=folder, do=do)
-    record, seen = place.read_record(), looks.read(place.looks)
+    place = folders.identify(run)
+    if place is not None and not isinstance(place, RunDir):
+        raise folders.not_a_run(place, _instead(place))
+    folder = RunDir(run)
+    record, seen = folder.read_record(), looks.read(folder.looks)
     return Diagnosis(record, seen, examine(record, seen))
+
+
+def _instead(place: folders.AnyDir) -> str:
+    """Return what to do where a study was given instead of a run."""
+    if isinstance(place, LadderDir):
+        cell = next(place.path.glob("*/run.json"), place.path / "CELL" / "run.json").parent
+        return f"give one of its cells: rungs diagnose {cell}"
+    if isinstance(place, SearchDir):
+        one = next(place.path.glob("*/*/run.json"), place.path / "finals" / "RUN" / "run.json").parent
+        return f"give one of its runs: rungs diagnose {one}"
+    if isinstance(place, BenchDir):
+        return f"its advice is in its report: rungs report {place.path}"
+    return f"give the folder of a run; what this one came to is in its report: rungs report {place.path}"
 
 
 def cures(found: Diagnosis, only: Sequence[str] = ()) -> Cures:
@@ -114,7 +116,7 @@ def _why_not(rule: str, cure: str, assignments: tuple[str, ...], record: RunReco
         return why
     if not assignments:
         return f"it trains nothing: {cure}"
-    if any(one.startswith(JUDGING) for one in assignments):
+    if any(has_role(one.partition("=")[0].strip(), "judge") for one in assignments):
         return "it changes what judges, not the net"
     if not sum(record.data.counts.get("validation", ())):
         return "there are no validation images to judge by, and the test set stays closed"

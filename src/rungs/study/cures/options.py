@@ -30,7 +30,7 @@ class CureOptions:
     images: Share = None
     """Share of the training images to use, above 0 and at most 1."""
     jobs: Number = None
-    """Trainings at once (default: 1 on a GPU, else as many as there are cores, at most 4)."""
+    """Trainings at once (default: 1 on a GPU, else as many as there are cores, at most 4; 0: in this process)."""
     only: Rules = ()
     """Try the cure of this finding only (repeatable)."""
     data: Data = None
@@ -42,4 +42,4 @@ class CureOptions:
         require_between(self.seeds, 1, MOST_SEEDS, "--seeds")
         require_between(self.epochs, 1, MOST_EPOCHS, "--epochs")
         require_share(self.images, "--images")
-        require_between(self.jobs, 1, MOST_JOBS, "--jobs")
+        require_between(self.jobs, 0, MOST_JOBS, "--jobs")

@@ -15,9 +15,11 @@ import msgspec
 import tomli_w
 from msgspec.structs import replace
 
+from rungs.errors import UserError
 from rungs.recipe import shorten
 from rungs.recipe import toml as recipes
 from rungs.recipe.flags import door
+from rungs.recipe.own import Own, called
 from rungs.recipe.shorten import digest
 from rungs.recipe.spec import Recipe
 from rungs.run.folder import write_whole
@@ -69,6 +71,9 @@ def prepare(options: CureOptions) -> CurePlan:
     if not chosen.to_try:
         return CurePlan(chosen, None)
     base = base_recipe(found.record)
+    if isinstance(base.model, Own):
+        what = f"this run's net is your own, {called(base.model)}, and a record alone brings no code"
+        raise UserError(what, where=run, do="try the cures by a ladder of your own, whose base recipe names the file")
     folder = _folder(run, recipes.choose(base, data=options.data), base, options.epochs, options.images)
     write_whole(folder / "base.toml", recipes.to_toml(base).encode())
     write_whole(folder / "cures.toml", tomli_w.dumps(_plain(_ladder(found, every))).encode())

@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from rungs.report import format as fmt
+from rungs.report.metric import is_loss
 from rungs.report.style import (
     BLUE,
     FAINT,
@@ -118,7 +119,7 @@ def _all_curves(axes: Axes, record: LadderRecord, name: str) -> None:
                 axes.annotate(plain(rung.name, 24), (epochs[-1], values[-1]), (6, 0), textcoords="offset points",
                               va="center", fontweight="bold", fontsize=9, gid="name", zorder=6,
                               bbox={"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 1})  # fmt: skip
-    if name.endswith("loss"):
+    if is_loss(name):
         log_if_wide(axes, lasting)
         if max(lasting) > 0 and axes.get_ylim()[1] > 1.5 * max(lasting):  # what diverged does not squeeze the others
             axes.set_ylim(top=1.15 * max(lasting))
@@ -180,8 +181,8 @@ def confused(record: LadderRecord) -> tuple[RungRecord, ...]:
 def confusions_words(record: LadderRecord) -> str:
     """Return the caption of `confusions`."""
     part = "test" if facts.has(record, "test_accuracy") else "validation"
-    words = f"Per cent of each true class (rows), all seeds together, {part} images; the diagonal is right. "
-    words += "Shades grow with the square root, so that rare mistakes show, and mean the same in all matrices."
+    words = f"Per cent of each true class (rows), all seeds together, {part} images; the diagonal is correct. "
+    words += "Shades grow with the square root, so that rare mistakes are visible, and mean the same in all matrices."
     shown, there = len(confused(record)), sum(bool(rung.confusion) for rung in record.rungs)
     if shown < there:
         words += f" {shown} of {there} rungs: the first, the best, and those with the largest differences."
@@ -216,7 +217,7 @@ def confusions(record: LadderRecord) -> Figure:
     if image is not None:
         bar = figure.colorbar(image, ax=grid, label="% of the true class", shrink=0.6, pad=0.01, aspect=30)
         bar.set_ticks([0, 5, 20, 50, 100])
-    figure.supxlabel("what the net said", fontsize=9.5)
+    figure.supxlabel("predicted class", fontsize=9.5)
     figure.supylabel("true class", fontsize=9.5)
     return figure
 

@@ -40,7 +40,7 @@ class ClimbOptions:
     images: Share = None
     """Share of the training images that each rung uses, above 0 and at most 1."""
     jobs: Number = field(default=None, compare=False)
-    """Cells trained at once (default: 1 on a GPU, else as many as there are cores, at most 4)."""
+    """Cells trained at once (default: 1 on a GPU, else as many as there are cores, at most 4; 0: in this process)."""
     pack: Number = field(default=None, compare=False)
     """Seeds of a rung trained as one net of nets in each of these jobs, where they can be (default: 1)."""
     skip_unreadable: bool = False
@@ -54,5 +54,5 @@ class ClimbOptions:
         require_between(self.seeds, 1, MOST_SEEDS, "--seeds")
         require_between(self.epochs, 1, MOST_EPOCHS, "--epochs")
         require_share(self.images, "--images")
-        require_between(self.jobs, 1, MOST_JOBS, "--jobs")
+        require_between(self.jobs, 0, MOST_JOBS, "--jobs")
         require_between(self.pack, 1, MOST_PACKED, "--pack")

@@ -5,12 +5,9 @@ A ladder is a base recipe and its rungs, each a named change, times seeds. It is
 
 from __future__ import annotations
 
-import os
 import re
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
 
@@ -19,10 +16,11 @@ from msgspec import Meta
 from msgspec.structs import replace
 
 from rungs.errors import UserError, did_you_mean
-from rungs.recipe import identity
+from rungs.recipe import identity, presets
 from rungs.recipe import toml as recipes
 from rungs.recipe.base import Count, Name, Spec
 from rungs.recipe.explain import explain
+from rungs.recipe.roles import has_role
 from rungs.recipe.shorten import stretched, thinned
 from rungs.recipe.spec import Claim, Recipe
 
@@ -81,8 +79,7 @@ class Cell:
 
 def shipped() -> dict[str, Path]:
     """Return the ladders that come with the package, name -> file."""
-    folder = Path(str(resources.files("rungs.study.ladder") / "presets"))
-    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+    return presets.shipped("rungs.study.ladder")
 
 
 def load(name: str | Path) -> tuple[Ladder, Recipe]:
@@ -92,19 +89,10 @@ def load(name: str | Path) -> tuple[Ladder, Recipe]:
         UserError: No such ladder, bad TOML, a wrong field or value, two rungs of one name, a rung whose changes no
             recipe has.
     """
-    path = shipped().get(str(name), Path(name))
     if str(name) in recipes.shipped():
         raise UserError(f"{name} is a recipe, not a ladder", do=f"rungs train {name}; for ladders: rungs list ladders")
-    if os.path.isdir(path):  # noqa: PTH112 (for the reason of the next line)
-        raise UserError("this is a folder", where=path, do="give a ladder, a TOML file")
-    if not os.path.isfile(path):  # noqa: PTH113 (False, too, for what can be no path at all)
-        do = f"{did_you_mean(str(name), list(shipped()))}; or give the path of a .toml file"
-        raise UserError(f"no ladder {str(name)!r}", do=do)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"not a text file: {error}", where=path, do="give a ladder, a TOML file in UTF-8") from error
-    ladder = parse(text, str(path))
+    path = presets.find(name, shipped(), "ladder")
+    ladder = parse(presets.read_text(path, "ladder"), str(path))
     base = _base(ladder, path)
     cells(ladder, base, seeds=1)  # so that a wrong override is found before anything runs
     return ladder, base
@@ -121,10 +109,7 @@ def _base(ladder: Ladder, path: Path) -> Recipe:
 
 def parse(text: str, where: str) -> Ladder:
     """Turn TOML text into a `Ladder`; `where` names it in errors."""
-    try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"not valid TOML: {error}", where=where, do="mend that line") from error
+    table = presets.parse_table(text, where)
     try:
         ladder = msgspec.convert(table, Ladder)
     except msgspec.ValidationError as error:
@@ -257,6 +242,6 @@ def _require_judges(ladder: Ladder, base: Recipe) -> None:
 def require_no_business(assignment: str, where: str) -> None:
     """Refuse an assignment to what the ladder itself gives to each cell, where it would be lost."""
     field = assignment.partition("=")[0].strip().partition(".")[0]
-    if field in ("seed", *identity.ABOUT_FIELDS):
+    if has_role(field, "seed", "about"):
         do = "seeds are counted from 0: use --seeds" if field == "seed" else f"give the rung its {field}"
         raise UserError(f"{field!r} is what the ladder gives to each cell", where=where, do=do)

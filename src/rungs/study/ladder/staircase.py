@@ -190,7 +190,8 @@ def _boxes(axes: Axes, line: Line2D, row: float) -> list[Bbox]:
 def _difference(axes: Axes, record: LadderRecord, difference: Difference, i: int) -> None:
     sign, colour = facts.SIGNS[difference.verdict], VERDICT_COLOURS[difference.verdict]
     weight = "bold" if difference.verdict.startswith("real") else "normal"
-    words = ((16, "center", sign, weight), (64, "right", f"{100 * difference.mean:+.2f}", weight))
+    told = report_metric.signed(difference.metric, difference.mean)
+    words = ((16, "center", sign, weight), (64, "right", told, weight))
     verdict = f"{difference.verdict}{' (test)' if facts.on_test(record, difference) else ''}"
     for right, side, text, thickness in (*words, (71, "left", verdict, "normal")):
         axes.annotate(

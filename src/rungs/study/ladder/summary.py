@@ -15,6 +15,7 @@ from rungs.run import looks
 from rungs.run.folder import RunDir
 from rungs.run.record import EvalResult, RunRecord
 from rungs.study import statistics as intervals
+from rungs.study.ladder.claims import answer
 from rungs.study.ladder.record import CellRecord, LadderRecord, RungRecord
 from rungs.study.ladder.spec import Ladder, Rung, parent
 from rungs.study.ladder.workers import Outcome
@@ -105,7 +106,7 @@ def _rung(ladder: Ladder, rung: Rung, outcomes: Sequence[Outcome], reduced: tupl
         estimates={name: intervals.estimate(found, _of_one(whole, name)) for name, found in values.items()},
         difference=None,
         answers=tuple(
-            intervals.answer(
+            answer(
                 claim,
                 (values | built).get(claim.metric, []),
                 _of_one(whole, claim.metric),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rungs.report import format as fmt
-from rungs.report.metric import bounds, metric_words, value
+from rungs.report.metric import bounds, metric_words, value, with_tolerance
 from rungs.run.record import Difference, Estimate, Finding
 from rungs.study.ladder.record import Answer, CellRecord, LadderRecord, RungRecord
 
@@ -181,12 +181,7 @@ def common_reason(record: LadderRecord) -> str:
 
 def claim_words(answer: Answer) -> str:
     """Return the claimed value, with its tolerance where it has one."""
-    told = value(answer.metric, answer.claimed)
-    if not answer.tolerance:
-        return told
-    if answer.metric.endswith("accuracy"):
-        return f"{told.removesuffix(' %')} ± {100 * answer.tolerance:g} %"
-    return f"{told} ± {answer.tolerance:g}"
+    return with_tolerance(answer.metric, answer.claimed, answer.tolerance)
 
 
 def headline(record: LadderRecord) -> str:

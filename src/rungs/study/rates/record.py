@@ -101,4 +101,4 @@ class RateRecord(Record, frozen=True, kw_only=True):
 class RateDir(StudyDir[RateRecord]):
     """A range test of learning rates."""
 
-    name, what, kind = "rates.json", "rungs lr-find", RateRecord
+    name, what, kind = "rates.json", "a range test", RateRecord

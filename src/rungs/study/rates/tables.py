@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rungs.report import format as fmt
-from rungs.run.record import Difference
+from rungs.report import metric
 from rungs.study.rates import words as rate_words
 from rungs.study.rates.record import RateRecord
 
@@ -31,15 +31,9 @@ def rows(record: RateRecord) -> Iterator[tuple[str, ...]]:
             rate_words.beside(record, check),
             fmt.percent(None if check.accuracy is None else check.accuracy.mean),
             fmt.loss(None if check.loss is None else check.loss.mean),
-            "" if apart is None else f"{apart.mean:+.4f}",
-            _interval(apart),
+            "" if apart is None else metric.signed(apart.metric, apart.mean),
+            "" if apart is None else metric.difference_bounds(apart.metric, apart.low, apart.high),
         )
-
-
-def _interval(found: Difference | None) -> str:
-    if found is None or found.low is None or found.high is None:
-        return ""
-    return f"{found.low:+.4f} to {found.high:+.4f}"
 
 
 def summary(record: RateRecord) -> RenderableType:

@@ -7,13 +7,12 @@ who made the claim, too: whoever has that folder, on a shared disk or after a re
 from __future__ import annotations
 
 import secrets
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from rungs.run.folder import write_whole
-from rungs.study.search.liveness import BEAT_S, UNCLAIMED_S, host
+from rungs.study.search.liveness import UNCLAIMED_S, beating, host
 from rungs.study.search.record import SearchDir
 from rungs.study.search.storage import open_storage, optuna
 from rungs.study.search.study import Work
@@ -79,23 +78,14 @@ class Claim:
     @contextmanager
     def beating(self) -> Iterator[None]:
         """Say in the storage, as long as the block lasts, that the finals are being made."""
-        over = threading.Event()
-
-        def beat() -> None:
-            while True:
-                with suppress(Exception):  # the storage is away for a moment: the next beat may get through
-                    if self._is_mine():
-                        self.study.set_user_attr(BEAT, time.time())
-                if over.wait(BEAT_S):
-                    return
-
-        thread = threading.Thread(target=beat, daemon=True)
-        thread.start()
-        try:
+        with suppress(Exception):  # at once: the finals before may have fallen silent long ago
+            self._beat()
+        with beating(self._beat):
             yield
-        finally:
-            over.set()
-            thread.join(timeout=BEAT_S)
+
+    def _beat(self) -> None:
+        if self._is_mine():
+            self.study.set_user_attr(BEAT, time.time())
 
 
 def _token(folder: SearchDir) -> str:

@@ -28,7 +28,7 @@ def finalists(record: SearchRecord) -> Figure:
     """A row for each finalist: what the search saw, and what fresh seeds gave; the way between is its optimism."""
     rows = record.finalists[:MOST_ROWS]
     if not rows:
-        return empty("no trial was trained again yet")
+        return empty("no trial was retrained yet")
     figure = Figure(figsize=(9.2, 1.7 + 0.55 * len(rows)), layout="constrained")
     axes = figure.add_subplot()
     ends = _finalist_limits(record, rows)
@@ -45,7 +45,7 @@ def finalists(record: SearchRecord) -> Figure:
     axes.grid(False, axis="y")
     axes.set(xlim=ends, ylim=(len(rows) - 0.5, -0.5))
     dress_metric(axes, record, vertical=False)
-    head = "flattered by" + ("" if metric.is_loss(record.metric) else ",\npoints")
+    head = "optimism" + ("" if metric.is_loss(record.metric) else ",\npoints")
     axes.text(1.015, -0.62, head, transform=axes.get_yaxis_transform(), va="bottom", fontsize=9, color=QUIET)
     figure.legend(handles=_finalist_legend(record, rows), loc="outside upper left", ncols=3, columnspacing=1.4)
     return figure
@@ -77,10 +77,9 @@ def _row(axes: Axes, record: SearchRecord, one: Finalist, i: int, ends: tuple[fl
                   gid="seed", zorder=3.5)  # fmt: skip
     axes.plot(one.rerun.mean, i + 0.12, "o", color=BLUE, markersize=7, zorder=4, gid="rerun")
     if one.optimism is not None:
-        size = one.optimism.mean if metric.is_loss(record.metric) else 100 * one.optimism.mean
-        text = f"{size:+.4f}" if metric.is_loss(record.metric) else f"{size:+.2f}"
+        text = metric.signed(record.metric, one.optimism.mean)
         axes.annotate(text, (1, i), (52, 0), xycoords=axes.get_yaxis_transform(), textcoords="offset points",
-                      ha="right", va="center", color=VERMILLION if size > 0 else QUIET)  # fmt: skip
+                      ha="right", va="center", color=VERMILLION if one.optimism.mean > 0 else QUIET)  # fmt: skip
 
 
 def _finalist_legend(record: SearchRecord, rows: Sequence[Finalist]) -> list[Line2D]:
@@ -89,7 +88,7 @@ def _finalist_legend(record: SearchRecord, rows: Sequence[Finalist]) -> list[Lin
         found.append(Line2D([], [], marker="D", color=VERMILLION, markerfacecolor="white", markersize=7, linewidth=1.1,
                             markeredgewidth=1.6, label="in the search, one seed"))  # fmt: skip
     many = any(one.rerun.n > 1 for one in rows)
-    words = "trained again: mean of the seeds, 95 % interval" if many else "trained again, one seed"
+    words = "retrained: mean over seeds, 95 % interval" if many else "retrained, one seed"
     found.append(Line2D([], [], marker="o", color=BLUE, markersize=7, linewidth=1.6, label=words))
     if many and any(len(facts.seed_values(record, one.name)) > 1 for one in rows):
         found.append(Line2D([], [], marker="o", linestyle="", color=BLUE, alpha=0.5, markersize=4, label="one seed"))

@@ -16,6 +16,8 @@ from rungs.errors import UserError
 from rungs.evaluate.device import open_device
 from rungs.recipe import identity
 from rungs.recipe import toml as recipes
+from rungs.recipe.own import Own
+from rungs.report import metric as words
 from rungs.run import looks
 from rungs.run.record import DataRecord, Difference, Estimate
 from rungs.ship.bundle import load_weights
@@ -172,7 +174,7 @@ def verdict(work: Work, record: LadderRecord, finalists: Sequence[Finalist], cho
     by_seed = {rung.name: values(rung, metric) for rung in record.rungs}
     what = _called(winner) if winner.trial is None else f"{winner.name} ({', '.join(winner.overrides)})"
     seeds = f"{winner.rerun.n} fresh seed{'s' * (winner.rerun.n > 1)}"
-    noun = metric.replace("_", " ")
+    noun = words.metric_words(metric)
     said = [f"On {seeds}, {what} has the best {noun}: {_with_interval(metric, winner.rerun)}."]
     if winner.trial is None:
         said.append(
@@ -185,7 +187,7 @@ def verdict(work: Work, record: LadderRecord, finalists: Sequence[Finalist], cho
     for rival in dict.fromkeys(rivals):
         if rival in tested:
             said.append(_against(rival, tested[rival]))
-    promising = most_promising(finalists, is_loss=metric.endswith("loss"))
+    promising = most_promising(finalists, is_loss=words.is_loss(metric))
     if winner.optimism is not None:
         its = "its one run, the best of the search," if winner is promising else "its one run"
         said.append(_flattered(metric, winner, its))
@@ -218,27 +220,21 @@ def _called(one: Finalist) -> str:
 def _flattered(metric: str, one: Finalist, whose: str) -> str:
     """Say by how much the search flattered a finalist."""
     assert one.optimism is not None and one.searched is not None
-    found, is_loss = one.optimism, metric.endswith("loss")
-    size = f"{abs(found.mean):.4f}" if is_loss else f"{100 * abs(found.mean):.2f} points"
+    found = one.optimism
+    size = words.amount(metric, found.mean)
     way = "better" if found.mean > 0 else "worse"
-    searched = f"{one.searched:.4f}" if is_loss else f"{100 * one.searched:.2f} %"
-    between = "" if found.low is None or found.high is None else _interval(metric, found.low, found.high, signed=True)
-    share = f"In the search {whose} had {searched}, {size} {way} than the mean of its re-runs{between}"
-    return f"{share}: {'the search flattered it by so much' if found.mean > 0 else 'the search did not flatter it'}."
+    ends = words.difference_bounds(metric, found.low, found.high)
+    between = f" (95 % interval {ends})" if ends else ""
+    share = f"In the search {whose} had {words.value(metric, one.searched)}, {size} {way} than the mean of its re-runs"
+    flattered = "the search flattered it by so much" if found.mean > 0 else "the search did not flatter it"
+    return f"{share}{between}: {flattered}."
 
 
 def _with_interval(metric: str, found: Estimate) -> str:
-    number = f"{found.mean:.4f}" if metric.endswith("loss") else f"{100 * found.mean:.2f} %"
-    return number + ("" if found.low is None or found.high is None else _interval(metric, found.low, found.high))
-
-
-def _interval(metric: str, low: float, high: float, *, signed: bool = False) -> str:
-    sign = "+" if signed else ""
-    if metric.endswith("loss"):
-        return f" (95 % interval {low:{sign}.4f} to {high:{sign}.4f})"
-    if not signed:
-        low, high = max(0.0, low), min(1.0, high)
-    return f" (95 % interval {100 * low:{sign}.2f} to {100 * high:{sign}.2f})"
+    number = words.value(metric, found.mean)
+    if found.low is None or found.high is None:
+        return number
+    return f"{number} (95 % interval {words.between(metric, found.low, found.high)})"
 
 
 def score_once(
@@ -266,7 +262,9 @@ def score_once(
     looks.note(folder.looks, "scored", purpose, sum(counts), data.hashes.get("test", ""))
     results = []
     for cell in finals.cells:
-        weights = load_weights(folder.finals / cell.folder, open_device())
+        model = cell.recipe.model
+        named = model.file if isinstance(model, Own) else None  # by the recipe that the user gave
+        weights = load_weights(folder.finals / cell.folder, open_device(), named)
         results.append(evaluate(weights, part="test", skip_unreadable=work.skip_unreadable))
     accuracies = tuple(result.accuracy for result in results)
     return intervals.estimate(accuracies, results[0].accuracy_interval), accuracies

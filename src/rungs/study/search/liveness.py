@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 import time
-from collections.abc import Hashable
-from contextlib import suppress
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 BEAT_S = 20.0
@@ -19,6 +20,25 @@ SILENT_S = 120.0
 """A worker on another host that did not say so for this long is dead: six beats."""
 UNCLAIMED_S = 15.0
 """A trial that nobody has put a name to for this long: whoever asked for it died before saying so."""
+
+
+@contextmanager
+def beating(beat: Callable[[], object]) -> Iterator[None]:
+    """Call `beat`, which says in the storage that this worker lives, every `BEAT_S` as long as the block lasts."""
+    over = threading.Event()
+
+    def go_on() -> None:
+        while not over.wait(BEAT_S):
+            with suppress(Exception):  # the storage is away for a moment: the next beat may get through
+                beat()
+
+    thread = threading.Thread(target=go_on, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join(timeout=BEAT_S)
 
 
 def host() -> str:

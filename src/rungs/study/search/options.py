@@ -41,7 +41,7 @@ class SearchOptions:
     trials: Number = None
     """Trials in all, on all machines, earlier ones included (default: 30; with --sampler grid all its points)."""
     workers: Number = field(default=None, compare=False)
-    """Trials trained at once here (default: 1 on a GPU, else as many as there are cores, at most 4)."""
+    """Trials trained at once here (default: 1 on a GPU, else as many as cores, at most 4; 0: in this process)."""
     sampler: Word = "tpe"
     """tpe, random, grid or gp."""
     pruner: Word = "median"
@@ -78,7 +78,7 @@ class SearchOptions:
         require_one_of(self.sampler, SAMPLERS, "--sampler")
         require_one_of(self.pruner, PRUNERS, "--pruner")
         require_between(self.trials, 1, MOST_TRIALS, "--trials")
-        require_between(self.workers, 1, MOST_WORKERS, "--workers")
+        require_between(self.workers, 0, MOST_WORKERS, "--workers")
         require_between(self.epochs, 1, MOST_EPOCHS, "--epochs")
         require_share(self.images, "--images")
         require_between(self.top, 1, MOST_TOP, "--top")

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
-import tomllib
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeAlias
 
 import msgspec
 from msgspec import Meta
 
-from rungs.errors import UserError, did_you_mean
-from rungs.recipe import identity
-from rungs.recipe.base import Name, Spec
+from rungs.errors import UserError
+from rungs.recipe import presets
+from rungs.recipe.base import Name, Role, Spec
 from rungs.recipe.explain import explain
+from rungs.recipe.roles import fields_with, within
 
 Scalar: TypeAlias = bool | int | float | str
 """What a value of a trial can be; a choice that is a list or a table is called by its JSON."""
@@ -26,18 +24,15 @@ FITS = 1e-9  # 0.3 / 0.1 is no whole number on a computer
 OTHER_IMAGES = "trials that are scored on other images cannot be compared"
 NO_TEST = "the test set chooses nothing, and a search does not open it"
 DECIDES = "the recipe says which epoch's weights count; trials that are judged otherwise cannot be compared"
-REFUSED = {
-    "data.source": OTHER_IMAGES,
-    "data.validation": OTHER_IMAGES,
-    "data.test": NO_TEST,
-    "data.image_size": OTHER_IMAGES,
-    "augment.validation": OTHER_IMAGES,
+REFUSED: dict[Role, str] = {
+    "images": OTHER_IMAGES,
+    "test set": NO_TEST,
     "seed": "a seed that wins is luck, not a finding: the finals re-run the best trials on fresh seeds",
-    "evaluation": "how a net is scored is no property of the net",
-    "stopping.monitor": DECIDES,
-    **dict.fromkeys(identity.ABOUT_FIELDS, "it changes nothing in the result"),
+    "scores": "how a net is scored is no property of the net",
+    "chooses": DECIDES,
+    "about": "it changes nothing in the result",
 }
-"""Fields that no search may vary, and why."""
+"""Roles of the fields that no search may vary, and why."""
 
 
 class Field(Spec, kw_only=True, frozen=True):
@@ -67,8 +62,7 @@ class Space(Spec, kw_only=True, frozen=True):
 
 def shipped() -> dict[str, Path]:
     """Return the spaces that come with the package, name -> file."""
-    folder = Path(str(resources.files("rungs.study.search") / "presets"))
-    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+    return presets.shipped("rungs.study.search")
 
 
 def load(name: str | Path) -> Space:
@@ -78,25 +72,13 @@ def load(name: str | Path) -> Space:
         UserError: No such space, bad TOML, a wrong field or value, an empty range, two fields of one name, a field
             that no search may vary.
     """
-    path = shipped().get(str(name), Path(name))
-    if os.path.isdir(path):  # noqa: PTH112 (for the reason of the next line)
-        raise UserError("this is a folder", where=path, do="give a space, a TOML file")
-    if not os.path.isfile(path):  # noqa: PTH113 (False, too, for what can be no path at all)
-        do = f"{did_you_mean(str(name), list(shipped()))}; or give the path of a .toml file"
-        raise UserError(f"no space {str(name)!r}", where="--space", do=do)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"not a text file: {error}", where=path, do="give a space, a TOML file in UTF-8") from error
-    return parse(text, str(path))
+    path = presets.find(name, shipped(), "space", "--space")
+    return parse(presets.read_text(path, "space"), str(path))
 
 
 def parse(text: str, where: str) -> Space:
     """Turn TOML text into a checked `Space`; `where` names it in errors."""
-    try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"not valid TOML: {error}", where=where, do="mend that line") from error
+    table = presets.parse_table(text, where)
     for other, command in (("rungs", "rungs climb"), ("model", "rungs train")):
         if other in table:
             kind = "a ladder" if other == "rungs" else "a recipe"
@@ -157,7 +139,7 @@ def _require_sane(field: Field, where: str) -> None:
     if not (math.isfinite(low) and math.isfinite(high)):
         raise UserError(f"{low} to {high} does not end", where=where, do="give two finite numbers")
     if low >= high:
-        raise UserError(f"an empty range: low {low:g} is not below high {high:g}", where=where, do="mend low or high")
+        raise UserError(f"an empty range: low {low:g} is not below high {high:g}", where=where, do="fix low or high")
     if field.log and low <= 0:
         raise UserError(f"no logarithm of low = {low:g}", where=where, do="give a low above 0, or leave log out")
     if isinstance(low, int) != isinstance(high, int):
@@ -191,17 +173,17 @@ def _require_step(field: Field, low: float, high: float, where: str) -> None:
         raise UserError(f"a step of {step:g} does not lead from {low:g} to {high:g}", where=where, do=do)
 
 
+def refusals() -> dict[str, str]:
+    """Return the fields and tables, dotted, that no search may vary, and why."""
+    return {field: why for role, why in REFUSED.items() for field in fields_with(role)}
+
+
 def _require_allowed(name: str, where: str) -> None:
     """Refuse a field that decides what is seen or scored."""
-    for refused, why in REFUSED.items():
+    for refused, why in refusals().items():
         if within(name, refused) or within(refused, name):
             do = "search another field" if within(name, refused) else f"search the fields inside it, but not {refused}"
             raise UserError(f"no search may vary {refused}: {why}", where=where, do=do)
-
-
-def within(field: str, table: str) -> bool:
-    """Tell whether a dotted field is another or a part of it."""
-    return f"{field}.".startswith(f"{table}.")
 
 
 def key(choice: Any) -> Scalar:

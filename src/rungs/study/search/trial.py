@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 import shutil
-import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -21,11 +20,12 @@ from rungs.recipe.spec import Recipe
 from rungs.run.folder import RunDir
 from rungs.run.record import EpochRow, RunRecord
 from rungs.study.search.ledger import BEAT, RUN, WORKER, Run, fail, run_of
-from rungs.study.search.liveness import BEAT_S, me
+from rungs.study.search.liveness import beating, me
 from rungs.study.search.storage import optuna
 from rungs.study.search.study import Work
 from rungs.study.search.values import assignments
 from rungs.training.device import open_world
+from rungs.training.options import RunOptions
 from rungs.training.run import run_recipe
 from rungs.training.stopping import best_epoch
 
@@ -71,7 +71,7 @@ def attempt(work: Work, study: Study, trial: Trial) -> None:
     try:
         trial.set_user_attr(WORKER, me())
         recipe = recipe_of(work, trial)
-        with heartbeat(trial):
+        with beating(lambda: trial.storage.set_trial_user_attr(trial._trial_id, BEAT, time.time())):
             twin = finished_twin(study, trial)
             if twin is not None and (run := run_of(twin)) is not None:
                 copy(study, trial, twin, run)
@@ -147,12 +147,12 @@ def train(work: Work, recipe: Recipe, trial: Trial) -> RunRecord:
         report([*(history(folder) if row.epoch - 1 not in reported else ()), row])
         return row.epoch == recipe.training.epochs or work.pruner == "none" or not trial.should_prune()
 
+    how = RunOptions(resume=True, skip_unreadable=work.skip_unreadable, keep_going=keep_going)
     deadline = time.monotonic() + BUSY_S
     with open_world() as world:
         while True:
             try:
-                skip = work.skip_unreadable
-                record = run_recipe(recipe, folder, world, resume=True, skip_unreadable=skip, keep_going=keep_going)
+                record = run_recipe(recipe, folder, world, how)
                 break
             except UserError as error:
                 if "another process is training here" not in error.what or time.monotonic() > deadline:
@@ -194,22 +194,3 @@ def run_of_record(work: Work, record: RunRecord, folder: str) -> Run:
         ending=ending,
         diverged=diverged,
     )
-
-
-@contextmanager
-def heartbeat(trial: Trial) -> Iterator[None]:
-    """Say in the storage, as long as the block lasts, that this worker lives."""
-    over = threading.Event()
-
-    def beat() -> None:
-        while not over.wait(BEAT_S):
-            with suppress(Exception):  # the storage is away for a moment: the next beat may get through
-                trial.storage.set_trial_user_attr(trial._trial_id, BEAT, time.time())
-
-    thread = threading.Thread(target=beat, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join(timeout=BEAT_S)

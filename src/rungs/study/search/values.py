@@ -8,13 +8,12 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import msgspec
-
 from rungs.errors import UserError
 from rungs.recipe import identity
 from rungs.recipe import toml as recipes
+from rungs.recipe.roles import has_role
 from rungs.recipe.spec import Recipe
-from rungs.study.search.space import FITS, Field, Scalar, Space, key, within
+from rungs.study.search.space import FITS, Field, Scalar, Space, key
 
 COMBINATIONS_PROVED = 500
 """Of choices and ends: as many are tried against a recipe before anything runs, at about half a millisecond each."""
@@ -36,7 +35,7 @@ def check(space: Space, recipe: Recipe, metric: str = "validation_accuracy") -> 
     where = f"space {space.name}"
     text = recipes.to_toml(recipe)
     for field in space.fields:
-        if metric == "validation_loss" and within(field.field, "training.loss"):
+        if metric == "validation_loss" and has_role(field.field, "loss"):
             what = "losses of different kinds cannot be compared"
             raise UserError(what, where=f"{where}, field {field.field}", do="--metric validation_accuracy")
         for value in _proofs(field):
@@ -115,7 +114,7 @@ def toml(value: Any) -> str:
 def own_values(space: Space, recipe: Recipe) -> dict[str, Scalar] | None:
     """Return the values that the recipe itself has, where all of them lie in the space."""
     found: dict[str, Scalar] = {}
-    leaves = msgspec.to_builtins(recipe)
+    leaves = recipes.to_table(recipe)
     for field in space.fields:
         value = _own_choice(field, recipe) if field.choices else _own_number(field, leaves)
         if value is None:

@@ -34,7 +34,7 @@ def value(record: SearchRecord, number: float | None) -> str:
 
 def difference(record: SearchRecord, number: float) -> str:
     """Return a difference of two values of the metric: "+1.12 points", or "+0.0123" of a loss."""
-    return f"{number:+.4f}" if is_loss(record.metric) else fmt.points(number)
+    return report_metric.difference(record.metric, number)
 
 
 def estimate_bounds(record: SearchRecord, estimate: Estimate) -> str:
@@ -44,18 +44,12 @@ def estimate_bounds(record: SearchRecord, estimate: Estimate) -> str:
 
 def difference_bounds(record: SearchRecord, estimate: Estimate) -> str:
     """Return the interval of a difference: "-0.10 to +2.30"; "" where there is none."""
-    if estimate.low is None or estimate.high is None:
-        return ""
-    if is_loss(record.metric):
-        return f"{estimate.low:+.4f} to {estimate.high:+.4f}"
-    return f"{100 * estimate.low:+.2f} to {100 * estimate.high:+.2f}"
+    return report_metric.difference_bounds(record.metric, estimate.low, estimate.high)
 
 
 def spread(record: SearchRecord, estimate: Estimate) -> str:
     """Return how much the seeds differ: "± 0.31 sd", points for accuracies."""
-    if estimate.sd is None:
-        return "one seed"
-    return f"± {estimate.sd:.4f} sd" if is_loss(record.metric) else f"± {100 * estimate.sd:.2f} sd"
+    return report_metric.spread(record.metric, estimate)
 
 
 def ranked(record: SearchRecord) -> tuple[TrialRecord, ...]:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import TYPE_CHECKING, Literal, TypeAlias
@@ -46,7 +47,7 @@ def search(work: Work, study: Study, workers: int, tell: Tell) -> None:
     Args:
         work: The search.
         study: Its study.
-        workers: How many processes here; they share the cores out.
+        workers: How many processes here; they share the cores out. 0 tries trials in this process, for a debugger.
         tell: Called with each trial that they finish.
 
     Raises:
@@ -58,7 +59,8 @@ def search(work: Work, study: Study, workers: int, tell: Tell) -> None:
         take_up(study, watch, at_once=True)
         missing = work.trials - sum(place.is_over for place in places(study.get_trials(deepcopy=False)))
         crew.jobs = max(0, min(workers, missing))
-        for number in crew.working(lambda: take_up(study, watch)):
+        free_dead = partial(take_up, study, watch)
+        for number in crew.working(free_dead) if workers else try_trials(work, free_dead):
             trials = study.get_trials(deepcopy=False)
             done = sum(place.is_over for place in places(trials))
             tell(record(next(trial for trial in trials if trial.number == number)), min(done, work.trials), work.trials)
@@ -184,10 +186,15 @@ def serve(pipe: Connection, work: Work, jobs: int) -> None:
             pipe.send(("error", -1, without_password(f"{type(error).__name__}: {error}")))
 
 
-def try_trials(work: Work) -> Iterator[int]:
-    """Try one trial after the other; yield the number of each that is done."""
+def try_trials(work: Work, while_waiting: Callable[[], object] = lambda: None) -> Iterator[int]:
+    """Try one trial after the other; yield the number of each that is done.
+
+    Args:
+        work: The search.
+        while_waiting: Called again and again while only other workers have trials.
+    """
     study = join(work)
-    while (trial := next_trial(work, study)) is not None:
+    while (trial := next_trial(work, study, while_waiting)) is not None:
         try:
             attempt(work, study, trial)
         except Interrupted as signalled:
@@ -198,7 +205,7 @@ def try_trials(work: Work) -> Iterator[int]:
         yield trial.number
 
 
-def next_trial(work: Work, study: Study) -> Trial | None:
+def next_trial(work: Work, study: Study, while_waiting: Callable[[], object] = lambda: None) -> Trial | None:
     """Ask for a trial; wait while others may leave one; return None when the search has all of them."""
     waiting = optuna().trial.TrialState.WAITING
     asked = distributions(work.space)
@@ -208,6 +215,7 @@ def next_trial(work: Work, study: Study) -> Trial | None:
         if sum(place.is_over for place in held[: work.trials]) >= work.trials:
             return None
         if len(held) >= work.trials and not any(trial.state == waiting for trial in trials):
+            while_waiting()
             time.sleep(IDLE_S)  # the last ones are being trained; one of them may be given back
             continue
         trial = study.ask(asked)

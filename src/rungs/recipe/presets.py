@@ -1,0 +1,63 @@
+"""Reading the TOML files of recipes, ladders and spaces: those that come with the package, and a user's own."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from rungs.errors import UserError, did_you_mean
+
+
+def shipped(package: str) -> dict[str, Path]:
+    """Return the presets in a package's folder `presets`, name -> file."""
+    folder = Path(str(resources.files(package) / "presets"))
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+
+
+def find(name: str | Path, presets: dict[str, Path], kind: str, flag: str | None = None) -> Path:
+    """Return the file of a preset, or the one at a path.
+
+    Args:
+        name: A preset's name, or a path.
+        presets: What `shipped` found.
+        kind: "recipe", "ladder" or "space".
+        flag: The flag that asked for it, where it was one.
+
+    Raises:
+        UserError: There is neither.
+    """
+    path = presets.get(str(name), Path(name))
+    if os.path.isdir(path):  # noqa: PTH112 (for the reason of the next line)
+        raise UserError("this is a folder", where=path, do=f"give a {kind}, a TOML file")
+    if not os.path.isfile(path):  # noqa: PTH113 (False, too, for what can be no path at all)
+        do = f"{did_you_mean(str(name), list(presets))}; or give the path of a .toml file"
+        raise UserError(f"no {kind} {str(name)!r}", where=flag, do=do)
+    return path
+
+
+def read_text(path: Path, kind: str) -> str:
+    """Return the text of a file.
+
+    Raises:
+        UserError: It cannot be read, or is no text.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        do = f"give a {kind}, a TOML file in UTF-8"
+        raise UserError(f"not a text file: {error}", where=path, do=do) from error
+
+
+def parse_table(text: str, where: str) -> dict[str, Any]:
+    """Return TOML text as a table; `where` names it in errors.
+
+    Raises:
+        UserError: It is not valid TOML.
+    """
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"not valid TOML: {error}", where=where, do="fix that line") from error

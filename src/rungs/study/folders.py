@@ -1,0 +1,110 @@
+"""What a folder is: a run or one of the studies, by the record in it; and how its report is written again.
+
+A new kind of study is added here: to `AnyDir`, to `KINDS` and to `rewrite_report`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+from rungs.errors import UserError
+from rungs.run.folder import RunDir
+from rungs.study.bench.record import BenchDir
+from rungs.study.comparison.record import CompareDir
+from rungs.study.ladder.record import LadderDir
+from rungs.study.rates.record import RateDir
+from rungs.study.search.record import SearchDir
+
+AnyDir: TypeAlias = RunDir | LadderDir | SearchDir | CompareDir | RateDir | BenchDir
+KINDS: tuple[type[AnyDir], ...] = (RunDir, LadderDir, SearchDir, CompareDir, RateDir, BenchDir)
+
+
+def identify(folder: str | Path) -> AnyDir | None:
+    """Return a folder as what it is; None where no record lies in it."""
+    places = [kind(folder) for kind in KINDS]
+    return next((place for place in places if place.record.is_file()), None)
+
+
+def holder(record: Path) -> AnyDir | None:
+    """Return the folder of a record, by the file's name; None where it is none of ours."""
+    return next((kind(record.parent) for kind in KINDS if kind.name == record.name), None)
+
+
+def require_known(folder: str | Path) -> AnyDir:
+    """Return a folder as what it is.
+
+    Raises:
+        UserError: No record lies in it.
+    """
+    place = identify(folder)
+    if place is None:
+        first, *others = (kind.name for kind in KINDS)
+        *called, last = (kind.what for kind in KINDS)
+        what = f"neither {first} nor {' nor '.join(others)} here"
+        raise UserError(what, where=folder, do=f"give the folder of {', '.join(called)} or {last} that has ended")
+    return place
+
+
+def require_runs(words: Sequence[str | Path]) -> None:
+    """Refuse folders of studies where runs, or the rungs of a climb, are asked for.
+
+    Raises:
+        UserError: One of them is a study other than a climb.
+    """
+    for place in map(identify, words):
+        if place is not None and not isinstance(place, RunDir | LadderDir):
+            raise not_a_run(place, "give run folders")
+
+
+def not_a_run(place: AnyDir, do: str) -> UserError:
+    """Return the error that says what a folder is instead of a run."""
+    return UserError(f"this is {place.what}, not a run", where=place.path, do=do)
+
+
+def rewrite_report(folder: str | Path) -> Path:
+    """Write the report of a run or of a study again from its record, and return its path.
+
+    Raises:
+        UserError: No record lies in the folder, or it is damaged.
+    """
+    match place := require_known(folder):
+        case LadderDir():
+            from rungs.study.ladder import page as ladder_page
+
+            return ladder_page.write(place.read_record(), place.path)
+        case SearchDir():
+            from rungs.study.search import page as search_page
+
+            return search_page.write(place.read_record(), place)
+        case CompareDir():
+            from rungs.study.comparison import page as compare_page
+
+            return compare_page.write(place.read_record(), place)
+        case RateDir():
+            from rungs.study.rates import page as rates_page
+
+            return rates_page.write(place.read_record(), place)
+        case BenchDir():
+            return _rewrite_bench(place)
+        case RunDir():
+            return _rewrite_run(place)
+
+
+def _rewrite_bench(place: BenchDir) -> Path:
+    from rungs.study.bench import page
+    from rungs.study.bench.advice import advise
+
+    record = place.read_record()
+    return page.write(record, advise(record), place)
+
+
+def _rewrite_run(place: RunDir) -> Path:
+    from rungs.diagnose import examine
+    from rungs.diagnose.interpretation import interpretation
+    from rungs.report import run_page
+    from rungs.run import looks
+
+    record, seen = place.read_record(), looks.read(place.looks)
+    return run_page.write(record, examine(record, seen), place, interpretation(record), seen)
