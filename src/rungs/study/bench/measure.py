@@ -21,7 +21,7 @@ from rungs.recipe.flags import door
 from rungs.recipe.seeds import derive
 from rungs.recipe.spec import Recipe
 from rungs.run.folder import numbered, write_whole
-from rungs.run.record import to_json
+from rungs.run.record import DataRecord, to_json
 from rungs.study.bench import page
 from rungs.study.bench.advice import advise
 from rungs.study.bench.ceilings import Copy, Stopwatch, fastest_product, side_by_side, timed
@@ -82,16 +82,11 @@ def measure(
             raise
         do = f"--set training.batch_size={max(2, recipe.training.batch_size // 2)}, or choose a smaller net"
         raise UserError("training needs more memory than there is", where="training.batch_size", do=do) from error
-    return BenchRecord(
+    return replace(
+        session.record(material.record),
         recipe=replace(kit.recipe, optim=recipe.optim),
-        data=material.record,
-        model=kit.description,
-        environment=kit.environment,
-        on_gpu=world.device.type == "cuda",
-        threads=torch.get_num_threads(),
         started=started,
         wall_s=time.perf_counter() - began,
-        **session.results(),  # type: ignore[arg-type]
     )
 
 
@@ -228,16 +223,24 @@ class Session:
         flops, _, images = self.counts[case.kind == "inference"]
         case.shares.append(images_per_s * flops / images / ceiling)
 
-    def results(self) -> dict[str, object]:
-        """Return what was measured, by the names of the record's fields."""
+    def record(self, data: DataRecord) -> BenchRecord:
+        """Return what was measured, of the recipe as it was slowed; when it began is not known here."""
         product, copy = spread(self.products), spread(self.copies)
         training, inference = (
             per_image(flops, traffic, images, product.median, copy.median) for flops, traffic, images in self.counts
         )
         points = tuple(point(case, training if case.kind == "training" else inference) for case in self.cases)
         data_s = statistics.median(row[0] for row in self.own[0].rows)
-        return {
-            "ceilings": Ceilings(
+        return BenchRecord(
+            recipe=self.kit.recipe,
+            data=data,
+            model=self.kit.description,
+            environment=self.kit.environment,
+            on_gpu=self.device.type == "cuda",
+            threads=torch.get_num_threads(),
+            started="",
+            wall_s=0.0,
+            ceilings=Ceilings(
                 precision=self.product.precision,
                 matmul=product,
                 matmul_size=self.product.size,
@@ -245,15 +248,15 @@ class Session:
                 copy_bytes=self.copy.bytes,
                 by_precision=self.by_precision,
             ),
-            "training": training,
-            "inference": inference,
-            "points": points,
-            "augmentation_s": max(0.0, data_s - statistics.median(self.plain_s)) if self.plain_s else None,
-            "operations": self.operations,
-            "peak_memory_bytes": self.peak_memory_bytes,
-            "left_out": tuple(self.left_out),
-            "rounds": self.rounds,
-        }
+            training=training,
+            inference=inference,
+            points=points,
+            augmentation_s=max(0.0, data_s - statistics.median(self.plain_s)) if self.plain_s else None,
+            operations=self.operations,
+            peak_memory_bytes=self.peak_memory_bytes,
+            left_out=tuple(self.left_out),
+            rounds=self.rounds,
+        )
 
 
 def sizes(own: Case, images: int) -> list[int]:
