@@ -422,7 +422,7 @@ def test_what_is_printed(trained: Callable[[str], Path], tmp_path: Path, capsys:
     COMMANDS["compare"](runs, out=tmp_path / "out")
     said = capsys.readouterr().out
     assert said.startswith("WORSE crippled is worse than healthy: it gets ")
-    for part in ("optim.lr", "0.00001", "test accuracy", "choose on the test set", "On validation: ", "report.html"):
+    for part in ("optim.lr", "0.00001", "test accuracy", "choosing on the test set", "On validation: ", "report.html"):
         assert part in said
     COMMANDS["compare"](runs, out=tmp_path / "out", json=True)
     plain = from_json(capsys.readouterr().out.encode(), CompareRecord, "stdout")
