@@ -14,6 +14,10 @@ from command import rungs, script
 from conftest import draw_photos
 from documented import PAGES, ROOT, blocks, commands, of_program, prose, quoted
 
+from rungs.recipe.toml import load
+from rungs.study.search.space import parse
+from rungs.study.search.values import check
+
 PROGRAMS = ("rungs", "torchrun", "make", "python", "pip", ".venv/bin/pip")
 
 FEW = "--set data.train=60 --set data.validation=30 --set training.epochs=1 --set training.batch_size=30"
@@ -147,6 +151,11 @@ def test_an_example_in_python_works(page: str, example: str, workshop: Path) -> 
     (workshop / "example.py").write_text(example)
     script(workshop / "example.py")
     shutil.rmtree("runs/mine", ignore_errors=True)  # the commands have another of this name
+
+
+def test_the_space_of_the_docs_can_be_searched() -> None:
+    (space,) = (text for page, text in blocks("toml") if page == "docs/deciding.md")
+    check(parse(space, "the docs"), load("lab-003"))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
