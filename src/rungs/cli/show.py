@@ -226,10 +226,10 @@ def _show_augmented(recipe: Recipe, folder: Path) -> None:
     from rungs.data.augment import Draw
     from rungs.run.folder import write_whole
     from rungs.training.feed import generator, prepare, salt
-    from rungs.training.setup import gather
+    from rungs.training.setup import load_dataset
 
-    recipe, material = gather(recipe, skip_unreadable=True)
-    part = material.parts.train
+    recipe, dataset = load_dataset(recipe, skip_unreadable=True)
+    part = dataset.parts.train
     rows = [int((part.labels == k).nonzero()[0, 0]) for k in range(min(len(part.classes), 10))]
     index = torch.tensor(rows)
     shown = [part.at(index)]

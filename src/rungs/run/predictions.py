@@ -19,7 +19,7 @@ Bools: TypeAlias = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Said:
+class Predictions:
     """What a net said of N images, in the order of their set."""
 
     truth: Ints  # (N,)
@@ -36,7 +36,7 @@ class Said:
         return np.asarray(self.truth == self.said)
 
 
-def decode(kept: PerImage, where: object = None) -> Said:
+def decode(kept: PerImage, where: object = None) -> Predictions:
     """Return the arrays of a record's `PerImage`.
 
     Raises:
@@ -49,7 +49,7 @@ def decode(kept: PerImage, where: object = None) -> Said:
         raise UserError(f"what is kept of each image is damaged: {error}", where=where, do=_AGAIN) from error
     if not len(truth) == len(said) == len(sure) == len(loss):
         raise UserError("what is kept of each image is damaged: its columns differ in length", where=where, do=_AGAIN)
-    return Said(truth, said, sure, loss)
+    return Predictions(truth, said, sure, loss)
 
 
 def _column(text: str, kind: str) -> npt.NDArray[Any]:

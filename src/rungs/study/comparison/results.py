@@ -23,7 +23,7 @@ def compared(groups: Sequence[Group], part: Part) -> tuple[Candidate, ...]:
     """Return the candidates, each with the prices at which another is as good for less, or better for as much (Pareto).
 
     Args:
-        groups: From `rungs.study.comparison.candidates.gather`.
+        groups: From `rungs.study.comparison.candidates.read_candidates`.
         part: Whose accuracy counts.
     """
     found = [_candidate(group, part) for group in groups]
@@ -78,7 +78,7 @@ def _calibration(group: Group, part: Part) -> Calibration | None:
     interval = None
     if all(result.per_image is not None for result in results):
         said = [decode(result.per_image) for result in results if result.per_image is not None]
-        sure_all, right_all = np.concatenate([s.sure for s in said]), np.concatenate([s.right for s in said])
+        sure_all, right_all = np.concatenate([s.confidence for s in said]), np.concatenate([s.correct for s in said])
         interval = paired.calibration_interval(sure_all, right_all)
     return Calibration(error=error, interval=interval, bins=tuple(bins))
 

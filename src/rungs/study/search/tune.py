@@ -24,7 +24,7 @@ from rungs.study.search.trial import closed
 from rungs.study.search.values import check, grid
 from rungs.study.search.workers import search
 from rungs.training.interrupt import Interrupts
-from rungs.training.setup import gather
+from rungs.training.setup import load_dataset
 
 TRIALS = 30
 """By default, where the sampler is no grid."""
@@ -93,20 +93,20 @@ def run(plan: Search) -> SearchRecord:
     """
     require_startable("tune")
     optuna()
-    resolved, material = gather(plan.work.recipe, plan.work.skip_unreadable)
-    if material.record.counts.get("validation") is None:
+    resolved, dataset = load_dataset(plan.work.recipe, plan.work.skip_unreadable)
+    if dataset.record.counts.get("validation") is None:
         do = "give the recipe one: --set data.validation=0.1"
         raise UserError("without validation images there is nothing to choose by", where=plan.work.recipe.name, do=do)
     plan.folder.prepare()
     with Interrupts().heeded():
         try:
-            study = studies.begin_or_join(plan.work, plan.goal, material.record.hash)
+            study = studies.begin_or_join(plan.work, plan.goal, dataset.record.hash)
         except UserError:
             with suppress(OSError):  # a storage that is not there leaves no empty folder
                 plan.folder.path.rmdir()
             raise
         search(plan.work, study, plan.workers, plan.options.tell)
-        return conclude(plan, study, resolved, material)
+        return conclude(plan, study, resolved, dataset)
 
 
 def search_space(options: SearchOptions) -> SearchRecord:
