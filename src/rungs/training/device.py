@@ -16,9 +16,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from rungs import __version__
 from rungs.errors import UserError
 from rungs.evaluate.device import open_device
+from rungs.recipe.identity import VERSION
 from rungs.run.record import Environment
 
 PATIENCE = timedelta(days=1)
@@ -113,7 +113,7 @@ def peak_memory_bytes(device: torch.device) -> int:
 def environment(world: World, precision: str, reason: str) -> Environment:
     """Describe the machine and the software."""
     return Environment(
-        rungs=__version__,
+        rungs=VERSION,
         commit=_commit(),
         python=platform.python_version(),
         torch=str(torch.__version__),
