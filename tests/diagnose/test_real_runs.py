@@ -1,13 +1,19 @@
-"""Each rule on a real training that was made to show its fault, and all of them on trainings that were made well."""
+"""Each rule on a real training that was made to show its fault, and all of them on trainings that were made well.
+
+`make test` reads the records of these trainings, which `make_faulty_records.py` keeps, and makes a few of them live;
+`make test-all` makes all of them live, too.
+"""
 
 from __future__ import annotations
 
+import os
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
 import faults
+import faulty_records
 import pytest
 from conftest import draw_photos
 from faults import PLAIN, SGD, STEADY, layers, of_folder
@@ -66,6 +72,9 @@ FAULTS: dict[str, tuple[tuple[str, ...], str]] = {
 }
 """By the rule: what is changed in the good recipe, and how loudly the rule has to speak."""
 
+LIVE = ("dead-relus", "few-steps", "double-softmax", "guessing", "no-validation")
+"""They are trained in `make test`, too: the cheapest."""
+
 GOOD: dict[str, tuple[str, ...]] = {
     "adamw": (),
     "sgd": (SGD,),
@@ -92,7 +101,7 @@ Train = Callable[..., RunRecord]
 
 
 @pytest.fixture(scope="module")
-def train(tmp_path_factory: pytest.TempPathFactory) -> Train:
+def live(tmp_path_factory: pytest.TempPathFactory) -> Train:
     """Train the good recipe with overrides, each once."""
 
     def once(*overrides: str) -> RunRecord:
@@ -101,12 +110,38 @@ def train(tmp_path_factory: pytest.TempPathFactory) -> Train:
     return cache(once)
 
 
+@pytest.fixture(scope="module", params=["kept", pytest.param("live", marks=pytest.mark.dear)])
+def train(request: pytest.FixtureRequest, live: Train) -> Iterator[Train]:
+    """Give the record of the good recipe with overrides: as it was kept, and trained here."""
+    if request.param == "kept":
+        kept = faulty_records.read()
+        yield lambda *overrides: kept[faulty_records.key(overrides)]
+        return
+    made: dict[str, RunRecord] = {}
+
+    def watched(*overrides: str) -> RunRecord:
+        return made.setdefault(faulty_records.key(overrides), live(*overrides))
+
+    yield watched
+    if faulty_records.KEEP in os.environ:
+        faulty_records.write(made)
+
+
 def seen(record: RunRecord) -> dict[str, Finding]:
     return {finding.rule: finding for finding in examine(record)}
 
 
+@pytest.mark.parametrize("rule", LIVE)
+def test_some_faults_are_made_here_each_time(rule: str, live: Train) -> None:
+    require_found(rule, live)
+
+
 @pytest.mark.parametrize("rule", FAULTS)
 def test_a_run_made_to_show_a_fault_shows_it_with_all_that_belongs_to_a_finding(rule: str, train: Train) -> None:
+    require_found(rule, train)
+
+
+def require_found(rule: str, train: Train) -> None:
     overrides, level = FAULTS[rule]
     record = train(*overrides)
     found = seen(record)
@@ -138,10 +173,11 @@ def test_the_good_runs_are_those_that_rules_could_have_spoken_of(train: Train) -
 
 
 def test_mirrored_views_of_what_may_be_mirrored_do_no_harm(train: Train, tmp_path: Path) -> None:
-    draw_photos(tmp_path / "train", per_class=60, seed=0)
-    draw_photos(tmp_path / "test", per_class=40, seed=1)
+    root = tmp_path / "shapes"
+    draw_photos(root / "train", per_class=60, seed=0)
+    draw_photos(root / "test", per_class=40, seed=1)
     mirrored = (
-        f'data.source="folder:{tmp_path}"', "data.train=none", "data.image_size=16", "data.validation=0.25",
+        f'data.source="folder:{root}"', "data.train=none", "data.image_size=16", "data.validation=0.25",
         "augment.train=[{name='flip'}]", "evaluation.tta=mirror", "training.batch_size=20", "training.epochs=12",
     )  # fmt: skip
     for seed in range(2):  # a few images more or fewer are chance

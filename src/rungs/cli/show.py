@@ -193,7 +193,7 @@ def _show(recipe: Recipe, image_size: int | None, classes: int | None, folder: P
     from rungs.report import layers as drawing
     from rungs.report import run_tables as tables
     from rungs.report import style
-    from rungs.training.device import pick_precision
+    from rungs.training.precision import pick_precision
 
     known_size, known_classes = KNOWN.get(recipe.data.source.partition(":")[0], (64, 10))
     size = next(pixels for pixels in (image_size, recipe.data.image_size, known_size) if pixels is not None)
@@ -259,7 +259,8 @@ def doctor() -> None:
     from rungs.data.cache import cache_dir
     from rungs.data.sources import cifar10
     from rungs.evaluate.device import open_device
-    from rungs.training.device import World, environment, pick_precision
+    from rungs.training.device import World, environment
+    from rungs.training.precision import pick_precision
 
     device = open_device()
     precision, reason = pick_precision("auto", device)

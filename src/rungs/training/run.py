@@ -17,7 +17,8 @@ from rungs.models.own import source_of
 from rungs.models.weights import pack
 from rungs.recipe.identity import changes, code_version, fingerprint
 from rungs.recipe.optimizers import SGD, Muon
-from rungs.recipe.own import Own, beside
+from rungs.recipe.own import Own
+from rungs.recipe.shorten import beside
 from rungs.recipe.spec import Recipe
 from rungs.recipe.toml import to_toml
 from rungs.run import looks

@@ -38,7 +38,8 @@ from rungs.recipe.own import Own, called
 from rungs.recipe.seeds import derive
 from rungs.recipe.spec import Recipe
 from rungs.run.record import DataRecord, Environment, ModelRecord
-from rungs.training.device import World, environment, is_out_of_memory, pick_convolution, pick_precision
+from rungs.training.device import World, environment, is_out_of_memory
+from rungs.training.precision import pick_convolution, pick_precision
 
 SEEN = 5000
 """Training images that a net may look at to set its first weights."""
