@@ -346,15 +346,4 @@ def run(plan: BenchPlan) -> BenchRecord:
     return record
 
 
-def measure_speed(options: BenchOptions) -> BenchRecord:
-    """Measure how fast a recipe trains and infers here, beside what the chip can do; write the record and its report.
-
-    The arguments are the fields of `BenchOptions`.
-
-    Raises:
-        UserError: Anything that the caller can fix.
-    """
-    return run(prepare(options))
-
-
-bench = door(BenchOptions, measure_speed)
+bench = door("bench", BenchOptions, prepare, run)
