@@ -330,7 +330,11 @@ def prepare(options: BenchOptions) -> BenchPlan:
 
 
 def run(plan: BenchPlan) -> BenchRecord:
-    """Measure, write the record and its report, and return the record."""
+    """Measure how fast a recipe trains and infers here, next to what the chip can do; write record and report.
+
+    Raises:
+        UserError: Bad data, or a net that does not fit it or the memory.
+    """
     options = plan.options
     plan.folder.prepare()
     with plan.folder.locked(), open_world() as world:
@@ -346,15 +350,4 @@ def run(plan: BenchPlan) -> BenchRecord:
     return record
 
 
-def measure_speed(options: BenchOptions) -> BenchRecord:
-    """Measure how fast a recipe trains and infers here, beside what the chip can do; write the record and its report.
-
-    The arguments are the fields of `BenchOptions`.
-
-    Raises:
-        UserError: Anything that the caller can fix.
-    """
-    return run(prepare(options))
-
-
-bench = door(BenchOptions, measure_speed)
+bench = door("bench", BenchOptions, prepare, run)

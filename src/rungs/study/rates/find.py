@@ -73,18 +73,7 @@ def run(plan: RatePlan) -> RateRecord:
     return record
 
 
-def find(options: RateOptions) -> RateRecord:
-    """Look for a recipe's learning rate, write its folder and its report, and return the record.
-
-    The test set is not opened. The arguments are the fields of `RateOptions`.
-
-    Raises:
-        UserError: Anything that the caller can fix.
-    """
-    return run(prepare(options))
-
-
-lr_find = door(RateOptions, find)
+lr_find = door("lr_find", RateOptions, prepare, run)
 
 
 def measure(plan: RatePlan, world: World) -> RateRecord:

@@ -109,18 +109,4 @@ def run(plan: Search) -> SearchRecord:
         return conclude(plan, study, resolved, dataset)
 
 
-def search_space(options: SearchOptions) -> SearchRecord:
-    """Search a space, re-run the best trials on fresh seeds, name a winner, score it on the test set.
-
-    The same call goes on where a search was stopped; on another machine, with the same folder on a shared disk or the
-    same storage, it joins. The search itself scores no image of the test set. The arguments are the fields of
-    `SearchOptions`; the record that is returned is in the folder, too.
-
-    Raises:
-        UserError: Anything that the caller can fix.
-        rungs.training.interrupt.Interrupted: SIGINT or SIGTERM; workers keep what they have, the same call goes on.
-    """
-    return run(prepare(options))
-
-
-tune = door(SearchOptions, search_space)
+tune = door("tune", SearchOptions, prepare, run)
