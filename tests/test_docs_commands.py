@@ -34,6 +34,7 @@ APPENDED = {
     "rungs climb mine.toml": "--dry-run --only base",
     "rungs tune lab-003": f"{FEW} {THIN} --images 1 --epochs 1 --trials 1 --workers 0 --top 1 --seeds 1",
     "rungs lr-find lab-003": f"{FEW} {THIN} --steps 20 --seeds 1 --checks 1",
+    "rungs show lab-003": "--data digits",
     "rungs bench resnet18": f"{PHOTOS} --seconds 1",
     "rungs bench digits-quick": f"{FEW} --seconds 1",
     "rungs bench": f"{FEW} {THIN} --seconds 1",
