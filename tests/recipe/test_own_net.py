@@ -122,8 +122,8 @@ def test_a_shipped_recipe_finds_the_file_from_the_current_folder(mine: Path, mon
     ("override", "words"),
     [
         ("model.name=no_net.py:Net", "model.name, .*no_net.py: the file of your own net cannot be read"),
-        ("model.name=my_net.py", "which net of this file"),
-        ("model.name=own", "which net of your own"),
+        ("model.name=my_net.py", "no class or function named"),
+        ("model.name=own", "no file named for your own net"),
         ("model.image_size=8", "model.image_size: rungs gives this argument itself"),
         ("model.classes=8", "model.classes: rungs gives this argument itself"),
         ("model.sha256=7", "model.sha256: Expected str, got int"),

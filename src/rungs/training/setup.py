@@ -21,7 +21,7 @@ from rungs.data.audit import require_trainable
 from rungs.data.batches import spans, to_float
 from rungs.data.duplicates import leaks
 from rungs.data.imageset import ImageSet, Source
-from rungs.data.split import Parts, divide
+from rungs.data.split import Parts, split_source
 from rungs.data.stats import mean_std
 from rungs.errors import UserError
 from rungs.models import build_model
@@ -135,7 +135,7 @@ def load_dataset(recipe: Recipe, skip_unreadable: bool, source: Source | None = 
     source = source or data.load(recipe.data.source, recipe.data.image_size)
     skipped = require_trainable(source, skip_unreadable)
     recipe = replace(recipe, data=replace(recipe.data, image_size=source.train.image_size))
-    parts = divide(source, recipe.data, recipe.seed)
+    parts = split_source(source, recipe.data, recipe.seed)
     _require_watchable(recipe, parts)
     mean, std = mean_std(parts.train.blocks())
     record = DataRecord(
