@@ -40,7 +40,7 @@ class Greyscale(Augment, tag="greyscale", frozen=True):
 
 
 class ColourJitter(Augment, tag="colour-jitter", frozen=True):
-    """Scale brightness, contrast and saturation by factors uniform in [1-v, 1+v]; shift the hue by up to `hue` turns."""
+    """Scale brightness, contrast and saturation by factors uniform in [1-v, 1+v]; shift hue by up to `hue` turns."""
 
     brightness: Probability = 0.2
     contrast: Probability = 0.2
@@ -56,7 +56,7 @@ class Cutout(Augment, tag="cutout", frozen=True):
 
 
 class Mixup(Augment, tag="mixup", frozen=True):
-    """Blend each image and label with another's, weight from Beta(alpha, alpha), with probability `p` per batch."""
+    """Blend each image and label with another's, by a Beta(alpha, alpha) weight; probability `p` per batch."""
 
     alpha: Positive = 0.2
     p: Probability = 1.0

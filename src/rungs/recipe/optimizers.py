@@ -102,7 +102,7 @@ class OneCycle(Schedule, tag="one-cycle", frozen=True):
 
 
 class Plateau(Schedule, tag="plateau", frozen=True):
-    """Multiply by `factor` after more than `patience` epochs without improvement, as torch's ReduceLROnPlateau counts."""
+    """Multiply by `factor` after more than `patience` epochs without improvement, like torch's ReduceLROnPlateau."""
 
     factor: Annotated[float, Meta(gt=0, lt=1)] = 0.1
     patience: CountOrZero = 3

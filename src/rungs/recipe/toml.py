@@ -108,7 +108,7 @@ def _require_honest(table: Mapping[str, Any], where: str) -> None:
     """Refuse a recipe that would choose its epoch on the test set."""
     stopping = table.get("stopping")
     if isinstance(stopping, Mapping) and str(stopping.get("monitor", "")).startswith("test"):
-        do = "monitor validation_loss or validation_accuracy; evaluation.watch_test = true shows how optimistic that would be"
+        do = "monitor validation_loss or validation_accuracy; evaluation.watch_test = true shows what it would gain"
         raise UserError("the test set must not choose the epoch", where=dotted(where, ("stopping", "monitor")), do=do)
 
 

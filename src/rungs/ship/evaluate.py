@@ -18,7 +18,7 @@ from rungs.data.batches import batches, to_float
 from rungs.data.imageset import ImageSet, Source
 from rungs.data.split import Parts, split_source
 from rungs.errors import UserError
-from rungs.evaluate import judge
+from rungs.evaluate import evaluate_logits
 from rungs.evaluate.score import score
 from rungs.models.weights import Weights
 from rungs.run import looks
@@ -77,7 +77,7 @@ def evaluate(
     paths = [path for s in sets for path in s.paths or [""] * len(s)] if sets[0].paths else None
     inputs = _inputs(sets, recipe.evaluation.batch_size, device)
     logits, labels = score(weights.model, inputs, autocast)
-    return judge(logits, labels, images=images, paths=paths, mistakes=recipe.evaluation.mistakes)
+    return evaluate_logits(logits, labels, images=images, paths=paths, mistakes=recipe.evaluation.mistakes)
 
 
 def _note(path: Path, purpose: str, test: ImageSet) -> None:

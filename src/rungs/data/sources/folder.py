@@ -234,7 +234,7 @@ def _arrange(tree: _Tree, argument: str, root: str) -> Listing:
 
 
 def _bases(tree: _Tree, root: str) -> tuple[dict[str, Steps], list[Problem]]:
-    """Return the folder of each part (the root itself is train where there are no parts), and the unused files and folders next to them."""
+    """Return the folder of each part (the root is train if there are no parts), and unused entries next to them."""
     top = tree.children.get((), [])
     if not top:
         raise UserError("files, but no class folders" if tree.files else "an empty folder", where=root, do=LAYOUT)

@@ -1,9 +1,9 @@
 """`parquet:PATH`: a Parquet file or a folder of shards, in the layout of the Hugging Face Hub.
 
 The part comes from the file's name (train-00000-of-00002.parquet, validation.parquet) or its folder's
-(test/0000.parquet); if no name gives one, everything is train. Columns: an image (its bytes, or a struct with `bytes`) and a
-label (an integer with names in the Hub's metadata, an integer, or a string). Rows without a label (none, or -1) are not
-used.
+(test/0000.parquet); if no name gives one, everything is train. Columns: an image (its bytes, or a struct with `bytes`)
+and a label (an integer with names in the Hub's metadata, an integer, or a string). Rows without a label (none, or -1)
+are not used.
 """
 
 from __future__ import annotations
