@@ -151,10 +151,10 @@ def test_a_class_without_images_in_the_source_is_no_error() -> None:
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        (DataSpec(validation=30, test=0), "data.validation: validation = 30 means 30 images, and 20 are there"),
+        (DataSpec(validation=30, test=0), "data.validation: validation = 30 means 30 images, but 20 are available"),
         (DataSpec(validation=0.01, test=0), "validation = 0.01 means 0 images"),
         (DataSpec(test=21), "data.test: test = 21 means 21 images"),
-        (DataSpec(train=17, validation=2, test=2), "train = 17 means 17 images, and 16 are there"),
+        (DataSpec(train=17, validation=2, test=2), "train = 17 means 17 images, but 16 are available"),
         (DataSpec(train=0, validation=2, test=2), "train = 0 means 0 images"),
         (DataSpec(validation=20, test=0), "0 training images, but none of 2 classes"),
     ],
