@@ -8,13 +8,13 @@ BIN := $(VENV)/bin
 quickstart: $(VENV)/core
 	$(BIN)/rungs train digits-quick
 
-# Memory that goes back to the system between two trainings is slow to get again on a virtual machine. Only glibc reads it.
+# On a virtual machine it is slow to get back memory that was returned to the system between two trainings. glibc only.
 test test-all: export GLIBC_TUNABLES := glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=8589934592
 
 test: $(VENV)/dev
 	$(BIN)/pytest -n 2 --dist worksteal -m "not dear"
 
-# The tests that take long, too; they come first.
+# All tests; the slow ones run first.
 test-all: $(VENV)/dev
 	$(BIN)/pytest -n 2 --dist worksteal $(PYTEST)
 
@@ -27,7 +27,7 @@ check: $(VENV)/dev
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
-# The constraints choose a torch that is tested; what is installed is kept until these files change.
+# The constraints pin a tested torch; the installation is kept until these files change.
 $(VENV)/core: pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e .
 	@touch $@

@@ -1,10 +1,9 @@
-"""How much faster is one of our recipes than somebody else's script, on this machine, to the same accuracy?
+"""How much faster is one of our recipes than another training script, on this machine, to the same accuracy?
 
-Theirs is a Python file of your own that brings their script to this device and precision. It must define
-`images`, how many images their whole training shows to the net (epochs x images), and `step()`, which takes one
-optimiser step, waits until a GPU has taken it, and returns how many images it took. Their steps and ours take turns in
-one process; seconds an image times images is the time of a whole training, without start, compiling and scoring, on
-both sides.
+Theirs is a Python file of your own that adapts their script to this device and precision. It must define `images`, the
+number of images in their whole training (epochs x images), and `step()`, which takes one optimiser step, synchronises
+the GPU and returns the number of images. Their steps and ours alternate in one process; seconds per image times images
+is the time of a whole training, without startup, compiling and scoring, on both sides.
 
     python bench/beside.py speedrun-94 --theirs airbench_on_cpu.py
 """
@@ -45,11 +44,11 @@ def main(
         recipe: Ours. Its `image_scales` count: each size is timed.
         theirs: The file that defines `images` and `step()`.
         data: Source of images for ours.
-        rounds: Pairs that count; one before them warms up.
+        rounds: Measured pairs, after one for warm-up.
         json_path: Also write the figures here.
     """
     if not theirs.is_file():
-        raise UserError("there is no such file", where=str(theirs), do="it defines `images` and `step()`")
+        raise UserError("no such file", where=str(theirs), do="give the file that defines `images` and `step()`")
     other = runpy.run_path(str(theirs))
     ours = load(recipe)
     train = sources.load(data, ours.data.image_size).train

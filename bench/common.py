@@ -1,4 +1,4 @@
-"""What several benches share: ratios in pairs, a result kept as JSON, bad input told in a sentence."""
+"""Shared by the benches: paired ratios, results as JSON, errors without a traceback."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from rungs.run.folder import write_whole
 
 
 def compared(ours: Sequence[float], theirs: Sequence[float], name: str) -> dict[str, object]:
-    """Return the median ratio of theirs over ours, in pairs, under its name, and the range."""
+    """Return the median of the paired ratios theirs / ours, under `name`, and their range."""
     ratios = sorted(b / a for a, b in zip(ours, theirs, strict=True))
     return {name: round(statistics.median(ratios), 3), "range": [round(ratios[0], 3), round(ratios[-1], 3)]}
 
 
 def keep(result: Mapping[str, object], path: Path | None) -> None:
-    """Write a result where the user asked for it."""
+    """Write a result to the path that the user gave, if any."""
     if path is not None:
         write_whole(path, json.dumps(result, indent=1).encode() + b"\n")
 
 
 @contextmanager
 def sentences() -> Iterator[None]:
-    """Tell bad input in a sentence, exit code 2; a process that was started here has told its own by then."""
+    """Print bad input as one message, exit code 2; a subprocess has printed its own message."""
     try:
         yield
     except UserError as error:

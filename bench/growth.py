@@ -1,8 +1,8 @@
-"""How do an epoch's seconds and the peak memory grow with cores, batch, image size and data?
+"""How do seconds per epoch and peak memory grow with cores, batch size, image size and data?
 
-Each row is one fresh process of `rungs train` that differs from the first row in one thing; seconds are those of the
+Each row is a fresh process of `rungs train` that differs from the first row in one setting; seconds are those of the
 faster of two epochs, memory is the process's peak. Seconds should grow in proportion to the images and to the pixels,
-and hardly with the batch; memory with the batch and the pixels, and with the data only by their bytes.
+and hardly with the batch size; memory with the batch and the pixels, and with the data only by their bytes.
 
     python bench/growth.py --data cifar10
 """
@@ -41,7 +41,7 @@ ROWS: tuple[dict[str, str], ...] = (
 
 
 def measure(recipe: str, data: str, change: dict[str, str]) -> tuple[float, int]:
-    """Return the seconds of an epoch and the peak memory in bytes of a fresh process."""
+    """Return seconds per epoch and peak memory in bytes of a fresh process."""
     fields = {**BASE, **change}
     threads = fields.pop("cores")
     sets = {**fields, "data.validation": "0", "training.epochs": "2", "evaluation.score_train": "false"}
@@ -63,7 +63,7 @@ def main(
     """Measure and print a row for each change.
 
     Args:
-        recipe: A small one, so that this ends today.
+        recipe: A small one, to keep this short.
         data: Source of 50,000 images.
         json_path: Also write the figures here.
     """

@@ -1,8 +1,8 @@
-"""What does the engine cost over a bare loop? The same net, batch and precision, written by hand and through `train`.
+"""What is the engine's overhead over a bare loop? The same net, batch and precision, hand-written and with `train`.
 
-Ours includes all that a user gets: seeded order and augmentation, running accuracy, the check for a finite loss,
-history, best weights and an fsynced checkpoint each epoch. An epoch of one alternates with an epoch of the other
-in one process, so that both meet the same noise; peak memory is that of two processes of their own.
+Ours includes everything that a user gets: seeded order and augmentation, running accuracy, the check for a finite loss,
+history, best weights and an fsynced checkpoint each epoch. Epochs of both alternate in one process, so that
+both see the same noise; peak memory is measured in two separate processes.
 
     python bench/overhead.py --data cifar10
 """
@@ -46,7 +46,7 @@ OVERRIDES = [
 
 
 class BareLoop:
-    """What one writes by hand when nothing but speed counts: data resident as uint8, whole batches, no bookkeeping."""
+    """A hand-written loop optimised only for speed: data resident as uint8, whole batches, no bookkeeping."""
 
     def __init__(self, data: str, images: int, batch_size: int, bf16: bool) -> None:
         train = sources.load(data, 32).train
@@ -74,12 +74,12 @@ class BareLoop:
             self.optimizer.step()
             total += loss.detach()
         if not total.isfinite():
-            raise ValueError("the bare loop diverged: the comparison means nothing")
+            raise ValueError("the bare loop diverged: the comparison is void")
         return time.perf_counter() - began
 
 
 def alternate(data: str, images: int, batch_size: int, rounds: int) -> tuple[list[float], list[float]]:
-    """Return seconds an epoch of ours and of the bare loop, in pairs; the first pair warms up and is left out."""
+    """Return seconds per epoch of ours and of the bare loop, in pairs, without the first (warm-up)."""
     precision, _ = pick_precision("auto", torch.device("cpu"))
     bare = BareLoop(data, images, batch_size, precision == "bf16")
     ours_s: list[float] = []
@@ -127,9 +127,9 @@ def main(
 
     Args:
         data: Source of 32-pixel images.
-        images: Training images an epoch.
-        batch_size: Images a step.
-        rounds: Pairs of epochs that count.
+        images: Training images per epoch.
+        batch_size: Images per step.
+        rounds: Measured pairs of epochs.
         only: "ours" or "bare": train one epoch of it and print the peak memory (used by the script itself).
         json_path: Also write the figures here.
     """

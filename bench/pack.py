@@ -1,8 +1,8 @@
-"""What does a pack gain? S seeds of one recipe trained side by side against one seed alone, and against S in turn.
+"""What does a pack gain? S seeds of one recipe trained side by side, against one seed alone and S seeds in turn.
 
-An epoch of one alone alternates with an epoch of each pack in one process, so that all meet the same noise. It is an
-epoch of the loop as users have it: batches, augmentation, steps, validation; not the start, the files and the scores at
-the end, which a pack pays for each seed. "to one alone" is what a pack takes in units of one seed; "to each in turn"
+Epochs of one seed alone and of each pack alternate in one process, so that all see the same noise. An epoch is that of
+the real loop: batches, augmentation, steps, validation; not startup, files and final scores, which a pack repeats for
+each seed. "to one alone" is the time of a pack relative to one seed; "to each in turn"
 divides it by S: below 1, packing pays.
 
     python bench/pack.py --data cifar10                                      # net1-002, packs of 2, 4 and 10
@@ -33,7 +33,7 @@ from rungs.training.setup import Setup, assemble, load_dataset
 from rungs.training.step import WARM_UP
 
 
-def kits_of(recipe: Recipe, many: int, world: World) -> list[Setup]:
+def setups_of(recipe: Recipe, many: int, world: World) -> list[Setup]:
     source, moved = sources.load(recipe.data.source, recipe.data.image_size), {}
     return [assemble(*load_dataset(replace(recipe, seed=i), True, source), world, moved) for i in range(many)]
 
@@ -69,20 +69,20 @@ def main(
     rounds: int = 5,
     overrides: Annotated[tuple[str, ...], tyro.conf.arg(name="set"), tyro.conf.UseAppendAction] = (),
 ) -> None:
-    """Print, for each pack, its time to that of one seed alone.
+    """Print the time of each pack relative to one seed alone.
 
     Args:
         data: Source of images.
-        recipe: Of which seeds are trained.
-        packs: Seeds side by side, each a pack.
-        images: Of the training part, for each seed; all by default.
-        rounds: Epochs of each; a few before them warm up and are left out.
+        recipe: The recipe whose seeds are trained.
+        packs: Sizes of the packs, in seeds.
+        images: Training images of each seed; all by default.
+        rounds: Measured epochs of each, after a few for warm-up.
         overrides: Fields of the recipe, changed.
     """
     few = () if images is None else (f"data.train={images}",)
     chosen = choose(recipe, (*few, *overrides, f"training.epochs={WARM_UP + rounds}"), data=data)
     world = World(0, 1, open_device())
-    timed = [Timed(many, join(kits_of(chosen, many, world)), []) for many in (1, *packs)]
+    timed = [Timed(many, join(setups_of(chosen, many, world)), []) for many in (1, *packs)]
     one = timed[0].setup
     sizes = {name: len(part) for name, part in one.parts.present().items()}
     threads = "" if world.device.type == "cuda" else f", {torch.get_num_threads()} of {cores()} cores"
@@ -94,12 +94,12 @@ def main(
     alone = timed[0].seconds[WARM_UP:]
     print(f"one alone: {statistics.median(alone):.3f} s an epoch ({min(alone):.3f} to {max(alone):.3f})")
     for pack in timed[1:]:
-        took = pack.seconds[WARM_UP:]
-        ratios = sorted(ours / theirs for ours, theirs in zip(took, alone, strict=True))
-        middle, spread = statistics.median(ratios), f"({ratios[0]:.2f} to {ratios[-1]:.2f})"
-        each = f"{middle / pack.many:.2f} to each in turn"
+        times = pack.seconds[WARM_UP:]
+        ratios = sorted(ours / theirs for ours, theirs in zip(times, alone, strict=True))
+        ratio, spread = statistics.median(ratios), f"({ratios[0]:.2f} to {ratios[-1]:.2f})"
+        each = f"{ratio / pack.many:.2f} to each in turn"
         print(
-            f"pack of {pack.many}: {statistics.median(took):.3f} s an epoch, {middle:.2f} {spread} to one alone, {each}"
+            f"pack of {pack.many}: {statistics.median(times):.3f} s an epoch, {ratio:.2f} {spread} to one alone, {each}"
         )
     print(f"peak memory, all packs together: {peak_memory_bytes(world.device) / 1e6:,.0f} MB")
 

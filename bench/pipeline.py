@@ -1,9 +1,9 @@
-"""How fast are training batches made: rungs' whole batches against a DataLoader with per-image transforms?
+"""How fast are training batches produced: rungs' whole batches against a DataLoader with per-image transforms?
 
 Both crop (zero padding 4), flip and normalise the same images, in batches of 128, in a new order each
 round, on a CPU with all its cores: rungs in this process with torch's threads, the DataLoader with two
-workers and transforms written with Pillow and NumPy. Rounds are interleaved; the first of each is warm-up.
-The machine should do nothing else: threads that wait for each other suffer first.
+workers and transforms written with Pillow and NumPy. Rounds alternate; the first of each is warm-up.
+The machine should be otherwise idle: threads that wait for each other suffer first.
 
     python bench/pipeline.py --data cifar10 [--json result.json]
 """
@@ -53,7 +53,7 @@ def ours(images: ImageSet, epoch: int) -> Iterator[Tensor]:
 
 
 class PerImage(Dataset[tuple[Tensor, int]]):
-    """What a tutorial writes: an image at a time."""
+    """The dataset of a typical tutorial: one image at a time."""
 
     def __init__(self, images: ImageSet) -> None:
         self.pixels = images.images.permute(0, 2, 3, 1).contiguous().numpy()  # (N, H, W, 3)
@@ -75,7 +75,7 @@ class PerImage(Dataset[tuple[Tensor, int]]):
 
 
 def images_per_s(made: Iterator[Tensor]) -> tuple[float, float]:
-    """Exhaust an iterator of batches; return its speed, and the mean of all values so that the two can be compared."""
+    """Exhaust an iterator of batches; return its speed, and the mean of all values to compare both."""
     start, n, total = time.perf_counter(), 0, 0.0
     for x in made:
         n += len(x)
@@ -90,7 +90,7 @@ def measure(images: ImageSet, rounds: int) -> dict[str, Any]:
     for epoch in range(rounds + 1):
         (fast, one), (slow, two) = images_per_s(ours(images, epoch)), images_per_s(x for x, _ in loader)
         if abs(one - two) > 0.05:
-            raise SystemExit(f"the two do not make the same batches: mean value {one:.3f} and {two:.3f}")
+            raise SystemExit(f"the two do not produce the same batches: mean value {one:.3f} and {two:.3f}")
         speeds.append((fast, slow))
     speeds = speeds[1:]
     ratios = [fast / slow for fast, slow in speeds]
@@ -114,7 +114,7 @@ def main() -> None:
     parser.add_argument(
         "--data", default="cifar10", help="a source, as for rungs train; cifar10 is found by RUNGS_DATA"
     )
-    parser.add_argument("--images", type=int, default=10_000, help="images a round")
+    parser.add_argument("--images", type=int, default=10_000, help="images per round")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--json", type=Path, help="write the result here")
     args = parser.parse_args()

@@ -1,12 +1,12 @@
-"""How long does one of our recipes take on this GPU, and how good are its nets? Many seeds, one after the other.
+"""How long does one of our recipes take on this GPU, and how accurate is it? Many seeds, one after the other.
 
-A first run, of another seed, warms up: it compiles, and its seconds are told apart. Then each seed is timed from its
-first batch to its last prediction of the test set, with test-time augmentation, which is what the speedrun scripts
-time; the recording of its steps is in it, loading and files are not. The test set is scored once a seed and nothing is
-chosen by it: choose by validation first.
+A first run, with another seed, warms up: it compiles, and its seconds are printed separately. Then each seed is timed
+from its first batch to its last prediction of the test set, with test-time augmentation, as the speedrun scripts do;
+recording of steps is included, loading and files are not. The test set is scored once per seed and nothing is chosen by
+it: choose by validation first.
 
-Somebody else's script, run on the same card, can stand beside: a JSON file of its own with a list `seconds` and a list
-`accuracy`, an entry a run.
+To compare with another script, run it on the same GPU and give its results as a JSON file with a list `seconds` and a
+list `accuracy`, one entry per run.
 
     python bench/race.py speedrun-94-gpu --runs 20 --theirs hiverge.json
 """
@@ -38,7 +38,7 @@ from rungs.training.device import World, cores, device_name
 from rungs.training.feed import scoring_batches
 from rungs.training.loop import Diverged, train_epochs
 from rungs.training.run import train_flops
-from rungs.training.scoring import look_again
+from rungs.training.scoring import with_tta
 from rungs.training.screen import Screen
 from rungs.training.setup import assemble, load_dataset
 
@@ -47,7 +47,7 @@ def run(recipe: Recipe, source: Source, world: World) -> dict[str, float]:
     """Train one seed and score it on the test set; return seconds and accuracies.
 
     Raises:
-        UserError: There is no test set, or the loss stopped being finite.
+        UserError: No test set, or the loss is no longer finite.
     """
     setup = assemble(*load_dataset(recipe, False, source), world)
     if setup.parts.test is None:
@@ -63,7 +63,7 @@ def run(recipe: Recipe, source: Source, world: World) -> dict[str, float]:
     plain = (logits.argmax(1) == labels).double().mean().item()
     augmented = plain
     if recipe.evaluation.tta != "none":
-        augmented = (look_again(setup, setup.parts.test, logits).argmax(1) == labels).double().mean().item()
+        augmented = (with_tta(setup, setup.parts.test, logits).argmax(1) == labels).double().mean().item()
     ended = now(world)
     return {
         "seconds": ended - began,
@@ -76,14 +76,14 @@ def run(recipe: Recipe, source: Source, world: World) -> dict[str, float]:
 
 
 def now(world: World) -> float:
-    """Return the time when all work on the device is done."""
+    """Synchronise the device and return the time."""
     if world.device.type == "cuda":
         torch.cuda.synchronize()
     return time.perf_counter()
 
 
-def told(name: str, values: Sequence[float], scale: float, unit: str) -> str:
-    """Say a mean, its 95 % interval and the standard deviation."""
+def summary(name: str, values: Sequence[float], scale: float, unit: str) -> str:
+    """Return a mean, its 95 % interval and the standard deviation as text."""
     found = estimate([scale * value for value in values])
     return f"{name}: {found.mean:.3f} {unit} ({found.low:.3f} to {found.high:.3f}), sd {found.sd:.3f}, n = {found.n}"
 
@@ -100,16 +100,16 @@ def main(
     """Train, time and print.
 
     Args:
-        recipe: Which.
+        recipe: Name or path.
         runs: Seeds 0, 1, ...; at least 2.
         data: Source of images; it must have a test set.
         overrides: Fields of the recipe, changed.
-        theirs: Figures of another script.
+        theirs: Results of another script.
         json_path: Also write the figures here.
     """
     other = None if theirs is None else figures(theirs)
     if runs < 2:
-        raise UserError(f"{runs} leaves nothing to compare", where="--runs", do="give 2 or more")
+        raise UserError(f"{runs} is too few for a standard deviation", where="--runs", do="give 2 or more")
     chosen, world = choose(recipe, overrides, data=data), World(0, 1, open_device())
     source = sources.load(chosen.data.source, chosen.data.image_size)
     began = time.perf_counter()
@@ -123,7 +123,7 @@ def main(
 
 
 def figures(path: Path) -> dict[str, list[float]]:
-    """Read another script's figures.
+    """Read another script's results.
 
     Raises:
         UserError: There is no such file, or it does not hold two lists of at least two numbers.
@@ -133,22 +133,22 @@ def figures(path: Path) -> dict[str, list[float]]:
     except (OSError, msgspec.DecodeError) as error:
         raise UserError(str(error), where=str(path), do="it must hold lists `seconds` and `accuracy`") from error
     if min(len(found.get(name, [])) for name in ("seconds", "accuracy")) < 2:
-        raise UserError("less than two runs", where=str(path), do="it must hold lists `seconds` and `accuracy`")
+        raise UserError("fewer than two runs", where=str(path), do="it must hold lists `seconds` and `accuracy`")
     return found
 
 
 def show(rows: list[dict[str, float]], other: dict[str, list[float]] | None) -> None:
-    """Print what our runs came to, and theirs."""
+    """Print our results, and theirs."""
     seconds = [row["seconds"] for row in rows]
-    print(told("training and scoring", seconds, 1, "s"))
-    print(told("of which scoring", [row["scoring_s"] for row in rows], 1, "s"))
-    print(told("of which recording, with the steps before it", [row["warm_up_s"] for row in rows], 1, "s"))
-    print(told("test, plain", [row["plain"] for row in rows], 100, "%"))
-    print(told("test, with test-time augmentation", [row["accuracy"] for row in rows], 100, "%"))
+    print(summary("training and scoring", seconds, 1, "s"))
+    print(summary("including scoring", [row["scoring_s"] for row in rows], 1, "s"))
+    print(summary("including recording, with its warm-up steps", [row["warm_up_s"] for row in rows], 1, "s"))
+    print(summary("test, plain", [row["plain"] for row in rows], 100, "%"))
+    print(summary("test, with test-time augmentation", [row["accuracy"] for row in rows], 100, "%"))
     print(f"{rows[0]['pflop']:.3f} PFLOP of training")
     if other is not None:
-        print(told("theirs", other["seconds"], 1, "s"))
-        print(told("theirs, test", other["accuracy"], 100, "%"))
+        print(summary("theirs", other["seconds"], 1, "s"))
+        print(summary("theirs, test", other["accuracy"], 100, "%"))
         print(f"theirs / ours: {statistics.mean(other['seconds']) / statistics.mean(seconds):.2f}")
 
 

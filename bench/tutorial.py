@@ -1,8 +1,8 @@
 """How much faster is the engine than the loop of a tutorial? ResNet-18 for 32 pixels, batch 128, crop and flip.
 
-The tutorial's side is what a student writes: a Dataset of Pillow images with a transform an image, a DataLoader of two
-workers, fp32, contiguous tensors, loss.item() at each step. Ours is `rungs train resnet18`. Epochs of a few steps of
-one alternate with those of the other in one process.
+The tutorial's side is the usual code: a Dataset of Pillow images with per-image transforms, a DataLoader with two
+workers, fp32, contiguous tensors, loss.item() at each step. Ours is `rungs train resnet18`. Short epochs of both
+alternate in one process.
 
     python bench/tutorial.py --data cifar10
 """
@@ -65,7 +65,7 @@ class Tutorial:
         self.criterion, self.images = nn.CrossEntropyLoss(), images
 
     def epoch(self) -> float:
-        """Train one epoch; return the seconds an image."""
+        """Train one epoch; return seconds per image."""
         began, running = time.perf_counter(), 0.0
         for x, y in self.loader:
             self.optimizer.zero_grad()
@@ -86,8 +86,8 @@ def main(
 
     Args:
         data: Source of images.
-        images: An epoch.
-        rounds: Pairs that count; one before them warms up.
+        images: Images per epoch.
+        rounds: Measured pairs, after one for warm-up.
         json_path: Also write the figures here.
     """
     ours_side = seconds_an_image("resnet18", [f"data.source={json.dumps(data)}", *NET], images, rounds + 1)

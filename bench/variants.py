@@ -1,7 +1,7 @@
-"""What does a switch of a recipe cost or save in training? Any recipe, any variants of it, step beside step.
+"""What does a setting of a recipe cost or save in training time? Any recipe, any variants of it, in alternation.
 
-Each variant is one or more assignments as for `rungs train --set`, joined by commas. All variants take turns in one
-process, so that they meet the same noise; the ratio is the base's time over the variant's, in pairs: above 1 it saves.
+Each variant is one or more assignments as for `rungs train --set`, joined by commas. All variants alternate in one
+process, so that they see the same noise; the ratio is the base's time over the variant's, in pairs: above 1 it saves.
 
     python bench/variants.py speedrun-94 --variants training.convolution=direct training.micro_batch=125
 """
@@ -36,7 +36,7 @@ from rungs.training.step import WARM_UP
 
 
 def seconds_an_image(recipe: str, overrides: list[str], images: int, rounds: int) -> Iterator[float]:
-    """Yield, once for each of `rounds`, the seconds an image that training takes, after epochs that warm up."""
+    """Yield the training seconds per image of each of `rounds` epochs, after warm-up epochs."""
     fixed = [
         f"training.epochs={WARM_UP + rounds}",
         "training.image_scales=[]",
@@ -48,21 +48,19 @@ def seconds_an_image(recipe: str, overrides: list[str], images: int, rounds: int
     setup = assemble(chosen, dataset, World(0, 1, open_device()))
     compile_net(setup)
     if images > len(setup.parts.train):
-        what = f"{images:,} images of {len(setup.parts.train):,}"
-        raise UserError(what, where="--images", do="give fewer, or other --data")
+        what = f"{images:,} images, but there are {len(setup.parts.train):,}"
+        raise UserError(what, where="--images", do="give fewer, or different --data")
     train = setup.parts.train.take(torch.arange(images))
     steps = -(-images // chosen.training.batch_size)
     setup = dataclasses.replace(setup, parts=Parts(train, None, None), steps_per_epoch=steps)
-    few = replace(
-        setup.recipe.evaluation, batch_size=2
-    )  # what is looked at after an epoch, to see that it still computes
+    few = replace(setup.recipe.evaluation, batch_size=2)  # images of the check for finite outputs after an epoch
     setup.recipe = replace(setup.recipe, evaluation=few)
-    for row in islice(train_epochs(setup, [], Screen()), WARM_UP, None):  # compiling, recording: once a size of batch
+    for row in islice(train_epochs(setup, [], Screen()), WARM_UP, None):  # compiling, recording: once per batch size
         yield row.train_s / images
 
 
 def assignments(variant: str) -> list[str]:
-    """Divide a variant at the commas between its assignments."""
+    """Split a variant at the commas between its assignments."""
     return re.split(r",(?=\w+\.)", variant)
 
 
@@ -80,12 +78,12 @@ def main(
         recipe: The base.
         variants: Assignments, several joined by commas.
         data: Source of images.
-        images: Trained on in each round.
-        rounds: That count; others before them warm up.
+        images: Training images per round.
+        rounds: Measured rounds, after some for warm-up.
         json_path: Also write the figures here.
     """
     common = [f"data.source={json.dumps(data)}"]
-    for variant in variants:  # a wrong one is told before the first step
+    for variant in variants:  # report a wrong one before the first step
         load(recipe, [*common, *assignments(variant)])
     sides = {"base": seconds_an_image(recipe, common, images, rounds)}
     for variant in variants:

@@ -1,6 +1,6 @@
 """Where does Winograd's convolution beat the direct one? Forward and both gradients of single layers, channels last.
 
-The two alternate in one process, and the least time of each counts: CPU time on one thread, else the clock's.
+The two alternate in one process, and the minimum of each is taken: CPU time on one thread, else wall time.
 More than 1 under "direct / ours" means that `rungs.models.winograd.conv3x3` is faster than `F.conv2d`.
 
     OMP_NUM_THREADS=1 python bench/winograd.py [--batch 128] [--rounds 4] [--threads 1]
@@ -36,7 +36,7 @@ LAYERS = [
 
 
 def seconds(conv: Callable[[Tensor, Tensor], Tensor], x: Tensor, weight: Tensor, dy: Tensor, threads: int) -> float:
-    """Time one step; CPU time on one thread, which a busy machine disturbs less than the clock's."""
+    """Time one step: CPU time on one thread, which a busy machine disturbs less than wall time."""
     clock = time.process_time if threads == 1 else time.perf_counter
     began = clock()
     torch.autograd.grad(conv(x, weight), (x, weight), dy)
@@ -49,7 +49,7 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=int, default=default)
     args = parser.parse_args()
     if min(args.batch, args.rounds, args.threads) < 1:
-        parser.error("batch, rounds and threads are at least 1")
+        parser.error("batch, rounds and threads must be at least 1")
     torch.set_num_threads(args.threads)
     print(f"{'Cin Cout side':>14}   m  direct ms  GFLOP/s  fewer multiplications  direct / ours  pays")
     for cin, cout, side in LAYERS:
@@ -57,7 +57,7 @@ def main() -> None:
         x, weight, dy = (torch.randn(s).contiguous(memory_format=torch.channels_last) for s in shapes)
         weight.div_((9 * cin) ** 0.5)
         direct, ours = [], []
-        for _ in range(args.rounds + 1):  # the first warms up; the least is taken
+        for _ in range(args.rounds + 1):  # the first warms up; the minimum is taken
             for conv, times in ((lambda x, w: F.conv2d(x, w, padding=1), direct), (conv3x3, ours)):
                 times.append(seconds(conv, x.requires_grad_(), weight.requires_grad_(), dy, args.threads))
         m = best_tile(cin, cout, side, side)

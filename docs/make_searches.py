@@ -1,4 +1,4 @@
-"""What docs/seeds.md says of searches: a table of two fields, the re-runs, and the seed's claims beside them."""
+"""The sections of docs/seeds.md about searches: a table of two fields, the re-runs, and the seed's claims."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from rungs.study.search.record import SearchRecord, TrialRecord
 ROOT = Path(__file__).parents[1]
 RATE, BATCH = "optim.lr", "training.batch_size"
 NOISE = 2.0
-"""Two trials differ by luck by so many standard errors, in one case of twenty (about 1.96)."""
-ARRIVED = 0.99
-"""A trial has arrived in the first epoch whose validation accuracy is 99 % of its best."""
+"""Standard errors by which two equal trials differ in one case of twenty (about 1.96)."""
+CONVERGED = 0.99
+"""A trial has converged in the first epoch whose validation accuracy is 99 % of its best."""
 
 
 def read(name: str) -> SearchRecord:
@@ -23,8 +23,8 @@ def read(name: str) -> SearchRecord:
     return from_json(path.read_bytes(), SearchRecord, path)
 
 
-def told(part: dict[str, Any]) -> list[str]:
-    """Return the lines about one search: how it was made, its table, its re-runs and the answers."""
+def section(part: dict[str, Any]) -> list[str]:
+    """Return the lines about one search: provenance, table, re-runs and answers."""
     record = read(part["search"])
     lines = [f"\n### {part['title']}\n", f"{provenance(record)}\n"]
     lines += [f"{part['before'].strip()}\n"] if "before" in part else []
@@ -36,13 +36,13 @@ def told(part: dict[str, Any]) -> list[str]:
 
 
 def provenance(record: SearchRecord) -> str:
-    """Say how the record was made."""
+    """Return how the record was made."""
     machine = record.environment
     many = fmt.many(sum(trial.state != "failed" for trial in record.trials), "trial")
     made = f"`{record.command}`: {many} of one seed, then {len(record.finalists)} finalists of {_seeds(record)} each"
     where = f"{machine.device} ({machine.precision}), torch {machine.torch}, {record.started[:10]}"
     validation = fmt.count(sum(record.data.counts["validation"]))
-    return f"{made}; {where}. Judged on {validation} validation images; the search never opened the test set."
+    return f"{made}; {where}. Scored on {validation} validation images; the search never opened the test set."
 
 
 def _seeds(record: SearchRecord) -> str:
@@ -56,29 +56,29 @@ def at(record: SearchRecord, rate: float, batch: int) -> TrialRecord:
 
 
 def rates(record: SearchRecord) -> list[float]:
-    """Return the learning rates of the grid, rising."""
+    """Return the learning rates of the grid, in increasing order."""
     found = sorted({float(trial.params[RATE]) for trial in record.trials})
     return [rate for i, rate in enumerate(found) if i == 0 or rate > 1.01 * found[i - 1]]
 
 
 def batches(record: SearchRecord) -> list[int]:
-    """Return the batch sizes of the grid, rising."""
+    """Return the batch sizes of the grid, in increasing order."""
     return sorted({int(trial.params[BATCH]) for trial in record.trials})
 
 
 def table(record: SearchRecord) -> str:
-    """Return the best validation accuracy of each point, in %, and the epoch in which it came."""
+    """Return the best validation accuracy of each point, in %, and its epoch."""
     heads = ["batch", *(f"rate {rate:.2g}" for rate in rates(record))]
     rows = [f"| {' | '.join(heads)} |", f"|---{'|---:' * (len(heads) - 1)}|"]
     for batch in batches(record):
         cells = [cell(at(record, rate, batch)) for rate in rates(record)]
         rows.append(f"| {batch} | {' | '.join(cells)} |")
-    told = (
+    caption = (
         "Validation accuracy in % of the epoch that was kept, with one seed (in brackets the most accurate epoch, of "
-        "those trained; square brackets: pruned). By the luck of images and seeds, as the re-runs show it, two equal "
-        f"cells may lie {100 * noise(record):.1f} points apart."
+        "those trained; square brackets: pruned). Sampling of the validation images and seed-to-seed variation (from "
+        f"the re-runs) can put two equal cells {100 * noise(record):.1f} points apart."
     )
-    return "\n".join([*rows, f"\n{told}\n"])
+    return "\n".join([*rows, f"\n{caption}\n"])
 
 
 def cell(trial: TrialRecord) -> str:
@@ -91,7 +91,7 @@ def cell(trial: TrialRecord) -> str:
 
 
 def noise(record: SearchRecord) -> float:
-    """Return how far two equal trials may lie apart by the luck of the validation images and of the seeds.
+    """Return how far apart two equal trials may be, by the sampling of images and seed-to-seed variation.
 
     The variance of an accuracy over images, p (1 - p) / n, plus that over seeds, pooled over the finalists' re-runs.
     """
@@ -103,33 +103,33 @@ def noise(record: SearchRecord) -> float:
 
 def finals(record: SearchRecord) -> str:
     """Return the re-runs as a table, and the verdict."""
-    rows = ["| finalist | its values | in the search | on fresh seeds | flattered by |", "|---|---|---:|---:|---:|"]
+    rows = ["| finalist | its values | in the search | on fresh seeds | optimistic by |", "|---|---|---:|---:|---:|"]
     for one in record.finalists:
-        values = ", ".join(f"`{words}`" for words in one.overrides) or "the recipe as it was"
+        values = ", ".join(f"`{words}`" for words in one.overrides) or "the original recipe"
         low, high = one.rerun.low, one.rerun.high
         rerun = f"**{fmt.percent(one.rerun.mean)}**" + (f" ({fmt.interval((low, high))})" if low and high else "")
-        luck = fmt.NOTHING if one.optimism is None else fmt.points(one.optimism.mean)
+        optimism = fmt.NOTHING if one.optimism is None else fmt.points(one.optimism.mean)
         searched = fmt.percent(one.searched)
-        rows.append(f"| {one.name} | {values} | {searched} | {rerun} | {luck} |")
+        rows.append(f"| {one.name} | {values} | {searched} | {rerun} | {optimism} |")
     test = record.test
-    said = [record.verdict]
+    sentences = [record.verdict]
     if test is not None:
         bounds = f" ({fmt.interval((test.low, test.high))})" if test.low is not None and test.high is not None else ""
-        said.append(f"The winner on the test set, opened once for it: {fmt.percent(test.mean)}{bounds}, n = {test.n}.")
-    return "\n".join(rows) + f"\n\n{' '.join(said)}\n"
+        sentences.append(
+            f"The winner on the test set, opened once for it: {fmt.percent(test.mean)}{bounds}, n = {test.n}."
+        )
+    return "\n".join(rows) + f"\n\n{' '.join(sentences)}\n"
 
 
 def best_batch(record: SearchRecord) -> str:
-    """Rank the batch sizes by their best rate."""
+    """Rank the batch sizes, each at its best learning rate."""
     best = {b: max((at(record, r, b) for r in rates(record)), key=lambda t: t.value or 0.0) for b in batches(record)}
     ranked = sorted(best.items(), key=lambda item: -(item[1].value or 0.0))
     cells = [f"{b}: {100 * (t.value or 0):.1f} at rate {float(t.params[RATE]):.2g}" for b, t in ranked]
     top = ranked[0][1].value or 0.0
     equal = [str(b) for b, t in ranked if top - (t.value or 0.0) < noise(record)]
-    told = "not to be told apart" if len(equal) > 1 else "alone at the top"
-    return (
-        f"Each batch at the rate that suits it, in %: {'; '.join(cells)}. With this much data, {_join(equal)}: {told}."
-    )
+    verdict = "no clear difference" if len(equal) > 1 else "clearly the best"
+    return f"Each batch at its best rate, in %: {'; '.join(cells)}. With this much data, {_join(equal)}: {verdict}."
 
 
 def best_rate(record: SearchRecord) -> str:
@@ -137,39 +137,39 @@ def best_rate(record: SearchRecord) -> str:
     three = sorted(((at(record, rate, 64).value or 0.0, rate) for rate in (0.0001, 0.001, 0.01)), reverse=True)
     cells = ", ".join(f"{rate:g} {100 * value:.1f}" for value, rate in three)
     apart = three[0][0] - three[1][0] >= noise(record)
-    verdict = f"{three[0][1]:g} is the best of these three" if apart else "the first two cannot be told apart"
+    verdict = f"{three[0][1]:g} is the best of these three" if apart else "the first two do not clearly differ"
     grown = {b: max(rates(record), key=lambda r, b=b: at(record, r, b).value or 0.0) for b in batches(record)}
     growth = ", ".join(f"{b}: {rate:.2g}" for b, rate in grown.items())
     return f"With batches of 64, in %: {cells}; {verdict}. The best rate of each batch: {growth}."
 
 
 def extremes(record: SearchRecord) -> str:
-    """Say what the smallest and the largest rates did with batches of 64."""
+    """Return how the smallest and the largest rates did with batches of 64."""
     low, high = at(record, rates(record)[0], 64), at(record, rates(record)[-1], 64)
-    said = []
+    sentences = []
     for name, trial in (("smallest", low), ("largest", high)):
         curve = [value or 0.0 for value in trial.curve]
         rising = bool(curve) and curve.index(max(curve)) >= len(curve) - 2
-        end = "and was still rising" if rising else "and rose no more"
+        end = "and was still rising" if rising else "and was no longer rising"
         how = trial.ending if trial.state in ("failed", "pruned") or "diverged" in trial.ending else end
-        said.append(
-            f"the {name}, {float(trial.params[RATE]):.2g}, came to {100 * (trial.value or 0):.1f} % in {trial.epochs} "
+        sentences.append(
+            f"the {name}, {float(trial.params[RATE]):.2g}, reached {100 * (trial.value or 0):.1f} % in {trial.epochs} "
             f"epochs ({how})"
         )
     lost = [f"{float(t.params[RATE]):.2g} with batches of {t.params[BATCH]}" for t in record.trials if t.diverged]
     diverged = f" Diverged: {_join(lost)}." if lost else " None diverged."
-    return f"With batches of 64 {'; '.join(said)}.{diverged}"
+    return f"With batches of 64 {'; '.join(sentences)}.{diverged}"
 
 
 def quick(record: SearchRecord) -> str:
-    """Say how many epochs and steps each batch needs at its best rate until it has nearly its best."""
+    """Return how many epochs and steps each batch needs, at its best rate, to nearly reach its best."""
     images, cells = sum(record.data.counts["train"]), []
     for batch in batches(record):
         trial = max((at(record, rate, batch) for rate in rates(record)), key=lambda t: t.value or 0.0)
         curve = [value or 0.0 for value in trial.curve]
-        epochs = next(i for i, value in enumerate(curve, 1) if value >= ARRIVED * max(curve))
+        epochs = next(i for i, value in enumerate(curve, 1) if value >= CONVERGED * max(curve))
         cells.append(f"{batch}: {epochs} epochs, {epochs * -(-images // batch):,} steps")
-    return f"Until 99 % of its best, at the rate that suits it: {'; '.join(cells)}."
+    return f"To 99 % of its best accuracy, at its best rate: {'; '.join(cells)}."
 
 
 def _join(words: list[str]) -> str:
@@ -177,4 +177,4 @@ def _join(words: list[str]) -> str:
 
 
 ASK = {"best_batch": best_batch, "best_rate": best_rate, "extremes": extremes, "quick": quick}
-"""The questions that seeds.toml may put to a search."""
+"""The questions that seeds.toml may ask about a search."""

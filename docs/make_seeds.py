@@ -2,8 +2,8 @@
 
 Run it as `python docs/make_seeds.py`.
 
-What stands in docs/seeds.toml is the story of each seed and the questions to put to the record; every number, verdict
-and sentence about a measurement comes from the record.
+docs/seeds.toml holds the story of each seed and the questions to ask about its records; every number, verdict and
+sentence about a measurement comes from a record.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ def read(name: str) -> LadderRecord:
     return from_json(path.read_bytes(), LadderRecord, path)
 
 
-def told() -> dict[str, Any]:
-    """Return what docs/seeds.toml tells."""
+def stories() -> dict[str, Any]:
+    """Return the content of docs/seeds.toml."""
     return tomllib.loads((ROOT / "docs" / "seeds.toml").read_text(encoding="utf-8"))
 
 
@@ -58,7 +58,7 @@ def with_rows(measured: str) -> str:
     start, end = "<!-- seeds -->\n", "<!-- /seeds -->"
     before, rest = measured.split(start)
     heads = "| seed, and one rung of it | claimed | measured | n | verdict |\n|---|---|---|---|---|\n"
-    rows = "".join(row(seed) for seed in told()["seeds"])
+    rows = "".join(row(seed) for seed in stories()["seeds"])
     return f"{before}{start}{heads}{rows}{end}{rest.split(end)[1]}"
 
 
@@ -83,8 +83,8 @@ def row(seed: dict[str, Any]) -> str:
 
 def page() -> str:
     """Return the whole page."""
-    stories = told()
-    return stories["intro"].strip() + "\n" + "".join(chapter(one) for one in stories["seeds"])
+    texts = stories()
+    return texts["intro"].strip() + "\n" + "".join(chapter(one) for one in texts["seeds"])
 
 
 def chapter(seed: dict[str, Any]) -> str:
@@ -102,12 +102,12 @@ def chapter(seed: dict[str, Any]) -> str:
         if "after" in part:
             lines.append(f"{part['after'].strip()}\n")
     for part in seed.get("searches", ()):
-        lines += make_searches.told(part)
+        lines += make_searches.section(part)
     return "\n".join(lines)
 
 
 def provenance(record: LadderRecord) -> str:
-    """Say how the record was made."""
+    """Return how the record was made."""
     machine = record.environment
     n = fmt.many(len(record.seeds), "seed")
     made = f"`{record.command}`, {n} a rung, {fmt.seconds(record.train_s)} of training in all"
@@ -116,14 +116,14 @@ def provenance(record: LadderRecord) -> str:
 
 
 def answer(record: LadderRecord, question: dict[str, str]) -> str:
-    """Return a bullet: the author's words, whether they hold here, and what the record says about them."""
+    """Return a bullet: the author's words, whether they hold here, and the record's evidence."""
     names = question.get("rungs", ())
-    verdict = f"**{judged(record, question['expects'], *names)}** " if "expects" in question else ""
+    verdict = f"**{verdict_on(record, question['expects'], *names)}** " if "expects" in question else ""
     return f"- *{question['says']}* {verdict}{ASK[question['ask']](record, *names)}"
 
 
-def judged(record: LadderRecord, expected: str, *names: str) -> str:
-    """Say whether all rungs differ from what they build on as expected: by a "gain" or a "loss"."""
+def verdict_on(record: LadderRecord, expected: str, *names: str) -> str:
+    """Return whether all rungs differ from the rung they build on as expected, by a "gain" or a "loss"."""
     found = [difference.verdict for name in names if (difference := by_name(record, name).difference)]
     other = {"gain": "loss", "loss": "gain"}[expected]
     if f"real {other}" in found:
@@ -136,25 +136,25 @@ def judged(record: LadderRecord, expected: str, *names: str) -> str:
 
 
 def by_name(record: LadderRecord, name: str) -> RungRecord:
-    """Return a rung."""
+    """Return the rung of this name."""
     return next(rung for rung in record.rungs if rung.name == name)
 
 
 def compared(record: LadderRecord, *names: str) -> str:
-    """Say how each rung compares with the one that it builds on."""
-    said = []
+    """Return how each rung compares with the one that it builds on."""
+    sentences = []
     for name in names:
         difference = by_name(record, name).difference
         if difference is None:
-            said.append(f"`{name}`: {facts.how_ended(by_name(record, name)) or 'not measured'}")
+            sentences.append(f"`{name}`: {facts.how_ended(by_name(record, name)) or 'not measured'}")
         else:
-            judged = "" if difference.metric == "validation_accuracy" else " on test"
-            said.append(f"`{name}` against `{difference.against}`{judged}: {difference.words}")
-    return "; ".join(said) + "."
+            part = "" if difference.metric == "validation_accuracy" else " on test"
+            sentences.append(f"`{name}` against `{difference.against}`{part}: {difference.words}")
+    return "; ".join(sentences) + "."
 
 
 def ranked(record: LadderRecord, *names: str) -> str:
-    """Rank rungs by their mean validation accuracy, with test accuracy and steps to convergence beside it."""
+    """Rank rungs by their mean validation accuracy, with test accuracy and steps to convergence."""
     rungs = [by_name(record, name) for name in names]
     rungs.sort(key=lambda rung: -(facts.mean(rung, "validation_accuracy") or 0))
     cells = []
@@ -169,7 +169,7 @@ def ranked(record: LadderRecord, *names: str) -> str:
 
 
 def steps(record: LadderRecord, *names: str) -> str:
-    """Say how many steps each rung needs to converge, and what a step costs."""
+    """Return how many steps each rung needs to converge, and the cost of a step."""
     rungs = [rung for name in names if facts.finished(rung := by_name(record, name))]
     numbers = [facts.mean(rung, "convergence_steps") or 0 for rung in rungs]
     costs = [facts.mean(rung, "step_s") or 0 for rung in rungs]
@@ -185,36 +185,36 @@ def steps(record: LadderRecord, *names: str) -> str:
 
 
 def findings(record: LadderRecord, *names: str) -> str:
-    """Return what the report says of the curves of each rung, with the warnings it raised."""
-    said = []
+    """Return the report's reading of each rung's curves, with its warnings."""
+    sentences = []
     for name in names:
         rung = by_name(record, name)
         kinds = [finding.title.lower() for finding, _ in facts.found(rung) if finding.level == "warning"]
         named = f" The report warns of: {', '.join(kinds)}." if kinds else ""
-        said.append(f"`{name}`: {rung.cells[0].interpretation}{named}")
-    return " ".join(said)
+        sentences.append(f"`{name}`: {rung.cells[0].interpretation}{named}")
+    return " ".join(sentences)
 
 
 def maxima(record: LadderRecord, *names: str) -> str:
-    """Set the maximum over the epochs on the test set beside the epoch that validation chose."""
-    said = []
+    """Compare the maximum over the epochs on the test set with the epoch that validation chose."""
+    sentences = []
     for name in names:
         rung = by_name(record, name)
         highest, chosen = facts.mean(rung, "highest_test_accuracy"), facts.mean(rung, "test_accuracy")
         if highest is not None and chosen is not None:
-            flatters = f"flatters by {100 * (highest - chosen):.2f} points"
-            said.append(
+            optimism = f"is optimistic by {100 * (highest - chosen):.2f} points"
+            sentences.append(
                 f"`{name}`: {fmt.percent(highest)} is the maximum over epochs on test, {fmt.percent(chosen)} is what "
-                f"validation chose, so the maximum {flatters}"
+                f"validation chose, so the maximum {optimism}"
             )
-    return "; ".join(said) + "."
+    return "; ".join(sentences) + "."
 
 
 def floor(record: LadderRecord, *names: str) -> str:
-    """Return the smallest training loss of each rung beside the floor of a softmax taken twice."""
+    """Return the smallest training loss of each rung and the floor of a softmax applied twice."""
     lowest = {name: min(min(c.curves["train_loss"]) for c in facts.finished(by_name(record, name))) for name in names}
     cells = ", ".join(f"`{name}` {value:.3f}" for name, value in lowest.items())
-    return f"The smallest training loss: {cells}; the floor of a softmax taken twice is ln(1 + 9/e) = 1.461."
+    return f"The smallest training loss: {cells}; the floor of a softmax applied twice is ln(1 + 9/e) = 1.461."
 
 
 ASK = {
@@ -225,7 +225,7 @@ ASK = {
     "maxima": maxima,
     "floor": floor,
 }
-"""The questions that seeds.toml may put to a record."""
+"""The questions that seeds.toml may ask about a record."""
 
 
 if __name__ == "__main__":

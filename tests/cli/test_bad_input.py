@@ -190,7 +190,7 @@ def test_a_full_disk(home: Path, tiny_disk: Path) -> None:
     assert "No space left on device" in done2.stdout, done2.stdout + done2.stderr
     ballast.unlink()
     done = rungs(*flags, "--resume", cwd=home)
-    assert "going on after epoch 2" in done.stderr
+    assert "resuming after epoch 2" in done.stderr
 
 
 def test_a_users_own_files_are_not_written_over(home: Path) -> None:

@@ -93,7 +93,7 @@ def test_a_class_without_readable_images_is_not_trainable() -> None:
 @pytest.mark.parametrize("part", ["validation", "test"])
 def test_a_part_without_readable_images_is_not_trainable(part: str) -> None:
     nothing = images(6, 0).take(torch.tensor([], dtype=torch.int64))
-    with pytest.raises(UserError, match=f"folder:x: no readable image in the {part} part\n  -> mend the files"):
+    with pytest.raises(UserError, match=f"folder:x: no readable image in the {part} part\n  -> fix the files"):
         require_trainable(replace(source(), **{part: nothing}), skip_unreadable=True)
     both = replace(source(), validation=nothing, test=nothing)
     with pytest.raises(UserError, match="no readable image in the validation and test parts"):

@@ -7,7 +7,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from rungs.data.imageset import ImageSet, Source, content_hash
-from rungs.data.split import Parts, _turns, divide
+from rungs.data.split import Parts, _turns, split_source
 from rungs.errors import UserError
 from rungs.recipe.spec import DataSpec
 
@@ -40,7 +40,7 @@ def test_parts_are_disjoint_and_of_exact_size(counts: list[int], seed: int, vali
     given_source = source(counts)
     n = sum(counts)
     assume(validation + test + len(counts) < n // 2)
-    parts = divide(given_source, DataSpec(validation=validation, test=test), seed)
+    parts = split_source(given_source, DataSpec(validation=validation, test=test), seed)
     sets = [numbers(part) for part in (parts.train, parts.validation, parts.test)]
     assert [len(s) for s in sets] == [n - validation - test, validation, test]
     assert set.union(*sets) == set(range(n))
@@ -60,7 +60,7 @@ def test_every_class_has_its_share_to_less_than_one_image(
     rest = n - round(validation * n)
     assume(round(train * rest) >= 3 * len(counts))
     try:
-        parts = divide(source(counts), DataSpec(validation=validation, train=train, test=0), seed)
+        parts = split_source(source(counts), DataSpec(validation=validation, train=train, test=0), seed)
     except UserError:
         assume(False)
     assert parts.validation is not None
@@ -87,8 +87,8 @@ def test_every_prefix_of_the_turns_is_fair(counts: list[int], large: int) -> Non
 def test_a_smaller_train_is_a_subset_and_validation_stays(seed: int, one: int, other: int) -> None:
     small, large = sorted((one, other))
     unequal = source([120, 50, 30, 20])
-    a = divide(unequal, DataSpec(train=small), seed)
-    b = divide(unequal, DataSpec(train=large), seed)
+    a = split_source(unequal, DataSpec(train=small), seed)
+    b = split_source(unequal, DataSpec(train=large), seed)
     assert numbers(a.train) <= numbers(b.train)
     assert numbers(a.validation) == numbers(b.validation)
     assert numbers(a.test) == numbers(b.test)
@@ -100,23 +100,23 @@ def content(parts: Parts) -> list[str]:
 
 def test_the_seed_decides(digits: Source) -> None:
     spec = DataSpec()
-    assert content(divide(digits, spec, 5)) == content(divide(digits, spec, 5))
-    assert content(divide(digits, spec, 5)) != content(divide(digits, spec, 6))
-    overlap = numbers(divide(source([500] * 4), spec, 5).validation) & numbers(
-        divide(source([500] * 4), spec, 6).validation
+    assert content(split_source(digits, spec, 5)) == content(split_source(digits, spec, 5))
+    assert content(split_source(digits, spec, 5)) != content(split_source(digits, spec, 6))
+    overlap = numbers(split_source(source([500] * 4), spec, 5).validation) & numbers(
+        split_source(source([500] * 4), spec, 6).validation
     )
     assert len(overlap) < 60  # of 200, by chance 20: another seed is another choice, not a shift of the same
 
 
 def test_a_split_does_not_follow_the_order_of_the_files() -> None:
-    parts = divide(source([1000]), DataSpec(validation=100, test=0), 0)
+    parts = split_source(source([1000]), DataSpec(validation=100, test=0), 0)
     assert 350 < np.mean(sorted(numbers(parts.validation))) < 650
     assert parts.train.paths == sorted(parts.train.paths or (), key=int)  # but each part keeps that order
 
 
 @pytest.mark.needs_cifar
 def test_cifar10_keeps_its_test_set(cifar10: Source) -> None:
-    parts = divide(cifar10, DataSpec(train=1000), 0)
+    parts = split_source(cifar10, DataSpec(train=1000), 0)
     assert parts.test is cifar10.test
     assert parts.validation is not None
     assert parts.validation.counts() == (500,) * 10
@@ -125,43 +125,43 @@ def test_cifar10_keeps_its_test_set(cifar10: Source) -> None:
 
 def test_a_source_keeps_its_own_parts() -> None:
     own = source([9, 9], validation=numbered([2, 2]), test=numbered([3, 3]))
-    parts = divide(own, DataSpec(validation=0.5, test=0.5), 0)
+    parts = split_source(own, DataSpec(validation=0.5, test=0.5), 0)
     assert parts.validation is own.validation and parts.test is own.test
     assert parts.train is own.train  # nothing was cut, nothing is copied
-    assert divide(own, DataSpec(validation=0, test=0), 0).test is own.test
+    assert split_source(own, DataSpec(validation=0, test=0), 0).test is own.test
 
 
 def test_zero_means_none() -> None:
-    parts = divide(source([9, 9]), DataSpec(validation=0, test=0.0), 0)
+    parts = split_source(source([9, 9]), DataSpec(validation=0, test=0.0), 0)
     assert parts.validation is None and parts.test is None
     assert len(parts.train) == 18
 
 
 def test_validation_does_not_need_every_class_but_training_does() -> None:
-    parts = divide(source([50, 1]), DataSpec(validation=5, test=0), 0)
+    parts = split_source(source([50, 1]), DataSpec(validation=5, test=0), 0)
     assert parts.train.counts()[1] == 1
-    with pytest.raises(UserError, match=r"of 4 training images none is left for 1 classes: class 1"):
-        divide(source([50, 1]), DataSpec(train=4, validation=0, test=0), 0)
+    with pytest.raises(UserError, match=r"4 training images, but none of 1 classes: class 1"):
+        split_source(source([50, 1]), DataSpec(train=4, validation=0, test=0), 0)
 
 
 def test_a_class_without_images_in_the_source_is_no_error() -> None:
-    assert divide(source([5, 0, 5]), DataSpec(validation=2, test=0), 0).train.counts() == (4, 0, 4)
+    assert split_source(source([5, 0, 5]), DataSpec(validation=2, test=0), 0).train.counts() == (4, 0, 4)
 
 
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        (DataSpec(validation=30, test=0), "data.validation: validation = 30 means 30 images, and 20 are there"),
+        (DataSpec(validation=30, test=0), "data.validation: validation = 30 means 30 images, but 20 are available"),
         (DataSpec(validation=0.01, test=0), "validation = 0.01 means 0 images"),
         (DataSpec(test=21), "data.test: test = 21 means 21 images"),
-        (DataSpec(train=17, validation=2, test=2), "train = 17 means 17 images, and 16 are there"),
+        (DataSpec(train=17, validation=2, test=2), "train = 17 means 17 images, but 16 are available"),
         (DataSpec(train=0, validation=2, test=2), "train = 0 means 0 images"),
-        (DataSpec(validation=20, test=0), "of 0 training images none is left for 2 classes"),
+        (DataSpec(validation=20, test=0), "0 training images, but none of 2 classes"),
     ],
 )
 def test_sizes_that_do_not_fit_are_named(spec: DataSpec, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        divide(source([10, 10]), spec, 0)
+        split_source(source([10, 10]), spec, 0)
 
 
 @pytest.mark.parametrize(
@@ -180,5 +180,5 @@ def test_sizes_that_do_not_fit_are_named(spec: DataSpec, message: str) -> None:
 )
 def test_sizes_that_do_not_fit_are_advised_by_direction(spec: DataSpec, do: str) -> None:
     with pytest.raises(UserError) as caught:
-        divide(source([10, 10]), spec, 0)
+        split_source(source([10, 10]), spec, 0)
     assert do in (caught.value.do or "") and "from 1 to 0" not in str(caught.value)

@@ -23,8 +23,6 @@ from rungs.recipe.toml import choose, parse, read, to_toml
 from rungs.run.folder import RunDir
 from rungs.study.ladder.record import LadderDir
 
-pytestmark = pytest.mark.usefixtures("undrawn")
-
 NET = """
 import torch
 from torch import nn
@@ -121,11 +119,11 @@ def test_a_shipped_recipe_finds_the_file_from_the_current_folder(mine: Path, mon
 @pytest.mark.parametrize(
     ("override", "words"),
     [
-        ("model.name=no_net.py:Net", "model.name, .*no_net.py: the file of your own net cannot be read"),
-        ("model.name=my_net.py", "which net of this file"),
-        ("model.name=own", "which net of your own"),
-        ("model.image_size=8", "model.image_size: rungs gives this argument itself"),
-        ("model.classes=8", "model.classes: rungs gives this argument itself"),
+        ("model.name=no_net.py:Net", "model.name, .*no_net.py: the file of your net cannot be read"),
+        ("model.name=my_net.py", "no class or function named"),
+        ("model.name=own", "no file named for your own net"),
+        ("model.image_size=8", "model.image_size: rungs sets this argument itself"),
+        ("model.classes=8", "model.classes: rungs sets this argument itself"),
         ("model.sha256=7", "model.sha256: Expected str, got int"),
     ],
 )
@@ -224,7 +222,7 @@ def test_a_run_is_resumed_with_its_copy_and_not_with_a_changed_file(mine: Path, 
     folder = tmp_path / "run"
     train(mine, folder=folder, keep_going=lambda row: False)
     (mine.parent / "my_net.py").write_text(NET + "# another\n")
-    with pytest.raises(UserError, match=r"another recipe: model.sha256 differ\n.*source of your own net changed"):
+    with pytest.raises(UserError, match=r"another recipe: model.sha256 differ\n.*source of your net changed"):
         train(mine, folder=folder, resume=True)
     record = train(folder / "recipe.toml", folder=folder, resume=True)
     assert record.status == "finished"

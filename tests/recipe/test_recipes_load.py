@@ -56,7 +56,7 @@ def test_lab_003_is_what_the_seed_says() -> None:
             r"optim\.name: 'adm' is not allowed\n.*did you mean 'adam'\? allowed: adam, adamw, muon, rmsprop, sgd",
         ),
         ("augment.train.0.p=2", r"augment\.train\.0\.p: Expected float <= 1"),
-        ("augment.train.7.p=1", r"no position in a list"),
+        ("augment.train.7.p=1", r"not a position in a list"),
         ("training.cuda_graphs=yes", r"training\.cuda_graphs: 'yes' is not allowed\n.*allowed: false, true"),
         ("augment.train=[{name='flp'}]", r"augment\.train\.0\.name: 'flp' is not allowed\n.*did you mean 'flip'"),
         ("training.precision=fp16", r"allowed: auto, bf16, fp32"),

@@ -66,7 +66,7 @@ def test_a_closed_test_set_cannot_be_watched() -> None:
 
 @pytest.mark.parametrize("monitor", ["test_accuracy", "test_loss"])
 def test_no_recipe_chooses_its_epoch_on_the_test_set(monitor: str) -> None:
-    with pytest.raises(UserError, match="the test set chooses nothing"):
+    with pytest.raises(UserError, match="the test set must not choose the epoch"):
         small(f"stopping.monitor={monitor}")
 
 

@@ -100,7 +100,7 @@ def test_a_long_run_takes_what_a_trial_found_faster(
     )
     assert record.recipe.training.compile == choice
     assert f"{1000 * seconds[1]:.0f} ms compiled" in record.environment.compile_reason
-    assert "trying whether compiling the net pays; this takes about a minute" in told.said
+    assert "testing whether compiling the net pays off; this takes about a minute" in told.said
 
 
 def test_what_cannot_be_compiled_is_trained_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

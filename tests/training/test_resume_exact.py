@@ -89,7 +89,7 @@ def test_a_damaged_newest_checkpoint_is_passed_over_and_said(tmp_path: Path) -> 
     told = Told()
     resumed = run(recipe, tmp_path / "run", resume=True, screen=told)
     assert any("epoch-0003.ckpt is damaged" in line for line in told.said)
-    assert "going on after epoch 2" in told.said
+    assert "resuming after epoch 2" in told.said
     assert without_times(resumed.history) == without_times(straight.history)
 
 

@@ -160,7 +160,7 @@ def test_leaks_between_the_parts_are_in_the_record(tmp_path: Path, photos: Path)
 
 def test_nothing_to_watch_without_validation(tmp_path: Path) -> None:
     for change in ("stopping.patience=3", "schedule.name=plateau"):
-        with pytest.raises(UserError, match="nothing to watch"):
+        with pytest.raises(UserError, match="nothing to monitor"):
             run(small("data.validation=0", change), tmp_path / "run")
     assert not (tmp_path / "run").exists()  # a start that failed leaves nothing
 

@@ -1,4 +1,4 @@
-"""Data sources: every name that `--data` knows, and the one function that opens them."""
+"""Data sources: every name that `--data` accepts, and the function that opens them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rungs.data.imageset import Source
 
 Loader: TypeAlias = "Callable[[str | None, int | None], Source]"
-"""What is after the colon (or None) and the image size in pixels (or None: the source's own) -> a source."""
+"""The text after the colon (or None) and the image size in pixels (or None: the source's own) -> a source."""
 
 
 def _cifar10(argument: str | None, image_size: int | None) -> Source:
@@ -86,7 +86,7 @@ def load(source: str, image_size: int | None = None) -> Source:
         image_size: Height and width in pixels that all images get; None keeps the source's own.
 
     Raises:
-        UserError: An unknown name, nothing after the colon, or what the source itself finds wrong.
+        UserError: An unknown name, nothing after the colon, or an error of the source itself.
     """
     require_known(source)
     name, colon, argument = source.partition(":")
@@ -96,7 +96,7 @@ def load(source: str, image_size: int | None = None) -> Source:
 
 
 def require_known(source: str) -> None:
-    """Refuse a data source that does not exist, before any process is started for it.
+    """Refuse an unknown kind of data source, before any process is started for it.
 
     Raises:
         UserError: No such kind of source.
@@ -105,6 +105,6 @@ def require_known(source: str) -> None:
     if name in DATASETS:
         return
     do = did_you_mean(name, list(DATASETS))
-    if os.path.exists(source):  # noqa: PTH110 (`Path.exists` raises on names that no system takes)
+    if os.path.exists(source):  # noqa: PTH110 (`Path.exists` raises on invalid names)
         do = f"a path needs its kind in front: folder:{source} for a folder of images, cifar10:{source} for CIFAR-10"
     raise UserError(f"no data source {name!r}", where=source, do=do)

@@ -1,4 +1,4 @@
-"""What is in a source: counts, duplicates, problems, and a sheet of examples. Needs no torch of its own."""
+"""The contents of a source: counts, duplicates, problems, and a sheet of examples. Does not import torch itself."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from rungs.data.imageset import ImageSet, Source
 
 LISTED = 20
-"""Problems that an error lists before it only counts them."""
+"""Problems that an error lists; the rest are only counted."""
 
 TILE = (64, 128)
-"""Pixels: examples on a sheet are enlarged to at least the first and reduced to at most the second."""
+"""Pixels: examples on a sheet are scaled up to at least the first and down to at most the second."""
 
 
 class PartContents(Record, frozen=True):
@@ -35,7 +35,7 @@ class PartContents(Record, frozen=True):
 
 
 class Contents(Record, frozen=True):
-    """What is in a source."""
+    """The contents of a source."""
 
     name: str
     origin: str
@@ -44,11 +44,11 @@ class Contents(Record, frozen=True):
     extent: tuple[tuple[int, int], tuple[int, int]] | None  # of `Source`: smallest and largest (width, height)
     classes: tuple[str, ...]
     parts: dict[str, PartContents]  # "train", "validation", "test"
-    problems: tuple[Problem, ...]  # of files, and images that are equal to the byte once decoded
+    problems: tuple[Problem, ...]  # of files, and images that are identical once decoded
 
 
 def contents(source: Source) -> Contents:
-    """Say what is in a source, and compare each image with all others."""
+    """Return the contents of a source, with duplicates found by comparing all images."""
     parts = _parts(source)
     return Contents(
         name=source.name,
@@ -58,31 +58,31 @@ def contents(source: Source) -> Contents:
         extent=source.extent,
         classes=source.train.classes,
         parts={part: PartContents(n=len(s), counts=s.counts(), hash=s.hash) for part, s in parts.items()},
-        problems=(*source.problems, *_twins(parts, {p.path for p in source.problems if p.kind == "duplicate"})),
+        problems=(*source.problems, *_duplicates(parts, {p.path for p in source.problems if p.kind == "duplicate"})),
     )
 
 
 def require_trainable(source: Source, skip_unreadable: bool) -> tuple[Problem, ...]:
-    """Return the files that are left out of a source, if that is wanted.
+    """Return the files that are left out of a source, if they may be.
 
     Raises:
-        UserError: There are unreadable or empty files and nobody said to go on without them; or so many that a class
-            has no training image left, or a part no image.
+        UserError: There are unreadable or empty files and they may not be skipped; or a class is left without a
+            training image, or a part without an image.
     """
     lost = tuple(problem for problem in source.problems if problem.kind in ("unreadable", "empty"))
     if lost and not skip_unreadable:
         lines = [f"  {problem.path}: {problem.reason}" for problem in lost[:LISTED]]
         more = [f"  ... and {len(lost) - LISTED} more: rungs data {source.name}"] if len(lost) > LISTED else []
         what = "\n".join([f"{len(lost)} file{'s' * (len(lost) > 1)} cannot be used", *lines, *more])
-        raise UserError(what, where=source.name, do="mend or remove them, or go on without them: --skip-unreadable")
+        raise UserError(what, where=source.name, do="fix or remove them, or skip them with --skip-unreadable")
     train = source.train
     bare = [name for name, count in zip(train.classes, train.counts(), strict=True) if not count]
     if bare:
         what = f"no readable training image of {', '.join(bare[:LISTED])}"
-        raise UserError(what, where=source.name, do="mend the files, add some, or remove the class")
+        raise UserError(what, where=source.name, do="fix the files, add some, or remove the class")
     if empty := [part for part, images in _parts(source).items() if not len(images)]:
         what = f"no readable image in the {' and '.join(empty)} part{'s' * (len(empty) > 1)}"
-        raise UserError(what, where=source.name, do="mend the files, add some, or remove the part")
+        raise UserError(what, where=source.name, do="fix the files, add some, or remove the part")
     return lost
 
 
@@ -95,15 +95,15 @@ def contact_sheet(
     rows: int = 20,
     counted: bool = True,
 ) -> bytes:
-    """Draw the first `columns` images of each of the first `rows` classes, a row a class, as PNG.
+    """Draw the first `columns` images of each of the first `rows` classes, one row per class, as PNG.
 
     Args:
         images: uint8 (N, 3, H, W).
         labels: (N,), positions in `classes`.
         classes: K names.
-        columns: Images a class.
-        rows: Classes shown; a line below says how many more there are.
-        counted: Whether each name has the number of its images below it.
+        columns: Images per class.
+        rows: Classes shown; a line below gives the number of the others.
+        counted: Whether to write the number of images below each name.
     """
     sheet = _Sheet(images.shape[-1], classes[:rows], columns, more=len(classes) - rows)
     for row, name in enumerate(classes[:rows]):
@@ -119,22 +119,22 @@ def _parts(source: Source) -> dict[str, ImageSet]:
     return {part: images for part, images in parts.items() if images is not None}
 
 
-def _twins(parts: dict[str, ImageSet], known: set[str]) -> list[Problem]:
-    """Find images that are equal to the byte, except those in `known`."""
+def _duplicates(parts: dict[str, ImageSet], known: set[str]) -> list[Problem]:
+    """Find identical images, except those in `known`."""
     duplicates = Duplicates("the same pixels as", next(iter(parts.values())).classes)
     problems = []
     for part, images in parts.items():
         pixels = images.images.numpy()  # of a source: not a copy
         for i, label in enumerate(images.labels.tolist()):
             place = Place(part, images.paths[i] if images.paths else f"{part} image {i}", label)
-            problem = duplicates.meet(hashlib.sha256(pixels[i].tobytes()).digest(), place)
+            problem = duplicates.add(hashlib.sha256(pixels[i].tobytes()).digest(), place)
             if problem and place.name not in known:
                 problems.append(problem)
     return problems
 
 
 class _Sheet:
-    """Paper with a column of names and a grid of tiles; lengths in pixels."""
+    """A canvas with a column of names and a grid of tiles; lengths in pixels."""
 
     margin, gap, line, size = 12, 4, 20, 15
 
@@ -147,8 +147,8 @@ class _Sheet:
         self.gutter = int(min(widest, 220)) + 2 * self.margin
         width = self.gutter + columns * (self.tile + self.gap) + self.margin
         height = 2 * self.margin + len(names) * (self.tile + self.gap) + self.line * (more > 0)
-        self.paper = Image.new("RGB", (width, height), "white")
-        self.draw = ImageDraw.Draw(self.paper)
+        self.canvas = Image.new("RGB", (width, height), "white")
+        self.draw = ImageDraw.Draw(self.canvas)
         if more > 0:
             where = (self.margin, height - self.margin - self.line + 4)
             self.draw.text(where, f"and {more} more class{'es' * (more > 1)}", "#666", self.small)
@@ -163,11 +163,11 @@ class _Sheet:
         enlarged = self.tile == picture.width * self.factor
         how = Image.Resampling.NEAREST if enlarged else Image.Resampling.BICUBIC
         where = (self.gutter + column * (self.tile + self.gap), self.margin + row * (self.tile + self.gap))
-        self.paper.paste(picture.resize((self.tile, self.tile), how), where)
+        self.canvas.paste(picture.resize((self.tile, self.tile), how), where)
 
     def png(self) -> bytes:
         file = io.BytesIO()
-        self.paper.save(file, "PNG", optimize=True)
+        self.canvas.save(file, "PNG", optimize=True)
         return file.getvalue()
 
     def _fitted(self, name: str) -> str:

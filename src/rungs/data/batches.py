@@ -20,7 +20,7 @@ def order(n: int, seed: int, epoch: int) -> Tensor:
 def spans(n: int, batch_size: int, ranks: int = 1) -> list[tuple[int, int]]:
     """Cut n images into batches (start, stop), every image in exactly one.
 
-    A last batch of fewer than two images a rank joins the one before it, because BatchNorm needs two.
+    A last batch of fewer than two images per rank is merged into the one before it, because BatchNorm needs two.
     """
     starts = list(range(0, n, batch_size))
     if len(starts) > 1 and n - starts[-1] < 2 * ranks:
@@ -42,7 +42,7 @@ def batches(
     Args:
         part: The images, on any device or mapped from a file.
         index: int64 (n,), those to visit, in order, on the same device.
-        batch_size: Images a batch, of all ranks together.
+        batch_size: Images per batch, of all ranks together.
         rank: This rank.
         ranks: How many there are.
 
@@ -56,5 +56,5 @@ def batches(
 
 
 def to_float(images: Tensor) -> Tensor:
-    """Turn uint8 (B, 3, H, W) into float32 in [0, 1], channels last in memory, as convolutions like it."""
+    """Turn uint8 (B, 3, H, W) into float32 in [0, 1], channels last in memory, which is fastest for convolutions."""
     return images.contiguous(memory_format=torch.channels_last).to(torch.float32).div_(255)

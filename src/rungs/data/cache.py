@@ -1,11 +1,11 @@
-"""Where things that can be made again are kept, and the entries of decoded images in it.
+"""The cache folder, and its entries of decoded images.
 
-    decoded/listings/KEY      the content key that belongs to a listing of files (names, sizes, times)
+    decoded/listings/KEY      the content key of a listing of files (names, sizes, times)
     decoded/CONTENT/          one set of decoded images:
         images.u8             uint8 (N, 3, S, S), raw: train, then validation, then test
         entry.json            the `Entry`: labels, names, classes, problems
 
-An entry is written under another name and renamed, by one process at a time, so it is there whole or not at all.
+An entry is written under another name and renamed, by one process at a time, so it is complete or absent.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from rungs.run.record import Problem, Record
 
 
 def cache_dir() -> Path:
-    """Return the folder for what can be made again, `$XDG_CACHE_HOME/rungs` or `~/.cache/rungs`; it need not exist."""
+    """Return the cache folder, `$XDG_CACHE_HOME/rungs` or `~/.cache/rungs`; it need not exist."""
     return Path(os.environ.get("XDG_CACHE_HOME") or user_path("~/.cache", "XDG_CACHE_HOME is not set")) / "rungs"
 
 
@@ -43,7 +43,7 @@ class PartEntry(Record, frozen=True):
 
 
 class Entry(Record, frozen=True):
-    """What is known of a set of decoded images beside their pixels."""
+    """The metadata of a set of decoded images."""
 
     image_size: int
     classes: tuple[str, ...]
@@ -53,7 +53,7 @@ class Entry(Record, frozen=True):
 
 
 def entry_of_listing(listing_key: str) -> tuple[Entry, torch.Tensor] | None:
-    """Return the entry that was made for a listing, and its images; None where there is none that is whole."""
+    """Return the entry of a listing and its images; None if there is no complete one."""
     try:
         content_key = (_decoded() / "listings" / listing_key).read_text(encoding="ascii")
     except (OSError, ValueError):
@@ -62,7 +62,7 @@ def entry_of_listing(listing_key: str) -> tuple[Entry, torch.Tensor] | None:
 
 
 def entry_of_content(content_key: str) -> tuple[Entry, torch.Tensor] | None:
-    """Return an entry and its images, uint8 (N, 3, S, S), mapped; None where there is none that is whole."""
+    """Return an entry and its images, uint8 (N, 3, S, S), mapped; None if there is no complete one."""
     folder = _decoded() / content_key
     try:
         entry = msgspec.json.decode((folder / "entry.json").read_bytes(), type=Entry)
@@ -74,9 +74,9 @@ def entry_of_content(content_key: str) -> tuple[Entry, torch.Tensor] | None:
 
 
 def map_images(path: Path, n: int, image_size: int) -> torch.Tensor | None:
-    """Map a file as uint8 (n, 3, S, S); None where it has another size.
+    """Map a file as uint8 (n, 3, S, S); None if its size does not match.
 
-    A private mapping without reserved memory: it may be larger than memory, and what is written to it stays out of
+    A private mapping without reserved memory: it may be larger than memory, and writes to it do not reach
     the file.
     """
     shape = (n, 3, image_size, image_size)
@@ -91,14 +91,14 @@ def map_images(path: Path, n: int, image_size: int) -> torch.Tensor | None:
 
 
 def remember(listing_key: str, content_key: str) -> None:
-    """Note which entry belongs to a listing."""
+    """Record which entry belongs to a listing."""
     with writable():
         write_whole(_decoded() / "listings" / listing_key, content_key.encode())
 
 
 @contextlib.contextmanager
 def new_folder(content_key: str, needed_bytes: int) -> Iterator[Path]:
-    """Give a folder to write an entry into, and put it in its place, whole, at the end. To be used in `locked`."""
+    """Yield a folder to write an entry into, and move it into place at the end. Use inside `locked`."""
     folder = _decoded() / content_key
     making = folder.with_suffix(".making")
     with writable():
@@ -107,10 +107,12 @@ def new_folder(content_key: str, needed_bytes: int) -> Iterator[Path]:
         free = shutil.disk_usage(making).free
         if free < needed_bytes:
             making.rmdir()
-            raise _unwritable(f"{needed_bytes / 1e6:.1f} MB of images do not fit into the {free / 1e6:.1f} MB left")
+            raise _unwritable(
+                f"{needed_bytes / 1e6:.1f} MB of images do not fit into {free / 1e6:.1f} MB of free space"
+            )
         try:
             yield making
-            shutil.rmtree(folder, ignore_errors=True)  # damaged, else it would have been used
+            shutil.rmtree(folder, ignore_errors=True)  # damaged, or it would have been used
             making.rename(folder)
         finally:
             shutil.rmtree(making, ignore_errors=True)
@@ -123,7 +125,7 @@ def write_entry(folder: Path, entry: Entry) -> None:
 
 @contextlib.contextmanager
 def locked() -> Iterator[None]:
-    """Be the only process that fills the cache; say so when another one has to end first."""
+    """Lock the cache for this process; print a message while another one fills it."""
     with writable():
         _decoded().mkdir(parents=True, exist_ok=True)
         lock = FileLock(_decoded() / ".lock")
@@ -152,7 +154,7 @@ def writable() -> Iterator[None]:
 
 
 def _unwritable(what: str) -> UserError:
-    do = "make room or rights there, or choose another place through the variable XDG_CACHE_HOME"
+    do = "free disk space or fix the permissions, or choose another folder with the variable XDG_CACHE_HOME"
     return UserError(f"the cache of decoded images: {what}", where=cache_dir(), do=do)
 
 
@@ -168,7 +170,7 @@ def user_path(text: str, where: str) -> Path:
         where: The flag, field or variable it came from.
 
     Raises:
-        UserError: No such user's home, a name that no system takes (a null byte, too long), no right to look.
+        UserError: No such user's home, an invalid name (a null byte, too long), or no permission.
     """
     try:
         path = Path(text).expanduser()
@@ -176,8 +178,8 @@ def user_path(text: str, where: str) -> Path:
     except (FileNotFoundError, NotADirectoryError):
         pass
     except RuntimeError as error:
-        raise UserError(f"no home folder is known for {text}", where=where, do="write the path in full") from error
+        raise UserError(f"no home folder is known for {text}", where=where, do="give the full path") from error
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise UserError(f"no path that can be used: {reason}", where=ascii(where)[1:-1], do="check it") from error
+        raise UserError(f"not a usable path: {reason}", where=ascii(where)[1:-1], do="check it") from error
     return path

@@ -1,8 +1,8 @@
-"""The one way from an image file to RGB uint8, in training and in serving. Needs numpy and Pillow, never torch.
+"""Decode image files to RGB uint8, identically in training and serving. Needs numpy and Pillow, never torch.
 
 - Formats: JPEG, PNG, WebP, GIF and BMP, told apart by their first bytes, whatever the file is called. Of an animated
-  image, the first frame. Headers that promise more than `MAX_PIXELS` are refused before a pixel is decoded.
-- The picture is turned as its EXIF orientation says; an EXIF block that cannot be read is ignored, and so are colour
+  image, the first frame. Headers that declare more than `MAX_PIXELS` are refused before a pixel is decoded.
+- The picture is rotated to its EXIF orientation; an EXIF block that cannot be read is ignored, and so are colour
   profiles.
 - Colours: CMYK and YCCK are converted by Pillow's plain formula. Of 16 bits a channel the high byte is kept, in grey
   as in colour. 1-bit images become black and white, palettes their colours. Transparency (alpha channel, palette or
@@ -23,7 +23,7 @@ from PIL import BmpImagePlugin, GifImagePlugin, Image, ImageFile, ImageOps, Jpeg
 from PIL.WebPImagePlugin import WebPImageFile
 
 DECODE_VERSION = 2
-"""Goes up whenever the same file would give other pixels, so that nothing decoded before is used again."""
+"""Raised whenever the same file would decode to other pixels, so that older cache entries are not used."""
 
 MAX_PIXELS = 2**27
 """134 million: a 108-megapixel photo passes, and an image that is decoded takes at most 0.4 GB as RGB."""
@@ -39,8 +39,8 @@ READERS: dict[str, type[ImageFile.ImageFile]] = {
 Pixels = npt.NDArray[np.uint8]
 
 
-class Undecodable(Exception):  # noqa: N818 (it says what the file is)
-    """A file that gives no picture; `reason` says why in plain words."""
+class Undecodable(Exception):  # noqa: N818 (it describes the file)
+    """A file that cannot be decoded; `reason` is a short phrase."""
 
     def __init__(self, reason: str, where: str) -> None:
         self.reason, self.where = reason, where
@@ -49,7 +49,7 @@ class Undecodable(Exception):  # noqa: N818 (it says what the file is)
 
 @dataclass(frozen=True)
 class Header:
-    """What an image file says of itself before its pixels are read; sizes in pixels, as stored."""
+    """The header of an image file; sizes in pixels, as stored."""
 
     format: str
     width: int
@@ -66,14 +66,14 @@ def decode(data: bytes, image_size: int | None, where: str) -> Pixels:
         where: What to call the file in errors.
 
     Raises:
-        Undecodable: Empty, no image, of another format, truncated, damaged or far too large.
+        Undecodable: Empty, not an image, of another format, truncated, damaged or far too large.
     """
     image = _open(data, where)
     try:
         if image_size is not None:
             image.draft(None, (2 * image_size, 2 * image_size))
         image.load()
-        _mend_key(image, data)
+        _convert_key(image, data)
         picture = _rgb(_upright(image))
         if image_size is not None:
             picture = _square(picture, image_size)
@@ -83,7 +83,7 @@ def decode(data: bytes, image_size: int | None, where: str) -> Pixels:
 
 
 def read_header(data: bytes, where: str) -> Header:
-    """Return what the file says of itself.
+    """Return the header of a file.
 
     Raises:
         Undecodable: As in `decode`, as far as the header shows it.
@@ -106,7 +106,7 @@ def resize_array(images: Pixels, image_size: int) -> Pixels:
 
 
 def _format(data: bytes) -> str | None:
-    """Tell the format by the file's first bytes."""
+    """Detect the format from the file's first bytes."""
     starts = {b"\xff\xd8\xff": "JPEG", b"\x89PNG\r\n\x1a\n": "PNG", b"GIF87a": "GIF", b"GIF89a": "GIF", b"BM": "BMP"}
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "WebP"
@@ -114,7 +114,7 @@ def _format(data: bytes) -> str | None:
 
 
 def _open(data: bytes, where: str) -> ImageFile.ImageFile:
-    """Read the header, by the format's own reader: `Image.open` would warn of large images through global state."""
+    """Read the header with the format's own reader: `Image.open` would warn of large images through global state."""
     if not data:
         raise Undecodable("empty file", where)
     kind = _format(data)
@@ -136,8 +136,8 @@ def _undecodable(error: Exception, where: str) -> Undecodable:
     return Undecodable(f"damaged: {error or type(error).__name__}", where)
 
 
-def _mend_key(image: Image.Image, data: bytes) -> None:
-    """Bring a PNG's colour key, which has the file's bits, to the 8 bits in which Pillow gives the pixels."""
+def _convert_key(image: Image.Image, data: bytes) -> None:
+    """Convert a PNG's colour key from the file's bit depth to the 8 bits of Pillow's pixels."""
     if image.format != "PNG":
         return
     key, bits = image.info.get("transparency"), data[24]
@@ -150,7 +150,7 @@ def _mend_key(image: Image.Image, data: bytes) -> None:
 def _upright(image: Image.Image) -> Image.Image:
     try:
         return ImageOps.exif_transpose(image)
-    except Exception:  # a damaged EXIF block is no reason to lose the picture
+    except Exception:  # a damaged EXIF block must not lose the picture
         return image
 
 
@@ -171,7 +171,7 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 
 def _square(image: Image.Image, image_size: int) -> Image.Image:
-    """Cut the centre square and resize it, in one step, so that no size is rounded between."""
+    """Crop the centre square and resize it in one step, so that no intermediate size is rounded."""
     if image.size == (image_size, image_size):
         return image
     side = min(image.size)

@@ -1,4 +1,4 @@
-"""Equal images: which they are, and what is wrong with that."""
+"""Find identical images."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Place(NamedTuple):
-    """Where an image stands."""
+    """Where an image is."""
 
     part: str  # "train", "validation", "test"
     name: str
@@ -21,7 +21,7 @@ class Place(NamedTuple):
 
 
 class Duplicates:
-    """Meets images one by one and knows those that it has met.
+    """Finds equal images among those added one by one.
 
     Args:
         same: How equal images agree, "the same bytes as".
@@ -32,8 +32,8 @@ class Duplicates:
         self.same, self.classes = same, classes
         self.first: dict[bytes, Place] = {}
 
-    def meet(self, digest: bytes, place: Place) -> Problem | None:
-        """Return the problem with an image that was met before; None for a new one."""
+    def add(self, digest: bytes, place: Place) -> Problem | None:
+        """Add an image; return a problem if an equal one was added before, else None."""
         first = self.first.setdefault(digest, place)
         if first is place:
             return None
@@ -46,13 +46,13 @@ class Duplicates:
 
 
 def leaks(parts: Mapping[str, ImageSet]) -> dict[str, int]:
-    """Count the images of each part whose pixels equal those of an image in a part before it.
+    """Count the images of each part that are identical to one in an earlier part.
 
     Args:
-        parts: "train", "validation", "test", in this order: those that are there.
+        parts: "train", "validation", "test", in this order, as far as present.
 
     Returns:
-        For each part but the first that has any, how many: a score on them says nothing of new images.
+        The counts above zero, by part: the score on such images says nothing about new ones.
     """
     known: set[bytes] = set()
     found = {}

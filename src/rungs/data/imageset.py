@@ -1,4 +1,4 @@
-"""The one type that all sources become."""
+"""`ImageSet`, the common type of all data sources."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class ImageSet:
         return tuple(torch.bincount(self.labels, minlength=len(self.classes)).tolist())
 
     def take(self, index: torch.Tensor) -> ImageSet:
-        """Return the part at `index`, int64 (M,), in that order; no image is copied; its hash says which were taken."""
+        """Return the part at `index`, int64 (M,), in that order; no image is copied; its hash depends on `index`."""
         paths = None if self.paths is None else [self.paths[i] for i in index.tolist()]
         taken = hashlib.sha256(self.hash.encode() + index.cpu().numpy().tobytes()).hexdigest()
         index = index.to(self.labels.device)
@@ -71,12 +71,12 @@ class ImageSet:
 
 @dataclass(frozen=True)
 class Source:
-    """What a data source holds, before it is divided.
+    """The contents of a data source, before it is split.
 
     Attributes:
         name: As the user gave it, "folder:photos".
         origin: Where it was found, for people.
-        train: All images that are not set apart below.
+        train: All images that are not in the sets below.
         validation: The source's own validation set, if it has one.
         test: The source's own test set, if it has one.
         canonical: True where the content is the published data set; None where there is no published one.

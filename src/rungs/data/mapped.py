@@ -1,7 +1,7 @@
-"""From a listing of image files, wherever they lie, to a `Source`: decoded once, then mapped from the cache.
+"""Turn a listing of image files into a `Source`: decoded once, then memory-mapped from the cache.
 
-A listing (names, labels, stamps) leads at once to the entry that was made for it. Where it is new, every file is
-hashed; the same content, labels and names lead to an entry too. Only then are the files decoded.
+The cache is first searched by the listing (names, labels, stamps). If the listing is new, every file is hashed and the
+cache is searched by content, labels and names. Only if that fails, too, are the files decoded.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from rungs.errors import UserError
 from rungs.run.record import Problem
 
 DEFAULT_IMAGE_SIZE = 64
-"""Pixels, where a source's images differ in size and nobody says which to use."""
+"""Pixels, where a source's images differ in size and no size is given."""
 
 MAX_ASPECT = 4
-"""A picture longer than this many times its shorter side loses most of itself in a square crop."""
+"""A picture with a larger aspect ratio loses most of its content in a square crop."""
 
 
 class _Item(NamedTuple):
@@ -39,14 +39,14 @@ class _Item(NamedTuple):
 
 
 class _Seen(NamedTuple):
-    """A file that was read once: its SHA-256, None if it could not be read; (width, height), None if it is no image."""
+    """A file read once: its SHA-256, None if it could not be read; (width, height), None if it is not an image."""
 
     digest: bytes | None
     size: tuple[int, int] | None
 
 
 def read_listing(listing: Listing, image_size: int | None) -> Source:
-    """Decode what is listed, or find it decoded.
+    """Decode a listing, or find it in the cache.
 
     Args:
         listing: What the source holds.
@@ -78,7 +78,7 @@ def _fill(listing: Listing, image_size: int | None, key: str) -> tuple[cache.Ent
             _write(listing, seen, size, folder)
         found = cache.entry_of_content(content_key)
         assert found is not None, "an entry that was just made is whole"
-    if all(one.digest for one in seen):  # rights may change without a new time stamp
+    if all(one.digest for one in seen):  # permissions may change without a new timestamp
         cache.remember(key, content_key)
     return found
 
@@ -99,7 +99,7 @@ def _write(listing: Listing, seen: Sequence[_Seen], size: int, folder: Path) -> 
                 used.append(once)
                 labels[item.part].append(item.label)
                 names[item.part].append(item.name)
-                if duplicate := duplicates.meet(digest, Place(item.part, item.name, item.label)):
+                if duplicate := duplicates.add(digest, Place(item.part, item.name, item.label)):
                     problems.append(duplicate)
         file.flush()
         os.fsync(file.fileno())
@@ -124,7 +124,7 @@ def _decode_all(
             return item, b"", None, [Problem(path=item.name, kind="unreadable", reason=reason)]
         digest = hashlib.sha256(data).digest()
         if digest != once.digest:
-            do = "start again when nothing writes there"
+            do = "try again when no process writes there"
             raise UserError("changed while it was read", where=f"{listing.root}/{item.name}", do=do)
         try:
             pixels = decode(data, size, item.name)
@@ -163,12 +163,12 @@ def _extent(used: Iterable[_Seen]) -> tuple[tuple[int, int], tuple[int, int]] | 
 
 
 def _doubts(name: str, header: Header, pixels: Pixels) -> list[str]:
-    """Say what is odd about a picture that can be used."""
+    """Return what is odd about a usable picture."""
     promised = ENDINGS.get(PurePosixPath(name).suffix.lower(), header.format)
     short, long = sorted((header.width, header.height))
     size = pixels.shape[-1]
     found = {
-        f"a {header.format} image, in spite of its name": promised != header.format,
+        f"a {header.format} image, despite its name": promised != header.format,
         f"{header.width} x {header.height} pixels are enlarged to {size} x {size}": 2 * short < size,
         f"{header.width} x {header.height} pixels: only the middle is used": long > MAX_ASPECT * short,
         "a single colour": bool((pixels == pixels[:, :1, :1]).all()),

@@ -14,11 +14,11 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 AHEAD = 4
-"""Items in work per core: enough to keep the cores busy, few enough that little waits in memory."""
+"""Items in progress per core: enough to keep the cores busy, few enough to save memory."""
 
 
 def in_parallel(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-    """Yield `function(item)` of each item, in order, by a thread per core: Pillow and SHA-256 let others run."""
+    """Yield `function(item)` of each item, in order, by one thread per core: Pillow and SHA-256 release the GIL."""
     cores = _cores()
     waiting: deque[Future[R]] = deque()
     with ThreadPoolExecutor(cores) as pool:
@@ -40,7 +40,7 @@ def _cores() -> int:
 
 
 def shown(work: Iterable[T], total: int, label: str) -> Iterator[T]:
-    """Pass `work` on, with a progress bar on stderr where that is a terminal and the work takes more than a second."""
+    """Yield from `work`, with a progress bar on stderr if that is a terminal and the work takes more than a second."""
     if not sys.stderr.isatty():
         yield from work
         return

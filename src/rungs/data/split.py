@@ -1,4 +1,4 @@
-"""Divide a source into training, validation and test parts: stratified, by seed, of exact size."""
+"""Split a source into training, validation and test parts: stratified, by seed, of exact size."""
 
 from __future__ import annotations
 
@@ -19,34 +19,34 @@ Index = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Parts:
-    """A source, divided. A part that the recipe does not want is None."""
+    """A source after the split. A part that the recipe leaves out is None."""
 
     train: ImageSet
     validation: ImageSet | None
     test: ImageSet | None
 
     def present(self) -> dict[str, ImageSet]:
-        """Return the parts that there are, by name, train first."""
+        """Return the parts that are not None, by name, train first."""
         parts = {"train": self.train, "validation": self.validation, "test": self.test}
         return {name: part for name, part in parts.items() if part is not None}
 
     @property
     def hash(self) -> str:
-        """SHA-256 (hex) over the parts' hashes: it changes with any image and with any cut."""
+        """SHA-256 (hex) over the parts' hashes: it changes with any image and any split."""
         lines = (f"{name}:{part.hash}\n" for name, part in self.present().items())
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def divide(source: Source, spec: DataSpec, seed: int) -> Parts:
-    """Cut the parts that the source does not have from its training images.
+def split_source(source: Source, spec: DataSpec, seed: int) -> Parts:
+    """Split off the parts that the source does not have from its training images.
 
     An integer size is a number of images. A fraction is of the source's training images for `test` and
-    `validation`, of those that are left after these for `train`. A source's own validation and test sets are
-    used as they are. Each cut has exactly its size and, in every class, less than one image more or fewer
+    `validation`, of those that remain after these for `train`. A source's own validation and test sets are
+    used unchanged. Each split has exactly its size and, in every class, less than one image more or fewer
     than its proportional share.
 
-    The same seed gives the same parts. Test comes first, then validation, then train, each with a random
-    stream of its own: so validation does not change with `train`, and a smaller `train` is a subset of a
+    The same seed gives the same parts. Test comes first, then validation, then train, each with its own
+    random stream: so validation does not change with `train`, and a smaller `train` is a subset of a
     larger one.
 
     Raises:
@@ -72,13 +72,13 @@ def _size(share: float | int, whole: int, left: int, part: str) -> int:
     """Return the number of images that `share` of `whole` means."""
     size = share if isinstance(share, int) else round(share * whole)
     if not 0 < size <= left:
-        what = f"{part} = {share} means {size} images, and {left} are there to take them from"
+        what = f"{part} = {share} means {size} images, but {left} are available"
         raise UserError(what, where=f"data.{part}", do=_other_size(size, left, part))
     return size
 
 
 def _other_size(size: int, left: int, part: str) -> str:
-    """Return which sizes would do in place of one that does not."""
+    """Return which sizes would fit instead of one that does not."""
     if not left:
         return "make the parts before it smaller: they take all images"
     do = f"give a smaller fraction or at most {left} images" if size > left else "give a larger fraction or 1 image"
@@ -89,7 +89,7 @@ def _other_size(size: int, left: int, part: str) -> str:
 def _cut(pool: Index, labels: Index, size: int, generator: np.random.Generator) -> tuple[Index, Index]:
     """Return `size` of the positions in `pool`, stratified by their labels, and the rest; both sorted.
 
-    What a smaller size takes, a larger one takes too, at the same state of the generator.
+    With the same state of the generator, a larger size includes what a smaller one takes.
     """
     shuffled = generator.permutation(pool)
     by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]  # (n,) class after class, shuffled in each
@@ -105,7 +105,7 @@ def _turns(counts: list[int]) -> Index:
 
     Rounding each size alone (largest remainder) can take an image from a class when the size grows; a fair
     order cannot. The r-th image of a class with n of N images gets the window [floor(r N / n),
-    ceil((r + 1) N / n)) of positions; the earliest end first among the open windows meets all of them
+    ceil((r + 1) N / n)) of positions; earliest end first among the open windows satisfies all of them
     (proportionate fairness: S. Baruah, N. Cohen, C. Plaxton, D. Varvel, Algorithmica 15, 1996).
     """
     total = sum(counts)
@@ -132,5 +132,5 @@ def _require_every_class(images: ImageSet, kept: Index) -> None:
     count = np.bincount(kept, minlength=len(images.classes))
     lost = [name for name, before, n in zip(images.classes, images.counts(), count, strict=True) if before and not n]
     if lost:
-        what = f"of {len(kept)} training images none is left for {len(lost)} classes: {', '.join(lost[:5])}"
+        what = f"{len(kept)} training images, but none of {len(lost)} classes: {', '.join(lost[:5])}"
         raise UserError(what, where="data", do="give a larger data.train, or a smaller data.validation and data.test")

@@ -17,7 +17,7 @@ class NotFinite(UserError):  # noqa: N818 (it says what the outputs are)
     """A net says infinity, or nothing at all, of some image: its training diverged."""
 
 
-def judge(
+def evaluate_logits(
     logits: Tensor,
     labels: Tensor,
     *,

@@ -1,1 +1,1 @@
-"""What a training is: typed structs, TOML, overrides, identity."""
+"""Recipes: typed structs, TOML, overrides, identity."""

@@ -14,7 +14,7 @@ class Augment(Spec, tag_field="name", frozen=True):
 
 
 class Crop(Augment, tag="crop", frozen=True):
-    """Pad by `padding` pixels on each side, then cut a random window of the old size."""
+    """Pad by `padding` pixels on each side, then crop a random window of the original size."""
 
     padding: Count = 4
     mode: Literal["zero", "reflect"] = "zero"
@@ -28,19 +28,19 @@ class Flip(Augment, tag="flip", frozen=True):
 
 
 class Rotate(Augment, tag="rotate", frozen=True):
-    """Turn by an angle uniform in [-degrees, degrees], bilinear, zeros outside."""
+    """Rotate by an angle uniform in [-degrees, degrees], bilinear, zeros outside."""
 
     degrees: Annotated[float, Meta(ge=0, le=180)] = 15.0
 
 
 class Greyscale(Augment, tag="greyscale", frozen=True):
-    """Replace the colours by their luminance (ITU-R BT.601) with probability `p`."""
+    """Replace the colours with their luminance (ITU-R BT.601) with probability `p`."""
 
     p: Probability = 0.1
 
 
 class ColourJitter(Augment, tag="colour-jitter", frozen=True):
-    """Scale brightness, contrast and saturation by factors uniform in [1-v, 1+v]; turn the hue by up to `hue` turns."""
+    """Scale brightness, contrast and saturation by factors uniform in [1-v, 1+v]; shift hue by up to `hue` turns."""
 
     brightness: Probability = 0.2
     contrast: Probability = 0.2
@@ -56,14 +56,14 @@ class Cutout(Augment, tag="cutout", frozen=True):
 
 
 class Mixup(Augment, tag="mixup", frozen=True):
-    """Blend each image and label with another's, weight from Beta(alpha, alpha), with probability `p` a batch."""
+    """Blend each image and label with another's, by a Beta(alpha, alpha) weight; probability `p` per batch."""
 
     alpha: Positive = 0.2
     p: Probability = 1.0
 
 
 class CutMix(Augment, tag="cutmix", frozen=True):
-    """Paste a rectangle of another image, labels mixed by area, with probability `p` a batch."""
+    """Paste a rectangle of another image, labels mixed by area, with probability `p` per batch."""
 
     alpha: Positive = 1.0
     p: Probability = 1.0
@@ -73,7 +73,7 @@ AnyAugment: TypeAlias = Crop | Flip | Rotate | Greyscale | ColourJitter | Cutout
 
 
 class AugmentSpec(Spec, frozen=True):
-    """What is done to the images of training, and (rarely, to repeat what others did) of validation."""
+    """Augmentations of the training images and (rarely, to reproduce published work) of the validation images."""
 
     train: tuple[AnyAugment, ...] = ()
     validation: Annotated[tuple[AnyAugment, ...], role("images")] = ()

@@ -1,4 +1,4 @@
-"""What all structs of a recipe are, and the ranges that numbers in them may take."""
+"""The base of all structs of a recipe, and the ranges of the numbers in them."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ ImageSize: TypeAlias = Annotated[int, Meta(ge=8, le=1024)]
 Share: TypeAlias = Annotated[float, Meta(ge=0, le=1)] | Annotated[int, Meta(ge=0)]  # a fraction, or a number of images
 
 Role: TypeAlias = Literal[
-    "about",  # says where a recipe comes from and changes nothing
+    "about",  # where a recipe comes from; no effect on the result
     "seed",
-    "place",  # where the same thing lies on this machine
-    "path",  # where a file lies; what is in it is told by its hash
-    "speed",  # changes nothing but the speed
-    "rounding",  # how the same is computed, equal up to rounding
-    "resolved",  # a run fills it in where a recipe leaves it open
-    "images",  # decides which images are scored, or what is done to them before
-    "test set",  # decides which images are kept for the test
+    "place",  # where the data is on this machine
+    "path",  # where a file is; its hash identifies its content
+    "speed",  # affects only the speed
+    "rounding",  # how a result is computed, equal up to rounding
+    "resolved",  # filled in by a run where a recipe leaves it open
+    "images",  # which images are scored, or how they are preprocessed
+    "test set",  # which images are kept for the test
     "scores",  # how a trained net is scored
-    "judge",  # changes who judges: two runs that differ in it cannot be compared
-    "chooses",  # decides which epoch's weights count
-    "loss",  # decides what a loss means
+    "judge",  # how runs are evaluated: two that differ in it cannot be compared
+    "chooses",  # which epoch's weights are kept
+    "loss",  # what a loss value means
 ]
-"""What a field of a recipe is to those who compare, search or resume; `rungs.recipe.roles` asks for it."""
+"""What a field of a recipe means when runs are compared, searched or resumed; see `rungs.recipe.roles`."""
 
 
 def role(*names: Role) -> Meta:
-    """Return the mark that gives a field its roles; it stands in the field's `Annotated`."""
+    """Return the metadata that gives a field its roles, to be put in the field's `Annotated`."""
     return Meta(extra={"roles": names})
 
 
@@ -45,7 +45,7 @@ class Spec(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def name_of(spec: Spec | type[Spec]) -> str:
-    """Return the name that a recipe gives to one alternative of a family; "" for a struct that is none."""
+    """Return the name that a recipe gives to one alternative of a family; "" for a struct without one."""
     return str(spec.__struct_config__.tag or "")
 
 

@@ -1,4 +1,4 @@
-"""From a message of msgspec to an error that names the field, what it allows and the nearest right name."""
+"""Turn a message of msgspec into an error that names the field, what it allows and the closest valid name."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def explain(message: str, table: Mapping[str, Any], where: str, root: type[Spec]
 
     Args:
         message: Of the `msgspec.ValidationError`.
-        table: What was converted.
-        where: Names it.
+        table: The table that was converted.
+        where: Its name in errors.
         root: The struct that it was converted to.
     """
     what, _, at = message.partition(" - at ")
@@ -35,12 +35,12 @@ def explain(message: str, table: Mapping[str, Any], where: str, root: type[Spec]
     raise UserError(
         f"{what.replace('`', '')} ({given!r})",
         where=dotted(where, path),
-        do="see rungs show RECIPE for its present value" if root is Recipe else "fix that value",
+        do="see rungs show RECIPE for its current value" if root is Recipe else "fix that value",
     )
 
 
 def dotted(where: str, path: tuple[str, ...]) -> str:
-    """Return a place in a table behind the name of its file."""
+    """Return the name of a file, followed by a dotted place in its table."""
     return f"{where}, {'.'.join(path)}" if path else where
 
 

@@ -1,7 +1,7 @@
-"""Options of a command: from one frozen dataclass come its flags, the Python signature and the echoed command.
+"""Options of a command: one frozen dataclass gives its flags, its Python signature and the echoed command.
 
-A field's type says what tyro needs to know of its flag beyond Python's types; the text below the field is its help.
-Fields with `compare=False` say where, how fast or how loudly a command works, not what it does: they are not echoed.
+A field's type holds what tyro needs beyond Python's types; the text below the field is its help. Fields with
+`compare=False` set where, how fast or how verbosely a command works, not its result: they are not echoed.
 """
 
 from __future__ import annotations
@@ -73,12 +73,12 @@ def door(
 
 
 def echo(command: str, options: Any, *, only: tuple[str, ...] | None = None) -> str:
-    """Return the command line that asks for the same again; what is usual is left out.
+    """Return the command line that repeats a command; defaults are left out.
 
     Args:
         command: The name of the command, "climb".
         options: An instance of a dataclass of options.
-        only: Names of the fields to echo; by default all that say what is done.
+        only: Names of the fields to echo; by default all with `compare=True`.
     """
     hints = get_type_hints(type(options), include_extras=True)
     words: list[str] = []

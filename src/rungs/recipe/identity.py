@@ -1,4 +1,4 @@
-"""What makes two recipes, or two runs, the same: digests, fingerprints, differences."""
+"""The identity of recipes and runs: digests, fingerprints, differences."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ NO_RESULT: tuple[Role, ...] = ("about", "speed", "path")
 """Roles of the fields that change nothing in a recipe's result, so that they stay out of the fingerprint."""
 VERSION = version("rungs")
 """Of the package as it is installed."""
-FOLDERS_THAT_COMPUTE = ("data", "models", "optim", "evaluate", "training")
+PACKAGES_THAT_COMPUTE = ("data", "models", "optim", "evaluate", "training")
 FILES_THAT_COMPUTE = ("base", "augments", "models", "optimizers", "spec", "seeds")
-"""Beside them these files of `rungs.recipe`: what a recipe's defaults are, and how seeds are derived."""
+"""These files of `rungs.recipe` count too: the defaults of a recipe, and how seeds are derived."""
 
 
 def flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return the leaves of nested tables by their dotted names; a list is a leaf."""
+    """Return the leaves of nested tables by dotted name; a list is a leaf."""
     leaves: dict[str, Any] = {}
     for key, value in table.items():
         leaves |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
@@ -35,7 +35,7 @@ def flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def changes(recipe: Recipe) -> tuple[str, ...]:
     """Return the fields in which a recipe differs from the shipped one of its name, dotted; () where there is none.
 
-    Not counted: the seed, where the same data lies, how results are scored, and what a run resolves by itself.
+    Not counted: the seed, where the data is, how results are scored, and what a run resolves by itself.
     """
     if recipe.name not in shipped():
         return ()
@@ -58,7 +58,7 @@ def differences(one: Recipe, other: Recipe) -> tuple[str, ...]:
 
 
 def digest(recipe: Recipe) -> str:
-    """Return the SHA-256 (hex) of all that influences the result: the recipe without what has a role of `NO_RESULT`."""
+    """Return the SHA-256 (hex) of the fields that affect the result: those without a role of `NO_RESULT`."""
     table = msgspec.to_builtins(recipe)
     for field in fields_with(*NO_RESULT):
         *parents, last = field.split(".")
@@ -72,7 +72,7 @@ def digest(recipe: Recipe) -> str:
 def code_version() -> str:
     """Return the version of this package with a digest (hex) of the source that decides what a recipe computes."""
     root = Path(__file__).parents[1]
-    files = [path for floor in FOLDERS_THAT_COMPUTE for path in sorted((root / floor).rglob("*.py"))]
+    files = [path for package in PACKAGES_THAT_COMPUTE for path in sorted((root / package).rglob("*.py"))]
     source = b"".join(
         path.read_bytes() for path in (*files, *(root / "recipe" / f"{name}.py" for name in FILES_THAT_COMPUTE))
     )
@@ -82,6 +82,6 @@ def code_version() -> str:
 def fingerprint(recipe: Recipe, data_hash: str, code_version: str) -> str:
     """Return the identity (hex) of a run: the same recipe, data and code give the same one.
 
-    The recipe is resolved: what a trial on this machine found, `training.compile`, is part of it.
+    The recipe is resolved: `training.compile`, as chosen by a trial on this machine, is part of it.
     """
     return hashlib.sha256("\n".join((digest(recipe), data_hash, code_version)).encode()).hexdigest()

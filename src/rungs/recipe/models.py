@@ -1,4 +1,4 @@
-"""Models: nets, by what makes them."""
+"""Models: the nets that a recipe can choose."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Plain(Spec, tag="plain", tag_field="name", frozen=True):
 
     `stages`: output channels of each convolution, a list per stage; `hidden`: sizes of the hidden fully connected
     layers; `dropout`: probability after each of these, `feature_dropout` before the first. `downsample` "stride"
-    puts a stride of 2 into the last convolution of a stage in place of its pool.
+    gives the last convolution of a stage a stride of 2 instead of a pool.
     """
 
     stages: Annotated[tuple[Annotated[tuple[Count, ...], Meta(min_length=1)], ...], Meta(min_length=1)]
@@ -34,7 +34,7 @@ NormPlace: TypeAlias = Literal["none", "before", "after"]
 
 
 class ConvLayer(Spec, frozen=True):
-    """A convolution and what follows it; `norm` says on which side of the activation a BatchNorm stands.
+    """A convolution and what follows it; `norm` places a BatchNorm before or after the activation.
 
     `pool` is 2x2, stride 2. The order is conv, (norm), activation, pool, (norm).
     """
@@ -46,7 +46,7 @@ class ConvLayer(Spec, frozen=True):
     pool: Literal["none", "max", "average"] = "none"
     activation: Activation = "relu"
     norm: NormPlace = "none"
-    affine: bool = True  # whether the BatchNorm learns a scale and an offset
+    affine: bool = True  # whether the BatchNorm learns a scale and a shift
 
 
 class LinearLayer(Spec, frozen=True):
@@ -67,12 +67,12 @@ class Layered(Spec, tag="layered", tag_field="name", frozen=True):
 
 
 class MixConv(Spec, tag="mixconv", tag_field="name", frozen=True):
-    """Blocks of convolutions that all see the block's input, added up with weights that depend on the image.
+    """Blocks of parallel convolutions on the block's input, summed with weights that depend on the image.
 
     `channels`: of each block; `convs`: convolutions in each block; `combine`: "mix" adds them with the weights that a
-    linear layer gives to the input's channel means, "mix-softmax" makes these sum to 1, "sequence" puts the
-    convolutions one after the other; `dropout` after each block; `pool`: a 2x2 max pool after each block; `head`:
-    what becomes of the last map; `hidden`: sizes of the hidden fully connected layers.
+    linear layer gives to the input's channel means, "mix-softmax" makes these sum to 1, "sequence" chains the
+    convolutions; `dropout` after each block; `pool`: a 2x2 max pool after each block; `head`:
+    how the last feature map becomes a vector; `hidden`: sizes of the hidden fully connected layers.
     """
 
     channels: Annotated[tuple[Count, ...], Meta(min_length=1)]
@@ -95,11 +95,11 @@ class ResNet18(Spec, tag="resnet18", tag_field="name", frozen=True):
 
 
 class Speedrun(Spec, tag="speedrun", tag_field="name", frozen=True):
-    """The net of the CIFAR-10 speedruns: patches whitened, then three groups of convolutions.
+    """The net of the CIFAR-10 speedruns: whitened patches, then three groups of convolutions.
 
-    `widths`: channels of the groups; `depth`: convolutions in each; `patch`: pixels a side of the whitened patches;
-    `patterns`: how many of their 3 * patch^2 principal patterns are kept, those that vary most; `stride`: 2 takes a
-    patch at every second pixel, in place of the first group's first convolution and pool; `norm_memory`: the share of
+    `widths`: channels of the groups; `depth`: convolutions in each; `patch`: side of the whitened patches in pixels;
+    `patterns`: how many of their 3 * patch^2 principal components are kept, those of most variance; `stride`: 2 takes a
+    patch at every second pixel, instead of the first group's first convolution and pool; `norm_memory`: the share of
     its running statistics that a BatchNorm keeps at each step.
     """
 

@@ -1,4 +1,4 @@
-"""Optimisers and schedules: how weights move, and by what factors on the learning rate."""
+"""Optimisers, and schedules of the learning rate."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rungs.recipe.base import Below1, CountOrZero, Epochs, NonNegative, Positive
 
 
 class Optimizer(Spec, tag_field="name", frozen=True):
-    """What all optimisers share. Weight decay spares biases and norms unless `decay_all`."""
+    """The base of all optimisers. Weight decay skips biases and norms unless `decay_all`."""
 
     lr: Positive
     weight_decay: NonNegative = 0.0
@@ -47,11 +47,11 @@ class RMSprop(Optimizer, tag="rmsprop", frozen=True):
 
 
 class Muon(Optimizer, tag="muon", frozen=True):
-    """Muon for the kernels of convolutions, at the rate `lr`; SGD with Nesterov's momentum for everything else.
+    """Muon for the kernels of convolutions, with learning rate `lr`; SGD with Nesterov momentum for everything else.
 
     `head_lr` is the rate of the last linear layer's weights, `bias_lr` that of biases and norms; the schedule scales
-    all three. `weight_decay` is of these two alone (a kernel's norm is fixed): the share of a weight that a step at
-    the full rate takes away, however large that rate is. `ns_steps`: Newton-Schulz steps.
+    all three. `weight_decay` applies to these two only (a kernel's norm is fixed): the share of a weight that a step
+    at the full rate removes, whatever that rate is. `ns_steps`: Newton-Schulz steps.
     """
 
     momentum: Below1 = 0.6
@@ -65,13 +65,13 @@ AnyOptimizer: TypeAlias = SGD | Adam | AdamW | RMSprop | Muon
 
 
 class Schedule(Spec, tag_field="name", frozen=True):
-    """What all schedules share: a linear warm-up in front, counted in epochs (fractions allowed)."""
+    """The base of all schedules: a linear warm-up first, in epochs (fractions allowed)."""
 
     warmup_epochs: Epochs = 0.0
 
 
 class Constant(Schedule, tag="constant", frozen=True):
-    """The base rate throughout."""
+    """The base learning rate throughout."""
 
 
 class Step(Schedule, tag="step", kw_only=True, frozen=True):
@@ -102,7 +102,7 @@ class OneCycle(Schedule, tag="one-cycle", frozen=True):
 
 
 class Plateau(Schedule, tag="plateau", frozen=True):
-    """Multiply by `factor` after more than `patience` epochs without a gain, as torch's ReduceLROnPlateau counts."""
+    """Multiply by `factor` after more than `patience` epochs without improvement, like torch's ReduceLROnPlateau."""
 
     factor: Annotated[float, Meta(gt=0, lt=1)] = 0.1
     patience: CountOrZero = 3

@@ -10,14 +10,12 @@ from rungs.recipe.base import name_of
 from rungs.recipe.explain import fields_of, structs_at
 from rungs.recipe.own import is_own
 
-# --- overrides ----------------------------------------------------------------------------------------
-
 
 def override(table: dict[str, Any], assignment: str) -> None:
     """Apply one assignment, `dotted.field=value`, to the table of a recipe.
 
     Raises:
-        UserError: It is no assignment, or its field is a part of a value.
+        UserError: Not an assignment, or its field is inside a value.
     """
     key, equals, text = assignment.partition("=")
     if not equals or not all(key.strip().split(".")):
@@ -40,14 +38,14 @@ def override(table: dict[str, Any], assignment: str) -> None:
 def _step_into(place: Any, step: str, key: str) -> Any:
     inner = place[_index(place, step, key)] if isinstance(place, list) else place.setdefault(step, {})
     if not isinstance(inner, dict | list):
-        raise UserError(f"{step!r} is a value, it has no fields", where=f"--set {key}", do="see rungs show RECIPE")
+        raise UserError(f"{step!r} is a value and has no fields", where=f"--set {key}", do="see rungs show RECIPE")
     return inner
 
 
 def _index(place: list[Any], step: str, key: str) -> int:
     if step.isdecimal() and int(step) < len(place):
         return int(step)
-    raise UserError(f"{step!r} is no position in a list of {len(place)}", where=f"--set {key}", do="count from 0")
+    raise UserError(f"{step!r} is not a position in a list of {len(place)}", where=f"--set {key}", do="count from 0")
 
 
 def _value(text: str) -> Any:
@@ -62,7 +60,7 @@ def _value(text: str) -> Any:
 def _rename(place: dict[str, Any], path: tuple[str, ...], name: Any) -> None:
     """Choose another alternative of a family: fields that it does not have are dropped."""
     alternatives = {name_of(kind): kind for kind in structs_at(path)}
-    if path == ("model",) and is_own(name):  # whose fields nobody knows
+    if path == ("model",) and is_own(name):  # its fields are not known here
         place.clear()
     place["name"] = name
     if isinstance(name, str) and name in alternatives:

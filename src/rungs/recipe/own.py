@@ -1,4 +1,4 @@
-"""A net of the user's own: in a recipe the name of a Python file and of the class or function in it."""
+"""A net of the user's own, which a recipe names by its Python file and the class or function in it."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from rungs.errors import UserError
 from rungs.recipe.base import Spec, name_of, role
 
 FROM_PYTHON = "python"
-"""What stands in the place of a file's name where the net was given to `rungs.train` in Python."""
+"""Stands in for the name of the file where the net was passed to `rungs.train` in Python."""
 OURS = ("image_size", "classes")
-"""Keyword arguments that rungs gives to every net."""
+"""Keyword arguments that rungs passes to every net."""
 WRITTEN = re.compile(rf"(?P<file>.+\.py|{FROM_PYTHON}):(?P<attribute>[^\W\d]\w*)")
 
 
 class Own(Spec, tag="own", tag_field="name", frozen=True):
     """A net of your own: name = "my_net.py:Net", a class or function in a file, and its keyword arguments.
 
-    `file` is absolute, or a bare name in what a run leaves, where it means the copy beside it; it is empty for a net
-    that came from Python. `sha256` is that of the file's content, or of the source of what came from Python; empty
-    where that could not be read.
+    `file` is absolute, or in a run's folder the bare name of the copy there; it is empty for a net passed in Python.
+    `sha256` is that of the file's content, or of the source of a net passed in Python; empty where that could not be
+    read.
     """
 
     attribute: str
@@ -36,12 +36,12 @@ class Own(Spec, tag="own", tag_field="name", frozen=True):
 
 
 def is_own(name: object) -> bool:
-    """Tell whether the name of a model in a recipe is that of a user's own net."""
+    """Return whether the name of a model in a recipe is that of a user's own net."""
     return isinstance(name, str) and (WRITTEN.fullmatch(name) is not None or name.endswith(".py"))
 
 
 def called(model: Spec) -> str:
-    """Return what a person calls a model: its name, or FILE.py:NAME without the folder."""
+    """Return the display name of a model: its name, or FILE.py:NAME without the folder."""
     if isinstance(model, Own):
         return f"{Path(model.file).name if model.file else FROM_PYTHON}:{model.attribute}"
     return name_of(model)
@@ -51,22 +51,22 @@ def from_table(table: Mapping[str, Any], folder: Path, where: str) -> dict[str, 
     """Return the fields of `Own` for the table of a recipe's model.
 
     Args:
-        table: As TOML has it: the name, the net's keyword arguments, perhaps a `sha256` that the file must have.
+        table: From TOML: the name, the net's keyword arguments, optionally a `sha256` that the file must have.
         folder: Where a relative path starts.
-        where: Names the table in errors.
+        where: The table's name in errors.
 
     Raises:
-        UserError: No such file, a name that names no class, or an argument that is not the recipe's to give.
+        UserError: No such file, a name without a class, or an argument that rungs sets itself.
     """
     found = WRITTEN.fullmatch(table["name"])
     if found is None:
         do = f'write it as name = "{table["name"]}:Net", with the name of the class or function'
-        raise UserError("which net of this file?", where=f"{where}.name", do=do)
+        raise UserError("no class or function named", where=f"{where}.name", do=do)
     arguments = {key: value for key, value in table.items() if key not in ("name", "sha256")}
     for key in OURS:
         if key in arguments:
-            do = "take it out; data.image_size sets the size of the images" if key == "image_size" else "take it out"
-            raise UserError("rungs gives this argument itself, from the data", where=f"{where}.{key}", do=do)
+            do = "remove it; data.image_size sets the size of the images" if key == "image_size" else "remove it"
+            raise UserError("rungs sets this argument itself, from the data", where=f"{where}.{key}", do=do)
     file = "" if found["file"] == FROM_PYTHON else str((folder / found["file"]).absolute())
     sha256 = table.get("sha256")
     if sha256 is None:
@@ -81,7 +81,7 @@ def from_table(table: Mapping[str, Any], folder: Path, where: str) -> dict[str, 
 
 
 def to_table(model: Own) -> dict[str, Any]:
-    """Return a model as TOML has it, which `from_table` reads back."""
+    """Return a model as a TOML table that `from_table` reads back."""
     file = model.file or FROM_PYTHON
     pinned = {"sha256": model.sha256} if model.sha256 or not model.file else {}
     return {"name": f"{file}:{model.attribute}", **pinned, **model.arguments}
@@ -96,6 +96,6 @@ def read_source(file: str, where: str) -> bytes:
     try:
         return Path(file).read_bytes()
     except OSError as error:
-        what = f"the file of your own net cannot be read: {error.strerror}"
-        do = "give its path from the recipe's folder, or an absolute one"
+        what = f"the file of your net cannot be read: {error.strerror}"
+        do = "give its path relative to the recipe's folder, or an absolute one"
         raise UserError(what, where=f"{where}, {file}", do=do) from error

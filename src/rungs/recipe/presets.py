@@ -24,15 +24,15 @@ def find(name: str | Path, presets: dict[str, Path], kind: str, flag: str | None
         name: A preset's name, or a path.
         presets: What `shipped` found.
         kind: "recipe", "ladder" or "space".
-        flag: The flag that asked for it, where it was one.
+        flag: The flag that named it, if any.
 
     Raises:
-        UserError: There is neither.
+        UserError: Neither exists.
     """
     path = presets.get(str(name), Path(name))
     if os.path.isdir(path):  # noqa: PTH112 (for the reason of the next line)
         raise UserError("this is a folder", where=path, do=f"give a {kind}, a TOML file")
-    if not os.path.isfile(path):  # noqa: PTH113 (False, too, for what can be no path at all)
+    if not os.path.isfile(path):  # noqa: PTH113 (also False for what cannot be a path)
         do = f"{did_you_mean(str(name), list(presets))}; or give the path of a .toml file"
         raise UserError(f"no {kind} {str(name)!r}", where=flag, do=do)
     return path
@@ -42,7 +42,7 @@ def read_text(path: Path, kind: str) -> str:
     """Return the text of a file.
 
     Raises:
-        UserError: It cannot be read, or is no text.
+        UserError: It cannot be read, or is not text.
     """
     try:
         return path.read_text(encoding="utf-8")

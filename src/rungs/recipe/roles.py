@@ -1,4 +1,4 @@
-"""Which fields of a recipe have a role: asked of the structs, where each role stands beside its field."""
+"""Which fields of a recipe have a role, read from the annotations of the structs."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ def fields_with(*roles: Role) -> tuple[str, ...]:
 
 
 def within(field: str, table: str) -> bool:
-    """Tell whether a dotted field is another or a part of it."""
+    """Return whether a dotted field is `table` or a part of it."""
     return f"{field}.".startswith(f"{table}.")
 
 
 def has_role(field: str, *roles: Role) -> bool:
-    """Tell whether a dotted field, or a table that it is a part of, has any of these roles."""
+    """Return whether a dotted field, or a table that it is a part of, has any of these roles."""
     return any(within(field, one) for one in fields_with(*roles))
 
 
 def _roles(kind: type[Spec], prefix: str) -> Iterator[tuple[str, set[str]]]:
-    """Yield each field below a struct with its roles; those of a family's structs together, lists not entered."""
+    """Yield each field below a struct with its roles; those of a family's structs together, without entering lists."""
     for name, hint in get_type_hints(kind, include_extras=True).items():
         if name not in kind.__struct_fields__:
             continue

@@ -1,4 +1,4 @@
-"""All randomness comes from (seed, what for, epoch, rank), so that any epoch can be repeated by itself."""
+"""All randomness is derived from (seed, purpose, epoch, rank), so that any epoch can be repeated on its own."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ STREAMS: tuple[str, ...] = get_args(Stream)
 def derive(seed: int, stream: Stream, *key: int) -> int:
     """Return a 63-bit seed for one use.
 
-    numpy's SeedSequence mixes the key, so that neighbours are unrelated; the key's length is part of it, because
-    SeedSequence itself takes (1,) and (1, 0) for the same.
+    numpy's SeedSequence mixes the key, so that neighbouring keys are unrelated; the key's length is part of it, because
+    SeedSequence itself treats (1,) and (1, 0) as equal.
     """
     import numpy as np
 

@@ -15,13 +15,13 @@ from rungs.recipe.spec import Recipe
 
 
 def closed(recipe: Recipe) -> Recipe:
-    """Return a recipe that is judged by validation alone: its test set stays closed, and no picture of it is kept."""
+    """Return a recipe that is scored on validation only: its test set stays closed, and no pictures are kept."""
     evaluation = replace(recipe.evaluation, score_test=False, watch_test=False, tta="none", mistakes=0)
     return replace(recipe, evaluation=evaluation)
 
 
 def stretched(recipe: Recipe, factor: float) -> Recipe:
-    """Make training longer or shorter, and with it the warm-up, milestones and patience of its schedule."""
+    """Make training longer or shorter; warm-up, milestones and patience of the schedule scale with it."""
     schedule = replace(recipe.schedule, warmup_epochs=recipe.schedule.warmup_epochs * factor)
     if isinstance(schedule, Step):
         schedule = replace(schedule, milestones=tuple(epoch * factor for epoch in schedule.milestones))
@@ -48,12 +48,14 @@ def reduced(recipe: Recipe, epochs: int | None, images: float | None) -> Recipe:
 def reductions(
     usual: Recipe, base: Recipe, overrides: Sequence[str], *, epochs: int | None, images: float | None
 ) -> tuple[str, ...]:
-    """Return what makes a climb another than its ladder file's, a phrase each; () where it is the same."""
+    """Return how a climb differs from its ladder file, a phrase each; () where it does not."""
     found = []
     if _place_free(base.data.source) != _place_free(usual.data.source):
         found.append(f"{base.data.source} instead of {usual.data.source}")
     if epochs is not None and epochs != base.training.epochs:
-        found.append(f"{epochs} epoch{'s' * (epochs > 1)} for {base.training.epochs}, and so in proportion")
+        found.append(
+            f"{epochs} epoch{'s' * (epochs > 1)} instead of {base.training.epochs}, the schedule in proportion"
+        )
     if images is not None and images < 1:
         found.append(f"{100 * images:g} % of the training images")
     changed = [field for field in identity.differences(usual, base) if field not in ("seed", "data.source")]
@@ -61,19 +63,19 @@ def reductions(
 
 
 def _place_free(source: str) -> str:
-    """Return a source, without the place where it lies if it is the same everywhere."""
+    """Return a source, without its path if its content is the same everywhere."""
     name, _, argument = source.partition(":")
     return name if name in ("cifar10", "cifar100") else f"{name}:{argument}"
 
 
 def _reaches(assignment: str, field: str) -> bool:
-    """Tell whether an assignment is to a field (dotted), to a part of it, or to what it is a part of."""
+    """Return whether an assignment is to a field (dotted), to a part of it, or to what it is a part of."""
     place = f"{assignment.partition('=')[0].strip()}."
     return f"{field}.".startswith(place) or place.startswith(f"{field}.")
 
 
 def digest(base: Recipe, epochs: int | None, images: float | None) -> str:
-    """Return six hex digits that change with whatever makes a study another than its file's; rungs may come and go."""
+    """Return six hex digits that change when a study differs from its file, but not when rungs are added or removed."""
     return hashlib.sha256(f"{identity.digest(base)} {epochs} {images}".encode()).hexdigest()[:6]
 
 

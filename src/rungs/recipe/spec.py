@@ -1,4 +1,4 @@
-"""What a recipe can say: frozen typed structs, one per choice, every default in sight; `rungs.recipe.toml` reads them.
+"""The structs of a recipe: frozen and typed, one per choice, with all defaults; `rungs.recipe.toml` reads them.
 
 A struct with a `name` is one alternative of a family (a model, an optimiser, an augmentation, a schedule); its other
 fields are the keyword arguments of the thing it names.
@@ -29,12 +29,12 @@ from rungs.recipe.optimizers import AnyOptimizer, AnySchedule, Constant
 
 
 class DataSpec(Spec, frozen=True):
-    """Which images, how large, and how they are divided.
+    """Which images, how large, and how they are split.
 
     `image_size` in pixels (square); without one, the source's own size where all its images share one, else 64.
     `validation` and then `train` are cut from the source's training images, stratified by class, by the recipe's seed;
     without `train`, all the rest. `test` is cut only where the source has no test set of its own. A source's own
-    validation set is used as it is.
+    validation set is used unchanged.
     """
 
     source: Annotated[str, role("place", "images")] = "cifar10"
@@ -45,17 +45,17 @@ class DataSpec(Spec, frozen=True):
 
 
 class TrainingSpec(Spec, frozen=True):
-    """How long, in what batches (of all ranks together), and how each step is taken.
+    """How long, in what batches (of all ranks together), and how each step is computed.
 
     `loss`: "cross-entropy" of the logits; "nll", the same written as log-softmax and negative log likelihood;
-    "softmax-cross-entropy", a softmax too many: it cannot fall below ln(1 + (K - 1) / e), 1.461 for 10 classes.
-    `micro_batch`: images that go through the net at once; the gradients of a batch are added up, and a BatchNorm sees
-    so many images. `image_scales`: what shares of `data.image_size` images are shrunk to, each for an equal part of
-    the epochs: small images cost less, and a net learns most of what it knows from them. `compile`: whether
-    torch.compile translates the net; "auto" tries it where the run is long enough to repay the minute that it costs;
-    `cuda_graphs`: on one GPU a step's kernels are recorded once and then replayed without waiting for Python; elsewhere
-    it says nothing. `convolution`: "winograd" computes wide 3x3 convolutions with a third of the multiplications, equal
-    up to rounding; "auto" does so in fp32 on a CPU.
+    "softmax-cross-entropy", which applies the softmax twice: it cannot fall below ln(1 + (K - 1) / e), 1.461 for 10
+    classes. `micro_batch`: images per forward pass; the gradients of a batch are accumulated, and a BatchNorm sees this
+    many images. `image_scales`: factors of `data.image_size` to which images are shrunk, each for an equal part of the
+    epochs: small images cost less, and a net learns most from them. `compile`: whether torch.compile is used; "auto"
+    tries it where the run is long enough to repay the minute that it costs; `cuda_graphs`: on one GPU a step's kernels
+    are recorded once and then replayed without waiting for Python; no effect elsewhere. `convolution`: "winograd"
+    computes wide 3x3 convolutions with a third of the multiplications, equal up to rounding; "auto" does so in fp32 on
+    a CPU.
     """
 
     epochs: Count
@@ -73,7 +73,7 @@ class TrainingSpec(Spec, frozen=True):
 
 
 class StoppingSpec(Spec, frozen=True):
-    """Which value of the validation chooses the best epoch, and after how many epochs without gain to stop."""
+    """Which validation metric chooses the best epoch, and after how many epochs without improvement to stop."""
 
     monitor: Annotated[Literal["validation_loss", "validation_accuracy"], role("chooses")] = "validation_loss"
     patience: Count | None = None
@@ -83,10 +83,10 @@ class StoppingSpec(Spec, frozen=True):
 class EvaluationSpec(Spec, frozen=True):
     """How the finished net is scored.
 
-    `watch_test` also scores the test set after every epoch, to show what a maximum over epochs flatters; nothing is
-    ever chosen by it. `tta`, test-time augmentation, scores the finished net a second time: over each image and its
-    mirror image, or also over both moved by a pixel. `tta_share`: of the images, those that the net is least sure of.
-    `score_test` false keeps the test set closed: what a search tries is judged by validation alone.
+    `watch_test` also scores the test set after every epoch, to show how optimistic a maximum over epochs is; nothing
+    is ever chosen by it. `tta`, test-time augmentation, scores the finished net a second time: over each image and its
+    mirror image, or also over both moved by a pixel. `tta_share`: the share of images, those of lowest confidence.
+    `score_test` false keeps the test set closed: the trials of a search are scored on validation only.
     """
 
     batch_size: Count = 250
@@ -105,10 +105,10 @@ Metric: TypeAlias = Literal[
 
 
 class Claim(Spec, frozen=True):
-    """A number that somebody else published for this recipe; accuracies as fractions of 1.
+    """A number published elsewhere for this recipe; accuracies as fractions of 1.
 
-    "highest" is the maximum over the epochs, of training as it ran or of a watched test set. `tolerance` is how far
-    an "about" reaches to either side.
+    "highest" is the maximum over the epochs, of training as it ran or of a watched test set. `tolerance` is the
+    half-width of an "about".
     """
 
     metric: Metric
@@ -118,9 +118,9 @@ class Claim(Spec, frozen=True):
 
 
 class Recipe(Spec, kw_only=True, frozen=True):
-    """One training, completely. The first five fields say where it comes from and change nothing in it."""
+    """One training run, fully specified. The first five fields describe where it comes from and do not affect it."""
 
-    name: Annotated[Name, role("about")]  # of its folder, too
+    name: Annotated[Name, role("about")]  # also of its folder
     about: Annotated[str, role("about")] = ""
     source: Annotated[str, role("about")] = ""
     assumptions: Annotated[tuple[str, ...], role("about")] = ()

@@ -26,14 +26,14 @@ def choose(
 ) -> Recipe:
     """Return a recipe with fields changed.
 
-    With another kind of source, sizes of parts that the recipe gives as numbers of images, which fit its own
-    source, are the usual ones again (see `rungs.recipe.spec.DataSpec`), unless `overrides` say otherwise.
+    With another kind of source, part sizes that the recipe gives as numbers of images are reset to the defaults of
+    `rungs.recipe.spec.DataSpec`, unless `overrides` set them: they fit the recipe's own source.
 
     Args:
         recipe: A shipped recipe's name, the path of a TOML file, or a recipe.
         overrides: Assignments `dotted.field=value`, as after `--set`.
-        data: Another source than the recipe's: "cifar10", "folder:PATH", …
-        seed: Another seed than the recipe's.
+        data: A source instead of the recipe's: "cifar10", "folder:PATH", …
+        seed: A seed instead of the recipe's.
 
     Raises:
         UserError: No such recipe, or a wrong field, type or value.
@@ -78,7 +78,7 @@ def read(path: Path, overrides: Sequence[str] = ()) -> Recipe:
 
 
 def parse(text: str, where: str, overrides: Sequence[str] = (), folder: Path = Path()) -> Recipe:
-    """Turn TOML text into a `Recipe`; `where` names it in errors, and in `folder` start relative paths of files."""
+    """Turn TOML text into a `Recipe`; `where` names it in errors; relative paths start in `folder`."""
     table = presets.parse_table(text, where)
     for assignment in overrides:
         override(table, assignment)
@@ -95,7 +95,7 @@ def from_table(table: Mapping[str, Any], where: str, folder: Path) -> Recipe:
         table = {**table, "model": own.from_table(model, folder, dotted(where, ("model",)))}
     elif isinstance(model, Mapping) and model.get("name") == name_of(Own):
         do = 'give a Python file and the class in it: name = "my_net.py:Net"'
-        raise UserError("which net of your own?", where=dotted(where, ("model", "name")), do=do)
+        raise UserError("no file named for your own net", where=dotted(where, ("model", "name")), do=do)
     try:
         recipe = msgspec.convert(table, Recipe)
     except msgspec.ValidationError as error:
@@ -108,12 +108,12 @@ def _require_honest(table: Mapping[str, Any], where: str) -> None:
     """Refuse a recipe that would choose its epoch on the test set."""
     stopping = table.get("stopping")
     if isinstance(stopping, Mapping) and str(stopping.get("monitor", "")).startswith("test"):
-        do = "monitor validation_loss or validation_accuracy; evaluation.watch_test = true shows what it would flatter"
-        raise UserError("the test set chooses nothing", where=dotted(where, ("stopping", "monitor")), do=do)
+        do = "monitor validation_loss or validation_accuracy; evaluation.watch_test = true shows what it would gain"
+        raise UserError("the test set must not choose the epoch", where=dotted(where, ("stopping", "monitor")), do=do)
 
 
 def require_sane(claims: Sequence[Claim], where: str) -> None:
-    """Refuse a claimed accuracy that is no fraction of 1.
+    """Refuse a claimed accuracy that is not a fraction of 1.
 
     Raises:
         UserError: One is not.
@@ -121,7 +121,7 @@ def require_sane(claims: Sequence[Claim], where: str) -> None:
     for claim in claims:
         if claim.metric.endswith("accuracy") and not 0 <= claim.value <= 1:
             do = f"write per cent as a fraction: {claim.value / 100:g}"
-            raise UserError(f"{claim.value:g} is no accuracy", where=f"{where}, claim of {claim.metric}", do=do)
+            raise UserError(f"{claim.value:g} is not an accuracy", where=f"{where}, claim of {claim.metric}", do=do)
 
 
 def to_toml(recipe: Recipe) -> str:
@@ -130,7 +130,7 @@ def to_toml(recipe: Recipe) -> str:
 
 
 def to_table(recipe: Recipe) -> dict[str, Any]:
-    """Return a recipe as TOML has it: fields that are not set are not there."""
+    """Return a recipe as a TOML table, without fields that are not set."""
     table: dict[str, Any] = _without_none(msgspec.to_builtins(recipe))
     if isinstance(recipe.model, Own):
         table["model"] = own.to_table(recipe.model)
@@ -141,7 +141,7 @@ def _check(recipe: Recipe, where: str) -> None:
     """Check what the types cannot."""
     require_sane(recipe.claims, where)
     if any(isinstance(augment, Mixup | CutMix) for augment in recipe.augment.validation):
-        do = "take mixup and cutmix out: scoring needs one label an image"
+        do = "remove mixup and cutmix: scoring needs one label per image"
         raise UserError("validation images cannot be mixed", where=dotted(where, ("augment", "validation")), do=do)
     if recipe.evaluation.watch_test and not recipe.evaluation.score_test:
         where = dotted(where, ("evaluation", "watch_test"))

@@ -24,13 +24,13 @@ R = TypeVar("R", bound=Record)
 class Folder:
     """A folder in which one process at a time writes."""
 
-    if_unwritable = "make room or rights, then --resume a run that had begun; or choose another folder"
+    if_unwritable = "free disk space or fix the permissions, then --resume a started run; or choose another folder"
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
 
     def prepare(self) -> None:
-        """Make the folder and prove that it can be written.
+        """Create the folder and check that it can be written.
 
         Raises:
             UserError: It cannot.
@@ -44,7 +44,7 @@ class Folder:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the folder for one process; a folder in which nothing was written goes again.
+        """Lock the folder for one process; remove it at the end if nothing was written.
 
         Raises:
             UserError: Another process trains in it.
@@ -63,26 +63,28 @@ class Folder:
         try:
             yield
         finally:
-            if [path.name for path in self.path.iterdir()] == [".lock"]:  # while it is held: nobody else is here
+            if [path.name for path in self.path.iterdir()] == [
+                ".lock"
+            ]:  # while the lock is held, no other process is here
                 (self.path / ".lock").unlink()
                 self.path.rmdir()
             lock.release()
 
 
 class StudyDir(Folder, Generic[R]):
-    """Names the files of a study: its record, its report and the pictures in it, and its log of looks at a test set.
+    """The files of a study: its record, its report and its pictures, and its log of looks at a test set.
 
-    RECORD        the record, whose name is the kind's
+    RECORD        the record, named after the kind of study
     report.html   the report, with its pictures inside
     figures/      the same pictures as SVG and PNG
-    looks.jsonl   looks at the test set, a `rungs.run.looks.Look` a line
+    looks.jsonl   looks at the test set, a `rungs.run.looks.Look` per line
     """
 
-    if_unwritable = "make room or rights, or give another --out"
+    if_unwritable = "free disk space or fix the permissions, or give another --out"
     name: ClassVar[str]  # of the record's file
     what: ClassVar[str]  # "a climb"
     kind: type[R]  # of the record
-    rewritten: ClassVar[bool] = False  # whether the same command may write over what it wrote
+    rewritten: ClassVar[bool] = False  # whether the same command may overwrite its output
 
     def __init__(self, path: str | Path) -> None:
         super().__init__(path)
@@ -95,7 +97,7 @@ class StudyDir(Folder, Generic[R]):
         """Refuse a folder that holds anything but, where it may be written again, a study of this kind.
 
         Raises:
-            UserError: It does, or it is none.
+            UserError: It does, or it is not a folder.
         """
         if self.path.exists() and not self.path.is_dir():
             raise UserError("this is a file", where=self.path, do="give another --out, a folder")
@@ -115,13 +117,13 @@ class StudyDir(Folder, Generic[R]):
 
 
 class RunDir(Folder):
-    """Names the files of one run.
+    """The files of one run.
 
     recipe.toml         the resolved recipe
-    history.jsonl       one `EpochRow` a line, a line an epoch
+    history.jsonl       one `EpochRow` per line, one line per epoch
     weights.safetensors the best weights, with classes, mean, std and the recipe inside
     run.json            the `RunRecord`
-    looks.jsonl         every look at the test set, a `rungs.run.looks.Look` a line
+    looks.jsonl         every look at the test set, a `rungs.run.looks.Look` per line
     report.html         the report, with its pictures inside
     figures/            the same pictures as SVG and PNG
     checkpoints/        the last two, to resume from
@@ -144,7 +146,7 @@ class RunDir(Folder):
         self.looks = self.path / LOOKS
 
     def holds_run(self) -> bool:
-        """Tell whether anything of a run is here."""
+        """Return whether the folder holds any file of a run."""
         return self.recipe.exists() or self.record.exists() or any(self.checkpoints.glob("*.ckpt"))
 
     def require_free(self) -> None:
@@ -158,18 +160,18 @@ class RunDir(Folder):
         ours = (self.history, self.weights, self.report, self.figures, self.checkpoints, self.events)
         taken = [path.name for path in ours if path.is_file() or (path.is_dir() and any(path.iterdir()))]
         if taken:
-            what = f"a run would write over what is here: {', '.join(taken)}"
+            what = f"a run would overwrite files here: {', '.join(taken)}"
             raise UserError(what, where=self.path, do="give another --out")
 
     def require_space(self, needed_bytes: int) -> None:
-        """Fail before training where the disk cannot hold what training will write."""
+        """Fail before training if the disk cannot hold what it will write."""
         free = shutil.disk_usage(self.path).free
         if free < needed_bytes:
-            what = f"the disk has {free / 1e6:.1f} MB free, this run writes about {needed_bytes / 1e6:.1f} MB"
-            raise UserError(what, where=self.path, do="make room, or choose another folder with --out")
+            what = f"the disk has {free / 1e6:.1f} MB free, but this run writes about {needed_bytes / 1e6:.1f} MB"
+            raise UserError(what, where=self.path, do="free disk space, or choose another folder with --out")
 
     def write_history(self, rows: tuple[EpochRow, ...]) -> None:
-        """Write all rows, a line each."""
+        """Write all rows, one per line."""
         import msgspec
 
         write_whole(self.history, b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
@@ -225,9 +227,9 @@ def write_whole(path: Path, *data: bytes | memoryview) -> None:
 
 
 def append_line(path: Path, line: bytes) -> None:
-    """Append a line to a log in one write, and see it onto the disk; what a killed writer left torn is closed first.
+    """Append a line to a log in one write, with fsync; a torn line of a killed writer is terminated first.
 
-    Several processes may write at once: their lines stay whole, an empty one may come between.
+    Several processes may write at once: their lines stay whole, with an empty one between at most.
 
     Raises:
         UserError: The disk is full or the file cannot be written.

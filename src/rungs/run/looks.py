@@ -1,8 +1,8 @@
 """The protocol guard's log: every look at a test set.
 
-A test set answers honestly only as long as nothing is chosen by it (Dwork et al. 2015, doi:10.1126/science.aaa9375).
-Each folder of a run, a climb or a search holds `looks.jsonl`, a `Look` a line; a line that a killed process left torn
-is passed over.
+A test score is unbiased only as long as nothing is chosen by it (Dwork et al. 2015, doi:10.1126/science.aaa9375).
+Each folder of a run, a climb or a search holds `looks.jsonl`, a `Look` per line; a torn line of a killed process
+is skipped.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from rungs.run.record import Record, RunRecord
 
 Kind: TypeAlias = Literal["scored", "watched", "evaluated", "compared"]
 """Scored: the weights that validation chose, at the end of a run. Watched: after an epoch. Evaluated: a trained net,
-once more. Compared: no image was opened, but scores of earlier looks were set side by side."""
+again. Compared: no image was opened, but scores of earlier looks were compared."""
 OPENING: tuple[Kind, ...] = ("scored", "watched", "evaluated")
 """The kinds that open the test set."""
 
@@ -45,7 +45,7 @@ def note(path: Path, kind: Kind, purpose: str, images: int, test_hash: str = "")
     """Append a look to the log at `path`.
 
     Raises:
-        UserError: It cannot be written; then nobody may look.
+        UserError: It cannot be written; then the test set must not be opened.
     """
     look = Look(
         when=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -69,13 +69,13 @@ def read(path: Path) -> tuple[Look, ...]:
 
 
 def own(seen: Iterable[Look], record: RunRecord) -> tuple[Look, ...]:
-    """Return the looks at a run's own test set; its net may have been scored on others, too."""
+    """Return the looks at a run's own test set; its net may also have been scored on others."""
     mine = record.data.hashes.get("test")
     return tuple(look for look in seen if mine is None or look.test_hash in ("", mine))
 
 
 def openings(looks: tuple[Look, ...]) -> int:
-    """Return how often the test set was opened."""
+    """Return how many times the test set was opened."""
     return sum(look.kind in OPENING for look in looks)
 
 
@@ -85,9 +85,9 @@ def times(number: int) -> str:
 
 
 def flattery(record: RunRecord) -> tuple[int, float, float] | None:
-    """Return the epoch of the best watched test accuracy, that accuracy, and the one of the kept epoch.
+    """Return the epoch of the best watched test accuracy, that accuracy, and the accuracy of the kept epoch.
 
-    The difference is how much the best-on-test epoch would have flattered; None where the test set was not watched.
+    The difference is how optimistic the best-on-test epoch would be; None where the test set was not watched.
     """
     watched = {row.epoch: row.test_accuracy for row in record.history if row.test_accuracy is not None}
     if not watched or record.best_epoch not in watched:
@@ -97,7 +97,7 @@ def flattery(record: RunRecord) -> tuple[int, float, float] | None:
 
 
 def user() -> str:
-    """Return the name of who runs this process; its number where it has none."""
+    """Return the name of the user who runs this process, or the number if there is no name."""
     try:
         return getpass.getuser()
     except (KeyError, OSError, ImportError):  # a container's user without a name
@@ -105,7 +105,7 @@ def user() -> str:
 
 
 def command() -> str:
-    """Return the command that was given to this process, short enough for a log."""
+    """Return the command line of this process, shortened for a log."""
     program, *words = sys.argv or [""]
     name = Path(program).name
     text = shlex.join(["rungs" if name in ("rungs", "__main__.py") else name or "python", *words])

@@ -1,4 +1,4 @@
-"""From the predictions that a record keeps for each image to arrays; no torch, so that reports can read them, too."""
+"""Decode the per-image predictions of a record; no torch, so that reports can use it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def decode(kept: PerImage, where: object = None) -> Predictions:
     """Return the arrays of a record's `PerImage`.
 
     Raises:
-        UserError: It is no base64, or its columns differ in length.
+        UserError: It is not base64, or its columns differ in length.
     """
     try:
         truth, predicted = (_column(text, "<u2").astype(np.int64) for text in (kept.truth, kept.predicted))
@@ -56,4 +56,4 @@ def _column(text: str, kind: str) -> npt.NDArray[Any]:
     return np.frombuffer(base64.b64decode(text, validate=True), dtype=kind)
 
 
-_AGAIN = "is run.json whole? else train the run again"
+_AGAIN = "check that run.json is complete, or retrain the run"

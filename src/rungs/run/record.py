@@ -20,7 +20,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EpochRow(Record, frozen=True, kw_only=True):
-    """One finished epoch. Training values are means over the epoch as it was trained (augmented, dropout on)."""
+    """One finished epoch. Training values are means over the epoch during training (augmented, dropout on)."""
 
     epoch: int  # 1 is the first
     step: int  # optimiser steps since the start
@@ -29,17 +29,17 @@ class EpochRow(Record, frozen=True, kw_only=True):
     train_accuracy: float
     validation_loss: float | None  # None: the recipe has no validation set
     validation_accuracy: float | None
-    train_s: float  # of a pack: the run's share of its time
+    train_s: float  # in a pack: the run's share of its time
     validation_s: float
     images_per_s: float  # training images, all ranks together
-    test_loss: float | None = None  # None: the test set is not watched, as it should be
+    test_loss: float | None = None  # None, the normal case: the test set is not watched
     test_accuracy: float | None = None
-    warm_up_s: float = 0.0  # of train_s: steps that compiled the net or led to a CUDA graph, and recording it
-    packed: int = 1  # runs that were trained at once with it in one process, itself included
+    warm_up_s: float = 0.0  # part of train_s: steps that compile the net or precede a CUDA graph, and its recording
+    packed: int = 1  # runs trained together in one process, itself included
 
 
 class Problem(Record, frozen=True, kw_only=True):
-    """A file of a data source that is not what it should be."""
+    """A faulty or doubtful file of a data source."""
 
     path: str
     kind: Literal["unreadable", "empty", "duplicate", "doubtful"]
@@ -59,8 +59,8 @@ class DataRecord(Record, frozen=True, kw_only=True):
     image_size: int  # pixels
     mean: tuple[float, float, float]  # of the training part, pixels in [0, 1]
     std: tuple[float, float, float]
-    skipped: tuple[Problem, ...] = ()  # left out at the user's word (--skip-unreadable)
-    leaks: dict[str, int] = {}  # part -> its images that equal one of a part before it, pixel for pixel
+    skipped: tuple[Problem, ...] = ()  # left out by --skip-unreadable
+    leaks: dict[str, int] = {}  # part -> number of images identical to one of an earlier part
 
 
 class LayerRow(Record, frozen=True, kw_only=True):
@@ -87,9 +87,9 @@ class Mistake(Record, frozen=True, kw_only=True):
     """A wrongly classified image, with its picture."""
 
     index: int  # position in the scored set
-    path: str | None  # where a set knows the files of its images
+    path: str | None  # for sets of image files
     truth: int
-    predicted: int = msgspec.field(name="said")  # the class; the name on disk is the older one
+    predicted: int = msgspec.field(name="said")  # the class; older name on disk
     probability: float  # of the predicted class
     loss: float
     picture: str  # base64 of a PNG
@@ -99,7 +99,7 @@ class PerImage(Record, frozen=True, kw_only=True):
     """The prediction for each image of a set, in the set's order, as base64 of little-endian numbers."""
 
     truth: str  # uint16 (N,): the class
-    predicted: str = msgspec.field(name="said")  # uint16 (N,): the most probable class; the older name on disk
+    predicted: str = msgspec.field(name="said")  # uint16 (N,): the most probable class; older name on disk
     confidence: str = msgspec.field(name="sure")  # float32 (N,): its probability
     loss: str  # float32 (N,)
 
@@ -118,11 +118,11 @@ class EvalResult(Record, frozen=True, kw_only=True):
     calibration_error: float  # expected calibration error, 15 bins
     calibration: tuple[tuple[float, float, int], ...]  # per bin: mean confidence, accuracy, count
     mistakes: tuple[Mistake, ...] = ()  # worst first, by loss
-    per_image: PerImage | None = None  # kept of validation and test, so that two runs can be compared image by image
+    per_image: PerImage | None = None  # of validation and test, to compare two runs image by image
 
 
 class ActivationRow(Record, frozen=True, kw_only=True):
-    """What the outputs of one activation did on some training images, with the weights that were kept."""
+    """The outputs of one activation on some training images, with the best weights."""
 
     name: str  # of the layer
     kind: Literal["relu", "sigmoid"]
@@ -154,7 +154,7 @@ class Series(Record, frozen=True, kw_only=True):
 
 
 class Evidence(Record, frozen=True, kw_only=True):
-    """A small plot that shows what a rule saw."""
+    """The small plot that supports a finding."""
 
     x_label: str
     y_label: str
@@ -162,19 +162,19 @@ class Evidence(Record, frozen=True, kw_only=True):
     series: tuple[Series, ...]
     level: float | None = None  # a horizontal line: the threshold
     level_name: str = ""
-    at: float | None = None  # a vertical line: where it happens
+    at: float | None = None  # a vertical line: where it happened
     at_name: str = ""
 
 
 class Finding(Record, frozen=True, kw_only=True):
-    """What a rule saw in a record."""
+    """What a rule found in a record."""
 
     rule: str
     level: Literal["good", "note", "warning"]
     title: str
     text: str  # for a student
     cure: str | None = None
-    threshold: str = ""  # when the rule speaks, in words
+    threshold: str = ""  # when the rule fires, in words
     citation: str = ""
     evidence: Evidence | None = None
 
@@ -187,20 +187,20 @@ class RunRecord(Record, frozen=True, kw_only=True):
     status: Literal["finished", "interrupted", "diverged"]
     ending: str  # one sentence: why training ended
     recipe: Recipe  # resolved: every "auto" and default replaced by what was used
-    changed: tuple[str, ...] = ()  # fields that differ from the shipped recipe of its name: its claims are of that one
-    code: tuple[str, ...] = ()  # versions of rungs and torch that trained it; more than one where it was resumed
+    changed: tuple[str, ...] = ()  # fields that differ from the shipped recipe of that name, which its claims are about
+    code: tuple[str, ...] = ()  # versions of rungs and torch that trained it; several if it was resumed
     data: DataRecord
     model: ModelRecord
     environment: Environment
     activations: tuple[ActivationRow, ...] = ()
     history: tuple[EpochRow, ...]
     best_epoch: int | None  # chosen on validation; the last epoch without one
-    train: EvalResult | None = None  # the best weights on the training images, as they are
+    train: EvalResult | None = None  # the best weights on the unaugmented training images
     validation: EvalResult | None = None
     test: EvalResult | None = None
     validation_tta: EvalResult | None = None  # the same with the recipe's test-time augmentation
     test_tta: EvalResult | None = None
-    train_flops: int = 0  # of the epochs done: three forward passes an image, at the size that it had; 0: not counted
+    train_flops: int = 0  # of all epochs: three forward passes per image at its size; 0: not counted
     started: str  # UTC, ISO 8601
     finished: str
     wall_s: float  # from start to record, of all sessions together
@@ -218,7 +218,7 @@ class Estimate(Record, frozen=True, kw_only=True):
 
 
 class Difference(Record, frozen=True, kw_only=True):
-    """A rung against the one that it builds on, in pairs of equal seeds."""
+    """A rung compared with the one that it builds on, paired by seed."""
 
     against: str
     metric: str  # "validation_accuracy" where there is a validation set
@@ -229,7 +229,7 @@ class Difference(Record, frozen=True, kw_only=True):
     p: float | None  # two-sided, paired t test
     p_holm: float | None  # corrected for all differences of the ladder
     verdict: Literal["real gain", "real loss", "no difference", "undecided"]
-    more_seeds: int | None = None  # where undecided: about so many more would decide it
+    more_seeds: int | None = None  # if undecided: about how many more would decide it
     words: str  # the verdict in a sentence
 
 
@@ -251,5 +251,7 @@ def from_json(data: bytes, kind: type[T], where: str | Path) -> T:
         return msgspec.json.decode(data, type=kind)
     except msgspec.MsgspecError as error:
         raise UserError(
-            f"not a {kind.__name__}: {error}", where=where, do="is this file whole, and a record of rungs?"
+            f"not a {kind.__name__}: {error}",
+            where=where,
+            do="check that the file is complete and was written by rungs",
         ) from error

@@ -1,4 +1,4 @@
-"""The command that trains a run again with one thing changed."""
+"""The command that retrains a run with one change."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from rungs.run.record import RunRecord
 
 
 def command(record: RunRecord, cure: str, run: str = "RUN") -> str:
-    """Return a cure as a whole command, ready to be typed.
+    """Return a cure as a complete command.
 
     Args:
-        record: The run that it is for.
-        cure: Of one of its findings.
-        run: The run's folder; "RUN" where the reader knows it better.
+        record: The run.
+        cure: The cure of one of its findings.
+        run: The run's folder; "RUN" stands in for it.
     """
     if not cure.startswith("--"):
         return cure

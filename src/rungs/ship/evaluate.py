@@ -16,9 +16,9 @@ from rungs import data
 from rungs.data.audit import require_trainable
 from rungs.data.batches import batches, to_float
 from rungs.data.imageset import ImageSet, Source
-from rungs.data.split import Parts, divide
+from rungs.data.split import Parts, split_source
 from rungs.errors import UserError
-from rungs.evaluate import judge
+from rungs.evaluate import evaluate_logits
 from rungs.evaluate.score import score
 from rungs.models.weights import Weights
 from rungs.run import looks
@@ -77,7 +77,7 @@ def evaluate(
     paths = [path for s in sets for path in s.paths or [""] * len(s)] if sets[0].paths else None
     inputs = _inputs(sets, recipe.evaluation.batch_size, device)
     logits, labels = score(weights.model, inputs, autocast)
-    return judge(logits, labels, images=images, paths=paths, mistakes=recipe.evaluation.mistakes)
+    return evaluate_logits(logits, labels, images=images, paths=paths, mistakes=recipe.evaluation.mistakes)
 
 
 def _note(path: Path, purpose: str, test: ImageSet) -> None:
@@ -98,7 +98,7 @@ def _inputs(sets: Sequence[ImageSet], batch_size: int, device: torch.device) -> 
 def _own_parts(source: Source, weights: Weights) -> Parts | None:
     """Return the parts that the net was trained, chosen and tested on, if the source holds those very images."""
     try:
-        parts = divide(source, weights.recipe.data, weights.recipe.seed)
+        parts = split_source(source, weights.recipe.data, weights.recipe.seed)
     except UserError:  # other images, too few for the recipe's sizes
         return None
     return parts if parts.hash == weights.data_hash else None
@@ -113,7 +113,7 @@ def _sets(source: Source, own: Parts | None, weights: Weights, part: Part, name:
     if own is None and name == recipe.data.source:
         what = f"the data changed since training: its {part} part may hold images that the net was trained on"
         raise UserError(what, where=name, do="score new images from a folder of their own, or all: --part all")
-    parts = own or divide(source, recipe.data, recipe.seed)
+    parts = own or split_source(source, recipe.data, recipe.seed)
     return [_required(getattr(parts, part), name, part)]
 
 

@@ -1,1 +1,1 @@
-"""The engine: one door (`run.run_recipe`), one loop (`loop.train_epochs`)."""
+"""The training engine: one entry point (`run.run_recipe`), one loop (`loop.train_epochs`)."""

@@ -1,4 +1,4 @@
-"""What the activations of a trained net do: units that never fire, and those that are driven to their ends."""
+"""Activation statistics of a trained net: units that never fire, and saturated ones."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from rungs.run.record import ActivationRow
 from rungs.training.setup import Setup
 
 SEEN = 256
-"""Training images that are looked at: a unit that is idle for all of them is idle for nearly all."""
+"""Training images used: a unit that is idle for all of these is idle for nearly all images."""
 LOW, HIGH = 0.05, 0.95
 """A sigmoid beyond these has less than a fifth of its steepest slope, s (1 - s) < 0.0475 against 0.25."""
 
 
 def activations(setup: Setup) -> tuple[ActivationRow, ...]:
-    """Run some training images through the judged net of a setup; return a row for each ReLU and sigmoid layer.
+    """Run some training images through the scored net of a setup; return a row for each ReLU and sigmoid layer.
 
-    Activations that a net computes by a function call (ResNet, the speedrun's GELU) are not layers, and not seen.
+    Activations that a net computes by a function call (ResNet, the speedrun's GELU) are not layers and not covered.
     """
     layers = {path: m for path, m in setup.scored_net.named_modules() if isinstance(m, nn.ReLU | nn.Sigmoid)}
     seen: dict[str, ActivationRow] = {}
@@ -43,7 +43,7 @@ def activations(setup: Setup) -> tuple[ActivationRow, ...]:
 
 
 def _row(path: str, layer: nn.Module, out: Tensor) -> ActivationRow:
-    """Judge the output of a layer, (B, C, H, W) or (B, F)."""
+    """Summarise the output of a layer, (B, C, H, W) or (B, F)."""
     name = path.removeprefix("net.")
     if isinstance(layer, nn.ReLU):
         silent = (out == 0).transpose(0, 1).flatten(1).all(1)  # (C,)

@@ -1,4 +1,4 @@
-"""Checkpoints: whole or not at all, two kept, a damaged one is noticed and passed over."""
+"""Checkpoints: written atomically, the newest two kept, damaged ones detected and skipped."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ KEPT = 2
 
 @dataclass
 class Checkpoint:
-    """All that training needs to go on after an epoch; randomness needs nothing, it is derived from the epoch."""
+    """All that is needed to resume after an epoch; the random state is derived from the epoch."""
 
     identity: str  # digest of the recipe, a colon, hash of the data
     started: str  # UTC, ISO 8601, of the first session
@@ -36,7 +36,7 @@ class Checkpoint:
 
 
 def save(folder: RunDir, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint beside the ones there are, then drop all but the newest two."""
+    """Write a checkpoint, then delete all but the newest two."""
     payload = io.BytesIO()
     state = {**vars(checkpoint), "rows": msgspec.json.encode(checkpoint.rows).decode()}
     torch.save(state, payload)
@@ -48,7 +48,7 @@ def save(folder: RunDir, checkpoint: Checkpoint) -> None:
 
 
 def restore(folder: RunDir) -> tuple[Checkpoint | None, list[str]]:
-    """Return the newest checkpoint that is whole, or None, and a sentence for each damaged one passed over.
+    """Return the newest undamaged checkpoint, or None, and a sentence for each damaged one that was skipped.
 
     Raises:
         UserError: There are checkpoints and all are damaged.
@@ -58,9 +58,9 @@ def restore(folder: RunDir) -> tuple[Checkpoint | None, list[str]]:
         try:
             return _read(path), damaged
         except ValueError as error:
-            damaged.append(f"{path.name} is damaged ({error}); using the one before it")
+            damaged.append(f"{path.name} is damaged ({error}); using the previous one")
     if damaged:
-        do = "train again in another folder; the best weights so far may still be in weights.safetensors"
+        do = "retrain in another folder; the best weights so far may still be in weights.safetensors"
         raise UserError("every checkpoint is damaged", where=folder.checkpoints, do=do)
     return None, []
 
@@ -69,7 +69,7 @@ def _read(path: Path) -> Checkpoint:
     header = len(MAGIC) + 65  # 64 hex digits and a line end
     data = path.read_bytes()
     if data[:17] == MAGIC[:17] and data[: len(MAGIC)] != MAGIC:
-        do = "go on with that version, or train again in another folder"
+        do = "resume with that version, or retrain in another folder"
         raise UserError("written by another version of rungs", where=path, do=do)
     body = memoryview(data)[header:]
     if data[:header] != MAGIC + hashlib.sha256(body).hexdigest().encode() + b"\n":

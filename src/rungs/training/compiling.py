@@ -1,4 +1,4 @@
-"""Whether `torch.compile` pays for a run: a short trial on a copy of the net, and a sentence on what it found."""
+"""Whether `torch.compile` pays off for a run: a short trial on a copy of the net, with its result in a sentence."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ from rungs.training.setup import Setup
 from rungs.training.step import replayable
 
 WORTH_A_TRIAL_S = 20 * 60.0
-"""A trial costs about a minute, mostly of compiling: a shorter run could not win it back by much."""
+"""A trial costs about a minute, mostly for compiling: a shorter run would hardly gain."""
 
 LEAST_GAIN = 1.05
-"""A smaller one is noise."""
+"""A smaller speedup is noise."""
 
 TRIAL_IMAGES = 64
-"""Images of a trial's steps: few, since a net may be large."""
+"""Images per step of a trial: few, because a net may be large."""
 
 
 def chosen_before(recipe: Recipe, folder: RunDir) -> Recipe:
-    """Return a recipe with the choice of its run's first session: a second trial could fall out otherwise."""
+    """Return a recipe with the choice of its run's first session: a second trial could choose differently."""
     if recipe.training.compile != "auto" or not folder.recipe.exists():
         return recipe
     return replace(recipe, training=replace(recipe.training, compile=read(folder.recipe).training.compile))
 
 
 def choose_compiling(setup: Setup, asked: str, say: Callable[[str], None]) -> None:
-    """Put into a setup's recipe whether to compile, and why into its environment.
+    """Decide whether to compile, and record the choice in the setup's recipe and the reason in its environment.
 
     Args:
         setup: The run's; its net is copied, not touched.
-        asked: What the recipe said before `chosen_before`.
-        say: Told before a trial begins, because it takes a while.
+        asked: The recipe's value before `chosen_before`.
+        say: Prints a line before a trial, which takes a while.
     """
     training = setup.recipe.training
     choice, reason = training.compile, "the recipe asks for it" if asked != "auto" else "chosen when the run began"
@@ -52,32 +52,32 @@ def choose_compiling(setup: Setup, asked: str, say: Callable[[str], None]) -> No
 
 
 def compile_net(setup: Setup) -> None:
-    """Compile the net of a setup in place; names of weights stay. The first step at each image size waits for it."""
+    """Compile the net of a setup in place; the weights keep their names. The first step at each image size compiles."""
     if setup.recipe.training.compile == "yes":
         setup.model.compile(dynamic=False)
 
 
 def _try_it(setup: Setup, say: Callable[[str], None]) -> tuple[Literal["no", "yes"], str]:
     if setup.world.size > 1:
-        return "no", "not tried: each rank could find another answer"
+        return "no", "not tried: the ranks could choose differently"
     if setup.recipe.training.convolution == "winograd":
         return "no", "Winograd's convolutions are products of matrices, which compiling does not make faster"
     x, y = _trial_batch(setup)
     try:
         plain_s = _step_s(setup, copy.deepcopy(setup.model), x, y)
-    except Exception as error:  # whatever a recording on this GPU raises
+    except Exception as error:  # a recording on this GPU may raise anything
         return "no", f"the trial failed: {type(error).__name__}"
     run_s = plain_s / len(x) * len(setup.parts.train) * setup.recipe.training.epochs
     if run_s < WORTH_A_TRIAL_S:
         return "no", "too short a run to win back the time of compiling"
-    say("trying whether compiling the net pays; this takes about a minute")
+    say("testing whether compiling the net pays off; this takes about a minute")
     try:
         compiled = copy.deepcopy(setup.model)
         compiled.compile(dynamic=False)
         compiled_s = _step_s(setup, compiled, x, y)
-    except Exception as error:  # whatever a compiler, or its absence, raises
+    except Exception as error:  # a compiler, or a missing one, may raise anything
         return "no", f"compiling failed: {type(error).__name__}"
-    measured = f"{1e3 * plain_s:.0f} ms a step of {len(x)} images as it is, {1e3 * compiled_s:.0f} ms compiled"
+    measured = f"{1e3 * plain_s:.0f} ms a step of {len(x)} images uncompiled, {1e3 * compiled_s:.0f} ms compiled"
     return ("yes" if plain_s > LEAST_GAIN * compiled_s else "no"), measured
 
 

@@ -22,12 +22,12 @@ from rungs.recipe.identity import VERSION
 from rungs.run.record import Environment
 
 PATIENCE = timedelta(days=1)
-"""How long a rank waits for the others: rank 0 scores alone at the end, and `torchrun` ends all when one dies."""
+"""Timeout of a rank that waits for the others: at the end rank 0 scores alone; `torchrun` ends all when one dies."""
 
 
 @dataclass(frozen=True)
 class World:
-    """This process among the ranks that train together; a process alone is rank 0 of 1."""
+    """This process among the ranks that train together; a single process is rank 0 of 1."""
 
     rank: int
     size: int
@@ -35,7 +35,7 @@ class World:
 
     @property
     def is_main(self) -> bool:
-        """Whether this rank writes files and talks."""
+        """Whether this rank writes files and prints."""
         return self.rank == 0
 
     def sum(self, value: Tensor) -> Tensor:
@@ -46,7 +46,7 @@ class World:
         return value
 
     def wait(self) -> None:
-        """Wait until every rank is here."""
+        """Wait for all ranks."""
         if self.size > 1:
             dist.barrier()
 
@@ -60,16 +60,16 @@ class World:
 
 @contextmanager
 def open_world() -> Iterator[World]:
-    """Join the ranks that `torchrun` started (gloo on CPUs, NCCL on GPUs), or be alone."""
+    """Join the ranks that `torchrun` started (gloo on CPUs, NCCL on GPUs), or run alone."""
     rank, size, local = (int(os.environ.get(k, d)) for k, d in (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0)))
-    rank, local = (rank, local) if size > 1 else (0, 0)  # a lone RANK is somebody else's
+    rank, local = (rank, local) if size > 1 else (0, 0)  # RANK without WORLD_SIZE is not torchrun's
     device = open_device(local)
     if device.type == "cuda":
         torch.cuda.set_device(device)
         torch.cuda.reset_peak_memory_stats(device)
     if size > 1:
-        # What is imported later takes the living group as a default argument and keeps it, and its threads, to the
-        # end of Python, where they abort the process now and then. An optimiser brings this module in.
+        # If imported later (an optimiser does it), this module captures the process group as a default argument and
+        # keeps it and its threads alive until Python exits, where they sometimes abort the process.
         importlib.import_module("torch.distributed.nn.functional")
 
         backend = "nccl" if device.type == "cuda" else "gloo"
@@ -82,13 +82,13 @@ def open_world() -> Iterator[World]:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether torch or Python found no memory; torch says so by type on a GPU, in words on a CPU."""
+    """Return whether torch or Python ran out of memory; on a CPU torch reports it only in the message."""
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or "alloc" in str(error)
 
 
 @contextmanager
 def enough_memory(do: str) -> Iterator[None]:
-    """Turn a lack of memory into an error that says what to do."""
+    """Turn running out of memory into an error with advice."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
@@ -101,7 +101,7 @@ def peak_memory_bytes(device: torch.device) -> int:
     """Return the most memory used so far: of the allocator on a GPU, else resident in this process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    status = Path("/proc/self/status")  # getrusage would count what the parent had when it started this process
+    status = Path("/proc/self/status")  # getrusage would include the parent's memory at the fork
     if status.exists():
         peak = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
         return int(peak.split()[1]) * 1024

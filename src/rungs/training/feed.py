@@ -1,4 +1,4 @@
-"""From the parts of a set to what the net sees: batches on the device, float, augmented."""
+"""Turn the parts of a dataset into the net's input: batches on the device, float, augmented."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rungs.training.setup import Setup
 
 
 def generator(device: torch.device, seed: int, stream: Stream, *key: int) -> torch.Generator:
-    """Return a generator on `device` for one use: see `rungs.recipe.seeds.derive`."""
+    """Return a generator on `device` for one purpose: see `rungs.recipe.seeds.derive`."""
     return torch.Generator(device).manual_seed(derive(seed, stream, *key))
 
 
@@ -44,10 +44,10 @@ def training_batches(setup: Setup, epoch: int) -> Iterator[tuple[Tensor, Tensor,
 
 
 def batches_of_members(setup: Setup, epoch: int) -> Iterator[tuple[Tensor, Tensor, int]]:
-    """Yield the training batches of a setup's members side by side: see `together`; of one alone, its own.
+    """Yield the training batches of a setup's members side by side, see `together`; a single member's unchanged.
 
-    Without augmentation, whose draws belong to each member, the images of all come in one fetch from the source that
-    they share: on a GPU a pack of small nets would wait for Python to ask for each member's.
+    Without augmentation, which draws per member, the images of all are gathered at once from the shared source: on a
+    GPU a pack of small nets would otherwise wait for Python to gather each member's.
     """
     parts = [one.parts.train for one in setup.members]
     pixels, recipe = parts[0].pixels, setup.recipe
@@ -56,7 +56,7 @@ def batches_of_members(setup: Setup, epoch: int) -> Iterator[tuple[Tensor, Tenso
         return
     orders = [order(len(one.parts.train), one.recipe.seed, epoch).to(pixels.device) for one in setup.members]
     rows = torch.stack([index if p.rows is None else p.rows[index] for p, index in zip(parts, orders, strict=True)], 1)
-    labels = torch.stack([p.labels[index] for p, index in zip(parts, orders, strict=True)], 1)  # (n, S), as the rows
+    labels = torch.stack([p.labels[index] for p, index in zip(parts, orders, strict=True)], 1)  # (n, S), like the rows
     for start, stop in spans(len(rows), recipe.training.batch_size):
         images = pixels.index_select(0, rows[start:stop].flatten()).to(setup.world.device, non_blocking=True)
         x = to_float(images.view(stop - start, -1, *images.shape[2:]))  # (b, 3 S, H, W)
@@ -73,14 +73,14 @@ def scoring_batches(
     shared: bool = False,
     only: Tensor | None = None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield a set in its own order: float (b, 3, H, W) in [0, 1] and labels (b,).
+    """Yield a set in its order: float (b, 3, H, W) in [0, 1] and labels (b,).
 
     Args:
         setup: The run's.
         part: What to score.
-        augments: For recipes that augment their validation.
-        epoch: Seeds them.
-        shared: Yield only this rank's share, where there are enough images for every rank.
+        augments: For recipes that augment validation.
+        epoch: Their seed.
+        shared: Yield only this rank's share, if there are enough images for every rank.
         only: Positions int64 (M,) of the images to yield; all by default.
     """
     world = setup.world
@@ -94,7 +94,7 @@ def scoring_batches(
 
 
 def resized(x: Tensor, size: int) -> Tensor:
-    """Return float (b, 3, size, size); shrinking weighs all pixels (antialias), so that fine patterns do not alias."""
+    """Return float (b, 3, size, size); shrinking is antialiased."""
     if x.shape[2:] == (size, size):
         return x
     return F.interpolate(x, size, mode="bilinear", antialias=True)
@@ -103,17 +103,17 @@ def resized(x: Tensor, size: int) -> Tensor:
 def prepare(
     images: Tensor, labels: Tensor, augments: Sequence[AnyAugment], draw: augment.Draw
 ) -> tuple[Tensor, Tensor]:
-    """Turn uint8 (b, 3, H, W) and labels (b,) into what the net trains on, on the device of `draw`."""
+    """Turn uint8 (b, 3, H, W) and labels (b,) into the net's input, on the device of `draw`."""
     device = draw.index.device
     x, y = to_float(images.to(device, non_blocking=True)), labels.to(device, non_blocking=True)
     return augment.apply(augments, x, y, draw)
 
 
 def together(streams: Sequence[Iterator[tuple[Any, ...]]]) -> Iterator[tuple[Any, ...]]:
-    """Yield the batches of S runs as one, their images side by side in the channels; one run's as they are.
+    """Yield the batches of S runs as one, their images side by side in the channels; one run's unchanged.
 
     Yields:
-        float (b, 3 S, H, W); labels int64 (b, S) or class probabilities (b, S, K); what else there is of the first.
+        float (b, 3 S, H, W); labels int64 (b, S) or class probabilities (b, S, K); the first run's other values.
     """
     if len(streams) == 1:
         yield from streams[0]

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM end training where it stands, but never in the middle of saving."""
+"""SIGINT and SIGTERM stop training at any point, but never in the middle of saving."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from types import FrameType
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal asked this process to end."""
+    """A signal asked this process to stop."""
 
     def __init__(self, signum: int) -> None:
         self.signum = signum
@@ -18,7 +18,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 class Interrupts:
-    """While entered, SIGINT and SIGTERM raise `Interrupted`; inside `shield`, at its end.
+    """Inside `handled`, SIGINT and SIGTERM raise `Interrupted`; inside `shield`, at its end.
 
     Does nothing outside the main thread, where Python allows no handlers.
     """
@@ -28,7 +28,7 @@ class Interrupts:
         self._pending: int | None = None
 
     @contextmanager
-    def heeded(self) -> Iterator[None]:
+    def handled(self) -> Iterator[None]:
         """Handle the signals until the block ends."""
         if threading.current_thread() is not threading.main_thread():
             yield
@@ -42,7 +42,7 @@ class Interrupts:
 
     @contextmanager
     def shield(self) -> Iterator[None]:
-        """Let the block end before a signal is heeded."""
+        """Delay signals until the block ends."""
         self._shielded = True
         try:
             yield

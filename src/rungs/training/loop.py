@@ -1,4 +1,4 @@
-"""THE loop: a generator of epoch rows. Whoever iterates saves, tracks and stops."""
+"""The training loop: a generator of epoch rows. The caller saves, tracks and stops."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from rungs.training.setup import Setup
 from rungs.training.step import Stepper, summed_loss, tally
 
 CHECK_EVERY = 50
-"""Steps between two looks at the loss; each look waits for the GPU, so not every step."""
+"""Steps between two checks of the loss; a check waits for the GPU."""
 
 
 Score: TypeAlias = tuple[float | None, float | None]
-"""Loss and accuracy of a member; None where nothing was scored."""
+"""Loss and accuracy of a member; None if nothing was scored."""
 
 
-class Diverged(Exception):  # noqa: N818 (an ending, not a mistake)
+class Diverged(Exception):  # noqa: N818 (an outcome, not an error)
     """The loss is no longer a finite number."""
 
 
@@ -38,7 +38,7 @@ def train_epochs(setup: Setup, rows: Sequence[EpochRow], screen: Screen) -> Iter
     """Train one run from where `rows` end to the recipe's last epoch, yielding a row after each.
 
     Raises:
-        Diverged: The loss stopped being finite; the epoch that was under way yields no row.
+        Diverged: The loss stopped being finite; the current epoch yields no row.
     """
     for (row,) in train_together(setup, rows, screen):
         if isinstance(row, Diverged):
@@ -47,11 +47,11 @@ def train_epochs(setup: Setup, rows: Sequence[EpochRow], screen: Screen) -> Iter
 
 
 def train_together(setup: Setup, rows: Sequence[EpochRow], screen: Screen) -> Iterator[tuple[EpochRow | Diverged, ...]]:
-    """Train the members of a setup, a run alone or those of a pack, yielding what an epoch came to for each of them.
+    """Train the members of a setup, a single run or those of a pack, yielding each one's result after every epoch.
 
     Args:
         setup: What is trained.
-        rows: The finished epochs of its first member; all members stand at the same one.
+        rows: The finished epochs of its first member; all members are at the same epoch.
         screen: Shows the batches.
     """
     rows, take = list(rows), Stepper(setup)
@@ -59,9 +59,9 @@ def train_together(setup: Setup, rows: Sequence[EpochRow], screen: Screen) -> It
         began, warm_up_s = time.perf_counter(), take.warm_up_s
         setup.seed_dropout([derive(one.recipe.seed, "dropout", epoch, setup.world.rank) for one in setup.members])
         setup.trained.train()
-        shape = len(setup.members), 3  # loss, right, images: sums, of each member
+        shape = len(setup.members), 3  # loss, correct, images: sums, of each member
         total = torch.zeros(shape, dtype=torch.float64, device=setup.world.device)
-        lost: dict[int, Diverged] = {}  # member -> how it ended
+        diverged: dict[int, Diverged] = {}  # member -> why
         step = epoch * setup.steps_per_epoch
         batches = batches_of_members(setup, epoch)
         for batch, labels, whole in screen.watch(batches, epoch, setup.steps_per_epoch):
@@ -72,10 +72,10 @@ def train_together(setup: Setup, rows: Sequence[EpochRow], screen: Screen) -> It
             if setup.ema is not None:
                 setup.ema.update_parameters(setup.model)
             step += 1
-            if step % CHECK_EVERY == 0 and all_lost(setup, total, lost, epoch, step):
+            if step % CHECK_EVERY == 0 and all_diverged(setup, total, diverged, epoch, step):
                 break
-        if all_lost(setup, total, lost, epoch, step):
-            yield tuple(lost[i] for i in range(len(setup.members)))
+        if all_diverged(setup, total, diverged, epoch, step):
+            yield tuple(diverged[i] for i in range(len(setup.members)))
             return
         sums = setup.world.sum(total).tolist()
         train_s = time.perf_counter() - began
@@ -87,8 +87,8 @@ def train_together(setup: Setup, rows: Sequence[EpochRow], screen: Screen) -> It
             epoch_row(epoch, step, rate, (train_s, warm_up_s, validation_s), len(setup.members), *one) for one in scores
         ]
         rows.append(ended[0])
-        lost = unfit(validated, epoch) | lost
-        yield tuple(lost.get(i, row) for i, row in enumerate(ended))
+        diverged = diverged_in_validation(validated, epoch) | diverged
+        yield tuple(diverged.get(i, row) for i, row in enumerate(ended))
 
 
 def epoch_row(
@@ -101,7 +101,7 @@ def epoch_row(
     validation: Score,
     test: Score,
 ) -> EpochRow:
-    """Return what an epoch, counted from 0, came to for one of the members; of the seconds it has its share.
+    """Return the row of one member for an epoch, counted from 0, with its share of the seconds.
 
     Args:
         epoch: Which.
@@ -109,18 +109,18 @@ def epoch_row(
         rate: Learning rate of the last one.
         seconds: Of training, of warming up within it, of scoring; of all members together.
         members: How many there are.
-        sums: Loss, right and images of the member's training.
-        validation: Its loss and accuracy there.
-        test: Likewise, of a watched test set.
+        sums: Training loss, correct predictions and images of the member.
+        validation: Its validation loss and accuracy.
+        test: Likewise for a watched test set.
     """
-    loss, right, images = sums
+    loss, correct, images = sums
     train_s, warm_up_s, validation_s = (one / members for one in seconds)
     return EpochRow(
         epoch=epoch + 1,
         step=step,
         learning_rate=rate,
         train_loss=loss / images,
-        train_accuracy=right / images,
+        train_accuracy=correct / images,
         validation_loss=validation[0],
         validation_accuracy=validation[1],
         train_s=train_s,
@@ -142,20 +142,20 @@ def learning_rate(setup: Setup, step: int, rows: Sequence[EpochRow]) -> float:
     return rate
 
 
-def all_lost(setup: Setup, total: Tensor, lost: dict[int, Diverged], epoch: int, step: int) -> bool:
-    """Note the members whose loss is no number, on every rank at once; tell whether that is all of them."""
+def all_diverged(setup: Setup, total: Tensor, diverged: dict[int, Diverged], epoch: int, step: int) -> bool:
+    """Add the members whose loss is not finite, on all ranks alike; return whether that is all of them."""
     for i, finite in enumerate(setup.world.sum(total)[:, 0].isfinite().tolist()):
-        if not finite and i not in lost:
-            lost[i] = Diverged(f"the training loss stopped being finite in epoch {epoch + 1}, by step {step}")
-    return len(lost) == len(setup.members)
+        if not finite and i not in diverged:
+            diverged[i] = Diverged(f"the training loss stopped being finite in epoch {epoch + 1}, by step {step}")
+    return len(diverged) == len(setup.members)
 
 
 def validate(setup: Setup, epoch: int) -> tuple[Score, ...]:
-    """Score each member on its validation part; without one see whether the net still computes numbers."""
+    """Score each member on its validation part; without one, check that the net's outputs are finite."""
     setup.world.share_buffers(setup.model)  # in the same order on every rank
     if setup.ema is not None:
         setup.world.share_buffers(setup.scored_net)
-    if setup.parts.validation is None:  # a few images tell
+    if setup.parts.validation is None:  # a few images are enough
         few = together([islice(scoring_batches(one, one.parts.train), 1) for one in setup.members])
         logits, _ = score(setup.scored_net, few, setup.autocast)  # (b, K); of a pack (b, S, K)
         finite = logits.isfinite().view(len(logits), len(setup.members), -1).all(2).all(0)  # (S,)
@@ -175,18 +175,18 @@ def watch_test(setup: Setup) -> tuple[Score, ...]:
     )
 
 
-def unfit(scores: Sequence[Score], epoch: int) -> dict[int, Diverged]:
-    """Return the members whose validation came to no number."""
-    lost = {}
+def diverged_in_validation(scores: Sequence[Score], epoch: int) -> dict[int, Diverged]:
+    """Return the members whose validation loss or outputs are not finite."""
+    diverged = {}
     for i, (loss, accuracy) in enumerate(scores):
         if loss is not None and not math.isfinite(loss):
             what = "net's outputs were" if accuracy is None else "validation loss was"
-            lost[i] = Diverged(f"the {what} not finite after epoch {epoch + 1}")
-    return lost
+            diverged[i] = Diverged(f"the {what} not finite after epoch {epoch + 1}")
+    return diverged
 
 
 def mean_scores(setup: Setup, batches: Iterable[tuple[Tensor, Tensor]]) -> tuple[Score, ...]:
-    """Return the mean of the recipe's loss, not smoothed, and the accuracy; over all ranks' shares, of each member."""
+    """Return each member's mean loss, without label smoothing, and accuracy, over the shares of all ranks."""
     logits, labels = score(setup.scored_net, batches, setup.autocast)
     loss = summed_loss(setup.recipe.training.loss, logits, labels)
     total = setup.world.sum(tally(loss, logits, labels).to(setup.world.device)).view(-1, 3)
@@ -194,5 +194,5 @@ def mean_scores(setup: Setup, batches: Iterable[tuple[Tensor, Tensor]]) -> tuple
 
 
 def _parts(setup: Setup, name: str) -> list[tuple[Setup, ImageSet]]:
-    """Return the members with their parts of one name."""
+    """Return the members, each with its part of this name."""
     return [(one, one.parts.present()[name]) for one in setup.members]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def always(row: EpochRow) -> bool:
-    """Answer that training goes on."""
+    """Return True: keep training."""
     return True
 
 
@@ -26,12 +26,12 @@ class RunOptions:
     """How a recipe is trained in a folder; nothing here changes the result.
 
     Attributes:
-        resume: Continue from the newest checkpoint, bit for bit; a finished run is returned as it is.
+        resume: Resume from the newest checkpoint, bit for bit; a finished run is returned unchanged.
         skip_unreadable: Leave unreadable files out (the record names them) instead of stopping.
         tensorboard: Also write events.
-        screen: What the user sees; nothing by default.
-        keep_going: Asked after each epoch; a search prunes by answering False.
-        model: The user's own net, where it was given in Python.
+        screen: What is shown; nothing by default.
+        keep_going: Called after each epoch; training stops if it returns False (a search prunes so).
+        model: The user's own net, if it was passed in Python.
     """
 
     resume: bool = False
@@ -44,7 +44,7 @@ class RunOptions:
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """What a training is asked for."""
+    """The arguments of `rungs train`."""
 
     recipe: RecipeName
     """Name (see rungs list) or path of a TOML file."""
@@ -58,7 +58,7 @@ class TrainOptions:
     seed: Number = None
     """Seed of split, weights, order and augmentation."""
     resume: bool = field(default=False, compare=False)
-    """Go on where the run in the folder stopped."""
+    """Resume the run in the folder."""
     skip_unreadable: bool = False
     """Leave unreadable files out instead of stopping; the record names them."""
     tensorboard: bool = field(default=False, compare=False)
@@ -66,7 +66,7 @@ class TrainOptions:
     screen: Suppress[Screen | None] = field(default=None, compare=False, repr=False)
     """What to show; nothing by default."""
     keep_going: Suppress[Callable[[EpochRow], bool]] = field(default=always, compare=False, repr=False)
-    """Asked after each epoch; answer False to stop."""
+    """Called after each epoch; return False to stop."""
     model: Suppress[Any] = field(default=None, compare=False, repr=False)
     """A net of your own in place of the recipe's: a class or a function that takes the keyword arguments `image_size`
     and `classes`, or an `nn.Module`, of which a copy is trained. To resume or to load such a run, give it again."""

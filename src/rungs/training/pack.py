@@ -1,8 +1,8 @@
-"""A pack: runs that differ in their seed alone, trained side by side as one net of nets.
+"""A pack: runs that differ only in their seed, trained side by side as one stacked net.
 
 Each member stays an ordinary `Setup`, with its own split, order, augmentation and weights. `join` stacks what training
-changes, the loop trains the stack, and `copy_to_members` copies it back after each epoch: what is validated,
-kept, saved and resumed of a member is what a run alone would have.
+changes, the loop trains the stack, and `copy_to_members` copies it back after each epoch: a member is validated,
+saved and resumed like a single run.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from rungs.recipe.spec import Recipe
 from rungs.training.setup import Setup
 
 OPTIMIZERS = ("sgd", "adam", "adamw", "rmsprop")
-"""They treat each number by itself, so that stacked weights move as they would alone."""
+"""Element-wise optimisers, so that stacked weights are updated as they would be alone."""
 KNOWN = {
     "": "name about source assumptions claims seed data augment model optim schedule training stopping evaluation",
     "optim": "lr weight_decay decay_all momentum nesterov betas eps alpha",
@@ -37,12 +37,12 @@ KNOWN = {
     " cuda_graphs convolution",
     "evaluation": "batch_size mistakes score_train watch_test",
 }
-"""Fields of a recipe that packs heed. Any other, set to something, keeps a run alone: a pack never ignores one."""
+"""Fields of a recipe that packs support. A run that sets any other is not packed: no field is silently ignored."""
 
 
 @dataclass
 class Pack(Setup):
-    """The setup of at least two runs; what it does not stack is that of the first."""
+    """The setup of at least two runs; attributes that are not stacked are the first run's."""
 
     runs: tuple[Setup, ...]
 
@@ -58,7 +58,7 @@ class Pack(Setup):
 
     @property
     def records(self) -> bool:  # noqa: D102
-        return super().records and not self.stack.draws  # each net's dropout has a state that Python carries
+        return super().records and not self.stack.draws  # each net's dropout has a random state in Python
 
     def seed_dropout(self, seeds: Sequence[int]) -> None:  # noqa: D102
         self.stack.dice.seed(seeds, self.world.device)
@@ -84,30 +84,30 @@ class Pack(Setup):
 
 
 def unpackable(recipe: Recipe) -> str | None:
-    """Say why the seeds of a recipe cannot be trained in one pack; None where they can."""
+    """Return why the seeds of a recipe cannot be trained in one pack; None if they can."""
     for place, known in KNOWN.items():
         spec = getattr(recipe, place) if place else recipe
         for field in msgspec.structs.fields(spec):
             if field.name not in known.split() and getattr(spec, field.name) != field.default:
-                return f"packs do not know {f'{place}.{field.name}'.lstrip('.')}"
+                return f"packs do not support {f'{place}.{field.name}'.lstrip('.')}"
     if name_of(recipe.optim) not in OPTIMIZERS:
-        return f"{name_of(recipe.optim)} does not treat each weight by itself"
+        return f"{name_of(recipe.optim)} is not element-wise"
     if recipe.training.compile not in ("auto", "no"):
         return "the nets of a pack are not compiled"
     if isinstance(recipe.schedule, Plateau):
-        return "with a plateau schedule each seed has learning rates of its own"
+        return "with a plateau schedule each seed has its own learning rates"
     if isinstance(recipe.model, Own):
         return "a net of your own is trained by itself"
     try:
         with torch.device("meta"):
             net = build_model(recipe.model, image_size=recipe.data.image_size or 64, classes=10)
-    except UserError:  # its own training will say so
+    except UserError:  # its own training will report it
         return None
     return unstackable(net)
 
 
 def require_packable(recipe: Recipe, ranks: int = 1) -> None:
-    """Refuse to pack what would not train as it does alone.
+    """Refuse to pack runs that would not train as they do alone.
 
     Raises:
         UserError: With the reason.
@@ -118,7 +118,7 @@ def require_packable(recipe: Recipe, ranks: int = 1) -> None:
 
 
 def join(setups: Sequence[Setup]) -> Setup:
-    """Return one setup that trains all of these, which stand at the same epoch; of a single one itself.
+    """Return one setup that trains all of these, which are at the same epoch; a single one unchanged.
 
     Raises:
         UserError: They differ in more than their seed, or cannot be packed.
@@ -153,12 +153,12 @@ def _optimizer(setups: Sequence[Setup], stack: Stacked) -> torch.optim.Optimizer
     each = [dict(setup.model.named_parameters()) for setup in setups]
     for name, ours in stacked.items():
         states = [setup.optimizer.state.get(one[name], {}) for setup, one in zip(setups, each, strict=True)]
-        made.state[ours] = {key: _beside([state[key] for state in states], ours) for key in states[0]}
+        made.state[ours] = {key: _stacked([state[key] for state in states], ours) for key in states[0]}
     return made
 
 
 def _ema(setups: Sequence[Setup], stack: Stacked) -> AveragedModel | None:
-    """Return the moving average of the stack, where the runs stand with theirs."""
+    """Return the moving average of the stack, from those of the runs."""
     averages = [setup.ema for setup in setups if setup.ema is not None]
     if not averages:
         return None
@@ -170,8 +170,8 @@ def _ema(setups: Sequence[Setup], stack: Stacked) -> AveragedModel | None:
     return made
 
 
-def _beside(values: Sequence[Any], ours: Tensor) -> Any:
-    """Stack an optimiser's state of one weight; what is no tensor of the weight's shape, a count, is that of all."""
+def _stacked(values: Sequence[Any], ours: Tensor) -> Any:
+    """Stack an optimiser's state of one weight; anything but a tensor of its shape (a step count) is shared."""
     first = values[0]
     if not isinstance(first, Tensor) or first.shape != ours.shape[1:]:
         return first.clone() if isinstance(first, Tensor) else first
@@ -179,7 +179,7 @@ def _beside(values: Sequence[Any], ours: Tensor) -> Any:
 
 
 def _part(value: Any, i: int, mine: Tensor, ours: Tensor) -> Any:
-    """Return run i's part of an optimiser's state, lying in memory as its own weight does."""
+    """Return run i's part of an optimiser's state, in the memory format of its own weight."""
     if not isinstance(value, Tensor):
         return value
     return torch.empty_like(mine, requires_grad=False).copy_(value[i]) if value.shape == ours.shape else value.clone()

@@ -1,4 +1,4 @@
-"""The door for a pack: recipes that differ in their seed alone, trained side by side, each in a folder of its own."""
+"""The entry point for a pack: recipes that differ only in their seed, trained side by side, each in its own folder."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from rungs.training.interrupt import Interrupted, Interrupts
 from rungs.training.loop import Diverged, train_together
 from rungs.training.options import RunOptions
 from rungs.training.pack import join, require_packable
-from rungs.training.run import Session, Status, begin, begin_session
+from rungs.training.run import Session, Status, begin_session, new_progress
 from rungs.training.screen import Screen
 from rungs.training.setup import assemble, load_dataset
 
-LESS = "use a smaller --pack, smaller batches, smaller images or a smaller net; or free memory, and go on"
+LESS = "use a smaller --pack, smaller batches, smaller images or a smaller net; or free memory, and resume"
 
 
 def run_pack(
@@ -32,37 +32,38 @@ def run_pack(
     world: World,
     options: RunOptions | None = None,
 ) -> list[RunRecord | UserError]:
-    """Train recipes side by side, from their newest checkpoints where there are some.
+    """Train recipes side by side, from their newest checkpoints if any.
 
-    A run that is behind the others trains without them until it has caught up; one that stops early or diverges leaves.
+    A run that is behind the others trains without them until it has caught up; one that stops early or
+    diverges leaves the pack.
 
     Args:
-        recipes: Of equal settings but for the seed.
+        recipes: Equal except for the seed.
         folders: One for each.
         world: This process, alone.
-        options: How; they are resumed and nothing is shown, whatever it says of that.
+        options: How; `resume` and `screen` are ignored: runs are resumed and nothing is shown.
 
     Returns:
-        For each its record, or what kept it alone from being trained.
+        For each its record, or the error that concerns it alone.
 
     Raises:
-        UserError: Something that keeps all of them from being trained.
-        Interrupted: SIGINT or SIGTERM; all finished epochs are kept, and the same call goes on.
+        UserError: An error that concerns all of them.
+        Interrupted: SIGINT or SIGTERM; all finished epochs are kept, and the same call resumes.
     """
     options = dataclasses.replace(options or RunOptions(), resume=True, screen=None)
     require_packable(recipes[0], world.size)
     results: dict[int, RunRecord | UserError] = {}
     sessions: dict[int, Session] = {}
-    with ExitStack() as held:
+    with ExitStack() as stack:
         source = data.load(recipes[0].data.source, recipes[0].data.image_size)
         moved: dict[int, Tensor] = {}
         for i, (recipe, folder) in enumerate(zip(recipes, folders, strict=True)):
-            progress = begin()
+            progress = new_progress()
             try:
                 folder.prepare()
-                held.enter_context(folder.locked())
+                stack.enter_context(folder.locked())
                 recipe, dataset = load_dataset(recipe, options.skip_unreadable, source)
-                setup = assemble(as_it_is(recipe), dataset, world, moved)
+                setup = assemble(uncompiled(recipe), dataset, world, moved)
                 setup.environment = replace(setup.environment, compile_reason="the nets of a pack are not compiled")
                 found = begin_session(setup, dataset, folder, progress, options)
             except UserError as error:
@@ -70,7 +71,7 @@ def run_pack(
                 continue
             if isinstance(found, Session):
                 sessions[i] = found
-                held.callback(found.tracker.close)
+                stack.callback(found.tracker.close)
             else:
                 results[i] = found
         records = train_side_by_side(list(sessions.values()))
@@ -78,54 +79,54 @@ def run_pack(
     return [results[i] for i in range(len(recipes))]
 
 
-def as_it_is(recipe: Recipe) -> Recipe:
-    """Return a recipe whose net will not be compiled: a pack's is another net than that of a run alone."""
+def uncompiled(recipe: Recipe) -> Recipe:
+    """Return a recipe whose net will not be compiled: packs are not."""
     return replace(recipe, training=replace(recipe.training, compile="no"))
 
 
 def train_side_by_side(sessions: Sequence[Session]) -> list[RunRecord]:
-    """Train all sessions to their ends, score each and write its record as soon as it is over."""
+    """Train all sessions to the end, score each and write its record as soon as it is done."""
     interrupts, records = Interrupts(), dict[int, RunRecord]()
-    with interrupts.heeded(), enough_memory(LESS):
+    with interrupts.handled(), enough_memory(LESS):
         try:
             for session in sessions:
-                session.write_best()  # of a process that was killed, an older one may be there
-            while going := [i for i in range(len(sessions)) if i not in records]:
-                for i, status, ending in _stretch({i: sessions[i] for i in going}, interrupts):
-                    records[i] = sessions[i].conclude(interrupts, *sessions[i].scored(status, ending))
+                session.write_best()  # a process that was killed may have left older ones
+            while running := [i for i in range(len(sessions)) if i not in records]:
+                for i, status, ending in _train_rearmost({i: sessions[i] for i in running}, interrupts):
+                    records[i] = sessions[i].finish(interrupts, *sessions[i].add_scores(status, ending))
         except Interrupted as interrupt:
             for i, session in enumerate(sessions):
                 if i not in records:
-                    with suppress(Interrupted):  # what it raises again after each record
-                        session.conclude(interrupts, "interrupted", str(interrupt), {})
+                    with suppress(Interrupted):  # raised again after each record
+                        session.finish(interrupts, "interrupted", str(interrupt), {})
             raise
     return [records[i] for i in range(len(sessions))]
 
 
-def _stretch(going: dict[int, Session], interrupts: Interrupts) -> list[tuple[int, Status, str]]:
-    """Train those that are furthest behind until one of them is over or they have caught up with another.
+def _train_rearmost(running: dict[int, Session], interrupts: Interrupts) -> list[tuple[int, Status, str]]:
+    """Train those furthest behind until one of them is done or they have caught up with another.
 
     Returns:
-        Those that are over: their number, how they ended, and a sentence.
+        Those that are done: their number, how they ended, and a sentence.
     """
-    over: list[tuple[int, Status, str]] = []
-    over += [(i, "finished", session.ending()) for i, session in going.items() if session.is_over()]
-    if over:
-        return over
-    stands = {i: len(session.progress.rows) for i, session in going.items()}
-    group = {i: going[i] for i in going if stands[i] == min(stands.values())}
+    done: list[tuple[int, Status, str]] = []
+    done += [(i, "finished", session.ending()) for i, session in running.items() if session.is_done()]
+    if done:
+        return done
+    epochs = {i: len(session.progress.rows) for i, session in running.items()}
+    group = {i: running[i] for i in running if epochs[i] == min(epochs.values())}
     first = next(iter(group.values()))
     setup = join([session.setup for session in group.values()])
-    for came_to in train_together(setup, first.progress.rows, Screen()):
+    for results in train_together(setup, first.progress.rows, Screen()):
         with interrupts.shield():
             setup.copy_to_members()
-            for (i, session), row in zip(group.items(), came_to, strict=True):
+            for (i, session), row in zip(group.items(), results, strict=True):
                 if isinstance(row, Diverged):
-                    over.append((i, "diverged", str(row)))
+                    done.append((i, "diverged", str(row)))
                     continue
-                session.keep(row)
-                if session.is_over():
-                    over.append((i, "finished", session.ending()))
-        if over or len(first.progress.rows) in stands.values():
+                session.end_epoch(row)
+                if session.is_done():
+                    done.append((i, "finished", session.ending()))
+        if done or len(first.progress.rows) in epochs.values():
             break
-    return over
+    return done

@@ -13,7 +13,7 @@ def pick_precision(choice: str, device: torch.device) -> tuple[str, str]:
     """Return "bf16" or "fp32" and the reason for it.
 
     Args:
-        choice: "auto", "bf16" or "fp32", as a recipe says.
+        choice: "auto", "bf16" or "fp32", from a recipe.
         device: Where it will run.
     """
     fast, reason = _fast_bf16(device)
@@ -26,16 +26,16 @@ def pick_convolution(choice: str, precision: str, device: torch.device) -> Liter
     """Return how to compute 3x3 convolutions.
 
     Args:
-        choice: "auto", "direct" or "winograd", as a recipe says.
-        precision: Resolved. bf16 has too few digits for Winograd's sums.
-        device: Where it will run. A GPU's library has its own ways.
+        choice: "auto", "direct" or "winograd", from a recipe.
+        precision: Resolved. bf16 is too imprecise for Winograd's sums.
+        device: Where it will run. cuDNN chooses its own algorithm.
 
     Raises:
-        UserError: Winograd was asked for where it cannot be.
+        UserError: Winograd was asked for where it is not supported.
     """
     can = precision == "fp32" and device.type == "cpu"
     if choice == "winograd" and not can:
-        what = f"winograd is for fp32 on a CPU, not for {precision} on {device.type}"
+        what = f"winograd needs fp32 on a CPU, got {precision} on {device.type}"
         raise UserError(what, where="training.convolution", do="set it to auto")
     return "winograd" if can and choice != "direct" else "direct"
 

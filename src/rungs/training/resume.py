@@ -1,4 +1,4 @@
-"""Going on with a run: what it has so far, whether it is the same run, and back into the setup."""
+"""Resume a run: its progress, whether it is the same run, and how to restore its setup."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from rungs.training.setup import Dataset, Setup
 
 @dataclass
 class Progress:
-    """What a run has so far."""
+    """The progress of a run."""
 
     started: str  # UTC, ISO 8601, of the first session
     began: float  # time.perf_counter() of this one
-    elapsed_s: float = 0.0  # of earlier ones, to their last checkpoints
+    elapsed_s: float = 0.0  # of earlier ones, up to their last checkpoints
     code: tuple[str, ...] = ()  # versions of rungs and torch that trained it
     rows: list[EpochRow] = field(default_factory=list)
     best: dict[str, Tensor] | None = None
@@ -35,15 +35,15 @@ class Progress:
 
 
 def identity(setup: Setup, dataset: Dataset) -> str:
-    """Return what a checkpoint must agree with: digest of the recipe, a colon, hash of the data."""
+    """Return what a checkpoint must match: digest of the recipe, a colon, hash of the data."""
     return f"{digest(setup.recipe)}:{dataset.record.hash}"
 
 
 def require_same(setup: Setup, dataset: Dataset, folder: RunDir, screen: Screen) -> RunRecord | None:
-    """Refuse to go on with a run of another recipe or other data, by whatever of it is there; return its record.
+    """Refuse to resume a run of another recipe or other data, by the files it left; return its record, if any.
 
     Raises:
-        UserError: It is another, or all checkpoints are damaged.
+        UserError: It is another run, or all checkpoints are damaged.
     """
     known: list[tuple[str | None, str | None]] = []
     fields: tuple[str, ...] = ()
@@ -57,7 +57,7 @@ def require_same(setup: Setup, dataset: Dataset, folder: RunDir, screen: Screen)
             record = folder.read_record()
             known.append((None, record.data.hash))
         except UserError as error:
-            screen.say(f"{error.what}: run.json will be written again")
+            screen.say(f"{error.what}: run.json will be rewritten")
     if (state := checkpoint.restore(folder)[0]) is not None:
         recipe_digest, _, data_hash = state.identity.partition(":")
         known.append((recipe_digest, data_hash))
@@ -66,14 +66,14 @@ def require_same(setup: Setup, dataset: Dataset, folder: RunDir, screen: Screen)
         if any(other[position] not in (None, mine[position]) for other in known):
             do = f"give the same {what} as before (see recipe.toml and run.json there), or another --out"
             if what == "recipe" and fields == ("model.sha256",):
-                do = "the source of your own net changed: give it as it was (the folder holds a copy), or another --out"
+                do = "the source of your net changed: give the original (the folder holds a copy), or another --out"
             which = f": {', '.join(fields)} differ" if fields and what == "recipe" else ""
             raise UserError(f"this folder holds a run with another {what}{which}", where=folder.path, do=do)
     return record
 
 
 def restore_run(setup: Setup, folder: RunDir, progress: Progress, screen: Screen) -> None:
-    """Load the newest whole checkpoint into setup and progress; every rank does.
+    """Load the newest undamaged checkpoint into setup and progress, on every rank.
 
     Raises:
         UserError: All checkpoints are damaged.
@@ -82,11 +82,11 @@ def restore_run(setup: Setup, folder: RunDir, progress: Progress, screen: Screen
     for sentence in damaged:
         screen.say(sentence)
     if state is None:
-        screen.say("nothing to resume: starting at the beginning")
+        screen.say("nothing to resume: starting from scratch")
         return
     setup.model.load_state_dict(state.model)
     for saved, own in zip(state.optimizer["param_groups"], setup.optimizer.param_groups, strict=True):
-        saved.update({"capturable": own["capturable"]} if "capturable" in own else {})  # it was on another device
+        saved.update({"capturable": own["capturable"]} if "capturable" in own else {})  # it may be from another device
     setup.optimizer.load_state_dict(state.optimizer)
     if setup.ema is not None and state.ema is not None:
         setup.ema.load_state_dict(state.ema)
@@ -95,6 +95,6 @@ def restore_run(setup: Setup, folder: RunDir, progress: Progress, screen: Screen
     if state.code[-1:] == progress.code:
         progress.code = state.code
     else:
-        screen.say(f"the code changed since: {state.code[-1]} then, {progress.code[0]} now; the record will say so")
+        screen.say(f"the code changed since: {state.code[-1]} then, {progress.code[0]} now; the record lists both")
         progress.code = (*state.code, *progress.code)
-    screen.say(f"going on after epoch {len(state.rows)}")
+    screen.say(f"resuming after epoch {len(state.rows)}")

@@ -1,4 +1,4 @@
-"""The one door of the engine: a recipe, trained once, leaves a run folder."""
+"""The entry point of the engine: train a recipe once, in a run folder."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ LESS = (
     "some, too), and --resume"
 )
 OTHER_FILES_BYTES = 5_000_000
-"""About what the record, the report and its figures take beside the weights."""
+"""Rough size of the record, the report and its figures."""
 
 
 def run_recipe(recipe: Recipe, folder: RunDir, world: World, options: RunOptions | None = None) -> RunRecord:
@@ -54,16 +54,16 @@ def run_recipe(recipe: Recipe, folder: RunDir, world: World, options: RunOptions
 
     Args:
         recipe: What to train.
-        folder: Where; made if it is not there.
+        folder: Where; created if it does not exist.
         world: This process among its ranks.
-        options: How; by default anew, and with nothing on the screen.
+        options: How; by default from scratch, with nothing on the screen.
 
     Raises:
-        UserError: Bad data, a folder that is in use, holds another run or cannot be written.
+        UserError: Bad data, or a folder that is in use, holds another run or cannot be written.
         Interrupted: SIGINT or SIGTERM; all finished epochs are kept, and the run can be resumed.
     """
     options = options or RunOptions()
-    progress, screen, resume = begin(), options.screen or Screen(), options.resume
+    progress, screen, resume = new_progress(), options.screen or Screen(), options.resume
     if world.is_main:
         folder.prepare()
     with folder.locked() if world.is_main else nullcontext():
@@ -86,8 +86,8 @@ def run_recipe(recipe: Recipe, folder: RunDir, world: World, options: RunOptions
             session.tracker.close()
 
 
-def begin() -> Progress:
-    """Return the progress of a run that begins now."""
+def new_progress() -> Progress:
+    """Return the progress of a run that starts now."""
     code = f"rungs {code_version()}, torch {torch.__version__}"
     return Progress(datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter(), code=(code,))
 
@@ -95,7 +95,7 @@ def begin() -> Progress:
 def begin_session(
     setup: Setup, dataset: Dataset, folder: RunDir, progress: Progress, options: RunOptions
 ) -> Session | RunRecord:
-    """Return a session at a run in its folder, from its newest checkpoint on with `resume`; its record if it is done.
+    """Return a session of a run, with `resume` from its newest checkpoint; its record if it is finished.
 
     Raises:
         UserError: The folder holds another run, or the disk is too full for this one.
@@ -120,7 +120,7 @@ def begin_session(
 
 @dataclass
 class Session:
-    """One sitting at a run: from where it stands to its record."""
+    """One session of a run: from its last finished epoch to its record."""
 
     setup: Setup
     dataset: Dataset
@@ -133,28 +133,28 @@ class Session:
     def run(self, keep_going: Callable[[EpochRow], bool]) -> RunRecord:
         """Train, score the best weights, write the record."""
         interrupts = Interrupts()
-        with interrupts.heeded():
+        with interrupts.handled():
             try:
                 with enough_memory(LESS):
                     self.write_best()  # a session that was killed may have left older ones
-                    result = self.scored(*self.train(interrupts, keep_going))
+                    result = self.add_scores(*self.train(interrupts, keep_going))
             except Interrupted as interrupt:
-                self.conclude(interrupts, "interrupted", str(interrupt), {})
+                self.finish(interrupts, "interrupted", str(interrupt), {})
                 raise
-            record = self.conclude(interrupts, *result)
+            record = self.finish(interrupts, *result)
         self.setup.world.wait()
         return record
 
     def train(self, interrupts: Interrupts, keep_going: Callable[[EpochRow], bool]) -> tuple[Status, str]:
         """Train to the end, a stop or a divergence; return which, and a sentence."""
-        if self.patience_is_spent():  # it was interrupted after its last epoch
+        if self.stops_early():  # interrupted after its last epoch
             return "finished", self.ending()
         try:
             for row in train_epochs(self.setup, self.progress.rows, self.screen):
                 with interrupts.shield():
-                    best = self.keep(row)
+                    best = self.end_epoch(row)
                 self.screen.show(self.progress.rows, best if row.validation_loss is not None else None)
-                if self.patience_is_spent():
+                if self.stops_early():
                     break
                 if not keep_going(row):
                     return "interrupted", f"the caller stopped it after epoch {row.epoch}"
@@ -162,23 +162,23 @@ class Session:
             return "diverged", str(diverged)
         return "finished", self.ending()
 
-    def patience_is_spent(self) -> bool:
-        """Tell whether training stops early here."""
+    def stops_early(self) -> bool:
+        """Return whether training stops early here."""
         return should_stop(self.progress.rows, self.setup.recipe.stopping)
 
-    def is_over(self) -> bool:
-        """Tell whether there is nothing left to train."""
-        return self.patience_is_spent() or len(self.progress.rows) >= self.setup.recipe.training.epochs
+    def is_done(self) -> bool:
+        """Return whether nothing is left to train."""
+        return self.stops_early() or len(self.progress.rows) >= self.setup.recipe.training.epochs
 
     def ending(self) -> str:
-        """Say in a sentence why a training that did not fail is over."""
+        """Return in a sentence why a training that did not fail has ended."""
         recipe = self.setup.recipe
-        if self.patience_is_spent():
+        if self.stops_early():
             return f"{recipe.stopping.monitor} did not improve for {recipe.stopping.patience} epochs"
         return f"all {recipe.training.epochs} epochs of the recipe are done"
 
-    def keep(self, row: EpochRow) -> int | None:
-        """Take what an epoch came to: history, best weights, checkpoint, events; return the best epoch so far."""
+    def end_epoch(self, row: EpochRow) -> int | None:
+        """Save the result of an epoch: history, best weights, checkpoint, events; return the best epoch so far."""
         rows = self.progress.rows
         rows.append(row)
         if row.test_loss is not None:
@@ -191,24 +191,22 @@ class Session:
             self.tracker.row(row)
         return best
 
-    def scored(self, status: Status, ending: str) -> tuple[Status, str, dict[str, EvalResult]]:
-        """Score the best weights of a training that is over."""
+    def add_scores(self, status: Status, ending: str) -> tuple[Status, str, dict[str, EvalResult]]:
+        """Score the best weights of a finished training."""
         try:
             return status, ending, {} if status == "interrupted" else self.score_best()
         except NotFinite as error:
             return "diverged", error.what, {}
 
-    def conclude(
-        self, interrupts: Interrupts, status: Status, ending: str, results: dict[str, EvalResult]
-    ) -> RunRecord:
-        """Write the record."""
+    def finish(self, interrupts: Interrupts, status: Status, ending: str, results: dict[str, EvalResult]) -> RunRecord:
+        """Write and return the record."""
         with interrupts.shield():
             record = self.record(status, ending, results)
             self.write(record)
         return record
 
     def save(self, is_best: bool) -> None:
-        """Write the checkpoint, then what can be made from it: history and best weights."""
+        """Write the checkpoint, then the files that derive from it: history and best weights."""
         setup, progress = self.setup, self.progress
         state = Checkpoint(
             identity=identity(setup, self.dataset),
@@ -227,7 +225,7 @@ class Session:
             self.write_best()
 
     def write_best(self) -> None:
-        """Write the weights of the best epoch so far, where there is one."""
+        """Write the weights of the best epoch so far, if any."""
         best, data = self.progress.best, self.dataset.record
         if best is not None and self.setup.world.is_main:
             content = pack(
@@ -240,7 +238,7 @@ class Session:
             write_whole(self.folder.weights, content)
 
     def score_best(self) -> dict[str, EvalResult]:
-        """Score the weights that validation chose, once on each part; only rank 0 does."""
+        """Score the weights that validation chose, once on each part, on rank 0 only."""
         best = self.progress.best
         if best is None or not self.setup.world.is_main:
             return {}
@@ -251,13 +249,13 @@ class Session:
         return score_parts(self.setup, chosen - 1)
 
     def note_look(self, kind: Kind, purpose: str) -> None:
-        """Write into the run's log that the test set is looked at, where there is one."""
+        """Log a look at the test set, if there is one."""
         test = self.setup.parts.test
         if test is not None and self.setup.world.is_main:
             looks.note(self.folder.looks, kind, purpose, len(test), test.hash)
 
     def record(self, status: Status, ending: str, results: dict[str, EvalResult]) -> RunRecord:
-        """Gather all that is known of the run."""
+        """Return the record of the run."""
         setup, rows = self.setup, self.progress.rows
         return RunRecord(
             fingerprint=fingerprint(setup.recipe, self.dataset.record.hash, code_version()),
@@ -292,12 +290,12 @@ class Session:
 
 
 def train_flops(setup: Setup, epochs: int) -> int:
-    """Return the operations of so many epochs: three forward passes an image (Kaplan et al. 2020, arXiv:2001.08361)."""
+    """Return the operations of all epochs: three forward passes per image (Kaplan et al. 2020, arXiv:2001.08361)."""
     return sum(3 * setup.forward_flops[setup.image_size(epoch)] * len(setup.parts.train) for epoch in range(epochs))
 
 
 def _require_room(setup: Setup, folder: RunDir) -> None:
-    """Fail now where the disk cannot hold three checkpoints (one is written before the oldest goes) and the rest."""
+    """Fail now if the disk cannot hold three checkpoints (one is written before the oldest is deleted) and the rest."""
     net = sum(tensor.nbytes for tensor in setup.model.state_dict().values())
     slots = 1 if isinstance(setup.recipe.optim, SGD | Muon) else 2  # tensors an optimiser keeps for each weight
     copies = 2 + slots + (setup.ema is not None)  # the net, its best, ...

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from torch import Tensor
 
 from rungs.data.imageset import ImageSet
-from rungs.evaluate import judge
+from rungs.evaluate import evaluate_logits
 from rungs.evaluate.score import score
 from rungs.evaluate.tta import second_look
 from rungs.run.record import EvalResult
@@ -16,17 +16,17 @@ from rungs.training.setup import Setup
 
 
 def score_parts(setup: Setup, epoch: int) -> dict[str, EvalResult]:
-    """Score the net of a setup on its parts, as the recipe says.
+    """Score the net of a setup on its parts.
 
     Args:
-        setup: With the weights that were chosen.
-        epoch: The one they are of, counted from 0: it seeds a validation that is augmented.
+        setup: With the best weights.
+        epoch: Of these weights, counted from 0: the seed of an augmented validation.
 
     Returns:
-        By the name of the part; "test_tta" and "validation_tta" are with test-time augmentation.
+        The results by part; "test_tta" and "validation_tta" are with test-time augmentation.
 
     Raises:
-        NotFinite: The net says no numbers of some image.
+        NotFinite: The net's outputs for some image are not finite.
     """
     recipe, results = setup.recipe, dict[str, EvalResult]()
     parts = setup.parts.present()
@@ -38,16 +38,16 @@ def score_parts(setup: Setup, epoch: int) -> dict[str, EvalResult]:
         logits, labels = score(setup.scored_net, scoring_batches(setup, part, augments, epoch), setup.autocast)
         mistakes = recipe.evaluation.mistakes if name == shown else 0
         keep_images = name != "train"
-        results[name] = judge(
+        results[name] = evaluate_logits(
             logits, labels, images=part.at, paths=part.paths, mistakes=mistakes, keep_images=keep_images
         )
         if recipe.evaluation.tta != "none" and name != "train" and not augments:
-            results[f"{name}_tta"] = judge(look_again(setup, part, logits), labels, images=part.at)
+            results[f"{name}_tta"] = evaluate_logits(with_tta(setup, part, logits), labels, images=part.at)
     return results
 
 
-def look_again(setup: Setup, part: ImageSet, logits: Tensor) -> Tensor:
-    """Return logits (N, K) of a part with those of the least sure images replaced, as the recipe says."""
+def with_tta(setup: Setup, part: ImageSet, logits: Tensor) -> Tensor:
+    """Return logits (N, K) of a part, those of the least confident images with test-time augmentation."""
     spec = setup.recipe.evaluation
     assert spec.tta != "none"
 

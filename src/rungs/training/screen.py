@@ -1,4 +1,4 @@
-"""What a person sees while a run trains: a live table in a terminal, plain lines elsewhere, or nothing."""
+"""What is shown while a run trains: a live table in a terminal, plain lines elsewhere, or nothing."""
 
 from __future__ import annotations
 
@@ -21,33 +21,33 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 SHOWN_ROWS = 15
-"""The newest epochs on the screen; the best one stays above them."""
+"""Newest epochs on the screen; the best one stays above them."""
 WIDE = 88
-"""Columns that a terminal needs to show rate, speed and time, too."""
+"""Terminal columns needed to also show rate, speed and time."""
 
 
 class Screen:
-    """Shows nothing; the base of the two that do, and what ranks other than the first get."""
+    """Shows nothing; the base class, and the screen of all ranks but the first."""
 
     def open(self, title: str, epochs: int, batch_size: int) -> None:
         """Start; called once."""
 
     def say(self, text: str) -> None:
-        """Print a line about what happens."""
+        """Print a line."""
 
     def watch(self, batches: Iterable[T], epoch: int, steps: int) -> Iterator[T]:
         """Pass the batches of an epoch through, showing progress."""
         yield from batches
 
     def show(self, rows: Sequence[EpochRow], best: int | None) -> None:
-        """Show the finished epochs, the best one marked; None where nothing is held out to choose it by."""
+        """Show the finished epochs, the best one marked; None if there is no validation set to choose it."""
 
     def close(self) -> None:
-        """End; safe to call twice."""
+        """Close; safe to call twice."""
 
 
 class PlainScreen(Screen):
-    """A line an epoch, for logs."""
+    """One line per epoch, for logs."""
 
     def __init__(self) -> None:
         self.console = Console(file=sys.stderr, highlight=False, soft_wrap=True, emoji=False)
@@ -82,7 +82,7 @@ class LiveScreen(Screen):
             MofNCompleteColumn(),
             TextColumn("steps  {task.fields[speed]}"),
             TimeRemainingColumn(),
-            TextColumn("left in all"),
+            TextColumn("left in total"),
             console=self.console,
         )
         self.rows: tuple[EpochRow, ...] = ()
@@ -139,25 +139,25 @@ class LiveScreen(Screen):
 
 
 def pick_screen(*, quiet: bool) -> Screen:
-    """Return the screen for this place: nothing if quiet, a live table in a terminal, else plain lines."""
+    """Return the screen: nothing if quiet, a live table in a terminal, else plain lines."""
     if quiet:
         return Screen()
     return LiveScreen() if sys.stderr.isatty() else PlainScreen()
 
 
 def warn(screen: Screen, dataset: Dataset) -> None:
-    """Say what is odd about the data, before anybody waits for a result from it."""
+    """Print warnings about the data before training."""
     data = dataset.record
     if data.canonical is False:
-        screen.say(f"{data.origin} is NOT the canonical {data.source}: its content differs from what was published")
+        screen.say(f"{data.origin} is NOT the canonical {data.source}: its content differs from the published data set")
     if dataset.doubts:
-        screen.say(f"{dataset.doubts} files are duplicate or doubtful: look at rungs data {data.source}")
+        screen.say(f"{dataset.doubts} files are duplicate or doubtful: see rungs data {data.source}")
     for part, many in data.leaks.items():
-        screen.say(f"a leak: {many:,} of {sum(data.counts[part]):,} {part} images are in a part before it, too")
+        screen.say(f"a leak: {many:,} of {sum(data.counts[part]):,} {part} images are also in an earlier part")
 
 
 def title(setup: Setup, folder: RunDir) -> str:
-    """Return the first line of a training: what is trained on what, how, and where it goes."""
+    """Return the first line of a training: recipe, data, size, precision and folder."""
     sizes = " + ".join(f"{len(part):,} {name}" for name, part in setup.parts.present().items())
     machine = f"{setup.environment.precision} ({setup.environment.precision_reason})"
     return (

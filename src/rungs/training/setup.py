@@ -1,4 +1,4 @@
-"""From specs to objects, here and nowhere else."""
+"""Build the objects of a run from its recipe."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from rungs.data.audit import require_trainable
 from rungs.data.batches import spans, to_float
 from rungs.data.duplicates import leaks
 from rungs.data.imageset import ImageSet, Source
-from rungs.data.split import Parts, divide
+from rungs.data.split import Parts, split_source
 from rungs.data.stats import mean_std
 from rungs.errors import UserError
 from rungs.models import build_model
@@ -42,11 +42,11 @@ from rungs.training.device import World, environment, is_out_of_memory
 from rungs.training.precision import pick_convolution, pick_precision
 
 SEEN = 5000
-"""Training images that a net may look at to set its first weights."""
+"""Training images that a net may use to initialise its weights."""
 
 
 def image_size(recipe: Recipe, epoch: int) -> int:
-    """Return the pixels a side that a resolved recipe trains on in an epoch, counted from 0."""
+    """Return the image size in pixels that a resolved recipe trains on in an epoch, counted from 0."""
     full, scales = recipe.data.image_size or 0, recipe.training.image_scales
     part = -(-(epoch + 1) * len(scales) // recipe.training.epochs) - 1  # the last epoch has the last scale
     return round(full * scales[part]) if scales else full
@@ -54,20 +54,20 @@ def image_size(recipe: Recipe, epoch: int) -> int:
 
 @dataclass
 class Dataset:
-    """The data of one run: its parts and what the record says of them."""
+    """The data of one run: its parts and their record."""
 
     parts: Parts
     record: DataRecord
-    doubts: int  # duplicate and doubtful files that are in it
+    doubts: int  # number of duplicate and doubtful files in it
 
 
 @dataclass
 class Setup:
     """Everything that a run trains with.
 
-    `model` is the net behind its normalisation; `trained` is the same, wrapped for several ranks;
-    `scored_net` is what validation and test score: the moving average where there is one. `members` are the runs that
-    are trained with it: itself alone, or those of a pack (`rungs.training.pack`).
+    `model` is the net with its input normalisation; `trained` is the same, wrapped for several ranks;
+    `scored_net` is the net that validation and test score: the moving average if there is one. `members` are the runs
+    trained together: only itself, or those of a pack (`rungs.training.pack`).
     """
 
     recipe: Recipe
@@ -81,10 +81,10 @@ class Setup:
     environment: Environment
     description: ModelRecord
     steps_per_epoch: int
-    forward_flops: dict[int, int]  # of an image, by its size
+    forward_flops: dict[int, int]  # per image, by its size
 
     def image_size(self, epoch: int) -> int:
-        """Return the pixels a side that the net trains on in an epoch, counted from 0."""
+        """Return the image size in pixels that the net trains on in an epoch, counted from 0."""
         return image_size(self.recipe, epoch)
 
     @property
@@ -94,16 +94,16 @@ class Setup:
 
     @property
     def members(self) -> tuple[Setup, ...]:
-        """The runs that are trained at once."""
+        """The runs that are trained together."""
         return (self,)
 
     @property
     def records(self) -> bool:
-        """Whether steps are recorded as CUDA graphs; what several ranks say to each other cannot be."""
+        """Whether steps are recorded as CUDA graphs; communication between ranks cannot be."""
         return self.recipe.training.cuda_graphs and self.world.device.type == "cuda" and self.world.size == 1
 
     def in_step(self, is_last: bool) -> AbstractContextManager[object]:
-        """Make the context of a forward pass whose gradients ranks share, once a step: with the last micro-batch.
+        """Return the context of a forward pass: ranks share gradients once per step, with the last micro-batch.
 
         Their shares of a batch may differ by an image, and so in the number of micro-batches.
         """
@@ -111,24 +111,24 @@ class Setup:
         return self.trained.no_sync() if waits else nullcontext()  # type: ignore[operator]
 
     def seed_dropout(self, seeds: Sequence[int]) -> None:
-        """Start the draws of dropout anew, of each member from its own seed."""
+        """Reseed dropout, each member's with its own seed."""
         torch.manual_seed(seeds[0])
 
     def clip_gradients(self, most: float) -> None:
-        """Scale the gradient, of each member by itself, to a norm of at most `most`."""
+        """Clip the gradient of each member to a norm of at most `most`."""
         clip_grad_norm_(self.model.parameters(), most)
 
     def copy_to_members(self) -> None:
-        """Give each member what training made of it; one alone has it already."""
+        """Copy the trained state to each member; a single one has it already."""
 
 
 def load_dataset(recipe: Recipe, skip_unreadable: bool, source: Source | None = None) -> tuple[Recipe, Dataset]:
-    """Load the recipe's data, divide it, and return the recipe with its image size resolved.
+    """Load the recipe's data, split it, and return the recipe with its image size resolved.
 
     Args:
         recipe: What will be trained.
         skip_unreadable: Leave unreadable files out.
-        source: The recipe's source of images, where it is loaded already: the runs of a pack share one.
+        source: The recipe's source of images, if already loaded: the runs of a pack share one.
 
     Raises:
         UserError: The source is missing or damaged, or has unreadable files and they may not be skipped.
@@ -136,7 +136,7 @@ def load_dataset(recipe: Recipe, skip_unreadable: bool, source: Source | None = 
     source = source or data.load(recipe.data.source, recipe.data.image_size)
     skipped = require_trainable(source, skip_unreadable)
     recipe = replace(recipe, data=replace(recipe.data, image_size=source.train.image_size))
-    parts = divide(source, recipe.data, recipe.seed)
+    parts = split_source(source, recipe.data, recipe.seed)
     _require_watchable(recipe, parts)
     mean, std = mean_std(parts.train.blocks())
     record = DataRecord(
@@ -154,7 +154,7 @@ def load_dataset(recipe: Recipe, skip_unreadable: bool, source: Source | None = 
         leaks=leaks(parts.present()),
     )
     doubts = sum(problem.kind in ("duplicate", "doubtful") for problem in source.problems)
-    if not recipe.evaluation.score_test:  # closed: nothing after this can look at it
+    if not recipe.evaluation.score_test:  # closed: no later code can use it
         parts = dataclasses.replace(parts, test=None)
     return recipe, Dataset(parts, record, doubts)
 
@@ -166,14 +166,14 @@ def assemble(
     moved: dict[int, Tensor] | None = None,
     given: OwnNet | None = None,
 ) -> Setup:
-    """Build the net, its optimiser and its precision, and move the data to the device where it fits.
+    """Build the net, its optimiser and its precision, and move the data to the device if it fits.
 
     Args:
         recipe: With its image size resolved.
         dataset: Its data.
         world: Where it is trained.
-        moved: Pixels that lie on the device already, by their address before, and those that this call moves.
-        given: The user's own net, where it was given in Python.
+        moved: Pixels already on the device, by their original address; this call adds those it moves.
+        given: The user's own net, if it was passed in Python.
 
     Returns:
         The setup, its recipe resolved: every "auto" replaced by what was chosen.
@@ -183,7 +183,7 @@ def assemble(
     recipe = replace(recipe, training=replace(recipe.training, precision=precision, convolution=convolution))
     _require_two_a_rank(recipe, len(dataset.parts.train), world)
     size, classes = dataset.record.image_size, len(dataset.record.classes)
-    net = _fresh(recipe, size, classes, given)
+    net = _initialised_net(recipe, size, classes, given)
     model = Normalized(net, dataset.record.mean, dataset.record.std)
     description = describe(model, called(recipe.model), size)
     smaller = {image_size(recipe, epoch) for epoch in range(recipe.training.epochs)} - {size}
@@ -215,8 +215,8 @@ def assemble(
     )
 
 
-def _fresh(recipe: Recipe, size: int, classes: int, given: OwnNet | None) -> nn.Module:
-    """Build the net with its first weights; a user's own keeps those that its code gave it, drawn from the seed."""
+def _initialised_net(recipe: Recipe, size: int, classes: int, given: OwnNet | None) -> nn.Module:
+    """Build the net with its initial weights; a user's own net initialises itself, from the seed."""
     try:
         if isinstance(recipe.model, Own):
             torch.manual_seed(derive(recipe.seed, "weights", 0))
@@ -226,12 +226,12 @@ def _fresh(recipe: Recipe, size: int, classes: int, given: OwnNet | None) -> nn.
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        raise UserError("this net needs more memory than there is", where="model", do="choose a smaller one") from error
+        raise UserError("not enough memory for this net", where="model", do="choose a smaller one") from error
     return net
 
 
 def _resident(parts: Parts, device: torch.device, moved: dict[int, Tensor]) -> Parts:
-    """Move the parts to a GPU, once, when their pixels take less than half of its free memory."""
+    """Move the parts to a GPU, once, if their pixels take less than half of its free memory."""
     sources = {
         part.pixels.data_ptr(): part.pixels for part in parts.present().values()
     }  # parts of one source share their pixels
@@ -250,7 +250,7 @@ def _resident(parts: Parts, device: torch.device, moved: dict[int, Tensor]) -> P
 
 
 def _flops(model: Normalized, sizes: set[int]) -> dict[int, int]:
-    """Return the operations of a forward pass at each size; refuse those that the net cannot take, before any epoch."""
+    """Return the operations of a forward pass at each size; refuse sizes that the net cannot take, before training."""
     flops = {}
     for size in sorted(sizes):
         try:
@@ -265,7 +265,7 @@ def _flops(model: Normalized, sizes: set[int]) -> dict[int, int]:
 def _require_watchable(recipe: Recipe, parts: Parts) -> None:
     if parts.validation is None and (isinstance(recipe.schedule, Plateau) or recipe.stopping.patience is not None):
         do = "set data.validation above 0, or another schedule and no stopping.patience"
-        raise UserError("nothing to watch: there is no validation set", where=recipe.data.source, do=do)
+        raise UserError("nothing to monitor: there is no validation set", where=recipe.data.source, do=do)
 
 
 def _require_two_a_rank(recipe: Recipe, images: int, world: World) -> None:

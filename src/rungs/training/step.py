@@ -1,4 +1,4 @@
-"""One step of training; on a GPU recorded once as a CUDA graph, then replayed without waiting for Python."""
+"""One training step; on a GPU recorded once as a CUDA graph, then replayed without waiting for Python."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from rungs.data.batches import spans
 from rungs.training.setup import Setup
 
 WARM_UP = 3
-"""Steps of each shape before it is recorded: libraries choose their kernels, the optimiser makes its state."""
+"""Steps of each shape before recording: libraries choose kernels, the optimiser creates its state."""
 
 Shape: TypeAlias = tuple[torch.Size, torch.Size, int]
-"""Of the images and of the labels of a batch, and its size over all ranks."""
+"""Shapes of the images and of the labels of a batch, and its size over all ranks."""
 
 
 def take_step(
     setup: Setup, batch: Tensor, labels: Tensor, whole: int, mark: Callable[[], None] | None = None
 ) -> Tensor:
-    """Change the weights by one batch.
+    """Update the weights with one batch.
 
     Args:
-        setup: With the rates of this step in the groups of its optimiser.
+        setup: With the learning rates of this step in its optimiser's groups.
         batch: This rank's share, float (b, 3, H, W) in [0, 1]; of a pack (b, 3 S, H, W).
         labels: int64 (b,) classes, or float (b, K) probabilities; of a pack with S behind b.
         whole: Images of the batch, over all ranks.
-        mark: Called behind each forward and each backward pass (of each micro-batch), to see where the time goes.
+        mark: Called after each forward and each backward pass (of each micro-batch), for timing.
 
     Returns:
-        What `tally` says of the batch: float64 (3,), of a pack (S, 3); on the device, without waiting.
+        The `tally` of the batch: float64 (3,), of a pack (S, 3); on the device, without waiting.
     """
     training = setup.recipe.training
     total = torch.zeros((), dtype=torch.float64, device=batch.device)
@@ -47,7 +47,7 @@ def take_step(
         total = total + tally(loss, logits, y)
         if mark is not None:
             mark()
-        # ranks average gradients: this makes it the batch's mean
+        # ranks average gradients: this gives the batch's mean
         torch.autograd.backward(loss.sum() * (setup.world.size / whole))
         if mark is not None:
             mark()
@@ -59,7 +59,7 @@ def take_step(
 
 @dataclass
 class Recording:
-    """The kernels of a step, and the memory that they read (`batch`, `labels`) and write (`total`): see `take_step`."""
+    """The kernels of a step, and the memory they read (`batch`, `labels`) and write (`total`): see `take_step`."""
 
     graph: torch.cuda.CUDAGraph
     batch: Tensor
@@ -68,14 +68,14 @@ class Recording:
 
 
 class Stepper:
-    """Takes steps as a recipe says: plainly, or each shape of batch recorded after `WARM_UP` steps, then replayed.
+    """Takes steps: directly, or with each shape of batch recorded after `WARM_UP` steps, then replayed.
 
-    The GPU of a small net waits for Python, which asks for some hundred kernels a step; a recording asks once. It
-    computes the same, to rounding: the learning rates, float32 (), lie in memory that a recording reads, and RMSprop
+    With a small net the GPU waits for Python, which launches some hundred kernels a step; a recording is one launch. It
+    computes the same up to rounding: the learning rates are float32 tensors that a recording reads, and RMSprop
     divides by such a rate in another order. All recordings share the memory of one step.
 
     Attributes:
-        warm_up_s: Seconds of the steps that compiled the net or led to a recording, and of recording them.
+        warm_up_s: Seconds of the steps that compile the net or precede a recording, and of recording.
     """
 
     def __init__(self, setup: Setup) -> None:
@@ -87,7 +87,7 @@ class Stepper:
             self.rates = [torch.zeros((), device=setup.world.device) for _ in setup.optimizer.param_groups]
 
     def __call__(self, batch: Tensor, labels: Tensor, whole: int) -> Tensor:
-        """Take a step: see `take_step`. What it returns is overwritten by the next one."""
+        """Take a step: see `take_step`. The next step overwrites the returned tensor."""
         shape = batch.shape, labels.shape, whole
         if shape in self.recordings:
             return self._replay(self.recordings[shape], batch, labels)
@@ -95,14 +95,14 @@ class Stepper:
         if not (self.records or self.waits) or self.calls[shape] > WARM_UP:
             return take_step(self.setup, batch, labels, whole)
         began = _now(batch)
-        total = self._apart(batch, labels, whole) if self.records else take_step(self.setup, batch, labels, whole)
+        total = self._warm_up(batch, labels, whole) if self.records else take_step(self.setup, batch, labels, whole)
         if self.records and self.calls[shape] == WARM_UP:
             self.recordings[shape] = self._record(batch, labels, whole)
         self.warm_up_s += _now(batch) - began
         return total
 
-    def _apart(self, batch: Tensor, labels: Tensor, whole: int) -> Tensor:
-        """Take a step on the stream that will be recorded, with the rates in memory that a recording reads again."""
+    def _warm_up(self, batch: Tensor, labels: Tensor, whole: int) -> Tensor:
+        """Take a step on the stream that will be recorded, with the rates in the memory that a recording reads."""
         self._set_rates()
         self.stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(self.stream):
@@ -140,7 +140,7 @@ class Stepper:
 
 
 def replayable(do: Callable[[], object]) -> Callable[[], None]:
-    """Run work on a GPU `WARM_UP` times, record it, and return what replays it."""
+    """Run work on a GPU `WARM_UP` times, record it, and return a function that replays it."""
     graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream()  # type: ignore[no-untyped-call]
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
@@ -160,7 +160,7 @@ def _now(tensor: Tensor) -> float:
 
 
 def micro_batches(x: Tensor, y: Tensor, size: int | None) -> Iterator[tuple[Tensor, Tensor, bool]]:
-    """Cut a batch into pieces of `size` images, at least two in each (BatchNorm needs them); None: one piece.
+    """Split a batch into pieces of `size` images, at least two in each (BatchNorm needs them); None: one piece.
 
     Yields:
         Images, labels, and whether they are the last of the batch.
@@ -173,7 +173,7 @@ def summed_loss(name: str, outputs: Tensor, y: Tensor, smoothing: float = 0.0) -
     """Return the loss summed over a batch.
 
     Args:
-        name: Of the loss, as a recipe says it.
+        name: The loss, from a recipe.
         outputs: The net's, float32 (b, K); of a pack (b, S, K), and the loss is (S,).
         y: int64 (b,) classes, or float (b, K) probabilities; of a pack likewise with S.
         smoothing: Share of each label that is spread over all classes.
@@ -185,7 +185,7 @@ def summed_loss(name: str, outputs: Tensor, y: Tensor, smoothing: float = 0.0) -
 
 
 def _losses(name: str, outputs: Tensor, y: Tensor, smoothing: float, reduction: str) -> Tensor:
-    if name == "softmax-cross-entropy":  # the cross-entropy takes what are probabilities already for logits
+    if name == "softmax-cross-entropy":  # cross-entropy treats these probabilities as logits
         outputs = outputs.softmax(1)
     if name == "nll" and y.ndim == 1 and smoothing == 0:
         return F.nll_loss(outputs.log_softmax(1), y, reduction=reduction)
@@ -193,10 +193,10 @@ def _losses(name: str, outputs: Tensor, y: Tensor, smoothing: float, reduction: 
 
 
 def tally(loss: Tensor, logits: Tensor, y: Tensor) -> Tensor:
-    """Return float64 (3,): the batch's summed loss, its number right, its images; on the device, without waiting.
+    """Return float64 (3,): the batch's summed loss, correct predictions and images; on the device, without waiting.
 
     Of a pack (S, 3).
     """
     truth = y.argmax(-1) if y.is_floating_point() else y
-    right = (logits.argmax(-1) == truth).sum(0)
-    return torch.stack([loss.detach().double(), right.double(), torch.full_like(right, len(y)).double()], -1)
+    correct = (logits.argmax(-1) == truth).sum(0)
+    return torch.stack([loss.detach().double(), correct.double(), torch.full_like(correct, len(y)).double()], -1)

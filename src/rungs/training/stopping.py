@@ -1,4 +1,4 @@
-"""Which epoch is the best and when to stop: pure functions of the rows."""
+"""The best epoch, and early stopping: pure functions of the rows."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from rungs.run.record import EpochRow
 
 
 def cost(row: EpochRow, monitor: str) -> float | None:
-    """Return the monitored value with the sign that makes smaller better; None without a validation set."""
+    """Return the monitored value, negated if larger is better; None without a validation set."""
     return row.validation_loss if monitor == "validation_loss" else _negative(row.validation_accuracy)
 
 
 def best_epoch(rows: Sequence[EpochRow], monitor: str) -> int | None:
     """Return the epoch with the best monitored value; the last epoch without a validation set.
 
-    Of equals it is the one with the smaller validation loss, then the first.
+    Ties go to the smaller validation loss, then to the earlier epoch.
     """
     if not rows:
         return None
-    judged = [(value, row.validation_loss, row.epoch) for row in rows if (value := cost(row, monitor)) is not None]
-    return min(judged)[-1] if judged else rows[-1].epoch
+    values = [(value, row.validation_loss, row.epoch) for row in rows if (value := cost(row, monitor)) is not None]
+    return min(values)[-1] if values else rows[-1].epoch
 
 
 def should_stop(rows: Sequence[EpochRow], spec: StoppingSpec) -> bool:
-    """Tell whether `patience` epochs have passed without a gain of more than `min_delta`."""
+    """Return whether `patience` epochs have passed without an improvement of more than `min_delta`."""
     if spec.patience is None:
         return False
     best, waited = float("inf"), 0

@@ -13,16 +13,16 @@ from rungs.run.record import EpochRow, RunRecord
 
 
 class Tracker:
-    """Writes nothing; the base of the one that does."""
+    """Writes nothing; the base class."""
 
     def row(self, row: EpochRow) -> None:
-        """Take note of an epoch."""
+        """Log an epoch."""
 
     def finish(self, record: RunRecord) -> None:
-        """Take note of the result."""
+        """Log the result."""
 
     def close(self) -> None:
-        """Write out what is left."""
+        """Flush and close."""
 
 
 class TensorBoard(Tracker):

@@ -27,7 +27,7 @@ from rungs.training.run import run_recipe
 
 @dataclass(frozen=True)
 class TrainPlan:
-    """A training as it will be run."""
+    """A training, ready to run."""
 
     options: TrainOptions
     recipe: Recipe
@@ -35,7 +35,7 @@ class TrainPlan:
 
 
 def prepare(options: TrainOptions) -> TrainPlan:
-    """Read the recipe and decide where it is trained; nothing is written.
+    """Read the recipe and choose the run folder; nothing is written.
 
     Raises:
         UserError: No such recipe, or a wrong field, type or value; nothing to resume.
@@ -45,8 +45,8 @@ def prepare(options: TrainOptions) -> TrainPlan:
         model = spec_of(options.model)
         recipe = replace(recipe, model=model)
         if options.resume and not model.sha256:
-            what = "the source of this net cannot be read, so nothing tells whether it is the one of this run"
-            raise UserError(what, where="model", do="define it in a file to resume its runs, or train anew")
+            what = "the source of this net cannot be read, so it cannot be checked against this run"
+            raise UserError(what, where="model", do="define it in a file to resume its runs, or retrain")
     return TrainPlan(options, recipe, RunDir(options.folder or default_folder(recipe, resume=options.resume)))
 
 
@@ -78,7 +78,7 @@ train = door("train", TrainOptions, prepare, run)
 
 
 def require_run(folder: str | Path) -> None:
-    """Refuse to resume where there is nothing: a mistyped folder would start a whole training.
+    """Refuse to resume a folder without a run: a typo would start a whole training.
 
     Raises:
         UserError: The folder holds no run.
@@ -88,10 +88,10 @@ def require_run(folder: str | Path) -> None:
 
 
 def default_folder(recipe: Recipe, *, resume: bool = False) -> Path:
-    """Return `runs/NAME-DIGEST`; where that is taken the next number behind it, or with `resume` the last taken.
+    """Return `runs/NAME-DIGEST`; if that is taken with the next number appended, or with `resume` the last taken.
 
     Raises:
-        UserError: With `resume`, there are runs of this recipe's name and all have other settings.
+        UserError: With `resume`, if all runs of this recipe's name have other settings.
     """
     first = Path("runs") / f"{recipe.name}-{identity.digest(recipe)[:6]}"
     if not resume:
@@ -101,6 +101,6 @@ def default_folder(recipe: Recipe, *, resume: bool = False) -> Path:
         return runs[-1]
     others = sorted(str(path) for path in first.parent.glob(f"{recipe.name}-*") if RunDir(path).holds_run())
     if others:
-        do = f"give the same --set, --data and --seed as then, or its folder: --out {' or '.join(others[-3:])}"
+        do = f"give the same --set, --data and --seed as before, or its folder: --out {' or '.join(others[-3:])}"
         raise UserError(f"no run of {recipe.name} with these settings to resume", where=first.parent, do=do)
     return numbered(first)

@@ -199,7 +199,7 @@ def test_only_what_lies_in_the_cache_is_to_be_deleted(cache_home: Path) -> None:
 
 
 def test_a_path_without_the_set(tmp_path: Path, photos: Path) -> None:
-    with pytest.raises(UserError, match=r"there is no such place\n.*cifar-10-batches-py") as caught:
+    with pytest.raises(UserError, match=r"no such file or folder\n.*cifar-10-batches-py") as caught:
         data.load(f"cifar10:{tmp_path / 'missing'}", None)
     assert caught.value.where == str(tmp_path / "missing")
     with pytest.raises(UserError, match="no cifar10 here"):

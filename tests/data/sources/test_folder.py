@@ -171,7 +171,7 @@ def test_class_folders_may_be_links_into_the_root(tmp_path: Path) -> None:
 def test_classes_that_differ_in_capitals_are_told(tmp_path: Path) -> None:
     source = load(str(photos(tmp_path / "photos", classes=("Cat", "cat", "dog"))), None)
     assert source.train.classes == ("Cat", "cat", "dog")
-    assert reasons(source, "doubtful")["cat"] == "a class beside Cat: the names differ in capital letters only"
+    assert reasons(source, "doubtful")["cat"] == "a class named like Cat: the names differ only in case"
     assert load(str(photos(tmp_path / "two", ("train", "test"), ("Cat", "dog"))), None).problems == ()
 
 
@@ -293,7 +293,7 @@ def test_doubtful_files_are_told(tmp_path: Path) -> None:
         *("png.jpg", "small.png", "long.png", "teal.png", "moving.GIF", "notes.txt", "table.csv", "scan.tiff"),
         "loose.png",
     }
-    assert told["png.jpg"] == "a PNG image, in spite of its name" and "animated" in told["moving.GIF"]
+    assert told["png.jpg"] == "a PNG image, despite its name" and "animated" in told["moving.GIF"]
     assert told["teal.png"] == "a single colour" and "only the middle" in told["long.png"]
     assert told["small.png"].startswith("7 x 30 pixels")
     assert source.train.counts() == (7, 4)
@@ -301,7 +301,9 @@ def test_doubtful_files_are_told(tmp_path: Path) -> None:
 
 def test_folders_beside_parts_are_told(tmp_path: Path) -> None:
     root = photos(tmp_path / "photos", ("train", "extra"))
-    assert reasons(load(str(root), None), "doubtful") == {"extra": "not used: it names no part (train, val, test)"}
+    assert reasons(load(str(root), None), "doubtful") == {
+        "extra": "not used: not the name of a part (train, val, test)"
+    }
 
 
 Bad = Callable[[Path], Path]
@@ -364,7 +366,7 @@ def half_a_zip(root: Path) -> Path:
         (empty, "an empty folder"),
         (flat, "no class folders.*\n.*PATH/cat/1.jpg"),
         (flat_parts, "no class folders here.*\n.*PATH/train/cat/1.jpg"),
-        (one_class, r"one class only \(cat\)"),
+        (one_class, r"only one class \(cat\)"),
         (two_trains, "both name the train part"),
         (new_class_in_test, "no training images of cow"),
         (no_train, "no training part, only validation, test"),

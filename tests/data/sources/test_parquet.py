@@ -141,7 +141,7 @@ def damaged(path: Path) -> str:
         (lambda path: str(shard(path / "a.parquet", [0, 1], columns=("image", "y"))), "columns are id, image, y"),
         (lambda path: str(shard(path / "a.parquet", [0.5, 1.0])), "column label holds double"),
         (lambda path: str(shard(path / "a.parquet", [0, 7], names=("a", "b"))), "label 7.*names 2 classes"),
-        (lambda path: str(shard(path / "a.parquet", [0, 0])), "one class only"),
+        (lambda path: str(shard(path / "a.parquet", [0, 0])), "only one class"),
         (lambda path: str(shard(path / "test.parquet", [0, 1])), "no training part"),
         (damaged, "not a whole Parquet file"),
     ],

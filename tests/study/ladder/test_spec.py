@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from small import SMALL
 
 from rungs import data
-from rungs.data.split import divide
+from rungs.data.split import split_source
 from rungs.errors import UserError
 from rungs.recipe import identity, shorten
 from rungs.recipe import toml as recipes
@@ -184,7 +184,7 @@ def test_rungs_of_one_seed_share_their_split() -> None:
     source = data.load("digits", None)
     base = recipes.load("net1-002", ["data.source=digits"])
     parts = {
-        (cell.rung, cell.seed): divide(source, cell.recipe.data, cell.seed).hash
+        (cell.rung, cell.seed): split_source(source, cell.recipe.data, cell.seed).hash
         for cell in cells(parse(DIARY, "diary.toml"), base, only=["start", "third", "aside"])
     }
     assert len(parts) == 6
@@ -274,7 +274,7 @@ def test_a_climb_as_its_file_says_is_not_reduced() -> None:
 
 def test_each_reduction_is_a_phrase() -> None:
     assert asked(data="digits") == ("digits instead of cifar10",)
-    assert asked(epochs=2) == ("2 epochs for 8, and so in proportion",)
+    assert asked(epochs=2) == ("2 epochs instead of 8, the schedule in proportion",)
     assert asked(images=0.05) == ("5 % of the training images",)
     assert asked("optim.lr=0.5") == ("with optim.lr=0.5",)
     assert asked("data.validation=100") == ("with data.validation=100",)
@@ -282,7 +282,7 @@ def test_each_reduction_is_a_phrase() -> None:
     assert asked("schedule={name='cosine'}") == ("with schedule={name='cosine'}",)
     assert asked("optim.name=adam", data="digits", epochs=2, images=0.5) == (
         "digits instead of cifar10",
-        "2 epochs for 8, and so in proportion",
+        "2 epochs instead of 8, the schedule in proportion",
         "50 % of the training images",
         "with optim.name=adam",
     )
@@ -350,7 +350,7 @@ def test_bad_toml_and_no_text(tmp_path: Path) -> None:
         ("optim.lrr=1", "no such field", "net1-002, optim.lrr", "did you mean 'lr'? allowed: "),
         ("modle.convs=[]", "no such field", "net1-002, modle", "did you mean 'model'? allowed: "),
         ("optim.name=adan", "'adan' is not allowed", "net1-002, optim.name", "did you mean 'adam'? allowed: "),
-        ("model.convs.7.pool=max", "'7' is no position in a list of 2", "--set model.convs.7.pool", "count from 0"),
+        ("model.convs.7.pool=max", "'7' is not a position in a list of 2", "--set model.convs.7.pool", "count from 0"),
         ("optim.lr", "not an assignment", "--set optim.lr", "write it as field=value"),
     ],
 )
@@ -463,7 +463,7 @@ def test_a_ladder_is_data_both_ways() -> None:
 @pytest.mark.parametrize(
     ("claim", "message"),
     [
-        ('metric = "test_accuracy", value = 82', "82 is no accuracy\n  -> write per cent as a fraction: 0.82"),
+        ('metric = "test_accuracy", value = 82', "82 is not an accuracy\n  -> write per cent as a fraction: 0.82"),
         ('metric = "highest_test_accuracy", value = 0.8', "needs a test set that is watched"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Augmentations: functions on a whole batch of float images, their randomness in hand.
+"""Augmentations: functions on a whole batch of float images, their randomness passed in.
 
 Each takes `x`, float (B, 3, H, W) in [0, 1], and `y`, int64 (B,) classes or (after mixup or cutmix)
 float (B, K) probabilities, and returns new ones on the same device, in the same memory format. None
@@ -44,7 +44,7 @@ def apply(augments: Sequence[AnyAugment], x: Tensor, y: Tensor, draw: Draw) -> t
         augments: Specs of a recipe.
         x: Float (B, 3, H, W) in [0, 1].
         y: int64 (B,) classes, or float (B, K) probabilities.
-        draw: The randomness of this batch; its generator moves on.
+        draw: The randomness of this batch; its generator advances.
 
     Returns:
         Images like `x`, and labels: float (B, K) where an augmentation mixes them.

@@ -1,4 +1,4 @@
-"""Augmentations that change values where they stand: greyscale, colour jitter, cutout."""
+"""Augmentations that change pixel values, not positions: greyscale, colour jitter, cutout."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The randomness of one batch, in hand."""
+"""The randomness of one batch."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Draw:
-    """All that an augmentation may know beside its batch.
+    """All that an augmentation gets besides its batch.
 
     Attributes:
         generator: The only source of randomness, on the device of the images.
-        epoch: The epoch in hand; its parity drives the alternating flip.
+        epoch: The current epoch; its parity drives the alternating flip.
         index: int64 (B,), positions of the images in the training set, on the device of the images.
         classes: K.
-        salt: Of the run's seed; decides which half of the images the alternating flip mirrors first.
+        salt: Derived from the run's seed; decides which half of the images the alternating flip mirrors first.
     """
 
     generator: torch.Generator

@@ -14,14 +14,14 @@ from rungs.errors import UserError
 
 
 def crop(x: Tensor, y: Tensor, draw: Draw, *, padding: int, mode: Literal["zero", "reflect"]) -> tuple[Tensor, Tensor]:
-    """Pad each side, then cut a random window of the old size from each image.
+    """Pad each side, then crop a random window of the original size from each image.
 
-    All (2 * padding + 1)^2 windows are seen through strides, without a copy, and one index takes each
+    All (2 * padding + 1)^2 windows are a strided view, without a copy, and one index picks each
     image's own. Of seven ways tried on a CPU (gathers, `grid_sample`, groups by shift as in airbench),
     this was the fastest that also keeps channels_last.
 
     Raises:
-        UserError: A reflection wider than the image has no pixels to show.
+        UserError: The padding is wider than the image can reflect.
     """
     height, width = x.shape[2:]
     if mode == "reflect" and padding >= min(height, width):
@@ -36,7 +36,7 @@ def crop(x: Tensor, y: Tensor, draw: Draw, *, padding: int, mode: Literal["zero"
 def flip(x: Tensor, y: Tensor, draw: Draw, *, p: float, alternating: bool) -> tuple[Tensor, Tensor]:
     """Mirror left-right with probability `p`.
 
-    With `alternating`, `p` is ignored: a half of the images, by seed, is mirrored in even epochs and the
+    With `alternating`, `p` is ignored: one half of the images, by seed, is mirrored in even epochs and the
     other half in odd ones, so that two epochs show each image both ways (K. Jordan 2024,
     arXiv:2404.00498).
     """
@@ -45,18 +45,18 @@ def flip(x: Tensor, y: Tensor, draw: Draw, *, p: float, alternating: bool) -> tu
 
 
 def hashed(index: Tensor) -> Tensor:
-    """Scatter int64 integers over [0, 2^32), so that the low bit of neighbours is a fair coin.
+    """Hash int64 integers to [0, 2^32), so that the low bits of neighbours are independent.
 
     The mixing function is C. Wellons's "lowbias32" (hash-prospector): xor-shifts and two odd multipliers.
     """
     h = index & 0xFFFFFFFF
     for shift, multiplier in ((16, 0x7FEB352D), (15, 0x846CA68B)):
-        h = ((h ^ (h >> shift)) * multiplier) & 0xFFFFFFFF  # int64 wraps, the low 32 bits are right
+        h = ((h ^ (h >> shift)) * multiplier) & 0xFFFFFFFF  # int64 wraps, the low 32 bits are correct
     return h ^ (h >> 16)
 
 
 def rotate(x: Tensor, y: Tensor, draw: Draw, *, degrees: float) -> tuple[Tensor, Tensor]:
-    """Turn each image about its centre by its own angle, uniform in [-degrees, degrees]; bilinear, zeros outside."""
+    """Rotate each image about its centre by its own angle, uniform in [-degrees, degrees]; bilinear, zeros outside."""
     limit = math.radians(degrees)
     angle = draw.uniform(x, -limit, limit).view(-1)
     cos, sin, none = angle.cos(), angle.sin(), torch.zeros_like(angle)

@@ -10,23 +10,23 @@ from rungs.data.augment.draw import Draw
 
 
 def mixup(x: Tensor, y: Tensor, draw: Draw, *, alpha: float, p: float) -> tuple[Tensor, Tensor]:
-    """Blend each image and label with another's, with probability `p` a batch (Zhang et al. 2017, arXiv:1710.09412).
+    """Blend each image and label with another's, with probability `p` per batch (Zhang et al. 2017, arXiv:1710.09412).
 
-    One weight from Beta(alpha, alpha) serves the whole batch; the partners are a permutation of it.
+    The whole batch shares one weight from Beta(alpha, alpha); the partners are a permutation of it.
     """
-    weight, partner, labels = _deal(x, y, draw, alpha, p)
+    weight, partner, labels = _draw_mix(x, y, draw, alpha, p)
     mixed = x[partner].lerp(x, weight.to(x))
     return mixed, labels[partner].lerp(labels, weight.to(labels))
 
 
 def cutmix(x: Tensor, y: Tensor, draw: Draw, *, alpha: float, p: float) -> tuple[Tensor, Tensor]:
-    """Paste a box of another image into each, with probability `p` a batch (Yun et al. 2019, arXiv:1905.04899).
+    """Paste a box of another image into each, with probability `p` per batch (Yun et al. 2019, arXiv:1905.04899).
 
-    One box serves the whole batch: its sides are sqrt(1 - lambda) of the image's, lambda from
+    The whole batch shares one box: its sides are sqrt(1 - lambda) of the image's, lambda from
     Beta(alpha, alpha), its centre is uniform, and what falls outside is cut off. The labels are mixed by
-    the area that was truly pasted.
+    the area that was actually pasted.
     """
-    weight, partner, labels = _deal(x, y, draw, alpha, p)
+    weight, partner, labels = _draw_mix(x, y, draw, alpha, p)
     inside = []
     for side in x.shape[2:]:
         half = side * (1 - weight).sqrt() / 2
@@ -38,7 +38,7 @@ def cutmix(x: Tensor, y: Tensor, draw: Draw, *, alpha: float, p: float) -> tuple
     return torch.where(box, x[partner], x), labels[partner].lerp(labels, kept)
 
 
-def _deal(x: Tensor, y: Tensor, draw: Draw, alpha: float, p: float) -> tuple[Tensor, Tensor, Tensor]:
+def _draw_mix(x: Tensor, y: Tensor, draw: Draw, alpha: float, p: float) -> tuple[Tensor, Tensor, Tensor]:
     """Return the batch's own weight, float64 (); its partners, int64 (B,); its labels as probabilities, (B, K)."""
     chosen = torch.rand((), generator=draw.generator, device=x.device) < p
     weight = torch.where(chosen, beta(alpha, draw.generator), 1.0)

@@ -1,1 +1,1 @@
-"""Where images come from: a file per source, each to a `Source`."""
+"""The data sources: one file each, each returns a `Source`."""

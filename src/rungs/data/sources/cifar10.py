@@ -24,7 +24,7 @@ Arrays: TypeAlias = tuple[Pixels, Labels]
 
 @dataclass(frozen=True)
 class Layout:
-    """One published form of a set: its files and what is in them."""
+    """One published form of a set: its files and their format."""
 
     folder: str
     archive: str
@@ -144,7 +144,7 @@ def load_cifar100(argument: str | None, image_size: int | None) -> Source:
 def load(cifar: Cifar, argument: str | None, image_size: int | None) -> Source:
     """Find, read and check a set.
 
-    Without a path it is looked for in the folder `RUNGS_DATA`, then in the user's cache, then downloaded there.
+    Without a path, search the folder `RUNGS_DATA`, then the user's cache, else download into the cache.
 
     Args:
         cifar: Which.
@@ -152,7 +152,7 @@ def load(cifar: Cifar, argument: str | None, image_size: int | None) -> Source:
         image_size: Height and width in pixels; None: 32.
 
     Raises:
-        UserError: Nothing there, a damaged file, a pickle that is no CIFAR batch, or no network.
+        UserError: Nothing there, a damaged file, a pickle that is not a CIFAR batch, or no network.
     """
     found = _at(cifar, user_path(argument, f"{cifar.name}:{argument}")) if argument else _anywhere(cifar)
     classes, names_md5 = _classes(found)
@@ -169,7 +169,7 @@ def load(cifar: Cifar, argument: str | None, image_size: int | None) -> Source:
 
 
 def whereabouts(name: str) -> str:
-    """Say where `cifar10` or `cifar100` would be read from, or why it cannot be."""
+    """Return where `cifar10` or `cifar100` would be read from, or why it cannot be."""
     cifar = {"cifar10": CIFAR10, "cifar100": CIFAR100}[name]
     try:
         found = next((found for place in _places() if (found := _look(cifar, place))), None)
@@ -181,7 +181,7 @@ def whereabouts(name: str) -> str:
 
 
 def _places() -> list[Path]:
-    """Return where a set is looked for: the folder `RUNGS_DATA`, where it is given, then the user's cache."""
+    """Return the folders to search: `RUNGS_DATA` if it is set, then the user's cache."""
     from rungs.data.cache import cache_dir
 
     given = os.environ.get("RUNGS_DATA")
@@ -189,7 +189,7 @@ def _places() -> list[Path]:
 
 
 def _why_not_given(cifar: Cifar) -> str | None:
-    """Say why the folder `RUNGS_DATA` gives no set; None where the variable is not set."""
+    """Return why the folder `RUNGS_DATA` has no set; None if the variable is not set."""
     given = os.environ.get("RUNGS_DATA")
     if not given:
         return None
@@ -200,7 +200,7 @@ def _at(cifar: Cifar, place: Path) -> Found:
     """Return the set at a place that the user named."""
     found = _look(cifar, place)
     if found is None:
-        what = f"no {cifar.name} here" if place.exists() else "there is no such place"
+        what = f"no {cifar.name} here" if place.exists() else "no such file or folder"
         names = ", ".join(name for layout in cifar.layouts for name in (layout.folder, layout.archive))
         raise UserError(what, where=place, do=f"give the path of one of {names}, or of a folder that holds one")
     return found
@@ -216,7 +216,7 @@ def _anywhere(cifar: Cifar) -> Found:
     layout, cache = cifar.layouts[0], _places()[-1]
     variable = "set RUNGS_DATA to a folder that holds it"
     if given := _why_not_given(cifar):
-        variable = f"mend the variable ({given})"
+        variable = f"fix the variable ({given})"
     do = f"give its path, --data {cifar.name}:PATH; or {variable}; or use --data digits"
     fetch(cifar.urls, layout.archive_md5, cache / layout.archive, do=do)
     return _at(cifar, cache / layout.archive)
@@ -226,7 +226,7 @@ def _look(cifar: Cifar, place: Path) -> Found | None:
     for layout in cifar.layouts:
         try:
             opened = open_place(place, layout.folder, layout.archive, (*layout.train, *layout.test, layout.names))
-        except OSError as error:  # no right to look inside
+        except OSError as error:  # no permission
             raise UserError(f"cannot be opened: {error.strerror}", where=place, do="give another path") from error
         if opened:
             return Found(layout, *opened)
@@ -239,7 +239,7 @@ def _classes(found: Found) -> tuple[tuple[str, ...], str]:
     data = found.read(layout.names)
     names = layout.format.names(data, where)
     if not names or not all(isinstance(name, bytes) and name.isascii() for name in names):
-        raise UserError("holds no list of class names", where=where, do=again(where))
+        raise UserError("does not hold a list of class names", where=where, do=again(where))
     return tuple(name.decode() for name in names), _md5(data)
 
 
@@ -261,7 +261,7 @@ def _part(found: Found, files: Sequence[str], classes: int) -> tuple[Arrays, lis
 def _is_canonical(
     cifar: Cifar, found: Found, md5: tuple[str, ...], parts: tuple[Arrays, Arrays], classes: tuple[str, ...]
 ) -> bool | None:
-    """Say whether this is the published set: by the MD5 of its files, else by content, else by the archive's MD5.
+    """Return whether this is the published set: by the MD5 of its files, else by content, else by the archive's MD5.
 
     None: the binary CIFAR-100, unpacked, of which only the archive's MD5 is published.
     """

@@ -62,7 +62,7 @@ class Pickled:
 
 @dataclass(frozen=True)
 class Binary:
-    """A binary archive: each file rows of label bytes, the last of which counts, and 3,072 pixel bytes."""
+    """A binary archive: each file holds rows of label bytes, of which the last is used, and 3,072 pixel bytes."""
 
     label_bytes: int
 
@@ -73,21 +73,21 @@ class Binary:
     def batch(self, data: bytes, where: Path) -> tuple[Pixels, Labels]:
         """Return uint8 (n, 3072) and int64 (n,).
 
-        A file that was cut between two rows looks like a smaller set; only `Source.canonical` tells.
+        A file that was cut between two rows looks like a smaller set; only `Source.canonical` shows it.
 
         Raises:
             UserError: Not a whole number of rows.
         """
         width = self.label_bytes + BYTES
         if not data or len(data) % width:
-            what = f"{len(data):,} bytes are no whole number of images of {width:,} bytes: truncated or damaged"
+            what = f"{len(data):,} bytes are not a multiple of {width:,}, the bytes of an image: truncated or damaged"
             raise UserError(what, where=where, do=again(where))
         rows = np.frombuffer(data, dtype=np.uint8).reshape(-1, width)
         return rows[:, self.label_bytes :], rows[:, self.label_bytes - 1].astype(np.int64)
 
 
 def unpickle(data: bytes, where: Path) -> dict[bytes, Any]:
-    """Read a pickled dict, admitting no more than the three globals of a CIFAR batch, so that it can run nothing.
+    """Read a pickled dict, allowing only the globals of a CIFAR batch, so that it cannot run code.
 
     Raises:
         UserError: Truncated, damaged, or it asks for anything else.
@@ -111,7 +111,7 @@ class _ForbiddenError(Exception):
 
 
 class _Dtype:
-    """Stands in for `numpy.dtype`; only bytes are admitted."""
+    """Stands in for `numpy.dtype`; allows only bytes."""
 
     def __init__(self, code: bytes | str, *_: object) -> None:
         if code not in (b"u1", "u1"):
@@ -122,7 +122,7 @@ class _Dtype:
 
 
 class _Array:
-    """Stands in for `numpy.ndarray` and what rebuilds it.
+    """Stands in for `numpy.ndarray` and its reconstructor.
 
     NumPy's own trusts the state in a pickle: a damaged or hostile one can crash the process.
     """
@@ -146,7 +146,7 @@ _GLOBALS = {
 
 
 class _Unpickler(pickle._Unpickler):
-    """The one written in Python: a damaged length or memo number cannot make it reserve gigabytes."""
+    """The pure Python unpickler: a damaged length or memo number cannot make it reserve gigabytes."""
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _GLOBALS:

@@ -17,7 +17,7 @@ CONTENT = "3f8a13557545848d453f3b352afd6d25d4ead4bd646c0ffcc6e8b10ef46a444f"
 def load(argument: str | None, image_size: int | None) -> Source:
     """Return the digits: grey levels 0..16 become round(255 x / 16), the same in all three channels.
 
-    The set has no test part of its own, so one is cut. `canonical` says whether this version of
+    The set has no test part of its own, so one is split off. `canonical` is whether this version of
     scikit-learn still ships the same images.
 
     Args:

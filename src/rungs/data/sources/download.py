@@ -1,4 +1,4 @@
-"""Download a published file: from the first address that has it, resumed where it was cut, checked before it counts."""
+"""Download a published file from the first address that has it: resumed where it broke off, verified before use."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from rungs.errors import UserError
 
 TIMEOUT_S = 30.0
-"""Without a single byte for so long, the next address is tried."""
+"""After this long without a byte, the next address is tried."""
 BLOCK = 1 << 20
 """Bytes read at a time."""
 
@@ -28,14 +28,14 @@ BLOCK = 1 << 20
 def fetch(urls: Sequence[str], md5: str, target: Path, *, do: str = "check the connection, then try again") -> None:
     """Make sure that `target` is there, downloaded from one of the addresses.
 
-    What has come is kept in NAME.part, so that the next address, or the next try, goes on from there (HTTP Range).
-    The file takes its own name after its MD5 was found right. One process at a time downloads a file.
+    Received bytes are kept in NAME.part, so that the next address or attempt resumes there (HTTP Range).
+    The file gets its own name once its MD5 is verified. One process at a time downloads a file.
 
     Args:
         urls: Addresses of the same file, tried in order.
         md5: Its MD5, hex.
         target: Where it goes.
-        do: What to tell the user to do when no address has it.
+        do: Advice to the user if no address has it.
 
     Raises:
         UserError: No address gave the right file, or it cannot be written.
@@ -47,7 +47,7 @@ def fetch(urls: Sequence[str], md5: str, target: Path, *, do: str = "check the c
                 _from_any(urls, md5, target, do)
     except OSError as error:
         what = f"cannot be written: {error.strerror or error}"
-        room = "make room or rights, or choose another place through the variable XDG_CACHE_HOME"
+        room = "free disk space or fix the permissions, or choose another folder with the variable XDG_CACHE_HOME"
         raise UserError(what, where=target, do=room) from error
 
 
@@ -81,7 +81,7 @@ def _from_any(urls: Sequence[str], md5: str, target: Path, do: str) -> None:
 
 
 def _download(url: str, part: Path) -> str | None:
-    """Append what is missing of the file at `url` to `part`; return what went wrong, None where nothing did."""
+    """Append what is missing of the file at `url` to `part`; return what went wrong, or None."""
     have = part.stat().st_size if part.exists() else 0
     headers = {"User-Agent": "rungs"} | ({"Range": f"bytes={have}-"} if have else {})
     try:
@@ -120,7 +120,7 @@ def _save(response: http.client.HTTPResponse, part: Path, have: int) -> str | No
 
 @contextlib.contextmanager
 def _progress(name: str, have: int, total: int | None) -> Iterator[Callable[[float], None]]:
-    """Show a bar on the terminal's error stream; yield what moves it on by a number of bytes."""
+    """Show a bar on the terminal's error stream; yield a function that advances it by a number of bytes."""
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"),

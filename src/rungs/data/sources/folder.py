@@ -4,7 +4,7 @@
     photos/dog/a/2.png          photos/val/dog/2.png
                                 photos/test/cat/3.webp
 
-Hidden files are passed over. A zip is read in place; a single folder that wraps its content is passed through.
+Hidden files are skipped. A zip is read in place; a single top folder in it is unwrapped.
 """
 
 from __future__ import annotations
@@ -36,18 +36,18 @@ Steps: TypeAlias = tuple[str, ...]
 """A path below the root, ("train", "cat", "1.jpg")."""
 
 MAX_BYTES = 2**29
-"""A larger file is not read: the largest image that `decode` admits takes 0.4 GB when it is not compressed at all."""
+"""A larger file is not read: the largest image that `decode` accepts takes 0.4 GB uncompressed."""
 
 DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, MemoryError, RuntimeError, ValueError)
-"""What `zipfile` raises on a damaged or strange member, beside OSError."""
+"""What `zipfile` raises on a damaged or unusual member, besides OSError."""
 
 IGNORED = ("__macosx", "thumbs.db", "desktop.ini")
-"""What systems leave behind, in small letters; hidden files are ignored too."""
+"""What operating systems leave behind, in lower case; hidden files are ignored, too."""
 
 
 @dataclass(frozen=True)
 class _File:
-    """A file: its path below the root, what changes when it changes, how to read it, and the path as people see it."""
+    """A file: its path below the root, a stamp that changes with it, how to read it, and its path for display."""
 
     steps: Steps
     stamp: tuple[int, ...]
@@ -92,7 +92,7 @@ def load(argument: str | None, image_size: int | None) -> Source:
         image_size: Pixels; None takes the size that all pictures share if they are square, else 64.
 
     Raises:
-        UserError: No such path, a damaged zip, no class folders, one class only.
+        UserError: No such path, a damaged zip, no class folders, only one class.
     """
     if not argument:
         raise UserError("no path", where="folder", do="give one: folder:PATH")
@@ -130,12 +130,12 @@ def _walk(root: Path) -> _Tree:
 
 def _cannot_list(error: OSError) -> None:
     raise UserError(
-        f"cannot be listed: {error.strerror}", where=error.filename, do="give yourself the right to read it"
+        f"cannot be listed: {error.strerror}", where=error.filename, do="give yourself permission to read it"
     )
 
 
 def _again(steps: Steps, folder: Path, root: str, entered: set[tuple[Steps, str]]) -> bool:
-    """Say whether a folder lies above itself, through a link, or was entered in the same class; else note it."""
+    """Return whether a folder contains itself through a link, or was entered in the same class; else record it."""
     real = os.path.realpath(folder)
     above = (root, os.path.realpath(folder.parent))
     if any(Path(base).is_relative_to(real) for base in above):
@@ -151,10 +151,10 @@ def read_image(file: Path) -> bytes:
     """Return a file's bytes.
 
     Raises:
-        OSError: It cannot be read, is no regular file (a pipe, a device), or is larger than any image.
+        OSError: It cannot be read, is not a regular file (a pipe, a device), or is larger than any image.
     """
     status = file.stat()
-    if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for, for ever
+    if not stat.S_ISREG(status.st_mode):  # reading a pipe would block
         raise OSError("not a regular file")
     _require_small(status.st_size)
     return file.read_bytes()
@@ -186,7 +186,7 @@ def _unzip(path: Path) -> _Tree:
 def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, lock: threading.Lock) -> bytes:
     _require_small(member.file_size)
     try:
-        with lock:  # opening a member counts the archive's readers, which is not one step
+        with lock:  # opening a member counts the archive's readers, which is not atomic
             return archive.read(member)
     except DAMAGE as error:
         raise OSError(str(error) or type(error).__name__) from error
@@ -194,11 +194,11 @@ def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, lock: thread
 
 def _require_small(size: int) -> None:
     if size > MAX_BYTES:
-        raise OSError(f"{size / 1e6:.0f} MB, more than an image has")
+        raise OSError(f"{size / 1e6:.0f} MB, too large for an image")
 
 
 def _unwrapped(tree: _Tree) -> _Tree:
-    """Pass through the single folder that a zip so often begins with."""
+    """Unwrap the single top folder that many zips have."""
     top = tree.children.get((), [])
     if len(top) != 1 or part_of(top[0][0]) or top[0] in tree.direct or not tree.children.get(top[0]):
         return tree
@@ -213,7 +213,7 @@ def _arrange(tree: _Tree, argument: str, root: str) -> Listing:
     for group in groups.values():
         for folder in [folder for folder, files in group.items() if not any(map(_is_image, files))]:
             problems.append(_empty(folder))
-            problems += [_unused(file.name, "no image by its ending") for file in group.pop(folder)]
+            problems += [_unused(file.name, "not an image by its extension") for file in group.pop(folder)]
     folders = {_class(folder): _printable("/".join(folder)) for group in groups.values() for folder in group}
     classes = tuple(sorted(folders, key=natural))
     label = {name: i for i, name in enumerate(classes)}
@@ -223,7 +223,7 @@ def _arrange(tree: _Tree, argument: str, root: str) -> Listing:
         names, labels = [file.name for _, file in files], [number for number, _ in files]
         parts[part] = Part(names, labels, partial(iter, [file.read for _, file in files]))
         others = [file for found in group.values() for file in found if not _is_image(file)]
-        problems += [_unused(file.name, "no image by its ending") for file in others]
+        problems += [_unused(file.name, "not an image by its extension") for file in others]
     problems += look_alikes(folders)
     place = user_path(argument, f"folder:{argument}").resolve()
     stamp = hashlib.sha256(os.fsencode(place))
@@ -234,13 +234,13 @@ def _arrange(tree: _Tree, argument: str, root: str) -> Listing:
 
 
 def _bases(tree: _Tree, root: str) -> tuple[dict[str, Steps], list[Problem]]:
-    """Return the folder of each part (the root itself is train where there are no parts), and what lies beside them."""
+    """Return the folder of each part (the root is train if there are no parts), and unused entries next to them."""
     top = tree.children.get((), [])
     if not top:
         raise UserError("files, but no class folders" if tree.files else "an empty folder", where=root, do=LAYOUT)
     only_parts = all(part_of(folder[0]) for folder in top)
     bases: dict[str, Steps] = {}
-    for folder in top:  # a class may be called train: then it holds pictures, and other classes lie beside it
+    for folder in top:  # a class may be called train: then it holds pictures, and there are other classes next to it
         part = part_of(folder[0])
         if part and tree.children.get(folder) and (only_parts or folder not in tree.direct):
             if part in bases:
@@ -254,10 +254,12 @@ def _bases(tree: _Tree, root: str) -> tuple[dict[str, Steps], list[Problem]]:
         bases = {"train": ()}
     used = [(), *bases.values()]
     loose = [
-        _unused(file.name, "in no class folder") for base in dict.fromkeys(used) for file in tree.direct.get(base, [])
+        _unused(file.name, "not in a class folder")
+        for base in dict.fromkeys(used)
+        for file in tree.direct.get(base, [])
     ]
     beside = [folder for folder in top if folder not in used and () not in bases.values()]
-    names = [_unused(_printable(folder[0]), "it names no part (train, val, test)") for folder in beside]
+    names = [_unused(_printable(folder[0]), "not the name of a part (train, val, test)") for folder in beside]
     return {part: bases[part] for part in PARTS if part in bases}, loose + names
 
 

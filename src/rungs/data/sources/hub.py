@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 EXTRA = "install the extra, in the folder of rungs: pip install -e '.[hub]'"
 WAYS_OUT = (
-    "check the name and the network (HF_HUB_OFFLINE=1 takes at once what was fetched before); "
-    "or fetch the set elsewhere and give it as parquet:PATH or folder:PATH; "
+    "check the name and the network (HF_HUB_OFFLINE=1 uses earlier downloads without trying the network); "
+    "or download the set elsewhere and give it as parquet:PATH or folder:PATH; "
     "without any network, `digits` is built in"
 )
 
 
 def load(argument: str | None, image_size: int | None) -> Source:
-    """Fetch a data set of the Hub, or find it in the Hub's own cache, and read it.
+    """Download a data set of the Hub, or find it in the Hub's own cache, and read it.
 
     Args:
         argument: OWNER/NAME.
@@ -48,7 +48,7 @@ def load(argument: str | None, image_size: int | None) -> Source:
     try:
         with _quiet():
             found = datasets.load_dataset(argument)
-    except Exception as error:  # the library passes on whatever its network and readers raise
+    except Exception as error:  # the library raises whatever its network and readers raise
         reason = str(error).strip().split("\n")[0] or type(error).__name__
         raise UserError(f"cannot be loaded: {reason}", where=f"hub:{argument}", do=WAYS_OUT) from error
     return read_splits(argument, found, image_size)
@@ -56,7 +56,7 @@ def load(argument: str | None, image_size: int | None) -> Source:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the Hub's library from telling each of its tries; no setting of it makes them fewer."""
+    """Keep the Hub's library from logging each retry; it has no setting for fewer."""
     logger = logging.getLogger("huggingface_hub")
     before = logger.level
     logger.setLevel(logging.ERROR)
@@ -74,7 +74,7 @@ def read_splits(name: str, splits: Mapping[str, Any], image_size: int | None) ->
     """
     shards = [_shard(split, data, name) for split, data in splits.items() if part_of(split)]
     problems = [
-        Problem(path=split, kind="doubtful", reason="not used: it names no part (train, validation, test)")
+        Problem(path=split, kind="doubtful", reason="not used: not the name of a part (train, validation, test)")
         for split in splits
         if not part_of(split)
     ]

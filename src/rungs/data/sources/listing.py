@@ -1,4 +1,4 @@
-"""What a source of files holds, by name, before a file is read: parts, classes, names, and the way to the bytes."""
+"""The listing of a source of files, before any is read: parts, classes, names, and how to read the bytes."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ PARTS = {
     "validation": ("val", "valid", "validation", "dev"),
     "test": ("test", "testing"),
 }
-"""The parts of a source, in order, and how people spell them."""
+"""The parts of a source, in order, and their common spellings."""
 
 ENDINGS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WebP", ".gif": "GIF", ".bmp": "BMP"}
-"""The endings of image files, and the format that each promises."""
+"""The extensions of image files, and the format that each stands for."""
 
 Read: TypeAlias = Callable[[], bytes]
-"""Gives a file's bytes, in any thread; raises OSError where they cannot be had."""
+"""Returns a file's bytes, in any thread; raises OSError if they cannot be read."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """The files of one part: N names, N labels, and a way to go through them in that order."""
+    """The files of one part: N names, N labels, and an iterable over them in that order."""
 
     names: Sequence[str]
     labels: Sequence[int]
@@ -36,12 +36,12 @@ class Part:
 
 @dataclass(frozen=True)
 class Listing:
-    """What a source holds, by name.
+    """The files of a source, by name.
 
     Attributes:
         name: As the user gave it, "folder:photos".
         origin: Where it was found, for people.
-        root: What stands before each name in paths.
+        root: The prefix of each name in paths.
         classes: K names.
         parts: "train", "validation", "test" -> its files.
         stamp: Changes whenever a file may have changed: sizes and times.
@@ -63,21 +63,21 @@ def part_of(word: str) -> str | None:
 
 
 def natural(name: str) -> tuple[list[tuple[str, tuple[int, str]]], str]:
-    """Return a key that sorts names as people do: 2 before 10, a beside A."""
+    """Return a key for natural sorting: 2 before 10, a next to A."""
     words, numbers = re.split(r"\d+", name), [digits.lstrip("0") for digits in re.findall(r"\d+", name)]
     pairs = zip(words, [*((len(digits), digits) for digits in numbers), (-1, "")], strict=True)
     return [(word.casefold(), number) for word, number in pairs], name
 
 
 def look_alikes(folders: dict[str, str]) -> list[Problem]:
-    """Tell classes whose names differ in capital letters only: some systems would take their folders for one.
+    """Report classes whose names differ only in case: some file systems would merge their folders.
 
     Args:
         folders: A class -> its folder.
     """
     first: dict[str, str] = {}
     alike = {name: first.setdefault(name.casefold(), name) for name in sorted(folders)}
-    reason = "a class beside {}: the names differ in capital letters only"
+    reason = "a class named like {}: the names differ only in case"
     return [
         Problem(path=folders[name], kind="doubtful", reason=reason.format(other))
         for name, other in alike.items()
@@ -86,7 +86,7 @@ def look_alikes(folders: dict[str, str]) -> list[Problem]:
 
 
 def require_classes(listing: Listing) -> None:
-    """Make sure that there is something to learn.
+    """Require at least two classes, each with training images.
 
     Raises:
         UserError: No training part, fewer than two classes, a class without training images.
@@ -96,8 +96,8 @@ def require_classes(listing: Listing) -> None:
         do = f"name one {' or '.join(PARTS['train'])}"
         raise UserError(f"no training part, only {', '.join(listing.parts) or 'nothing'}", where=where, do=do)
     if len(listing.classes) < 2:
-        only = f"one class only ({listing.classes[0]})" if listing.classes else "no labelled image"
-        raise UserError(f"{only}: there is nothing to tell apart", where=where, do="give at least two classes")
+        only = f"only one class ({listing.classes[0]})" if listing.classes else "no labelled image"
+        raise UserError(f"{only}: nothing to classify", where=where, do="give at least two classes")
     seen = set(listing.parts["train"].labels)
     missing = [name for label, name in enumerate(listing.classes) if label not in seen]
     if missing:
@@ -106,9 +106,9 @@ def require_classes(listing: Listing) -> None:
 
 
 def stamp(file: Path) -> tuple[int, ...]:
-    """Return what changes when a file does; size and time alone are the same in all BMPs that one zip gave."""
+    """Return a stamp that changes with a file; size and time alone are equal for all BMPs from one zip."""
     try:
         status = file.stat()
-    except OSError:  # a broken link: reading it will say so
+    except OSError:  # a broken link: reading it will fail
         return (-1, -1)
     return (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)

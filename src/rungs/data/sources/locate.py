@@ -1,4 +1,4 @@
-"""Read named files from where a published set may lie: a folder, a folder above it, or a tar archive."""
+"""Read named files of a published set from a folder, a folder above it, or a tar archive."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ Reader: TypeAlias = Callable[[str], bytes]
 """A file's name -> its content."""
 
 LARGEST = 1 << 28
-"""Bytes (256 MB) that a file inside an archive may have; the largest that we look for has 155 MB."""
+"""Bytes (256 MB) that a file inside an archive may have; the largest that we read has 155 MB."""
 
 
 def again(path: Path) -> str:
-    """Return what to do about a damaged file: in the user's cache it is ours to replace, elsewhere it is not."""
+    """Return what to do about a damaged file: only one in the cache may be deleted without asking its owner."""
     if path.is_relative_to(cache_dir()):
         return "delete it and download the set again"
     return "give another path, or download the set again"
 
 
 def open_place(place: Path, folder: str, archive: str, files: Sequence[str]) -> tuple[Path, Reader] | None:
-    """Return where in `place` a set lies and how to read its files; None where there is nothing of it.
+    """Return where in `place` a set is and how to read its files; None if it is not there.
 
     Args:
         place: The folder of the set, a folder that holds it or its archive, or the archive.
@@ -49,9 +49,9 @@ def open_place(place: Path, folder: str, archive: str, files: Sequence[str]) -> 
 
 
 def read_tar(path: Path, folder: str, files: Sequence[str]) -> dict[str, bytes]:
-    """Return the content of the regular files FOLDER/NAME in a tar archive, for each name of `files` that is there.
+    """Return the content of the regular files FOLDER/NAME in a tar archive, for each name of `files` found.
 
-    Nothing is extracted: whatever else the archive holds (links, devices, absolute paths, "..") is passed over.
+    Nothing is extracted: whatever else the archive holds (links, devices, absolute paths, "..") is ignored.
 
     Raises:
         UserError: Not a tar archive, a damaged one, or a file of absurd size in it.

@@ -1,9 +1,9 @@
 """`parquet:PATH`: a Parquet file or a folder of shards, in the layout of the Hugging Face Hub.
 
 The part comes from the file's name (train-00000-of-00002.parquet, validation.parquet) or its folder's
-(test/0000.parquet); where no name says one, all is train. Columns: an image (its bytes, or a struct with `bytes`) and a
-label (an integer with names in the Hub's metadata, an integer, or a string). Rows without a label (none, or -1) are not
-used.
+(test/0000.parquet); if no name gives one, everything is train. Columns: an image (its bytes, or a struct with `bytes`)
+and a label (an integer with names in the Hub's metadata, an integer, or a string). Rows without a label (none, or -1)
+are not used.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ class Shard:
     """A table of images of one part.
 
     Attributes:
-        name: For people; rows are called "name:7".
+        name: For display; rows are called "name:7".
         part: "train", "validation" or "test".
         schema: Its columns, with the Hub's metadata.
         stamp: Changes whenever the table may have changed.
         column: Yields the batches of one column, in order.
-        files_in: Folders whose files a row may name in place of its bytes: what came from elsewhere names no others.
+        files_in: Folders whose files a row may name instead of its bytes; no others may be read.
     """
 
     name: str
@@ -79,7 +79,7 @@ def load(argument: str | None, image_size: int | None) -> Source:
     named = {file: _part(file, root) for file in files}
     unused = [file for file in files if any(named.values()) and not named[file]]
     problems = [
-        Problem(path=str(file.relative_to(root)), kind="doubtful", reason="not used: its name says no part")
+        Problem(path=str(file.relative_to(root)), kind="doubtful", reason="not used: its name gives no part")
         for file in unused
     ]
     shards = [_shard(file, root, named[file] or "train") for file in files if file not in unused]
@@ -126,17 +126,17 @@ def find_column(names: Sequence[str], accepted: Sequence[str], kind: str, where:
     """Return the first of the accepted column names that is there.
 
     Raises:
-        UserError: None is; the message lists the columns.
+        UserError: None of them is; the message lists the columns.
     """
     for name in accepted:
         if name in names:
             return name
     what = f"no {kind} column; the columns are {', '.join(names)}"
-    raise UserError(what, where=where, do=f"call it {' or '.join(accepted)}")
+    raise UserError(what, where=where, do=f"name it {' or '.join(accepted)}")
 
 
 def _part(file: Path, root: Path) -> str | None:
-    """Tell the part by the file's name, else by the folders it lies in."""
+    """Return the part from the file's name, else from its folders."""
     words = [re.split(r"[-_.]", file.name)[0], *reversed(file.parent.relative_to(root).parts)]
     return next((part for word in words if (part := part_of(word))), None)
 
@@ -160,18 +160,18 @@ def _batches(file: Path, column: str) -> Iterator[pa.Array]:
 
 @contextlib.contextmanager
 def _readable(file: Path) -> Iterator[None]:
-    """Turn what pyarrow raises on a damaged file into an error that names it."""
+    """Turn pyarrow's exceptions on a damaged file into an error that names it."""
     import pyarrow as pa
 
     try:
         yield
     except (pa.ArrowException, OSError) as error:
         what = f"not a whole Parquet file: {error}"
-        raise UserError(what, where=file, do="mend it or fetch it again") from error
+        raise UserError(what, where=file, do="fix it or download it again") from error
 
 
 def _labels(shard: Shard) -> list[str | int | None]:
-    """Return each row's label: a class name, a number where nothing names it, None where there is none."""
+    """Return each row's label: a class name, a number if it has no name, None if it is missing."""
     import pyarrow as pa
 
     column = find_column(shard.schema.names, LABEL_COLUMNS, "label", shard.name)
@@ -191,7 +191,7 @@ def _labels(shard: Shard) -> list[str | int | None]:
         return values
     if wrong := sorted({value for value in values if value is not None and not 0 <= value < len(names)}):
         what = f"label {wrong[0]}, but the metadata names {len(names)} classes"
-        raise UserError(what, where=shard.name, do="mend the label or the metadata")
+        raise UserError(what, where=shard.name, do="fix the label or the metadata")
     return [None if value is None else names[value] for value in values]
 
 
@@ -206,7 +206,7 @@ def _class_names(shard: Shard) -> list[str] | None:
 
 
 def _join(shards: Sequence[Shard], labels: dict[str, list[int | None]]) -> Part:
-    """Make one part of its shards, without the rows that have no label."""
+    """Join shards to one part, without the rows that have no label."""
     rows = [(shard.name, row, value) for shard in shards for row, value in enumerate(labels[shard.name])]
     used = [(f"{name}:{row}", value) for name, row, value in rows if value is not None]
     return Part([name for name, _ in used], [value for _, value in used], partial(_files, shards, labels))

@@ -71,13 +71,13 @@ def _pictures(run: Given, part: Part, index: Ints) -> tuple[list[str], list[str 
     import torch
 
     from rungs import data
-    from rungs.data.split import divide
+    from rungs.data.split import split_source
     from rungs.evaluate.mistakes import png
 
     if not len(index):
         return [], []
     record = run.record
-    found = getattr(divide(data.load(record.recipe.data.source, record.data.image_size), record.recipe.data,
+    found = getattr(split_source(data.load(record.recipe.data.source, record.data.image_size), record.recipe.data,
                            record.recipe.seed), part)  # fmt: skip
     if found is None or found.hash != record.data.hashes.get(part):
         raise UserError("the data has changed since training", where=record.recipe.data.source)

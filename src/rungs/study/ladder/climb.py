@@ -84,7 +84,7 @@ def run(plan: ClimbPlan) -> LadderRecord:
     place.prepare()
     with place.locked():
         _require_same_study(plan)
-        with Interrupts().heeded():
+        with Interrupts().handled():
             outcomes = train_cells(
                 plan.cells,
                 place.path,

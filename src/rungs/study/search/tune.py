@@ -98,7 +98,7 @@ def run(plan: Search) -> SearchRecord:
         do = "give the recipe one: --set data.validation=0.1"
         raise UserError("without validation images there is nothing to choose by", where=plan.work.recipe.name, do=do)
     plan.folder.prepare()
-    with Interrupts().heeded():
+    with Interrupts().handled():
         try:
             study = studies.begin_or_join(plan.work, plan.goal, dataset.record.hash)
         except UserError:

@@ -174,7 +174,7 @@ class WorkerPool:
 def serve(pipe: Connection, work: Work, jobs: int) -> None:
     """Be a worker: try trials until there are enough, or until the parent is gone."""
     threading.Thread(target=follow_parent, daemon=True).start()
-    with suppress(BrokenPipeError, KeyboardInterrupt), Interrupts().heeded():
+    with suppress(BrokenPipeError, KeyboardInterrupt), Interrupts().handled():
         try:
             share_threads(jobs)
             for number in try_trials(work):
