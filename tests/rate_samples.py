@@ -58,7 +58,7 @@ def difference(mean: float, verdict: Any) -> Difference:
 
 
 def rates(**changed: Any) -> RateRecord:
-    """Five rates: the guess cannot be told from the suggestion, the recipe's own is worse, the largest diverged."""
+    """Five rates: the guess is not distinguishable from the best, the recipe's own is worse, the largest diverged."""
     run = samples.healthy()
     sweeps = tuple(sweep(seed) for seed in SEEDS)
     median = tuple(sorted(values)[1] for values in zip(*(one.smoothed for one in sweeps), strict=True))

@@ -121,7 +121,7 @@ def finals(finalists: Sequence[tuple[str, tuple[str, ...], float]], seeds: int, 
 
 
 def difference(gain: float, seeds: int, metric: str) -> Difference:
-    """Against the recipe as it was; of a loss, less is better."""
+    """Against the unchanged recipe; for a loss, lower is better."""
     if metric.endswith("accuracy"):
         return ladder_samples.difference("recipe", gain, seeds, metric)
     found = ladder_samples.difference("recipe", -gain, seeds, metric)
@@ -131,7 +131,7 @@ def difference(gain: float, seeds: int, metric: str) -> Difference:
 
 
 def with_finals(record: SearchRecord, best: int = 3, seeds: int = 3) -> SearchRecord:
-    """The best few trials trained again on fresh seeds, and one of them named."""
+    """The best few trials retrained on fresh seeds, and the winner among them."""
     loss = record.metric.endswith("loss")
     complete = [t for t in record.trials if t.state == "complete" and t.value is not None]
     first = sorted(complete, key=lambda t: t.value if loss else -t.value)[:best]  # type: ignore[operator]
@@ -154,7 +154,7 @@ def with_finals(record: SearchRecord, best: int = 3, seeds: int = 3) -> SearchRe
                 overrides=overrides,
                 searched=searched,
                 rerun=rerun,
-                optimism=None if searched is None else flattery(searched, rerun, loss),
+                optimism=None if searched is None else optimism_of(searched, rerun, loss),
             )
         )
     found.sort(key=lambda one: one.rerun.mean if loss else -one.rerun.mean)
@@ -164,13 +164,13 @@ def with_finals(record: SearchRecord, best: int = 3, seeds: int = 3) -> SearchRe
         finals=ladder,
         finalists=tuple(found),
         winner=found[0].name,
-        verdict=f"{found[0].name} wins by its re-runs: better than the recipe as it was, and not by luck.",
+        verdict=f"{found[0].name} wins by its re-runs: better than the unchanged recipe, and not by chance.",
         test=ladder_samples.estimate(test, accuracy_of=10_000),
         test_accuracies=tuple(test),
     )
 
 
-def flattery(searched: float, rerun: Estimate, loss: bool) -> Estimate:
+def optimism_of(searched: float, rerun: Estimate, loss: bool) -> Estimate:
     sign = -1 if loss else 1
     low = high = None
     if rerun.low is not None and rerun.high is not None:
@@ -291,9 +291,11 @@ def hostile() -> SearchRecord:
 
 
 def recipe_wins() -> SearchRecord:
-    """The recipe as it was is best by the re-runs."""
+    """The unchanged recipe is best by the re-runs."""
     record = usual()
-    return replace(record, winner="recipe", verdict="No trial can be told from the recipe as it was: keep the recipe.")
+    return replace(
+        record, winner="recipe", verdict="No trial is distinguishable from the unchanged recipe: keep the recipe."
+    )
 
 
 MAKERS: dict[str, Callable[[], SearchRecord]] = {

@@ -132,11 +132,11 @@ def test_weights_of_another_model_and_of_other_classes(home: Path) -> None:
     for name, width in (("one", "8"), ("two", "12")):
         rungs("train", "small.toml", "--out", name, *QUICK, "--set", f"model.stages=[[{width}]]", cwd=home)
     draw_photos(home / "photos")
-    refused(home, "evaluate", "one", "--data", "folder:photos", saying=("other classes", "circle"))
+    refused(home, "evaluate", "one", "--data", "folder:photos", saying=("classes differ", "circle"))
     shutil.copy(home / "two" / "weights.safetensors", home / "one" / "weights.safetensors")
-    refused(home, "predict", "one", "photos/cross/01.png", saying=("weights of another model",))
+    refused(home, "predict", "one", "photos/cross/01.png", saying=("recipe inside these weights differs",))
     (home / "two" / "weights.safetensors").write_bytes(b"not weights")
-    refused(home, "evaluate", "two", saying=("not a whole safetensors file",))
+    refused(home, "evaluate", "two", saying=("not a complete safetensors file",))
     refused(home, "predict", "nowhere", "photos/cross/01.png", saying=("no such run",))
     refused(
         home,

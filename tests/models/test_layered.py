@@ -196,7 +196,7 @@ def test_a_layer_that_leaves_nothing_is_named(convs: tuple[ConvLayer, ...], wher
     with pytest.raises(UserError) as caught:
         net_of(*convs, size=8)
     assert caught.value.where == where
-    assert caught.value.what == f"it leaves nothing of a map of {side} x {side}"
+    assert caught.value.what == f"this layer shrinks a map of {side} x {side} to nothing"
     assert caught.value.do == "pad it, use a smaller kernel_size, no pool, or a larger data.image_size"
 
 

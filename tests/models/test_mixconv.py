@@ -217,11 +217,11 @@ def test_hidden_layers_have_a_relu_each() -> None:
     ("fields", "where", "what"),
     [
         ({"convs": (3,)}, "model.convs", "2 blocks in channels, 1 in convs"),
-        ({"kernel_size": 4}, "model.kernel_size", "4 is even: the map would not keep its size"),
+        ({"kernel_size": 4}, "model.kernel_size", "4 is even: the map would change its size"),
         (
             {"channels": (2,) * 5, "convs": (1,) * 5, "pool": True},
             "model.channels",
-            "5 max pools leave nothing of an image of 16 pixels",
+            "5 max pools shrink an image of 16 pixels to nothing",
         ),
     ],
 )
@@ -246,7 +246,7 @@ def test_without_padding_each_convolution_takes_its_border(kernel: int, dilation
 def test_without_padding_a_small_image_is_used_up() -> None:
     with pytest.raises(UserError) as caught:
         plain(12, padding="none")
-    assert caught.value.what == "2 stages leave nothing of an image of 12 pixels"
+    assert caught.value.what == "2 stages shrink an image of 12 pixels to nothing"
     assert caught.value.where == "model.stages"
 
 

@@ -51,7 +51,7 @@ UNPADDED = ("first-000", "net1-002")
 @pytest.mark.parametrize("name", sorted(shipped()))
 def test_every_recipes_net_takes_images_from_8_to_224(name: str, size: int) -> None:
     if name in UNPADDED and size == 8:
-        with pytest.raises(UserError, match="leaves nothing of a map of"):
+        with pytest.raises(UserError, match="shrinks a map of"):
             normalized(load(name).model, size, classes=3)
         return
     net = normalized(load(name).model, size, classes=3).eval()
@@ -61,7 +61,7 @@ def test_every_recipes_net_takes_images_from_8_to_224(name: str, size: int) -> N
 
 def test_too_small_images_are_a_clear_error() -> None:
     spec = load("lab-003", ["model.stages=[[8],[8],[8],[8]]"]).model
-    with pytest.raises(UserError, match="4 stages leave nothing of an image of 8 pixels"):
+    with pytest.raises(UserError, match="4 stages shrink an image of 8 pixels to nothing"):
         build_model(spec, image_size=8, classes=2)
 
 
@@ -102,8 +102,8 @@ def test_weights_of_another_model_are_refused(tmp_path) -> None:  # type: ignore
     other = msgspec.structs.replace(recipe, model=load("lab-003").model)
     path = tmp_path / "weights.safetensors"
     path.write_bytes(pack(normalized(recipe.model, 8).state_dict(), recipe=other, **FACTS))
-    with pytest.raises(UserError, match="weights of another model"):
+    with pytest.raises(UserError, match="the weights do not fit the model"):
         unpack(path)
     path.write_bytes(path.read_bytes()[:-20])
-    with pytest.raises(UserError, match="not a whole safetensors file"):
+    with pytest.raises(UserError, match="not a complete safetensors file"):
         unpack(path)

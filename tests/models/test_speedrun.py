@@ -85,7 +85,7 @@ def test_the_patterns_that_vary_most_are_kept() -> None:
 
 
 def test_more_patterns_than_there_are_are_refused() -> None:
-    with pytest.raises(UserError, match="13 patterns of 12"):
+    with pytest.raises(UserError, match="13 patterns exceed 12"):
         build_model(Speedrun(patterns=13), image_size=32, classes=10)
 
 

@@ -140,7 +140,7 @@ HEAD = "import torch\nfrom torch import nn\n"
 @pytest.mark.parametrize(
     ("code", "words"),
     [
-        (HEAD + "class Nett(nn.Module): ...", "there is no class or function 'Net' in this file\n.*mean 'Nett'"),
+        (HEAD + "class Nett(nn.Module): ...", "this file has no class or function 'Net'\n.*mean 'Nett'"),
         (HEAD + "Net = 7", "no class or function 'Net'"),
         (HEAD + "1 / 0", r"my_net.py, line 3: my_net.py:Net cannot be imported: ZeroDivisionError: division by zero"),
         (HEAD + "raise SystemExit(3)", r"line 3: .*cannot be imported: SystemExit: 3"),
@@ -154,9 +154,9 @@ HEAD = "import torch\nfrom torch import nn\n"
             HEAD + "def Net(width, image_size, classes):\n    raise ValueError('odd')",
             "line 4: .*ValueError: odd",
         ),
-        (HEAD + "def Net(width, image_size, classes): return 7", "made a int, not a torch.nn.Module"),
-        (HEAD + "def Net(**given): return nn.Flatten()", "has no weights to train"),
-        (HEAD + "def Net(**given): return nn.Conv2d(3, 10, 3)", r"gives shape \(2, 10, 6, 6\) for 2 images of 10"),
+        (HEAD + "def Net(width, image_size, classes): return 7", "returned a int, not a torch.nn.Module"),
+        (HEAD + "def Net(**given): return nn.Flatten()", "has no trainable weights"),
+        (HEAD + "def Net(**given): return nn.Conv2d(3, 10, 3)", r"returns shape \(2, 10, 6, 6\) for 2 images and 10"),
         (
             HEAD + "def Net(**given): return nn.Linear(5, 5)",
             r"cannot take images of shape \(2, 3, 8, 8\): Run",
@@ -164,7 +164,7 @@ HEAD = "import torch\nfrom torch import nn\n"
         (
             HEAD + "class Net(nn.Linear):\n    def __init__(self, **given): super().__init__(192, 10)\n"
             "    def forward(self, x): return {'logits': x}",
-            "gives a dict for 2 images",
+            "returns a dict for 2 images",
         ),
         (
             HEAD + "class Net(nn.Linear):\n    def __init__(self, **given): super().__init__(192, 10)\n"
@@ -236,7 +236,7 @@ def test_code_that_lies_in_a_run_folder_is_never_imported_unasked(trained: Path,
     for place in (folder / "my_net.py", tmp_path / "my_net.py"):
         place.write_text(f"open({str(marker)!r}, 'w')\n{NET}")
     for name in (folder, folder / "weights.safetensors"):
-        with pytest.raises(UserError, match="code is only loaded where you name it"):
+        with pytest.raises(UserError, match="code is only loaded if you name it"):
             load(name)
     with pytest.raises(UserError, match="has changed"):
         load(folder, model=folder / "my_net.py")
@@ -244,14 +244,14 @@ def test_code_that_lies_in_a_run_folder_is_never_imported_unasked(trained: Path,
     rungs("diagnose", folder)
     assert "code" in rungs("diagnose", folder, "--try", cwd=tmp_path, code=2).stderr
     record = RunDir(folder).read_record()
-    with pytest.raises(UserError, match="was not named by you"):
+    with pytest.raises(UserError, match="you did not name"):
         build_model(record.recipe.model, image_size=8, classes=10)
     assert not marker.exists()
 
 
 def test_a_run_of_rungs_own_net_takes_no_file(mine: Path, tmp_path: Path) -> None:
     train(mine, ["model.name=plain", "model.stages=[[4]]", "training.epochs=1"], folder=tmp_path / "run")
-    with pytest.raises(UserError, match="its net is rungs' own plain, it needs no file"):
+    with pytest.raises(UserError, match="its net is rungs' own plain and needs no file"):
         load(tmp_path / "run", model=mine.parent / "my_net.py")
 
 
@@ -303,12 +303,12 @@ def test_python_gives_a_class_a_function_or_a_net(
     if isinstance(given, nn.Module):
         assert all(torch.equal(value, before[key]) for key, value in given.state_dict().items())  # a copy is trained
     assert load(folder, model=given).classes
-    with pytest.raises(UserError, match=r"(?s)where you name it.*rungs.load\(run, model="):
+    with pytest.raises(UserError, match=r"(?s)if you name it.*rungs.load\(run, model="):
         load(folder)
-    with pytest.raises(UserError, match="given in Python, no file holds it"):
+    with pytest.raises(UserError, match="given in Python, not as a file"):
         load(folder, model=mine.parent / "my_net.py")
     other = Mine if given is linear else linear
-    with pytest.raises(UserError, match="its source is another"):
+    with pytest.raises(UserError, match="its source differs"):
         load(folder, model=other)
     with pytest.raises(UserError, match=r"another recipe: .*model\.sha256"):
         train(mine, model=other, folder=folder, resume=True)

@@ -99,7 +99,7 @@ def test_the_classes_of_the_weights_are_accepted(weights: Weights) -> None:
 @pytest.mark.parametrize(
     ("classes", "what"),
     [
-        (("dog", "cat", "owl"), "the same classes as the weights', in another order"),
+        (("dog", "cat", "owl"), "the same classes as the net's, but in another order"),
         (("cat", "dog"), r"missing \['owl'\], unknown none"),
         (("cat", "dog", "owl", "yak"), r"missing none, unknown \['yak'\]"),
         (("cat", "dog", "yak"), r"missing \['owl'\], unknown \['yak'\]"),
@@ -107,7 +107,7 @@ def test_the_classes_of_the_weights_are_accepted(weights: Weights) -> None:
     ],
 )
 def test_other_classes_are_refused(weights: Weights, classes: tuple[str, ...], what: str) -> None:
-    with pytest.raises(UserError, match=f"^folder:x: .*{what}\n  -> the net knows: cat, dog, owl$"):
+    with pytest.raises(UserError, match=f"^folder:x: .*{what}\n  -> give these classes, in this order: cat, dog, owl$"):
         require_classes(weights, classes, "folder:x")
 
 

@@ -191,7 +191,7 @@ def test_a_look_that_cannot_be_logged_is_warned_of(slow: Path, tmp_path: Path) -
     run = shutil.copytree(slow, tmp_path / "run")
     RunDir(run).looks.unlink()
     RunDir(run).looks.mkdir()  # nothing can be appended to a folder, whoever asks
-    with pytest.warns(UserWarning, match="could not be written into its run's log"):
+    with pytest.warns(UserWarning, match="could not be noted in the run's log"):
         assert predict.load(run).evaluate().n == 180
 
 

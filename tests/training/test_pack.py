@@ -15,7 +15,7 @@ from small import run, small
 from rungs import data
 from rungs.errors import UserError
 from rungs.models import winograd
-from rungs.models.stacked import Dice, unstackable
+from rungs.models.stacked import DropoutGenerators, unstackable
 from rungs.recipe.spec import Recipe
 from rungs.run.folder import RunDir
 from rungs.run.record import EpochRow, RunRecord
@@ -203,7 +203,7 @@ def test_a_run_that_diverges_leaves_its_neighbour_alone(monkeypatch: pytest.Monk
 
 
 def test_each_net_draws_the_dropout_that_it_draws_alone() -> None:
-    dice = Dice()
+    dice = DropoutGenerators()
     dice.seed([3, 4], torch.device("cpu"))
     drawn = [dice.masks(torch.ones(5, 2, 7), 0.4) for _ in range(2)]
     for i, seed in enumerate((3, 4)):

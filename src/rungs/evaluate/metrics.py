@@ -1,4 +1,4 @@
-"""Metrics of one pass: sums first, divided once."""
+"""Metrics of one pass over a dataset."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ Z95 = 1.959963984540054
 
 
 def sums(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return float64 (3,): the summed cross-entropy, the number right, the number of images."""
+    """Return float64 (3,): the summed cross-entropy, the number correct, the number of images."""
     loss = F.cross_entropy(logits, labels, reduction="sum").double()
-    right = (logits.argmax(1) == labels).sum().double()
-    return torch.stack([loss, right, torch.tensor(float(len(labels)), dtype=torch.float64, device=logits.device)])
+    correct = (logits.argmax(1) == labels).sum().double()
+    return torch.stack([loss, correct, torch.tensor(float(len(labels)), dtype=torch.float64, device=logits.device)])
 
 
-def wilson(right: int, n: int) -> tuple[float, float]:
+def wilson(correct: int, n: int) -> tuple[float, float]:
     """Return the 95 % interval of a proportion (Wilson 1927, doi:10.1080/01621459.1927.10502953).
 
-    `scipy.stats` has it, too, and takes longer to import than a small training takes; a test holds the two equal.
+    `scipy.stats` has it too, but its import takes longer than a small training; a test checks that the two agree.
     """
     if n == 0:
         return 0.0, 1.0
-    p, z2 = right / n, Z95**2
+    p, z2 = correct / n, Z95**2
     centre = (p + z2 / (2 * n)) / (1 + z2 / n)
     half = Z95 / (1 + z2 / n) * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n))
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def confusion(predicted: Tensor, labels: Tensor, classes: int) -> Tensor:
-    """Return counts int64 (K, K); row: the truth, column: the predicted class."""
+    """Return counts int64 (K, K); rows: the true class, columns: the predicted class."""
     return torch.bincount(labels * classes + predicted, minlength=classes**2).view(classes, classes)
 
 
@@ -70,10 +70,10 @@ def evaluate(
         logits: float32 (N, K).
         labels: int64 (N,).
         mistakes: The worst mistakes, with pictures, from `rungs.evaluate.mistakes`.
-        keep_images: Also keep what was said of each image.
+        keep_images: Also keep the prediction for each image.
     """
     classes = logits.shape[1]
-    loss, right, n = sums(logits, labels).tolist()
+    loss, correct, n = sums(logits, labels).tolist()
     table = confusion(logits.argmax(1), labels, classes)
     hits = table.diagonal().double()
     precision = hits / table.sum(0).clamp(min=1)
@@ -83,8 +83,8 @@ def evaluate(
     return EvalResult(
         n=int(n),
         loss=loss / n,
-        accuracy=right / n,
-        accuracy_interval=wilson(int(right), int(n)),
+        accuracy=correct / n,
+        accuracy_interval=wilson(int(correct), int(n)),
         confusion=tuple(tuple(row) for row in table.tolist()),
         precision=tuple(precision.tolist()),
         recall=tuple(recall.tolist()),
@@ -109,15 +109,15 @@ def calibration(logits: Tensor, labels: Tensor) -> tuple[float, tuple[tuple[floa
 
     Returns:
         sum over bins of count / N * |accuracy - confidence|, and for each bin of equal width its mean
-        confidence, accuracy and count (0, 0, 0 for an empty one).
+        confidence, accuracy and count (0, 0, 0 for an empty bin).
     """
-    confidence, said = logits.double().softmax(1).max(1)
-    right = (said == labels).double()
+    confidence, predicted = logits.double().softmax(1).max(1)
+    correct = (predicted == labels).double()
     which = (confidence * BINS).long().clamp(max=BINS - 1)
     zeros = torch.zeros(BINS, dtype=torch.float64)
     counts = torch.bincount(which, minlength=BINS).double()
     mean_confidence = zeros.index_add(0, which, confidence) / counts.clamp(min=1)
-    accuracy = zeros.index_add(0, which, right) / counts.clamp(min=1)
+    accuracy = zeros.index_add(0, which, correct) / counts.clamp(min=1)
     error = float((counts / len(labels) * (accuracy - mean_confidence).abs()).sum())
     rows = zip(mean_confidence.tolist(), accuracy.tolist(), counts.long().tolist(), strict=True)
     return error, tuple((c, a, int(n)) for c, a, n in rows)

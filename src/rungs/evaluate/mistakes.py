@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from rungs.run.record import Mistake
 
 PICTURE_PIXELS = 128
-"""Larger images are shrunk to this side, so that a record stays small."""
+"""Larger images are shrunk to this side, to keep a record small."""
 
 
 def worst(
@@ -28,13 +28,13 @@ def worst(
     Args:
         logits: float32 (N, K).
         labels: int64 (N,).
-        images: Gives the images at positions int64 (M,), in the order of the logits, as uint8 (M, 3, H, W).
-        count: At most so many.
-        paths: The files of the images, where known.
+        images: Returns the images at positions int64 (M,), in the order of the logits, as uint8 (M, 3, H, W).
+        count: Most mistakes to return.
+        paths: The files of the images, if known.
     """
     loss = F.cross_entropy(logits, labels, reduction="none")
-    probability, said = logits.softmax(1).max(1)
-    wrong = (said != labels).nonzero().flatten()
+    probability, predicted = logits.softmax(1).max(1)
+    wrong = (predicted != labels).nonzero().flatten()
     ranked = wrong[loss[wrong].argsort(descending=True, stable=True)][:count]
     pictures = images(ranked).cpu()
     return tuple(
@@ -42,7 +42,7 @@ def worst(
             index=i,
             path=None if paths is None else paths[i],
             truth=int(labels[i]),
-            predicted=int(said[i]),
+            predicted=int(predicted[i]),
             probability=float(probability[i]),
             loss=float(loss[i]),
             picture=png(image),

@@ -1,4 +1,4 @@
-"""One pass of a net over a set: logits and labels. All metrics are computed from these."""
+"""One pass of a net over a dataset: logits and labels, from which all metrics are computed."""
 
 from __future__ import annotations
 

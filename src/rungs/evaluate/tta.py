@@ -1,4 +1,4 @@
-"""Test-time augmentation: the mean of what a net says of several views of an image."""
+"""Test-time augmentation: a net's mean logits over several views of an image."""
 
 from __future__ import annotations
 
@@ -52,19 +52,19 @@ def second_look(
     views: Views,
     share: float,
 ) -> Tensor:
-    """Return the logits with those of the least sure images replaced by means over views.
+    """Return the logits with those of the least confident images replaced by means over views.
 
     Args:
         model: The net that gave the logits.
-        logits: float32 (N, K), of each image as it is.
-        inputs: Gives batches of the images at positions int64 (M,), and their labels.
-        autocast: Makes the context that the net runs in.
-        views: Which.
-        share: Of the N images, those with the smallest largest probability; 1.0 is all.
+        logits: float32 (N, K), of the original images.
+        inputs: Yields batches of the images at positions int64 (M,), and their labels.
+        autocast: Creates the context in which the net runs.
+        views: Which views to average.
+        share: Share of the N images to average, those with the lowest confidence first; 1.0 is all.
     """
-    sureness = logits.softmax(1).amax(1)
-    unsure = sureness.argsort(stable=True)[: round(share * len(logits))].sort().values
-    if len(unsure) == 0:
+    confidence = logits.softmax(1).amax(1)
+    uncertain = confidence.argsort(stable=True)[: round(share * len(logits))].sort().values
+    if len(uncertain) == 0:
         return logits
-    means, _ = score(Averaged(model, views).train(model.training), inputs(unsure), autocast)
-    return logits.index_copy(0, unsure, means)
+    means, _ = score(Averaged(model, views).train(model.training), inputs(uncertain), autocast)
+    return logits.index_copy(0, uncertain, means)

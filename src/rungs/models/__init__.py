@@ -33,13 +33,13 @@ def build_model(spec: AnyModel, *, image_size: int, classes: int, given: OwnNet 
         spec: One of the models of `rungs.recipe.spec`.
         image_size: Height and width of the images in pixels.
         classes: K, the number of logits.
-        given: The user's own net, its class or a function, where it was given in Python.
+        given: The user's own net, its class or a function, if given in Python.
 
     Returns:
         A net from float (B, 3, image_size, image_size), normalised, to logits (B, K).
 
     Raises:
-        UserError: The images are too small for the net, or something is wrong with the user's own.
+        UserError: The images are too small for the net, or the user's own net is invalid.
     """
     if isinstance(spec, Own):
         return build_own(spec, given, image_size=image_size, classes=classes)

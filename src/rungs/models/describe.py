@@ -1,4 +1,4 @@
-"""What a net is made of: a row per layer with its output shape, parameters and operations."""
+"""A summary of a net: a row per layer with its output shape, parameters and FLOPs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rungs.run.record import LayerRow, ModelRecord
 
 
 def describe(model: nn.Module, name: str, image_size: int) -> ModelRecord:
-    """Run one blank image through `model` and record what each leaf layer does.
+    """Run one blank image through `model` and summarise each leaf layer.
 
     FLOPs are those of convolutions and matrix products in the forward pass, a multiplication and an
     addition counted as two (torch's FlopCounterMode); element-wise operations count as none.

@@ -1,4 +1,4 @@
-"""First weights: each layer draws its own, so that a change elsewhere in the net does not change them."""
+"""Initial weights: each layer has its own seed, so that a change elsewhere in the net does not change them."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from torch import nn
 
 
 def draw_weights(net: nn.Module, seed_of: Callable[[str], int]) -> None:
-    """Draw the weights of every convolution and linear layer anew, each from a seed of its own name.
+    """Initialise every convolution and linear layer, each from a seed derived from its name.
 
-    Built one after the other, layers share one stream of random numbers, and whatever follows a changed layer changes
-    with it. So two nets get equal weights wherever name and shape agree. How a layer draws is its own
-    `reset_parameters`, or the net's `draw_layer(layer)` where it has one.
+    By default layers share one stream of random numbers, so that a changed layer changes all later ones. With one seed
+    per layer, two nets get equal weights wherever name and shape agree. A layer is initialised by its own
+    `reset_parameters`, or by the net's `draw_layer(layer)` if it has one.
 
     Args:
-        net: Changed in place. It may lie on any device; draws are those of that device's global generator.
+        net: Changed in place. It may be on any device; random numbers come from that device's global generator.
         seed_of: From the dotted name of a layer to a 63-bit seed.
     """
     draw: Callable[[nn.Module], None] = getattr(net, "draw_layer", _usual)

@@ -1,4 +1,4 @@
-"""Nets whose layers are written out one by one: the small nets of seeds 000, 001 and 002."""
+"""Nets specified layer by layer: the small nets of seeds 000, 001 and 002."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rungs.errors import UserError
 from rungs.recipe.models import ConvLayer, LinearLayer
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "sigmoid": nn.Sigmoid}
-"""By the name that a recipe gives them; "none" is left out."""
+"""By their names in recipes, except "none"."""
 
 
 class LayeredNet(nn.Module):
@@ -24,7 +24,7 @@ class LayeredNet(nn.Module):
         classes: Number of logits.
 
     Raises:
-        UserError: A convolution or a pool would leave nothing of the map.
+        UserError: A convolution or a pool would shrink the map to nothing.
     """
 
     def __init__(
@@ -52,12 +52,14 @@ class LayeredNet(nn.Module):
 
 
 def _side(conv: ConvLayer, side: int, where: str) -> int:
-    """Return height and width of the map behind one layer."""
+    """Return the height and width of the map after one layer."""
     after = (side + 2 * conv.padding - conv.kernel_size) // conv.stride + 1
     after = after if conv.pool == "none" else after // 2
     if side + 2 * conv.padding < conv.kernel_size or after < 1:
-        what = f"it leaves nothing of a map of {side} x {side}"
-        raise UserError(what, where=where, do="pad it, use a smaller kernel_size, no pool, or a larger data.image_size")
+        what = f"this layer shrinks a map of {side} x {side} to nothing"
+        raise UserError(
+            what, where=where, do="add padding, use a smaller kernel_size, no pool, or a larger data.image_size"
+        )
     return after
 
 

@@ -1,7 +1,7 @@
-"""Nets of mixed convolutions, after seed 004: parallel convolutions added up with weights that depend on the image.
+"""Nets of mixed convolutions, after seed 004: parallel convolutions summed with weights that depend on the image.
 
-The seed does not know it, but such a layer is a dynamic convolution (Chen et al. 2019, arXiv:1912.03458) whose
-attention is a single linear layer, and whose kernels are mixed after the convolution instead of before.
+The seed does not name it, but such a layer is a dynamic convolution (Chen et al. 2019, arXiv:1912.03458) whose
+attention is a single linear layer, and which mixes outputs instead of kernels.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from rungs.models.layered import ACTIVATIONS
 
 
 class Mix(nn.Module):
-    """Several convolutions that see the same input; the output is their sum, weighted image by image.
+    """Several convolutions of the same input; the output is their sum, with weights per image.
 
-    The weights are a linear layer of the input's channel means: `w = W mean(x) + b`, one for each branch.
-    Convolutions of the same input are one convolution with more outputs, which is how they are computed.
+    The weights are a linear function of the input's channel means: `w = W mean(x) + b`, one for each branch.
+    The convolutions are computed as one convolution with more output channels.
 
     Args:
-        branches: From (B, inputs, H, W) to (B, many * C, H, W): all convolutions, with what follows each.
+        branches: From (B, inputs, H, W) to (B, many * C, H, W): all convolutions, with norm and activation.
         inputs: Channels of the input.
         many: Number of convolutions.
         normalised: Whether a softmax makes the weights positive and their sum 1.
@@ -55,8 +55,8 @@ class MixConvNet(nn.Module):
         convs: Convolutions in each block.
         combine: "mix", "mix-softmax" or "sequence".
         kernel_size: Of every convolution, odd; padded so that the map keeps its size.
-        batch_norm: Whether a BatchNorm stands behind each convolution.
-        activation: Behind each convolution, or its BatchNorm.
+        batch_norm: Whether a BatchNorm follows each convolution.
+        activation: After each convolution, or its BatchNorm.
         dropout: Probability after each block.
         pool: Whether a 2x2 max pool ends each block.
         head: "average" over each map, or "flatten" the map.
@@ -65,7 +65,7 @@ class MixConvNet(nn.Module):
         classes: Number of logits.
 
     Raises:
-        UserError: Lists of different length, an even kernel, or pools that leave nothing of the map.
+        UserError: Lists of different length, an even kernel, or pools that shrink the map to nothing.
     """
 
     def __init__(
@@ -115,15 +115,15 @@ def _check(channels: Sequence[int], convs: Sequence[int], kernel_size: int, side
         what = f"{len(channels)} blocks in channels, {len(convs)} in convs"
         raise UserError(what, where="model.convs", do="give one number for each block in both")
     if kernel_size % 2 == 0:
-        what = f"{kernel_size} is even: the map would not keep its size"
-        raise UserError(what, where="model.kernel_size", do="use an odd one")
+        what = f"{kernel_size} is even: the map would change its size"
+        raise UserError(what, where="model.kernel_size", do="use an odd kernel size")
     if side < 1:
-        what = f"{len(channels)} max pools leave nothing of an image of {image_size} pixels"
+        what = f"{len(channels)} max pools shrink an image of {image_size} pixels to nothing"
         raise UserError(what, where="model.channels", do="use fewer blocks or a larger data.image_size")
 
 
 def _unit(inputs: int, width: int, kernel_size: int, batch_norm: bool, activation: str) -> Iterable[nn.Module]:
-    """Yield a convolution and what follows it."""
+    """Yield a convolution with its norm and activation."""
     yield nn.Conv2d(inputs, width, kernel_size, padding=kernel_size // 2, bias=not batch_norm)
     if batch_norm:
         yield nn.BatchNorm2d(width)

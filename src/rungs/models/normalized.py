@@ -1,4 +1,4 @@
-"""Normalisation lives in the net, so that the trained, exported and served net see the same input."""
+"""Normalisation as part of the net, so that training, export and serving use the same input."""
 
 from __future__ import annotations
 

@@ -23,8 +23,8 @@ class PlainNet(nn.Module):
         hidden: Sizes of the hidden linear layers.
         dropout: Probability after each hidden layer, from the first; layers beyond the list have none.
         kernel_size: Of every convolution, odd.
-        batch_norm: Whether a BatchNorm stands between each convolution and its ReLU.
-        padding: "same" keeps the size of the map; with "none" each convolution takes its border away.
+        batch_norm: Whether a BatchNorm comes between each convolution and its ReLU.
+        padding: "same" keeps the size of the map; with "none" each convolution crops its border.
         dilation: Distance of the kernel's taps, in pixels; 1 is a usual convolution.
         downsample: "pool", or "stride": the last convolution of each stage has stride 2, and there is no pool.
         feature_dropout: Probability before the first linear layer.
@@ -32,7 +32,7 @@ class PlainNet(nn.Module):
         classes: Number of logits.
 
     Raises:
-        UserError: A layer would leave nothing of the map, or the kernel size is even.
+        UserError: A layer would shrink the map to nothing, or the kernel size is even.
     """
 
     def __init__(
@@ -52,14 +52,14 @@ class PlainNet(nn.Module):
     ) -> None:
         super().__init__()
         if kernel_size % 2 == 0:
-            what = f"{kernel_size} is even: the map would not keep its size"
-            raise UserError(what, where="model.kernel_size", do="use an odd one")
-        lost = 0 if padding == "same" else dilation * (kernel_size - 1)  # pixels of the map, by each convolution
+            what = f"{kernel_size} is even: the map would change its size"
+            raise UserError(what, where="model.kernel_size", do="use an odd kernel size")
+        lost = 0 if padding == "same" else dilation * (kernel_size - 1)  # pixels of the map, per convolution
         side = image_size
         for stage in stages:
             side = (side - lost * len(stage) + (downsample == "stride")) // 2  # a stride rounds up, a pool down
         if side < 1:
-            what = f"{len(stages)} stages leave nothing of an image of {image_size} pixels"
+            what = f"{len(stages)} stages shrink an image of {image_size} pixels to nothing"
             raise UserError(what, where="model.stages", do="use fewer stages or a larger data.image_size")
         self.features = _stages(stages, kernel_size, batch_norm, padding, dilation, downsample)
         self.drop = nn.Dropout(feature_dropout) if feature_dropout else nn.Identity()
@@ -80,7 +80,7 @@ def _stages(
     for s, stage in enumerate(stages, 1):
         for i, width in enumerate(stage, 1):
             stride = 2 if downsample == "stride" and i == len(stage) else 1
-            bias = not batch_norm  # a BatchNorm takes the mean away, and a bias with it
+            bias = not batch_norm  # a BatchNorm subtracts the mean, and any bias with it
             layers[f"conv{s}_{i}"] = nn.Conv2d(channels, width, kernel_size, stride, pad, dilation, bias=bias)
             if batch_norm:
                 layers[f"norm{s}_{i}"] = nn.BatchNorm2d(width)

@@ -1,8 +1,8 @@
 """The net of the CIFAR-10 speedruns: a whitening layer, then three groups of two convolutions.
 
-It descends from T. Munyan's hlb-CIFAR10 and K. Jordan's airbench (2024, arXiv:2404.00498). What is special:
-a first layer that whitens patches of pixels, its filters computed from images and never trained; convolutions that
-start as a partial identity; BatchNorms whose scales stay 1; GELU; and logits scaled down by the width of the head.
+It is based on T. Munyan's hlb-CIFAR10 and K. Jordan's airbench (2024, arXiv:2404.00498). Its features:
+a first layer that whitens patches of pixels, with filters computed from images and never trained; convolutions that
+start as a partial identity; BatchNorms with scale fixed at 1; GELU; and logits scaled down by the width of the head.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ WHITENING_EPS = 5e-4
 """Added to the variances that the whitening divides by; those of the finest patterns are near 0 (airbench)."""
 
 CHUNK = 100
-"""Images whose patches are held at once: a patch is as large as 3 * patch^2 pixels, and each pixel begins one."""
+"""Images whose patches are in memory together: each position of an image has a patch of 3 * patch^2 values."""
 
 
 class ConvGroup(nn.Module):
-    """Convolutions with a norm and a GELU behind each; the first has a 2x2 max pool before its norm.
+    """Convolutions, each followed by a norm and a GELU; the first has a 2x2 max pool before its norm.
 
-    Where there are three, a shortcut leads around the second and third, as in airbench96.
+    With three convolutions, a shortcut bypasses the second and third, as in airbench96.
     """
 
     def __init__(self, inputs: int, outputs: int, depth: int, *, pool: bool, norm_memory: float) -> None:
@@ -38,7 +38,7 @@ class ConvGroup(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map float (B, inputs, H, W) to (B, outputs, H // 2, W // 2), or to H, W without a pool."""
         x = self.convs[0](x)
-        x = x if min(x.shape[2:]) < 2 else self.pool(x)  # of small images nothing may be left to pool
+        x = x if min(x.shape[2:]) < 2 else self.pool(x)  # small images may leave nothing to pool
         x = shortcut = F.gelu(self.norms[0](x))
         for number, (conv, norm) in enumerate(zip(self.convs[1:], self.norms[1:], strict=True), 2):
             x = norm(conv(x))
@@ -51,18 +51,18 @@ class SpeedrunNet(nn.Module):
 
     Args:
         widths: Channels of the three groups.
-        depth: Convolutions in each group; in the first there is one fewer where the whitening has a stride of 2.
+        depth: Convolutions in each group; one fewer in the first if the whitening has stride 2.
         patch: Height and width of the whitened patches.
         patterns: Filters of the whitening, at most 3 * patch^2, those of the largest variance; all by default. Twice as
             many channels come out: each filter and its negative.
         stride: Pixels between patches. With 2 the first group does not pool.
-        norm_memory: What share of its running mean and variance a BatchNorm keeps at a step: little, since the
+        norm_memory: Share of its running mean and variance that a BatchNorm keeps per step: small, since the
             training is short.
         image_size: Any: a map of one pixel is not pooled, and the net ends in a global max pool.
         classes: K, the number of logits.
 
     Raises:
-        UserError: The patterns are too many.
+        UserError: Too many patterns.
     """
 
     def __init__(
@@ -80,9 +80,11 @@ class SpeedrunNet(nn.Module):
         super().__init__()
         most = 3 * patch**2
         if (patterns or 0) > most:
-            raise UserError(f"{patterns} patterns of {most}", where="model.patterns", do=f"at most {most}: 3 x patch^2")
+            raise UserError(
+                f"{patterns} patterns exceed {most}", where="model.patterns", do=f"give at most {most} (3 x patch^2)"
+            )
         self.whiten = nn.Conv2d(3, 2 * (patterns or most), patch, stride)
-        self.whiten.weight.requires_grad_(False)  # its bias learns
+        self.whiten.weight.requires_grad_(False)  # its bias is trained
         channels = (self.whiten.out_channels, *widths)
         first = depth if stride == 1 else depth - 1
         self.groups = nn.Sequential(
@@ -96,7 +98,7 @@ class SpeedrunNet(nn.Module):
         self.head = nn.Linear(widths[-1], classes, bias=False)
 
     def draw_layer(self, layer: nn.Conv2d | nn.Linear) -> None:
-        """PyTorch's default, then: the identity where a convolution can be one; unit variance in the head."""
+        """PyTorch's default, then a partial identity for convolutions, and unit variance in the head."""
         layer.reset_parameters()
         with torch.no_grad():
             if layer is self.head:
@@ -106,10 +108,10 @@ class SpeedrunNet(nn.Module):
 
     @torch.no_grad()
     def see(self, images: Tensor) -> None:
-        """Set the first layer to whiten the patches of images, float (B, 3, H, W), normalised; and its negative.
+        """Set the first layer to whiten patches of normalised images, float (B, 3, H, W), with each filter's negative.
 
         The filters are the eigenvectors of the patches' covariance (without subtracting their mean), each divided by
-        the root of its eigenvalue: what comes out has variance 1 and no correlation (T. Munyan; D. Page's "How to
+        the root of its eigenvalue: outputs are uncorrelated with variance 1 (T. Munyan; D. Page's "How to
         train your ResNet", 8).
         """
         filters = self.whiten.weight

@@ -1,8 +1,8 @@
-"""Nets of one shape computed side by side, S of them: their maps lie beside each other in the channels.
+"""S nets of the same shape, computed together: their maps are concatenated along the channels.
 
 Images are (B, 3 S, H, W), maps (B, S C, H, W), features (B, S F), logits (B, S, K); weights have a leading S.
-A convolution has S groups, a linear layer is a batched product, a BatchNorm has S times the channels: nothing of one
-net reaches another, so each computes what it would alone, and its gradient is its own.
+A convolution has S groups, a linear layer is a batched product, a BatchNorm has S times the channels: the
+nets do not interact, so each has the same outputs and gradients as on its own.
 """
 
 from __future__ import annotations
@@ -22,28 +22,28 @@ from rungs.models.plain import PlainNet
 from rungs.models.resnet import BasicBlock, ResNet
 from rungs.models.winograd import WinogradConv2d
 
-AS_THEY_ARE: tuple[type[nn.Module], ...] = (
+UNCHANGED: tuple[type[nn.Module], ...] = (
     nn.Identity, nn.ReLU, nn.Sigmoid, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d,
     nn.Sequential, PlainNet, LayeredNet, MixConvNet, ResNet, BasicBlock,
 )  # fmt: skip
-"""Modules that treat each channel for itself, or only call their parts and `flatten(1)`."""
+"""Modules that work per channel, or only call their parts and `flatten(1)`."""
 
 
-class Dice:
-    """A state of torch's global generator for each net, so that each draws its dropout as if it were alone."""
+class DropoutGenerators:
+    """A state of torch's global generator per net, so that each net's dropout is the same as on its own."""
 
     def __init__(self) -> None:
         self.states: list[Tensor] = []
 
     def seed(self, seeds: Sequence[int], device: torch.device) -> None:
-        """Start each net's draws from its own seed."""
+        """Seed each net's generator."""
         self.states = []
         for seed in seeds:
             torch.manual_seed(seed)
             self.states.append(_random(device).get_rng_state())
 
     def masks(self, like: Tensor, p: float) -> Tensor:
-        """Return what dropout multiplies with, (B, S, F); each net's (B, F) is drawn by torch's own dropout."""
+        """Return dropout masks (B, S, F); each net's (B, F) is drawn by torch's own dropout."""
         drawn, ones = [], torch.ones_like(like[:, 0])
         for i, state in enumerate(self.states):
             _random(like.device).set_rng_state(state)
@@ -53,15 +53,15 @@ class Dice:
 
 
 def _random(device: torch.device) -> Any:
-    """Return where torch keeps the global generator of a device."""
+    """Return the torch module with a device's global generator."""
     return torch.cuda if device.type == "cuda" else torch
 
 
 class Stacked(nn.Module):
-    """Nets behind their normalisation, side by side; parameters, buffers and their names as in one, with a leading S.
+    """Several `Normalized` nets, computed together; parameters and buffers are named as in one, with a leading S.
 
     Args:
-        models: At least two, of one shape, on one device, for which `unstackable` has nothing to say.
+        models: At least two, of one shape, on one device, for which `unstackable` returns None.
     """
 
     mean: Tensor
@@ -69,7 +69,7 @@ class Stacked(nn.Module):
 
     def __init__(self, models: Sequence[Normalized]) -> None:
         super().__init__()
-        self.many, self.dice = len(models), Dice()
+        self.many, self.dice = len(models), DropoutGenerators()
         self.net = copy.deepcopy(models[0].net)
         for name, module in list(self.net.named_modules()):
             if (stack := _stacker(module)) is not None:
@@ -93,7 +93,7 @@ class Stacked(nn.Module):
 
 
 def unstackable(net: nn.Module) -> str | None:
-    """Say why a net cannot stand in a stack; None where it can."""
+    """Return why a net cannot be stacked; None if it can."""
     for module in net.modules():
         kind = type(module).__name__
         if isinstance(module, nn.Conv2d) and (module.groups != 1 or module.padding_mode != "zeros"):
@@ -103,33 +103,36 @@ def unstackable(net: nn.Module) -> str | None:
         ):
             return "a BatchNorm without a moving average"
         if isinstance(module, MixConvNet) and any(isinstance(one, nn.Dropout) for one in module.modules()):
-            return "dropout of whole maps, whose draws depend on how a map lies in memory"
-        if _stacker(module) is None and type(module) not in AS_THEY_ARE:
+            return "dropout of whole maps, whose draws depend on the memory format"
+        if _stacker(module) is None and type(module) not in UNCHANGED:
             return f"a layer of the kind {kind}"
     return None
 
 
 def apart(x: Tensor, many: int) -> Tensor:
-    """Divide what lies side by side: (B, S C, ...) -> (B, S, C, ...)."""
+    """Split concatenated channels: (B, S C, ...) -> (B, S, C, ...)."""
     return x.reshape(len(x), many, x.shape[1] // many, *x.shape[2:])
 
 
-def _stacker(module: nn.Module) -> Callable[[Sequence[nn.Module], Dice], nn.Module] | None:
+def _stacker(module: nn.Module) -> Callable[[Sequence[nn.Module], DropoutGenerators], nn.Module] | None:
     return STACKERS.get(type(module))
 
 
-def _beside(tensors: Sequence[Tensor | None]) -> nn.Parameter | None:
-    """Return parameters of one name as one, (S, ...), contiguous."""
+def _stack_parameters(tensors: Sequence[Tensor | None]) -> nn.Parameter | None:
+    """Stack parameters of the same name into one, (S, ...), contiguous."""
     if tensors[0] is None:
         return None
     return nn.Parameter(torch.stack([tensor.detach() for tensor in tensors if tensor is not None]).contiguous())
 
 
 class _Conv(nn.Module):
-    def __init__(self, layers: Sequence[nn.Conv2d], _dice: Dice) -> None:
+    def __init__(self, layers: Sequence[nn.Conv2d], _dice: DropoutGenerators) -> None:
         super().__init__()
         first = layers[0]
-        self.weight, self.bias = _beside([one.weight for one in layers]), _beside([one.bias for one in layers])
+        self.weight, self.bias = (
+            _stack_parameters([one.weight for one in layers]),
+            _stack_parameters([one.bias for one in layers]),
+        )
         self.stride, self.padding, self.dilation, self.many = first.stride, first.padding, first.dilation, len(layers)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -140,9 +143,12 @@ class _Conv(nn.Module):
 
 
 class _Linear(nn.Module):
-    def __init__(self, layers: Sequence[nn.Linear], _dice: Dice) -> None:
+    def __init__(self, layers: Sequence[nn.Linear], _dice: DropoutGenerators) -> None:
         super().__init__()
-        self.weight, self.bias = _beside([one.weight for one in layers]), _beside([one.bias for one in layers])
+        self.weight, self.bias = (
+            _stack_parameters([one.weight for one in layers]),
+            _stack_parameters([one.bias for one in layers]),
+        )
         self.many = len(layers)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -158,9 +164,12 @@ class _BatchNorm(nn.Module):
     running_var: Tensor
     num_batches_tracked: Tensor
 
-    def __init__(self, layers: Sequence[nn.BatchNorm1d | nn.BatchNorm2d], _dice: Dice) -> None:
+    def __init__(self, layers: Sequence[nn.BatchNorm1d | nn.BatchNorm2d], _dice: DropoutGenerators) -> None:
         super().__init__()
-        self.weight, self.bias = _beside([one.weight for one in layers]), _beside([one.bias for one in layers])
+        self.weight, self.bias = (
+            _stack_parameters([one.weight for one in layers]),
+            _stack_parameters([one.bias for one in layers]),
+        )
         for name in ("running_mean", "running_var", "num_batches_tracked"):
             self.register_buffer(name, torch.stack([one.get_buffer(name) for one in layers]))
         self.momentum, self.eps = layers[0].momentum, layers[0].eps
@@ -169,12 +178,12 @@ class _BatchNorm(nn.Module):
         if self.training:
             self.num_batches_tracked.add_(1)
         weight, bias = (None if one is None else one.flatten() for one in (self.weight, self.bias))
-        mean, var = self.running_mean.view(-1), self.running_var.view(-1)  # the same memory: they are moved in place
+        mean, var = self.running_mean.view(-1), self.running_var.view(-1)  # views of the same memory, updated in place
         return F.batch_norm(x, mean, var, weight, bias, self.training, self.momentum or 0.0, self.eps)
 
 
 class _Dropout(nn.Module):
-    def __init__(self, layers: Sequence[nn.Dropout], dice: Dice) -> None:
+    def __init__(self, layers: Sequence[nn.Dropout], dice: DropoutGenerators) -> None:
         super().__init__()
         self.p, self.many, self.dice = layers[0].p, len(layers), dice
 
@@ -186,7 +195,7 @@ class _Dropout(nn.Module):
 
 
 class _Mix(nn.Module):
-    def __init__(self, layers: Sequence[Mix], _dice: Dice) -> None:
+    def __init__(self, layers: Sequence[Mix], _dice: DropoutGenerators) -> None:
         super().__init__()
         self.branches, self.weights = layers[0].branches, layers[0].weights
         self.normalised, self.many = layers[0].normalised, len(layers)
@@ -209,4 +218,4 @@ STACKERS: dict[type[nn.Module], Callable[..., nn.Module]] = {
     nn.Dropout: _Dropout,
     Mix: _Mix,
 }
-"""Layers that are computed otherwise in a stack."""
+"""Layers that are computed differently in a stack."""

@@ -1,4 +1,4 @@
-"""The weights' file: safetensors with the class names, mean and std, image size and resolved recipe inside."""
+"""The weights file: safetensors with the class names, mean and std, image size and resolved recipe inside."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FORMAT = "rungs-weights-1"
 
 @dataclass(frozen=True)
 class Weights:
-    """A trained net and what it needs to be used: its classes, the size of its images, its recipe, its data's hash."""
+    """A trained net with its classes, image size, recipe and data hash."""
 
     model: Normalized
     classes: tuple[str, ...]
@@ -44,7 +44,7 @@ def pack(
         recipe: Resolved.
         classes: K names, in the order of the logits.
         image_size: Pixels.
-        data_hash: Of the parts that it was trained, chosen and tested on.
+        data_hash: Of the training, validation and test sets.
     """
     header = {
         "format": FORMAT,
@@ -60,15 +60,15 @@ def pack(
 
 
 def unpack(path: Path, model: str | Path | OwnNet | None = None) -> Weights:
-    """Read a weights' file and build its net, in evaluation mode, on the CPU.
+    """Read a weights file and build its net, in evaluation mode, on the CPU.
 
     Args:
         path: The file.
-        model: The file of the user's own net, the net, its class or a function: what the file needs and never brings.
+        model: The user's own net, if it needs one: its file, the net, its class or a function.
 
     Raises:
-        UserError: No such file, not one of ours, its net is the user's own and was not named, or its weights do not
-            fit the model of its own recipe.
+        UserError: No such file, not a weights file of ours, its net is the user's own and was not named, or its
+            weights do not fit the model of its recipe.
     """
     do = "give the folder of a finished run, or its weights.safetensors"
     if not path.is_file():
@@ -76,19 +76,17 @@ def unpack(path: Path, model: str | Path | OwnNet | None = None) -> Weights:
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except (safetensors.SafetensorError, OSError) as error:
-        raise UserError(f"not a whole safetensors file: {error}", where=path, do=do) from error
+        raise UserError(f"not a complete safetensors file: {error}", where=path, do=do) from error
     if header.get("format") != FORMAT:
         raise UserError("these weights were not written by rungs", where=path, do=do)
     try:
         return _build(header, state, str(path), model)
     except (KeyError, ValueError, TypeError) as error:
         raise UserError(f"the header is damaged: {error!r}", where=path, do=do) from error
-    except RuntimeError as error:  # what load_state_dict raises
-        what = (
-            f"these are weights of another model than that of the recipe inside: {str(error).splitlines()[-1].strip()}"
-        )
+    except RuntimeError as error:  # from load_state_dict
+        what = f"the weights do not fit the model of the recipe inside: {str(error).splitlines()[-1].strip()}"
         raise UserError(what, where=path, do=do) from error
 
 
@@ -103,7 +101,7 @@ def _build(header: dict[str, str], state: dict[str, Tensor], where: str, named: 
         net = build_model(recipe.model, image_size=image_size, classes=len(classes))
     else:
         do = "leave --model out"
-        raise UserError(f"its net is rungs' own {name_of(recipe.model)}, it needs no file", where=where, do=do)
+        raise UserError(f"its net is rungs' own {name_of(recipe.model)} and needs no file", where=where, do=do)
     model = Normalized(net, json.loads(header["mean"]), json.loads(header["std"]))
     model.load_state_dict(state)
     return Weights(model.eval(), classes, image_size, recipe, header["data_hash"])

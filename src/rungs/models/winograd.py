@@ -8,11 +8,11 @@ its values at m+2 points, one multiplication each (Toom and Cook), instead of 3m
 
 In two dimensions each matrix acts on rows and columns: its Kronecker square acts on the flattened tile. Between these
 transforms `*` also sums over channels, which makes it a matrix product for each of the q = (m+2)^2 points of a tile.
-The gradients are the adjoints of the same steps. So all the work is matrix products and moving tiles.
+The gradients are the adjoints of the same steps. So all the work is matrix products and copying tiles.
 
 Sources: Winograd 1980, "Arithmetic Complexity of Computations"; Lavin & Gray 2015, arXiv:1509.09308 (tiles, products
 over channels); Barabasz et al. 2018, arXiv:1803.10986 (points that come with -x and 1/x round well).
-As the transforms are dense products here, all points cost the same, and ours are picked for rounding alone.
+As the transforms are dense products here, all points cost the same, and ours are chosen only for small rounding errors.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ POINTS: dict[int, tuple[float, ...]] = {
 }
 """m -> m+1 points; one more is infinity. Relative error in float32, by norm: 1e-6 up to m = 4, 5e-6 to 6, 2e-5 at 7."""
 TILES_AT_ONCE = 256
-"""A chunk of the batch: rows enough for fast products, few enough that its buffers stay in the cache (AMD Zen 3)."""
+"""Tiles per chunk of the batch: enough for fast products, few enough for the buffers to fit the cache (AMD Zen 3)."""
 
 
 class Transforms(NamedTuple):
@@ -67,15 +67,16 @@ def work(m: int, cin: int, cout: int, height: int, width: int) -> int:
 
 
 def best_tile(cin: int, cout: int, height: int, width: int) -> int:
-    """Return the m that multiplies least: 15 x 15 is three tiles of 5 each way, 7 x 7 one of 7, 8 x 8 two of 4."""
+    """Return the m of fewest multiplications: 15 x 15 is three tiles of 5 each way, 7 x 7 one of 7, 8 x 8 two of 4."""
     return min(POINTS, key=lambda m: work(m, cin, cout, height, width))
 
 
 def pays(cin: int, cout: int, height: int, width: int) -> bool:
-    """Tell whether `conv3x3` trains faster than `F.conv2d`, as measured on one thread with `bench/winograd.py`.
+    """Return whether `conv3x3` trains faster than `F.conv2d`, as measured on one thread with `bench/winograd.py`.
 
-    The direct way does three convolutions of 9 multiplications an output and channel. Moving tiles is not counted, so
-    2.3 times fewer multiplications only break even (32 to 64 channels), 2.6 times are 1.3 times faster (64 to 64).
+    The direct method does three convolutions of 9 multiplications per output and channel. Copying tiles is not
+    counted, so 2.3 times fewer multiplications only break even (32 to 64 channels), 2.6 times are 1.3 times faster (64
+    to 64).
     """
     ours = work(best_tile(cin, cout, height, width), cin, cout, height, width)
     return 27 * height * width * cin * cout > 2.5 * ours
@@ -91,7 +92,7 @@ def cut(x: Tensor, size: int, step: int) -> Tensor:
 
 
 def paste(tiles: Tensor, out: Tensor) -> None:
-    """Write tiles (N, rows, columns, m, m, C) side by side into maps (N, H, W, C); what reaches beyond is dropped."""
+    """Write tiles (N, rows, columns, m, m, C) side by side into maps (N, H, W, C); what extends beyond is dropped."""
     n, rows, columns, m, _, channels = tiles.shape
     covered = n, rows * m, columns * m, channels
     maps = out if out.shape == covered else out.new_empty(covered)
@@ -117,7 +118,7 @@ def each(matrix: Tensor, tiles: Tensor) -> Tensor:
 
 
 class Winograd(torch.autograd.Function):
-    """The steps of both ways. u, v, y are filters, inputs and outputs at the points; each dz is the gradient by z."""
+    """Forward and backward. u, v, y are filters, inputs and outputs at the points; each dz is the gradient by z."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, m: int) -> Tensor:
@@ -177,9 +178,9 @@ def conv3x3(x: Tensor, weight: Tensor, m: int | None = None) -> Tensor:
 
 
 class WinogradConv2d(nn.Conv2d):
-    """A 3x3 convolution that takes the Winograd way wherever that pays: float32 on a CPU, enough channels."""
+    """A 3x3 convolution that uses Winograd's algorithm if it is faster: float32 on a CPU, enough channels."""
 
-    used = False  # whether it ever did
+    used = False  # whether it was ever used
 
     def forward(self, x: Tensor) -> Tensor:
         """Map float (B, Cin, H, W) to (B, Cout, H, W)."""
@@ -192,10 +193,10 @@ class WinogradConv2d(nn.Conv2d):
 
 
 def use_winograd(model: nn.Module, sizes: Iterable[int]) -> bool:
-    """Put a `WinogradConv2d` of the same weights in place of each 3x3 convolution of stride 1 and padding 1.
+    """Replace each 3x3 convolution of stride 1 and padding 1 by a `WinogradConv2d` with the same weights.
 
     Returns:
-        Whether any of them takes that way, for images of one of the sizes.
+        Whether any of them uses it, for images of one of the sizes.
     """
     for parent in list(model.modules()):
         for name, conv in parent.named_children():

@@ -23,28 +23,28 @@ OPTIMIZERS: Mapping[str, type[optim.Optimizer]] = {
 }
 
 FUSED = {"sgd": {"cpu", "cuda", "mps"}, "adam": {"cpu", "cuda", "mps"}, "adamw": {"cpu", "cuda", "mps"}}
-"""Where torch has one kernel for the whole step."""
+"""Device types on which torch fuses the whole step into one kernel."""
 
 COUNTING = ("adam", "adamw", "rmsprop")
-"""They count their steps; on a GPU the count must lie there, for a CUDA graph to record a step (`capturable`)."""
+"""Optimisers with a step counter, which must be on the GPU for a CUDA graph to record a step (`capturable`)."""
 
 
 def build_optimizer(spec: AnyOptimizer, model: nn.Module) -> optim.Optimizer:
-    """Make the optimiser of a recipe for a model that is already on its device.
+    """Build the optimiser of a recipe for a model that is already on its device.
 
-    One kernel takes the whole step where torch has one, else one for each operation over all tensors. On a
-    CPU the former walks through memory in order: gradients and states must lie as their parameter does
-    (channels_last or not), as backward() and torch.save leave them.
+    It uses torch's fused kernel if there is one, else its foreach kernels. On a CPU the fused kernel walks through
+    memory in order: gradients and states need the same memory format as their parameter (channels_last or not), which
+    backward() and torch.save preserve.
 
     Args:
-        spec: What the recipe says.
+        spec: From the recipe.
         model: Its parameters that require a gradient are trained.
 
     Raises:
-        UserError: Nesterov's momentum without momentum.
+        UserError: Nesterov momentum with momentum 0, or Muon for a net without convolutions.
     """
     if isinstance(spec, SGD) and spec.nesterov and spec.momentum == 0:
-        raise UserError("nesterov needs a momentum", where="optim.momentum", do="set it above 0, 0.9 is usual")
+        raise UserError("nesterov needs momentum", where="optim.momentum", do="set it above 0; 0.9 is usual")
     if isinstance(spec, MuonSpec):
         return Muon(muon_groups(spec, model), spec.ns_steps)
     tag = name_of(spec)
@@ -64,9 +64,9 @@ def slowed(spec: AnyOptimizer, factor: float) -> AnyOptimizer:
 
 
 def muon_groups(spec: MuonSpec, model: nn.Module) -> list[dict[str, Any]]:
-    """Divide the trained parameters: kernels of convolutions, weights of linear layers, biases and norms.
+    """Group the trained parameters: kernels of convolutions, weights of linear layers, biases and norms.
 
-    Each group carries, beside what `Muon` reads, its `share` of the base rate: the loop sets lr = share x rate.
+    Besides Muon's settings, each group holds its `share` of the base rate: the loop sets lr = share x rate.
 
     Raises:
         UserError: The net has no convolution.
@@ -75,7 +75,7 @@ def muon_groups(spec: MuonSpec, model: nn.Module) -> list[dict[str, Any]]:
     kernels, heads = [p for p in trained if p.ndim > 2], [p for p in trained if p.ndim == 2]
     biases = [p for p in trained if p.ndim < 2]
     if not kernels:
-        raise UserError("muon is for convolutions, and this net has none", where="optim.name", do="choose sgd or adamw")
+        raise UserError("muon is for convolutions, but this net has none", where="optim.name", do="choose sgd or adamw")
     decay, rest = spec.weight_decay, {"momentum": spec.sgd_momentum, "orthogonal": False}
     groups: tuple[dict[str, Any], ...] = (
         {"params": kernels, "lr": spec.lr, "momentum": spec.momentum, "weight_decay": 0.0, "orthogonal": True},
@@ -86,9 +86,9 @@ def muon_groups(spec: MuonSpec, model: nn.Module) -> list[dict[str, Any]]:
 
 
 def parameter_groups(model: nn.Module, weight_decay: float, *, decay_all: bool = False) -> list[dict[str, Any]]:
-    """Divide the trained parameters: weights decay, biases and norms (less than two dimensions) do not.
+    """Group the trained parameters: weights decay, biases and norms (less than two dimensions) do not.
 
-    Pulling a scale or an offset towards 0 regularises nothing (Jia et al. 2018, arXiv:1807.11205).
+    Pulling a scale or an offset towards 0 does not regularise (Jia et al. 2018, arXiv:1807.11205).
     A group without parameters is left out.
     """
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]

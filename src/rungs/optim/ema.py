@@ -7,12 +7,12 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 
 def average(model: nn.Module, decay: float) -> AveragedModel:
-    """Return the average of a model; call `update_parameters(model)` on it after each step.
+    """Return the averaged model; call `update_parameters(model)` on it after each step.
 
-    The first update copies the model, each later one moves weights and buffers (BatchNorm's statistics
-    too) by (1 - decay) of the way: mean <- decay * mean + (1 - decay) * value (Polyak & Juditsky 1992).
-    An integer buffer, such as BatchNorm's count of batches, is rounded towards 0 and lags; no layer of
-    ours reads it. All of its state is in its `state_dict`; the averaged net is its `module`.
+    The first update copies the model; each later one moves weights and buffers (including BatchNorm
+    statistics) by (1 - decay) of the way: mean <- decay * mean + (1 - decay) * value (Polyak & Juditsky 1992).
+    An integer buffer, such as BatchNorm's count of batches, is rounded towards 0 and lags; none of our
+    layers reads it. Its whole state is in its `state_dict`; the averaged net is its `module`.
 
     Args:
         model: The bare model (not wrapped for several ranks), on its device.

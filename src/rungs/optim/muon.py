@@ -1,4 +1,4 @@
-"""Muon: momentum whose matrices are orthogonalised (K. Jordan et al. 2024, kellerjordan.github.io/posts/muon)."""
+"""Muon: momentum with orthogonalised update matrices (K. Jordan et al. 2024, kellerjordan.github.io/posts/muon)."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
-"""Of the odd polynomial ax + bx^3 + cx^5: steepest at 0, so that three steps bring all singular values near 1."""
+"""Coefficients of ax + bx^3 + cx^5: steepest at 0, so that three steps bring all singular values near 1."""
 
 
 def orthogonalised(matrices: Tensor, steps: int) -> Tensor:
     """Return the nearest (semi-)orthogonal matrices, roughly: U S V^T with all of S in about [0.5, 1.5].
 
-    A Newton-Schulz iteration in products of matrices alone. On a GPU it computes in bf16, which is enough.
+    A Newton-Schulz iteration, which needs only matrix products. On a GPU it runs in bf16, which is precise enough.
 
     Args:
         matrices: Float (M, rows, columns).
-        steps: Of the iteration.
+        steps: Number of iterations.
     """
     a, b, c = COEFFICIENTS
     x = matrices.bfloat16() if matrices.is_cuda else matrices
@@ -36,13 +36,14 @@ def orthogonalised(matrices: Tensor, steps: int) -> Tensor:
 
 
 class Muon(Optimizer):
-    """Muon for the parameter groups marked `orthogonal`, SGD with Nesterov's momentum for the others.
+    """Muon for the parameter groups marked `orthogonal`, SGD with Nesterov momentum for the others.
 
-    A convolution's kernel (out, in, h, w) is taken as a matrix (out, h * w * in). Its norm is set to the root of its
-    rows before each step, as in airbench, in place of weight decay. Kernels of one shape are orthogonalised together.
+    A convolution's kernel (out, in, h, w) is treated as a matrix (out, h * w * in). Its norm is set to the square root
+    of its number of rows before each step, as in airbench, instead of weight decay. Kernels of equal shape are
+    orthogonalised together.
 
     Args:
-        groups: Of `torch.optim`, each with `lr`, `momentum`, `weight_decay` and `orthogonal`.
+        groups: Parameter groups as in `torch.optim`, each with `lr`, `momentum`, `weight_decay` and `orthogonal`.
         ns_steps: Newton-Schulz steps.
     """
 
@@ -51,7 +52,7 @@ class Muon(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """Take one step with the gradients that lie in the parameters."""
+        """Take one step with the parameters' gradients."""
         loss = None if closure is None else closure()
         for group in self.param_groups:
             parameters = [p for p in group["params"] if p.grad is not None]
@@ -82,15 +83,15 @@ class Muon(Optimizer):
 
 
 def _all_orthogonalised(tensors: list[Tensor], steps: int) -> list[Tensor]:
-    """Orthogonalise each tensor as a matrix, those of one shape in one go.
+    """Orthogonalise each tensor as a matrix, tensors of equal shape in one batch.
 
-    The order of its columns does not matter: channels come last, as they lie in memory.
+    The order of the columns does not matter: channels come last, as in memory.
     """
-    alike: dict[tuple[int, ...], list[int]] = defaultdict(list)
+    same_shape: dict[tuple[int, ...], list[int]] = defaultdict(list)
     for number, tensor in enumerate(tensors):
-        alike[tuple(tensor.shape)].append(number)
+        same_shape[tuple(tensor.shape)].append(number)
     done = list(tensors)
-    for shape, numbers in alike.items():
+    for shape, numbers in same_shape.items():
         out, inputs, *window = shape
         stacked = torch.stack([tensors[number].movedim(1, -1).flatten(1) for number in numbers])
         for number, matrix in zip(numbers, orthogonalised(stacked, steps), strict=True):

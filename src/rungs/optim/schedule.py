@@ -1,8 +1,8 @@
-"""Schedules: pure functions that give the factor on the base learning rate.
+"""Schedules: pure functions that return the factor on the base learning rate.
 
-The factor of a step depends on its number alone, so that a resumed run needs no state. Warm-up stands
-in front of any schedule: over the first W steps, step t (from 0) is scaled by (t + 1) / (W + 1), equal
-rungs from just above 0 that reach 1 as the schedule begins. Cosine, linear and one-cycle run over the
+The factor depends only on the step's number, so a resumed run needs no state. Warm-up precedes any
+schedule: over the first W steps, step t (from 0) is scaled by (t + 1) / (W + 1), equal
+increments from just above 0 that reach 1 as the schedule begins. Cosine, linear and one-cycle run over the
 steps that remain, from progress 0 on the first of these to 1 on the very last: the last step takes
 `final`. Milestones are counted from the start of the training.
 """
@@ -21,7 +21,7 @@ from rungs.run.record import EpochRow
 def factor(spec: AnySchedule, step: int, steps_per_epoch: int, epochs: int) -> float:
     """Return the factor on the base learning rate for one step.
 
-    A plateau depends on what was measured: here it has its warm-up only, see `plateau_factor`.
+    A plateau schedule depends on the validation metric: this covers only its warm-up, see `plateau_factor`.
 
     Args:
         spec: The schedule of a recipe.
@@ -62,9 +62,9 @@ def plateau_factor(
 ) -> float:
     """Return the factor after the epochs in `rows`: `spec.factor` to the power of the plateaus so far.
 
-    Counted as torch's `ReduceLROnPlateau` does: an epoch is good when it beats the best so far by more
-    than `min_delta`; after more than `patience` epochs in a row that are not, the rate falls and the
-    counting starts again.
+    Counted as torch's `ReduceLROnPlateau` does: an epoch is good if it beats the best so far by more
+    than `min_delta`; after more than `patience` bad epochs in a row, the rate is reduced and the count
+    restarts.
 
     Raises:
         UserError: The rows have no validation.
@@ -73,8 +73,8 @@ def plateau_factor(
     for row in rows:
         value = row.validation_loss if monitor == "validation_loss" else row.validation_accuracy
         if value is None:
-            do = "set data.validation, or choose another schedule"
-            raise UserError("a plateau needs a validation set", where="schedule", do=do)
+            do = "set data.validation above 0, or choose another schedule"
+            raise UserError("a plateau schedule needs a validation set", where="schedule", do=do)
         cost = value if monitor == "validation_loss" else -value
         best, bad = (cost, 0) if cost < best - spec.min_delta else (best, bad + 1)
         if bad > spec.patience:

@@ -1,1 +1,1 @@
-"""Using a trained net: load its run, predict, evaluate. Never imports the engine that trained it."""
+"""Using a trained net: load, predict, evaluate. Never imports the training engine."""

@@ -1,4 +1,4 @@
-"""From a run folder to a net that is ready for use."""
+"""Load a trained net from a run folder."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from rungs.run.folder import RunDir
 def load_weights(
     run: str | Path, device: torch.device | None = None, model: str | Path | OwnNet | None = None
 ) -> Weights:
-    """Load a net from a run folder or from a weights' file.
+    """Load a net from a run folder or a weights file.
 
     Args:
         run: The folder of a run, or a .safetensors file of one.
         device: Where to put the net; the CPU by default.
-        model: The user's own net, where the run was trained with one: its file, or as in `rungs.train`.
+        model: The user's own net, if the run was trained with one: its file, or as in `rungs.train`.
 
     Raises:
-        UserError: There are none, they are damaged, or they are of another model than the folder's recipe.
+        UserError: No weights, damaged weights, or weights of another recipe than the folder's.
     """
     path = Path(run)
     if not path.exists():
@@ -35,23 +35,23 @@ def load_weights(
     if path.is_dir() and folder.recipe.is_file():
         recipe = read(folder.recipe)
         if digest(recipe) != digest(weights.recipe):
-            what = "these are weights of another model: the recipe inside them is not the recipe.toml beside them"
-            raise UserError(what, where=folder.weights, do="put back the weights of this run")
+            what = "the recipe inside these weights differs from recipe.toml in the same folder"
+            raise UserError(what, where=folder.weights, do="restore the weights of this run")
     if device is not None:
         weights.model.to(device)
     return weights
 
 
 def require_classes(weights: Weights, classes: tuple[str, ...], where: str) -> None:
-    """Refuse a set whose classes are not those of the net, in the same order.
+    """Reject a dataset whose classes differ from the net's, or are in another order.
 
     Raises:
-        UserError: Names what differs.
+        UserError: The classes differ.
     """
     if classes == weights.classes:
         return
     missing, extra = sorted(set(weights.classes) - set(classes)), sorted(set(classes) - set(weights.classes))
-    what = f"other classes than the weights': missing {missing[:5] or 'none'}, unknown {extra[:5] or 'none'}"
+    what = f"the classes differ from the net's: missing {missing[:5] or 'none'}, unknown {extra[:5] or 'none'}"
     if not missing and not extra:
-        what = "the same classes as the weights', in another order"
-    raise UserError(what, where=where, do=f"the net knows: {', '.join(weights.classes[:20])}")
+        what = "the same classes as the net's, but in another order"
+    raise UserError(what, where=where, do=f"give these classes, in this order: {', '.join(weights.classes[:20])}")

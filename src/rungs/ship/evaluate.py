@@ -1,4 +1,4 @@
-"""Score a trained net again: on its own data's parts, or on any set with the same classes."""
+"""Evaluate a trained net on the parts of its own data, or on any dataset with the same classes."""
 
 from __future__ import annotations
 
@@ -36,19 +36,19 @@ def evaluate(
     skip_unreadable: bool = False,
     log: Path | None = None,
 ) -> EvalResult:
-    """Score a net in the precision that it was trained in, without augmentation.
+    """Evaluate a net in its training precision, without augmentation.
 
     Args:
         weights: The net.
         source: Any source of images with the same classes; by default the recipe's own.
-        part: Which part of it. "train", "validation" and "test" are cut as the recipe says; "all" is every
-            image of the source, those that the net was trained on included. By default "test" for the run's own
-            images, however their place is spelled, and for a source that has a test set, else "all".
-        skip_unreadable: Leave unreadable files out instead of stopping.
-        log: The log of looks of the run that the net is of: a look at a test set, its own or another, is noted there.
+        part: "train", "validation" and "test" are split as in the recipe; "all" is every image of the source,
+            including the training images. By default "test" for the run's own images, wherever they are stored, and
+            for a source that has a test set, else "all".
+        skip_unreadable: Skip unreadable files instead of stopping.
+        log: The run's log of test-set openings; evaluating on a test set, its own or another, is noted there.
 
     Raises:
-        UserError: The source's classes are not the net's, or it has no such part.
+        UserError: The source's classes differ from the net's, or it has no such part.
     """
     recipe = weights.recipe
     name = source or recipe.data.source
@@ -61,7 +61,7 @@ def evaluate(
     sets = _sets(found, own, weights, part, name)
     opened = own.test if own is not None and part in ("test", "all") else sets[0] if part == "test" else None
     if log is not None and opened is not None:
-        _note(log, f"the trained net, scored again on {name}{', all its images' * (part == 'all')}", opened)
+        _note(log, f"the trained net, evaluated on {name}{', all its images' * (part == 'all')}", opened)
     device = weights.model.mean.device
     precision = recipe.training.precision
 
@@ -81,12 +81,12 @@ def evaluate(
 
 
 def _note(path: Path, purpose: str, test: ImageSet) -> None:
-    """Write a look at a test set into the run's log; where it cannot be written, warn of it."""
+    """Note a use of a test set in the run's log; warn if the log cannot be written."""
     try:
         looks.note(path, "evaluated", purpose, len(test), test.hash)
     except UserError as error:
-        said = f"this look at the test set could not be written into its run's log, {path}: {error.what}"
-        warnings.warn(said, stacklevel=2)
+        message = f"this use of the test set could not be noted in the run's log, {path}: {error.what}"
+        warnings.warn(message, stacklevel=2)
 
 
 def _inputs(sets: Sequence[ImageSet], batch_size: int, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
@@ -96,10 +96,10 @@ def _inputs(sets: Sequence[ImageSet], batch_size: int, device: torch.device) -> 
 
 
 def _own_parts(source: Source, weights: Weights) -> Parts | None:
-    """Return the parts that the net was trained, chosen and tested on, if the source holds those very images."""
+    """Return the net's own training, validation and test sets, if the source holds the same images."""
     try:
         parts = split_source(source, weights.recipe.data, weights.recipe.seed)
-    except UserError:  # other images, too few for the recipe's sizes
+    except UserError:  # other images, too few for the recipe's split
         return None
     return parts if parts.hash == weights.data_hash else None
 
@@ -111,13 +111,15 @@ def _sets(source: Source, own: Parts | None, weights: Weights, part: Part, name:
         return [source.test]
     recipe = weights.recipe
     if own is None and name == recipe.data.source:
-        what = f"the data changed since training: its {part} part may hold images that the net was trained on"
-        raise UserError(what, where=name, do="score new images from a folder of their own, or all: --part all")
+        what = f"the data changed since training: its {part} part may contain training images"
+        raise UserError(what, where=name, do="evaluate on new images in a separate folder, or on all: --part all")
     parts = own or split_source(source, recipe.data, recipe.seed)
     return [_required(getattr(parts, part), name, part)]
 
 
 def _required(part: ImageSet | None, name: str, wanted: str) -> ImageSet:
     if part is None:
-        raise UserError(f"there is no {wanted} part", where=name, do="choose another: train, validation, test or all")
+        raise UserError(
+            f"there is no {wanted} part", where=name, do="choose another part: train, validation, test or all"
+        )
     return part

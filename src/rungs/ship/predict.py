@@ -1,4 +1,4 @@
-"""What is in these pictures: label and probability per file."""
+"""Predict the label and class probabilities of image files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from rungs.ship.evaluate import Part, evaluate
 
 
 class Prediction(msgspec.Struct, frozen=True):
-    """What the net says of one file; `error` instead where the file is no readable image."""
+    """The prediction for one file, or `error` if it is not a readable image."""
 
     path: str
     label: str | None = None
@@ -32,11 +32,11 @@ class Prediction(msgspec.Struct, frozen=True):
 
 
 class Classifier:
-    """A trained net that takes files.
+    """A trained net that classifies image files.
 
     Attributes:
         weights: Its net, classes, image size and recipe.
-        looks: The log of looks at the test set of the run that it is of; None where it is of none.
+        looks: The log of test-set openings of its run; None without a run folder.
     """
 
     def __init__(self, weights: Weights, looks: Path | None = None) -> None:
@@ -52,7 +52,7 @@ class Classifier:
         """Classify an image file, or several, decoded as in training, in fp32.
 
         Returns:
-            One for each file; of a file that cannot be read it has the reason, `error`, and no label.
+            One per file; for an unreadable file, the reason in `error` and no label.
         """
         paths = [Path(file) for file in ([files] if isinstance(files, str | Path) else files)]
         found: list[Prediction] = []
@@ -63,7 +63,7 @@ class Classifier:
     def evaluate(
         self, source: str | None = None, part: Part | None = None, *, skip_unreadable: bool = False
     ) -> EvalResult:
-        """Score the net on any source with its classes: see `rungs.ship.evaluate.evaluate`."""
+        """Evaluate the net on any source with its classes: see `rungs.ship.evaluate.evaluate`."""
         return evaluate(self.weights, source, part, skip_unreadable=skip_unreadable, log=self.looks)
 
     def probabilities(self, images: np.ndarray) -> torch.Tensor:
@@ -82,7 +82,7 @@ class Classifier:
                 images.append(decode(read_image(path), self.weights.image_size, str(path)))
             except Undecodable as error:
                 errors[path] = error.reason
-            except (OSError, ValueError) as error:  # ValueError: a name that can be no path
+            except (OSError, ValueError) as error:  # ValueError: an invalid path
                 errors[path] = getattr(error, "strerror", None) or str(error)
         rows = iter(self.probabilities(np.stack(images)).tolist() if images else [])
         return [
@@ -97,20 +97,20 @@ class Classifier:
 
 
 def _shown(path: Path) -> str:
-    """Return a file's name with bytes that are no text written out."""
+    """Return a file's name with undecodable bytes escaped."""
     return str(path).encode(errors="backslashreplace").decode()
 
 
 def load(run: str | Path, *, model: str | Path | OwnNet | None = None) -> Classifier:
-    """Load the net of a run folder (or of a weights' file) to predict with.
+    """Load the net of a run folder or a weights file, for prediction.
 
     Args:
         run: The folder or the file.
-        model: The user's own net, where the run was trained with one: its file, or as in `rungs.train`. Code that
-            merely lies in a run's folder is never loaded.
+        model: The user's own net, if the run was trained with one: its file, or as in `rungs.train`. Code in a run's
+            folder is never loaded by itself.
 
     Raises:
-        UserError: There is none, or it is damaged.
+        UserError: No weights, or damaged ones.
     """
     path = Path(run)
     place = RunDir(path if path.is_dir() else path.parent)

@@ -196,10 +196,10 @@ def test_slow_batch_sizes_are_left_out_and_named(monkeypatch: pytest.MonkeyPatch
     traffic = work.Traffic()
     traffic.rows = [(0, 1000)]
     session.counts = ((1, traffic, 1), (1, traffic, 1))
-    assert "no room in 10 s" in session.why_not("training", 64, expected_s=5, budget_s=2)
-    assert session.why_not("training", 64, expected_s=1, budget_s=2) == ""
+    assert "does not fit into 10 s" in session.reason_to_skip("training", 64, expected_s=5, budget_s=2)
+    assert session.reason_to_skip("training", 64, expected_s=1, budget_s=2) == ""
     monkeypatch.setattr(engine, "available_bytes", lambda: 100.0)
-    assert "GB" in session.why_not("training", 64, expected_s=1, budget_s=2)
+    assert "GB" in session.reason_to_skip("training", 64, expected_s=1, budget_s=2)
 
 
 def test_stopwatch_and_spread() -> None:

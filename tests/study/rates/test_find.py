@@ -1,4 +1,4 @@
-"""`rungs lr-find`: it sweeps, guesses, checks the guess by real runs, says what that bears, and leaves test alone."""
+"""`rungs lr-find`: it sweeps, checks its guess by short runs, reports the result, and leaves the test set alone."""
 
 from __future__ import annotations
 

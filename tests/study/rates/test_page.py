@@ -32,12 +32,12 @@ def test_a_record_comes_back_as_it_was() -> None:
     assert from_json(to_json(record), RateRecord, "rates.json") == record
 
 
-def test_the_words_say_what_can_be_told_and_what_became_of_the_guess() -> None:
+def test_the_words_say_what_is_distinguishable_and_whether_the_guess_held() -> None:
     text = said(rates())
     assert "Of the 5 rates checked, 0.018 has the lowest validation loss, 0.2600" in text
-    assert "cannot be told apart from 0.006." in text
+    assert "cannot be distinguished from 0.006." in text
     assert "The recipe's own rate, 0.001, raises the loss by 0.0500" in text
-    assert "guess, 0.006, held up as far as 3 seeds can tell" in text
+    assert "estimate, 0.006, was confirmed, within seed-to-seed variation" in text
     assert "Runs diverged at 0.16." in text and "rate checked: a" not in text
     assert rates().next_command == "rungs train lab-003 --set optim.lr=0.018"
 
@@ -47,11 +47,13 @@ def test_a_guess_that_was_worse_did_not_hold_up() -> None:
     own, guess, *others = record.checks
     assert own.difference and guess.difference
     worse = replace(guess, difference=own.difference)
-    assert "guess, 0.006, did not hold up: it raises the loss" in said(replace(record, checks=(own, worse, *others)))
+    assert "estimate, 0.006, was not confirmed: it raises the loss" in said(
+        replace(record, checks=(own, worse, *others))
+    )
     lost = replace(guess, loss=None, difference=None)
-    assert "did not hold up: it diverged" in said(replace(record, checks=(own, lost, *others)))
+    assert "was not confirmed: it diverged" in said(replace(record, checks=(own, lost, *others)))
     best = said(replace(record, suggestion=guess.rate))
-    assert "held up: it is the best" in best
+    assert "was confirmed: it is the best" in best
 
 
 def test_the_recipes_own_rate_is_not_changed_for_nothing() -> None:
@@ -59,7 +61,7 @@ def test_the_recipes_own_rate_is_not_changed_for_nothing() -> None:
     own, guess, *others = record.checks
     same = replace(own, difference=guess.difference)
     untold = replace(record, checks=(same, guess, *others))
-    assert "nothing here says that changing it helps" in said(untold)
+    assert "there is no evidence that changing it helps" in said(untold)
     assert untold.suggestion == 0.018 and untold.next_command == "rungs train lab-003"
     lost = replace(own, loss=None, difference=None)
     assert replace(record, checks=(lost, guess, *others)).next_command == "rungs train lab-003 --set optim.lr=0.018"
@@ -72,10 +74,10 @@ def test_without_learning_there_is_no_suggestion_but_a_longer_check() -> None:
     record = asleep()
     text = said(record)
     assert "No rate can be suggested: in 133 steps" in text and "guessing among 10 classes gives 2.3026" in text
-    assert "no guess of its own: its loss never fell clearly" in text
+    assert "no estimate: its loss never fell clearly" in text
     assert record.next_command == "rungs lr-find lab-003 --steps 480"
     lost = [replace(check, loss=None, accuracy=None, losses=(None,) * 3) for check in record.checks]
-    assert "every rate that was checked diverged" in said(replace(record, checks=tuple(lost)))
+    assert "every checked rate diverged" in said(replace(record, checks=tuple(lost)))
 
 
 @pytest.mark.drawn(png=True)
@@ -135,7 +137,12 @@ def test_the_page_is_one_file_and_the_same_twice(tmp_path: Path) -> None:
         assert rates_html.write(record, folder) == folder.report
     page = first.report.read_text()
     assert first.report.read_bytes() == second.report.read_bytes()
-    for part in ("rungs train lab-003 --set optim.lr=0.018", "2 of 3 diverged", "arXiv:1506.01186", "not told apart"):
+    for part in (
+        "rungs train lab-003 --set optim.lr=0.018",
+        "2 of 3 diverged",
+        "arXiv:1506.01186",
+        "not distinguishable",
+    ):
         assert part in page
     assert "http:" not in page.replace("http://www.w3.org", "") and 'src="data:' in page
     assert {path.name for path in first.figures.iterdir()} == {"rates.svg", "rates.png"}
@@ -146,6 +153,6 @@ def test_the_terminal_shows_a_row_a_rate() -> None:
     with console.capture() as capture:
         console.print(rate_tables.summary(rates()))
     text = capture.get()
-    for part in ("the guess × 3", "suggested", "2 of 3 diverged", "+0.0120", "worse"):  # noqa: RUF001
+    for part in ("the estimate × 3", "suggested", "2 of 3 diverged", "+0.0120", "worse"):  # noqa: RUF001
         assert part in text
     assert max(map(len, text.splitlines())) <= 120

@@ -1,4 +1,4 @@
-"""The finals: who wins, what it can be told apart from, how much the search flattered it; the test set once."""
+"""The finals: who wins, what it can be told apart from, how optimistic the search was; the test set once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rungs.study.search import finals
 from rungs.study.search.conclude import importance
 from rungs.study.search.ledger import RUN
 from rungs.study.search.storage import optuna
-from rungs.study.search.study import Work, begin_or_join
+from rungs.study.search.study import Work, create_or_load
 
 
 @pytest.fixture
@@ -60,8 +60,8 @@ def test_a_real_gain_is_named_with_its_interval_and_its_optimism(work: Work) -> 
     assert ranked[0].optimism is not None and ranked[0].optimism.mean == pytest.approx(0.98 - 0.9603333, abs=1e-6)
     said = finals.verdict(work, found, ranked, chosen)
     assert "On 3 fresh seeds, trial-3 (x=trial_3) has the best validation accuracy: 96.03 %" in said
-    assert "Against the recipe as it was it gains 5.03" in said
-    assert "not to be told apart from the runner-up, trial-5: " in said
+    assert "Against the unchanged recipe it gains 5.03" in said
+    assert "cannot be distinguished from the runner-up, trial-5: " in said
     assert "its one run had 98.00 %, 1.97 points better than the mean of its re-runs" in said
     assert "the one run of trial-5, the best of the search, had 99.00 %, 4.37 points better" in said
 
@@ -72,7 +72,7 @@ def test_the_luckiest_trial_does_not_win_and_noise_is_called_noise(work: Work) -
     )
     ranked = finals.rank(work, found, [trial(5, 0.99), trial(3, 0.98)], 3)
     assert ranked[0].name == "trial-3" and ranked[-1].name == "trial-5"
-    assert "not to be told apart from the recipe as it was" in finals.verdict(work, found, ranked, [trial(3, 0.98)])
+    assert "cannot be distinguished from the unchanged recipe" in finals.verdict(work, found, ranked, [trial(3, 0.98)])
 
 
 def test_of_equals_the_recipe_as_it_was_wins(work: Work) -> None:
@@ -101,14 +101,14 @@ def test_where_the_recipe_wins_the_best_trials_optimism_is_said_and_of_its_own_t
     assert "its one run, the best of the search, had 99.00 %, 2.00 points better" in said and "run of trial" not in said
 
 
-def test_of_losses_less_is_better_and_flattery_is_still_positive(tmp_path: Path, work: Work) -> None:
+def test_of_losses_less_is_better_and_optimism_is_still_positive(tmp_path: Path, work: Work) -> None:
     work = plan_of("tiny.toml", "rates.toml", metric="validation_loss").work
     found = record("validation_loss", recipe=by_seed(0.50, 0.52, 0.51), trial_3=by_seed(0.30, 0.33, 0.31))
     ranked = finals.rank(work, found, [trial(3, 0.2)], 3)
     assert ranked[0].name == "trial-3" and ranked[0].optimism is not None
     assert ranked[0].optimism.mean == pytest.approx(0.11333333)
     said = finals.verdict(work, found, ranked, [trial(3, 0.2)])
-    assert "Against the recipe as it was it lowers the loss by 0.1967" in said
+    assert "Against the unchanged recipe it lowers the loss by 0.1967" in said
     assert "its one run, the best of the search, had 0.2000, 0.1133 better than the mean" in said
 
 
@@ -129,13 +129,13 @@ def test_finalists_are_distinct_and_none_is_the_recipe(work: Work) -> None:
 def test_importance_finds_the_field_that_matters_and_says_where_there_is_too_little(work: Work) -> None:
     study = optuna().create_study(direction="maximize")
     distributions = {name: optuna().distributions.FloatDistribution(0, 1) for name in ("x", "y")}
-    assert importance(study, 2) == ({}, "0 whole trials are too few to say: 8 are needed")
+    assert importance(study, 2) == ({}, "0 complete trials are too few: 8 are needed")
     study.sampler = optuna().samplers.RandomSampler(seed=0)
     for _ in range(20):
         one = study.ask(distributions)
         study.tell(one, 3 * one.params["x"] + 0.1 * one.params["y"])
     shares, how = importance(study, 2)
-    assert shares["x"] > 0.8 and sum(shares.values()) == pytest.approx(1) and "fANOVA" in how and "20 whole" in how
+    assert shares["x"] > 0.8 and sum(shares.values()) == pytest.approx(1) and "fANOVA" in how and "20 complete" in how
     assert all(type(share) is float for share in shares.values())  # numpy's cannot be written
     assert importance(study, 1)[0] == {}
     flat = optuna().create_study()
@@ -174,14 +174,14 @@ def exit_quietly() -> None:
 @pytest.mark.parametrize("sampler", ["tpe", "random", "gp"])
 def test_samplers_draw_by_the_number_of_the_trial_alone(work: Work, sampler: str) -> None:
     """Two that draw side by side draw what one alone draws; past the start, too, where the others' values count."""
-    from rungs.study.search.study import distributions, join
+    from rungs.study.search.study import distributions, load_study
 
     drawn = []
     for folder in ("one", "two"):
         plan = plan_of("tiny.toml", "rates.toml", sampler=sampler, pruner="hyperband", folder=folder)
         plan.folder.prepare()
-        begin_or_join(plan.work, plan.goal, "hash")
-        hands = [join(plan.work) for _ in range(2)]
+        create_or_load(plan.work, plan.goal, "hash")
+        hands = [load_study(plan.work) for _ in range(2)]
         for number in range(14):
             study = hands[number % 2 if folder == "two" else 0]
             one = study.ask(distributions(plan.work.space))

@@ -105,12 +105,12 @@ def test_only_new_lines_are_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("address", "message"),
     [
-        ("no/such/folder/journal.log", "its folder is not there"),
-        ("text.log", "this is no journal of Optuna's"),
-        ("sqlite:////no/such/folder/a.db", "no storage here: unable to open database file"),
-        ("nosql://here", "no storage here"),
+        ("no/such/folder/journal.log", "its folder does not exist"),
+        ("text.log", "this is not an Optuna journal"),
+        ("sqlite:////no/such/folder/a.db", "cannot open this storage: unable to open database file"),
+        ("nosql://here", "cannot open this storage"),
         ("postgresql+psycopg2://me:secret@localhost:1/none", ""),  # no driver, or no server
-        ("sqlite:///text.log", "no storage here"),
+        ("sqlite:///text.log", "cannot open this storage"),
     ],
 )
 def test_a_storage_that_is_not_there_is_named_without_its_password(

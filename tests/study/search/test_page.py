@@ -114,7 +114,7 @@ def test_the_re_run_table_has_the_records_numbers(reports: Callable[[str], Path]
         assert all(f"<code>{change}</code>" in row for change in one.overrides)
         assert ("winner" in row) == (one.name == record.winner)
         if one.trial is None:
-            assert "the recipe as it was" in row
+            assert "the unchanged recipe" in row
             continue
         assert one.searched is not None and f"{100 * one.searched:.2f} %" in row
         difference = facts.against_recipe(record, one.name)
@@ -138,7 +138,7 @@ def test_all_trials_stand_in_the_table_best_first() -> None:
         assert f">{trial.params['optim.lr']:.3g}<" in row
         assert f">{trial.params['training.batch_size']}<" in row
     page = words(without_pictures("six"))
-    assert "takes up trial 3, whose worker stopped or died" in page
+    assert "resumes trial 3, whose worker stopped or died" in page
     assert "pruned after epoch 3: worse than the median" in page
 
 
@@ -156,7 +156,7 @@ def test_the_next_commands_can_be_pasted() -> None:
 
 def test_where_the_recipe_wins_it_is_what_to_train() -> None:
     assert facts.train_command(make("recipe-wins")) == "rungs train lab-003 --data cifar10 --set optim.momentum=0.8"
-    assert "Train the recipe as it was, which no trial beat" in words(without_pictures("recipe-wins"))
+    assert "Train the unchanged recipe, which no trial beat" in words(without_pictures("recipe-wins"))
     assert facts.train_command(make("no-finals")) == ""
     odd = replace(make("usual"), command="not 'a command")
     assert facts.train_command(odd).startswith("rungs train lab-003 --set optim.lr=")
@@ -171,7 +171,7 @@ def test_without_finals_nothing_is_called_a_winner(reports: Callable[[str], Path
     assert "rungs train" not in without_pictures("no-finals")
     page = words(reports("all-pruned"))
     assert "No trial of this search is complete (9 pruned, 1 running, 1 waiting, 1 failed)" in page
-    assert "Which field matters cannot be said: too few trials are complete." in page
+    assert "Importance was not estimated: too few trials are complete." in page
     assert "the training loss was not finite in epoch 2 (step 41)" in page
     drawn = {path.stem for path in (reports("all-pruned").parent / "figures").iterdir()}
     assert drawn == {"history", "learning-curves", "slices", "parallel"}
@@ -192,8 +192,8 @@ def test_what_the_search_was_and_how_it_was_measured() -> None:
         "Hutter, Hoos and Leyton-Brown 2014",
         "JMLR 11:2079",
         "fANOVA over 26 complete trials",
-        "the epoch that its validation",
-        "The winner is the best of a few means of re-runs",
+        "the epoch with the best validation",
+        "The winner is the best of a few re-run means",
         "the test set was opened once, after the winner was named",
     ):
         assert part in page, part
@@ -214,15 +214,15 @@ def test_the_log_of_looks_says_how_often_the_test_set_was_opened() -> None:
 
 def test_letters_are_explained() -> None:
     page = words(without_pictures("six"))
-    assert "What the letters stand for" in page
+    assert "Key to the letters" in page
     assert 'C [{"name": "flip", "p": 0.5}, {"name": "crop", "padding": 4}]' in page
-    assert "What the letters stand for" not in words(without_pictures("usual"))
+    assert "Key to the letters" not in words(without_pictures("usual"))
 
 
 def test_captions_say_what_not_to_read_off(reports: Callable[[str], Path]) -> None:
     page = words(reports("long-names"))
     for part in (
-        "This is of this space only",
+        "This holds for this space only",
         "each dot is a complete trial",
         "with n = 1 it is a single trial",
         "the best of more tries is better by chance alone",
@@ -283,7 +283,7 @@ def test_the_summary_says_how_often_the_test_set_was_opened() -> None:
     console = Console(width=120, file=None)
     with console.capture() as capture:
         console.print(search_tables.summary(make("usual"), 3))
-    assert "opened 3 times, so that it is no longer fresh" in capture.get() and "opened once" not in capture.get()
+    assert "opened 3 times, so no longer fresh" in capture.get() and "opened once" not in capture.get()
 
 
 def test_a_trial_that_diverged_is_not_called_the_best() -> None:
@@ -303,7 +303,7 @@ def test_the_dashboard_says_what_it_needs() -> None:
     assert facts.dashboard_needs(record) == "it needs: pip install optuna-dashboard"
     assert "It needs: pip install optuna-dashboard." in words(without_pictures("usual"))
     record = replace(record, dashboard="optuna-dashboard 'mysql://me:***@h/db'")
-    assert facts.dashboard_needs(record).endswith("put the password in for ***")
+    assert facts.dashboard_needs(record).endswith("replace *** with the password")
 
 
 def test_a_trial_is_a_line() -> None:
@@ -311,7 +311,7 @@ def test_a_trial_is_a_line() -> None:
     line = search_tables.trial_line(record.trials[23], record.space)
     assert line == "trial 23  85.94 %  complete  12 epochs  26 s  optim.lr=0.0163  training.batch_size=128"
     assert search_tables.trial_line(record.trials[3], record.space).endswith("  its worker died")
-    assert search_tables.trial_line(record.trials[7], record.space).endswith("  takes up trial 3")
+    assert search_tables.trial_line(record.trials[7], record.space).endswith("  resumes trial 3")
     six = make("six")
     assert f"  {six.trials[1].value:.4f}  " in search_tables.trial_line(six.trials[1], six.space, six.metric)
 

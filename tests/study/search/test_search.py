@@ -13,10 +13,10 @@ from searches import RECIPE, SPACE, plan_of, write_files
 from rungs.errors import UserError
 from rungs.study.processes import CONTEXT
 from rungs.study.search import tune
-from rungs.study.search.ledger import give_up, is_surplus, places, ranked, reason_of, record, records
+from rungs.study.search.ledger import is_surplus, ranked, reason_of, record, records, release_trial, slots
 from rungs.study.search.storage import open_storage, optuna
-from rungs.study.search.study import Search, begin_or_join, distributions
-from rungs.study.search.trial import Lost, finished_duplicate
+from rungs.study.search.study import Search, create_or_load, distributions
+from rungs.study.search.trial import TakenOver, finished_duplicate
 from rungs.study.search.workers import MOST_FAILED_STARTS, next_trial, search, try_trials
 
 
@@ -33,7 +33,7 @@ def prepared(**options: Any) -> tuple[Search, Any]:
     overrides = options.pop("overrides", ())
     plan = plan_of("tiny.toml", options.pop("space", "rates.toml"), overrides, folder="search", **options)
     plan.folder.prepare()
-    return plan, begin_or_join(plan.work, plan.goal, "hash")
+    return plan, create_or_load(plan.work, plan.goal, "hash")
 
 
 def searched(**options: Any) -> tuple[Search, tuple[Any, ...]]:
@@ -79,7 +79,7 @@ def test_equal_values_are_trained_once(here: Path) -> None:
     for trial in told:
         same = first.setdefault(trial.folder, trial)
         assert (trial.value, trial.curve) == (same.value, same.curve)
-        assert trial is same or (trial.train_s == 0 and f"trained there: {same.ending}" in trial.ending)
+        assert trial is same or (trial.train_s == 0 and f"not retrained: {same.ending}" in trial.ending)
 
 
 def test_a_trial_that_falls_behind_is_pruned_and_keeps_its_best(here: Path) -> None:
@@ -102,7 +102,9 @@ def test_a_training_that_diverges_is_complete_says_so_and_is_no_finalist(here: P
     list(try_trials(plan.work))
     (lost,) = [trial for trial in records(study.get_trials()) if trial.params["optim.lr"] == 1e30]
     assert (
-        lost.state == "complete" and lost.ending.startswith("diverged: ") and lost.ending.endswith("counts like chance")
+        lost.state == "complete"
+        and lost.ending.startswith("diverged: ")
+        and lost.ending.endswith("counted at chance level")
     )
     assert (lost.value, lost.epochs, lost.diverged) == (0.1, 0, True)
     assert not [*here.rglob("*.ckpt")]  # of trials that are over
@@ -113,8 +115,8 @@ def test_who_waits_for_a_twin_leaves_when_the_trial_was_taken_from_it(here: Path
     plan, study = prepared(trials=2)
     study.enqueue_trial({"optim.lr": 0.1, "training.batch_size": 50})
     first, second = (study.ask(distributions(plan.work.space)) for _ in range(2))
-    assert first.params == second.params and give_up(study, study.get_trials()[1], "died", "its worker died")
-    with pytest.raises(Lost):
+    assert first.params == second.params and release_trial(study, study.get_trials()[1], "died", "its worker died")
+    with pytest.raises(TakenOver):
         finished_duplicate(study, second)
 
 
@@ -146,7 +148,7 @@ def test_values_that_cannot_be_trained_cost_their_trial_and_say_why(here: Path) 
 
 
 def test_who_asks_for_one_too_many_gives_it_back(here: Path) -> None:
-    """Four ask at once while one place is left, as four workers may: the first gets it."""
+    """Four ask at once while one slot is left, as four workers may: the first gets it."""
     plan, study = prepared(trials=2)
     asked = [study.ask(distributions(plan.work.space)) for _ in range(2)]
     study.tell(asked[0], 0.5)
@@ -158,16 +160,16 @@ def test_who_asks_for_one_too_many_gives_it_back(here: Path) -> None:
 
 
 def test_the_place_of_a_dead_workers_trial_stays_its_own(here: Path) -> None:
-    """Between its end and its return another worker may ask: it must not take the place."""
+    """Between its end and its return another worker may ask: it must not take the slot."""
     plan, study = prepared(trials=2)
     first, second = (study.ask(distributions(plan.work.space)) for _ in range(2))
     between = study.ask(distributions(plan.work.space))
-    assert give_up(study, study.get_trials()[0], "died", "its worker died")
-    assert not give_up(study, study.get_trials()[0], "died", "its worker died")  # once
+    assert release_trial(study, study.get_trials()[0], "died", "its worker died")
+    assert not release_trial(study, study.get_trials()[0], "died", "its worker died")  # once
     again = study.ask(distributions(plan.work.space))
     every = study.get_trials()
     assert again.params == first.params and [is_surplus(t, every, 2) for t in every[1:]] == [False, True, False]
-    assert [place.number for place in places(every)][:2] == [first.number, second.number]
+    assert [slot.number for slot in slots(every)][:2] == [first.number, second.number]
     assert between.number == 2 and reason_of(every[0]) == "died"
 
 
@@ -188,13 +190,13 @@ def test_the_place_of_a_dead_workers_trial_stays_its_own(here: Path) -> None:
         ({"workers": -1}, "--workers must be from 0 to"),
         ({"data": "digit"}, "did you mean 'digits'?"),
         ({"overrides": ["optim.rate=1"]}, "optim.rate: no such field"),
-        ({"overrides": ["data.validation=0"]}, "without validation images there is nothing to choose by"),
+        ({"overrides": ["data.validation=0"]}, "a search needs validation images"),
         ({"space": "augmnt"}, "did you mean 'augment'?"),
         ({"space": "tiny.toml"}, "this is a recipe, not a space"),
         ({"recipe": "what-matters"}, "is a ladder, not a recipe"),
         ({"space": "width-depth", "recipe": "resnet18", "data": "digits"}, "model.stages: no such field"),
-        ({"storage": "no/folder/journal.log"}, "its folder is not there"),
-        ({"storage": "nosql://somewhere"}, "no storage here"),
+        ({"storage": "no/folder/journal.log"}, "its folder does not exist"),
+        ({"storage": "nosql://somewhere"}, "cannot open this storage"),
         ({"folder": "tiny.toml"}, "give another --out"),
     ],
 )
@@ -208,16 +210,16 @@ def test_bad_input_is_named_before_anything_is_trained(here: Path, options: dict
 
 def test_a_folder_of_another_search_or_of_other_images_is_refused(here: Path) -> None:
     plan, _ = prepared(trials=2)
-    with pytest.raises(UserError, match=r"is of another search.*: the recipe"):
+    with pytest.raises(UserError, match=r"belongs to another search.*; these differ: the recipe"):
         prepared(trials=2, epochs=1)
-    with pytest.raises(UserError, match=r"the space's fields differ"):
+    with pytest.raises(UserError, match=r"differ: the space's fields"):
         prepared(trials=2, space=_wide(here))
-    with pytest.raises(UserError, match="sampler differ"):
+    with pytest.raises(UserError, match="differ: sampler"):
         prepared(trials=2, sampler="random")
-    with pytest.raises(UserError, match="--sampler-seed differ"):
+    with pytest.raises(UserError, match="differ: --sampler-seed"):
         prepared(trials=2, sampler_seed=1)
-    with pytest.raises(UserError, match="begun on other images"):
-        begin_or_join(plan.work, plan.goal, "another hash")
+    with pytest.raises(UserError, match="started on other images"):
+        create_or_load(plan.work, plan.goal, "another hash")
 
 
 def test_who_joins_lays_the_first_trials_out_where_who_began_died_before_it_could(
@@ -227,9 +229,9 @@ def test_who_joins_lays_the_first_trials_out_where_who_began_died_before_it_coul
     plan.folder.prepare()
     optuna().create_study(study_name=plan.work.name, storage=open_storage(plan.work.address), direction="maximize")
     monkeypatch.setattr("rungs.study.search.study.READY_S", 0.0)
-    study = begin_or_join(plan.work, plan.goal, "hash")
+    study = create_or_load(plan.work, plan.goal, "hash")
     assert [trial.system_attrs["fixed_params"]["optim.lr"] for trial in study.get_trials()] == [0.1]
-    assert len(begin_or_join(plan.work, plan.goal, "hash").get_trials()) == 1
+    assert len(create_or_load(plan.work, plan.goal, "hash").get_trials()) == 1
 
 
 class Broken:
@@ -249,7 +251,7 @@ def test_workers_that_die_without_a_trial_are_not_replaced_for_ever(
 ) -> None:
     plan, study = prepared(trials=2)
     monkeypatch.setattr("rungs.study.search.workers.WorkerProcess", Broken)
-    with pytest.raises(UserError, match=r"before they have a trial: a worker was killed \(SIGKILL\)"):
+    with pytest.raises(UserError, match=r"before they get a trial: a worker was killed \(SIGKILL\)"):
         search(plan.work, study, 1, lambda trial, done, of: None)
     assert Broken.started == MOST_FAILED_STARTS
 
@@ -261,7 +263,7 @@ def test_a_storage_that_goes_away_says_how_to_go_on(here: Path, monkeypatch: pyt
         raise optuna().exceptions.StorageInternalError("connection to mysql://me:word@h refused")
 
     monkeypatch.setattr("rungs.study.search.workers.requeue_abandoned", away)
-    with pytest.raises(UserError, match=r"cannot be reached any more: .*me:\*\*\*@h refused") as caught:
+    with pytest.raises(UserError, match=r"is no longer reachable: .*me:\*\*\*@h refused") as caught:
         search(plan.work, study, 1, lambda trial, done, of: None)
     assert "same command" in str(caught.value)
 

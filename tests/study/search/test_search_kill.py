@@ -16,15 +16,15 @@ from rungs.study.search.ledger import (
     MOST_DEATHS,
     TAKES_UP,
     WORKER,
-    places,
     reason_of,
     record,
     records,
     requeue_abandoned,
+    slots,
 )
-from rungs.study.search.liveness import Watch, host, lives_here, me
+from rungs.study.search.liveness import ChangeTimer, host, is_alive_here, worker_id
 from rungs.study.search.storage import optuna
-from rungs.study.search.study import Search, begin_or_join, distributions
+from rungs.study.search.study import Search, create_or_load, distributions
 from rungs.study.search.workers import search, try_trials
 from rungs.training.setup import load_dataset
 
@@ -35,7 +35,7 @@ def prepared(folder: Path, number: int, recipe: str = LONG) -> tuple[Search, Any
     write_files(folder, recipe)
     plan = plan_of(folder / "tiny.toml", folder / "rates.toml", trials=number, pruner="none", folder=folder / "s")
     plan.folder.prepare()
-    return plan, begin_or_join(plan.work, plan.goal, load_dataset(plan.work.recipe, False)[1].record.hash)
+    return plan, create_or_load(plan.work, plan.goal, load_dataset(plan.work.recipe, False)[1].record.hash)
 
 
 def pid_of(trial: Any) -> int:
@@ -69,7 +69,7 @@ def test_four_workers_two_of_them_killed(tmp_path: Path) -> None:
     killer.join()
     every = study.get_trials()
     whole = [record(t) for t in every if t.state == optuna().trial.TrialState.COMPLETE]
-    assert len(whole) == 7 == len([place for place in places(every) if place.is_over])
+    assert len(whole) == 7 == len([slot for slot in slots(every) if slot.is_done])
     assert sorted(told) == sorted(trial.number for trial in whole)
     dead = {trial.number for trial in every if reason_of(trial) == "died"}
     assert dead == {trial.number for trial in killed}
@@ -92,7 +92,7 @@ def test_ctrl_c_gives_trials_back_and_the_same_command_goes_on(tmp_path: Path) -
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=120)
     assert process.returncode == 130
-    assert "go on with the same command" in errors and "--resume" not in errors and "Traceback" not in errors
+    assert "resume with the same command" in errors and "--resume" not in errors and "Traceback" not in errors
     stopped, *rest = trials(journal)
     assert reason_of(stopped) == "stopped" and stopped.number == held.number
     assert [t.user_attrs.get(TAKES_UP) for t in rest] == [0] and record(rest[0]).state == "waiting"
@@ -104,7 +104,7 @@ def test_ctrl_c_gives_trials_back_and_the_same_command_goes_on(tmp_path: Path) -
         process.kill()
     assert history.read_text().splitlines()[: len(rows)] == rows  # it went on, and repeated nothing
     worker = next(t for t in trials(journal) if t.user_attrs.get(TAKES_UP) == 0).user_attrs[WORKER]
-    wait_for(lambda: lives_here(worker) is False)  # a worker whose parent is gone ends
+    wait_for(lambda: is_alive_here(worker) is False)  # a worker whose parent is gone ends
 
 
 def test_a_search_whose_journal_is_torn_while_workers_write_goes_on(tmp_path: Path) -> None:
@@ -135,11 +135,11 @@ def test_values_that_kill_their_workers_are_given_up_in_the_end(tmp_path: Path) 
     plan, study = prepared(tmp_path, 1, RECIPE)
     for death in range(MOST_DEATHS):
         asked(plan, study, f"{host()}:{2**22 + 1}:0")  # no such process
-        assert requeue_abandoned(study, Watch(), at_once=True) == [death]
-    (place,) = places(study.get_trials())
-    assert place.is_over and len(study.get_trials()) == MOST_DEATHS
+        assert requeue_abandoned(study, ChangeTimer(), at_once=True) == [death]
+    (slot,) = slots(study.get_trials())
+    assert slot.is_done and len(study.get_trials()) == MOST_DEATHS
     last = records(study.get_trials())[-1]
-    assert last.state == "failed" and last.ending.startswith("given up: 3 workers died") and last.takes_up == 1
+    assert last.state == "failed" and last.ending.startswith("abandoned: 3 workers died") and last.takes_up == 1
 
 
 def test_who_marked_a_dead_trial_and_died_before_it_let_it_wait_loses_nothing(tmp_path: Path) -> None:
@@ -147,9 +147,9 @@ def test_who_marked_a_dead_trial_and_died_before_it_let_it_wait_loses_nothing(tm
     trial = asked(plan, study, f"{host()}:{2**22 + 1}:0")
     study._storage.set_trial_user_attr(trial._trial_id, "end", ["died", "its worker died"])
     study.tell(trial.number, state=optuna().trial.TrialState.FAIL)
-    assert requeue_abandoned(study, Watch()) == [] and len(study.get_trials()) == 1  # another may be about to
-    requeue_abandoned(study, Watch(), at_once=True)
-    requeue_abandoned(study, Watch(), at_once=True)
+    assert requeue_abandoned(study, ChangeTimer()) == [] and len(study.get_trials()) == 1  # another may be about to
+    requeue_abandoned(study, ChangeTimer(), at_once=True)
+    requeue_abandoned(study, ChangeTimer(), at_once=True)
     assert [t.user_attrs.get(TAKES_UP) for t in study.get_trials()] == [None, 0]
     assert list(try_trials(plan.work)) == [1]
 
@@ -158,21 +158,21 @@ def test_a_living_worker_keeps_its_trial_and_a_silent_one_elsewhere_loses_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan, study = prepared(tmp_path, 4, RECIPE)
-    watch, now = Watch(), [1000.0]
+    timer, now = ChangeTimer(), [1000.0]
     monkeypatch.setattr("rungs.study.search.liveness.time.monotonic", lambda: now[0])
-    asked(plan, study, me())
+    asked(plan, study, worker_id())
     silent, beating = asked(plan, study, "elsewhere:1:1"), asked(plan, study, "elsewhere:2:1")
     asked(plan, study, None)  # whoever asked for it died before it said so
     taken = []
     for beat in range(8):
         beating.set_user_attr(BEAT, beat)
-        taken.append(requeue_abandoned(study, watch))
+        taken.append(requeue_abandoned(study, timer))
         now[0] += 20
     assert taken == [[], [3], [], [], [], [], [], [silent.number]]
 
 
 def test_a_process_is_told_from_a_later_one_of_the_same_number() -> None:
-    mine = me()
-    assert lives_here(mine) is True
-    assert lives_here(f"{mine.rpartition(':')[0]}:12") is False or not Path("/proc").exists()
-    assert lives_here("elsewhere:1:1") is None
+    mine = worker_id()
+    assert is_alive_here(mine) is True
+    assert is_alive_here(f"{mine.rpartition(':')[0]}:12") is False or not Path("/proc").exists()
+    assert is_alive_here("elsewhere:1:1") is None

@@ -44,39 +44,42 @@ def test_the_ready_spaces_hold_what_seed_003_tried() -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        (['field = "optim.lr"'], "field optim.lr: neither a range, with a low and a high, nor any choices"),
-        (['field = "optim.lr"\nlow = 0.1'], "neither a range, with a low and a high, nor any choices"),
+        (['field = "optim.lr"'], "field optim.lr: neither a range (low and high) nor choices"),
+        (['field = "optim.lr"\nlow = 0.1'], "neither a range (low and high) nor choices"),
         (['field = "optim.lr"\nlow = 0.1\nhigh = 0.1'], "an empty range: low 0.1 is not below high 0.1"),
         (['field = "optim.lr"\nlow = 0.2\nhigh = 0.1'], "an empty range"),
-        (['field = "optim.lr"\nlow = 0.0\nhigh = 0.1\nlog = true'], "no logarithm of low = 0"),
-        (['field = "optim.lr"\nlow = 0.1\nhigh = nan'], "does not end"),
-        (['field = "optim.lr"\nlow = 0.1\nhigh = inf'], "does not end"),
-        (['field = "optim.lr"\nlow = 0\nhigh = 0.1'], "one end is a whole number, the other is not"),
+        (['field = "optim.lr"\nlow = 0.0\nhigh = 0.1\nlog = true'], "log needs low above 0, got 0"),
+        (['field = "optim.lr"\nlow = 0.1\nhigh = nan'], "is not finite"),
+        (['field = "optim.lr"\nlow = 0.1\nhigh = inf'], "is not finite"),
+        (['field = "optim.lr"\nlow = 0\nhigh = 0.1'], "low and high are of different types"),
         (['field = "optim.lr"\nlow = 0.1\nhigh = 0.2\nchoices = [0.1, 0.2]'], "both choices and a range"),
         (['field = "optim.lr"\nlow = 0.1\nhigh = 0.5\nstep = 0.3'], "a step of 0.3 does not lead from 0.1 to 0.5"),
         (['field = "optim.lr"\nlow = 0.1\nhigh = 0.5\nstep = 0.5'], "does not lead"),
         (['field = "optim.lr"\nlow = 0.1\nhigh = 0.5\nstep = -0.1'], "does not lead"),
-        (['field = "optim.lr"\nlow = 0.1\nhigh = 0.5\nstep = 0.1\nlog = true'], "a step on a logarithm"),
-        (['field = "training.batch_size"\nlow = 8\nhigh = 64\nstep = 0.5'], "leaves the whole numbers"),
-        (['field = "optim.lr"\nchoices = [0.1]'], "one choice is none"),
-        (['field = "optim.lr"\nchoices = [2020-01-01, 0.1]'], "2020-01-01 is no value of a field, but a date"),
-        (['field = "optim.lr"\nchoices = [{a = [07:30:00]}, 0.1]'], "07:30:00 is no value of a field, but a time"),
-        (['field = "optim.lr"\nchoices = [0.1, 0.1]'], "a choice stands there twice"),
+        (['field = "optim.lr"\nlow = 0.1\nhigh = 0.5\nstep = 0.1\nlog = true'], "log and step cannot be combined"),
+        (['field = "training.batch_size"\nlow = 8\nhigh = 64\nstep = 0.5'], "is not a whole number, but the range is"),
+        (['field = "optim.lr"\nchoices = [0.1]'], "a single choice"),
+        (['field = "optim.lr"\nchoices = [2020-01-01, 0.1]'], "2020-01-01 is a date, which no field accepts"),
+        (['field = "optim.lr"\nchoices = [{a = [07:30:00]}, 0.1]'], "07:30:00 is a time, which no field accepts"),
+        (['field = "optim.lr"\nchoices = [0.1, 0.1]'], "a choice is given twice"),
         (['field = "optim.lr"\nlow = 0.1\nhigh = "much"'], "field optim.lr, high"),
         (['field = "optim.lr"\nlow = 0.1\nhi = 0.2'], "did you mean 'high'?"),
-        (['field = "optim.lr"\nchoices = [0.1, 0.2]'] * 2, "optim.lr is varied twice"),
-        (['field = "optim"\nchoices = [{}, {a=1}]', 'field = "optim.lr"\nchoices = [0.1, 0.2]'], "is a part of it"),
+        (['field = "optim.lr"\nchoices = [0.1, 0.2]'] * 2, "optim.lr is given twice"),
+        (
+            ['field = "optim"\nchoices = [{}, {a=1}]', 'field = "optim.lr"\nchoices = [0.1, 0.2]'],
+            "optim.lr overlaps optim",
+        ),
         (['field = "data.source"\nchoices = ["digits", "cifar10"]'], "cannot be compared"),
-        (['field = "data"\nchoices = [{}, {a=1}]'], "no search may vary data.source"),
+        (['field = "data"\nchoices = [{}, {a=1}]'], "a search cannot vary data.source"),
         (['field = "data.validation"\nchoices = [0.1, 0.2]'], "cannot be compared"),
-        (['field = "data.test"\nchoices = [0.1, 0.2]'], "the test set chooses nothing"),
+        (['field = "data.test"\nchoices = [0.1, 0.2]'], "the test set is not for selection"),
         (['field = "data.image_size"\nchoices = [8, 16]'], "cannot be compared"),
-        (['field = "seed"\nlow = 0\nhigh = 9'], "a seed that wins is luck"),
-        (['field = "evaluation.tta"\nchoices = ["none", "mirror"]'], "no search may vary evaluation"),
+        (['field = "seed"\nlow = 0\nhigh = 9'], "a seed that wins is lucky"),
+        (['field = "evaluation.tta"\nchoices = ["none", "mirror"]'], "a search cannot vary evaluation"),
         (['field = "stopping.monitor"\nchoices = ["validation_loss", "validation_accuracy"]'], "stopping.monitor"),
         (['field = "augment.validation"\nchoices = [[], [{name="flip"}]]'], "augment.validation"),
-        (['field = "augment"\nchoices = [{}, {train=[]}]'], "search the fields inside it, but not augment.validation"),
-        (['field = "about"\nchoices = ["a", "b"]'], "it changes nothing"),
+        (['field = "augment"\nchoices = [{}, {train=[]}]'], "search fields inside it other than augment.validation"),
+        (['field = "about"\nchoices = ["a", "b"]'], "it does not change the result"),
     ],
 )
 def test_a_space_that_makes_no_sense_is_refused_by_file_and_field(fields: list[str], message: str) -> None:
@@ -191,7 +194,7 @@ def test_a_file_that_is_no_space_says_what_it_is(tmp_path: Path, text: str, mess
 
 def test_a_space_made_in_python_is_checked_as_well() -> None:
     fields = (spaces.Field(field="seed", low=0, high=9),)
-    with pytest.raises(UserError, match="space mine, field seed: no search may vary seed"):
+    with pytest.raises(UserError, match="space mine, field seed: a search cannot vary seed"):
         plan_of("digits-quick", spaces.Space(name="mine", about="", fields=fields))
 
 

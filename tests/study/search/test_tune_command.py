@@ -14,10 +14,10 @@ from rungs.run import looks
 from rungs.run.folder import RunDir
 from rungs.run.record import from_json
 from rungs.study.search import tune
-from rungs.study.search.claim import GONE_S, TOKEN, Claim
+from rungs.study.search.claim import TAKEOVER_S, TOKEN, Claim
 from rungs.study.search.ledger import records
 from rungs.study.search.record import SearchDir, SearchRecord
-from rungs.study.search.study import begin_or_join
+from rungs.study.search.study import create_or_load
 from rungs.study.search.workers import search
 from rungs.training.setup import load_dataset
 
@@ -87,7 +87,7 @@ def test_a_search_in_sqlite_with_two_workers_gives_its_record_from_the_storage_a
     options: dict[str, Any] = {"trials": 4, "top": 1, "seeds": 1, "storage": "sqlite:///trials.db"}
     plan = plan_of("tiny.toml", "rates.toml", **options, folder="one")
     plan.folder.prepare()
-    study = begin_or_join(plan.work, plan.goal, load_dataset(plan.work.recipe, False)[1].record.hash)
+    study = create_or_load(plan.work, plan.goal, load_dataset(plan.work.recipe, False)[1].record.hash)
     told: list[int] = []
     search(plan.work, study, 2, lambda trial, done, of: told.append(trial.number))
     assert sorted(told) == [0, 1, 2, 3]
@@ -101,7 +101,7 @@ def test_a_search_in_sqlite_with_two_workers_gives_its_record_from_the_storage_a
         (t.number, t.value, t.curve, t.state) for t in mine
     ]
     assert {trial.folder for trial in theirs.trials} == {""} and theirs.test is None and theirs.winner is None
-    assert "The finals are made on this machine, in the folder one:" in theirs.verdict
+    assert "The finals are running on this machine, in the folder one:" in theirs.verdict
     assert not [*tmp_path.rglob("finals")]
 
 
@@ -153,14 +153,14 @@ def test_finals_whose_maker_was_silent_for_long_are_made_elsewhere_and_the_test_
     plan = plan_of("tiny.toml", "rates.toml", **options, folder="gone")
     plan.folder.prepare()
     gone = Claim(plan.work, plan.folder)
-    with gone.beating():
+    with gone.heartbeat():
         assert gone.elsewhere() == ""
     gone.study.set_user_attr(TOKEN, [gone.token, 0.0])
-    gone.study.set_user_attr("heartbeat", gone.study.user_attrs["heartbeat"] - GONE_S - 1)
+    gone.study.set_user_attr("heartbeat", gone.study.user_attrs["heartbeat"] - TAKEOVER_S - 1)
     closed = ["evaluation.score_test=false"]
     found = tune.tune("tiny.toml", "rates.toml", closed, **options, workers=0, folder="here")
     assert found.winner is not None and found.test is None and not SearchDir("here").looks.exists()
     assert "stayed closed, as evaluation.score_test = false asks" in found.verdict
-    assert not gone.settled() and "were made on this machine, in the folder here" in gone.elsewhere()
+    assert not gone.close() and "were run on this machine, in the folder here" in gone.elsewhere()
     later = tune.tune("tiny.toml", "rates.toml", **options, workers=0, folder="here")
     assert later.test is not None and "stayed closed" not in later.verdict

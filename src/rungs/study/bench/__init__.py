@@ -1,1 +1,1 @@
-"""How fast a recipe trains and infers beside what the chip can do: `rungs bench`."""
+"""The speed of a recipe's training and inference relative to the hardware's limits: `rungs bench`."""

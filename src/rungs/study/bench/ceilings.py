@@ -1,4 +1,4 @@
-"""What the chip can do: a matrix product and a copy, timed in turns with whatever is compared with them."""
+"""The hardware's limits: a matrix product and a copy, timed in alternation with the workloads compared with them."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 SIZES = {"cpu": (256, 512, 768, 1024, 1536), "cuda": (2048, 4096, 8192)}
 """Rows and columns of the matrices: small ones stay in a CPU's caches, large ones fill a GPU."""
 COPY_BYTES = {"cpu": 128 << 20, "cuda": 512 << 20}
-"""More than the caches of most chips hold: an EPYC's 32 MiB a complex, an H100's 50 MiB."""
+"""More than the caches of most chips hold: an EPYC's 32 MiB per complex, an H100's 50 MiB."""
 COMPARED = {"cpu": 512, "cuda": 4096}
 """The size at which precisions are compared."""
 TRIES = 3
-"""How often each size is measured; its best counts."""
+"""Measurements of each size; the best one counts."""
 SLOW_S = 0.3
-"""After a product that takes longer, no larger one is tried."""
+"""If a product takes longer, no larger one is tried."""
 ENOUGH_S = 0.04
-"""A measurement lasts about so long at least: the clock and the start of a kernel are then small beside it."""
+"""Least duration of a measurement, so that timer and kernel-launch overhead are negligible."""
 
 
 class Stopwatch:
-    """Times what a device does, from mark to mark; on a GPU by events in its stream, so that nothing waits for it.
+    """Times a device's work between marks; on a GPU with events in its stream, without synchronising.
 
-    On a GPU the time between two marks is the stream's: where the CPU is too slow to keep it busy, that is in it.
+    On a GPU the time between two marks is the stream's, including idle time when the CPU is too slow to keep it busy.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -34,7 +34,7 @@ class Stopwatch:
         self.marks: list[float | torch.cuda.Event] = []
 
     def mark(self) -> None:
-        """Set a mark here."""
+        """Set a mark."""
         if self.device.type != "cuda":
             self.marks.append(time.perf_counter())
             return
@@ -57,13 +57,13 @@ def _between(first: float | torch.cuda.Event, second: float | torch.cuda.Event) 
 
 
 def wait(device: torch.device) -> None:
-    """Wait until a GPU has done all that it was given."""
+    """Wait until a GPU has finished its queued work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def timed(device: torch.device, do: Callable[[], object], times: int) -> float:
-    """Return the seconds that one of `times` calls takes, back to back, the device's work included."""
+    """Return the mean seconds of `times` back-to-back calls, including the device's work."""
     watch = Stopwatch(device)
     watch.mark()
     for _ in range(times):
@@ -73,7 +73,7 @@ def timed(device: torch.device, do: Callable[[], object], times: int) -> float:
 
 
 def repeats(seconds: float) -> int:
-    """Return how many calls a measurement needs to last long enough, when one takes so many seconds."""
+    """Return how many calls of this duration a measurement needs to last long enough."""
     return max(1, round(ENOUGH_S / max(seconds, 1e-7)))
 
 
@@ -96,11 +96,11 @@ class MatrixProduct:
 
 
 def fastest_product(device: torch.device, precision: str) -> MatrixProduct:
-    """Return the product of the size that reached most FLOP/s; the sizes take turns, all in the same noise."""
+    """Return the product of the size with the most FLOP/s; sizes alternate, so that noise affects all alike."""
     products: list[MatrixProduct] = []
     for size in SIZES[device.type]:
         products.append(MatrixProduct(device, precision, size))
-        if products[-1].seconds > SLOW_S:  # a CPU without bf16 computes it a hundred times as slowly
+        if products[-1].seconds > SLOW_S:  # a CPU without native bf16 is a hundred times slower
             break
     best = [0.0] * len(products)
     for _ in range(TRIES):
@@ -126,6 +126,6 @@ class Copy:
 
 
 def side_by_side(device: torch.device) -> dict[str, float]:
-    """Return the FLOP/s of each precision, at one size; small on a CPU, where one without bf16 is slow at it."""
+    """Return the FLOP/s of each precision, at one size; small on a CPU, which may lack native bf16."""
     products = [MatrixProduct(device, precision, COMPARED[device.type]) for precision in DTYPES]
     return {product.precision: product.measure() for product in products}

@@ -1,4 +1,4 @@
-"""The picture of a bench: where the time goes, which batches are fast, what the chip would allow. From the record."""
+"""The figure of a bench: time by phase, speed by batch size, time by operation, the roofline. From the record."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from rungs.study.bench.words import rate, seconds
 
 PHASE_COLOURS = {"data": "#f3c15f", "forward": "#8ecbf0", "backward": BLUE, "optimiser": "#63c3a4"}
 WHITE_ON = ("backward",)
-"""Phases whose colour wants white letters."""
+"""Phases whose colour needs white text."""
 KIND_LOOKS: dict[Kind, tuple[str, str, str]] = {"training": (VERMILLION, "o", "-"), "inference": (GREEN, "s", "--")}
 LABEL_SHARE = 0.07
-"""A segment narrower than this has no room for its number."""
+"""A narrower segment has no room for its number."""
 GIGA = 1e9
 
 
@@ -52,7 +52,7 @@ def _time(axes: Axes, record: BenchRecord) -> None:
             left += width
         words = f"{point.kind}, batch of {point.batch_size}: {seconds(point.seconds.median)}"
         axes.text(0, y + 0.32, words, va="bottom", fontweight="bold", fontsize=9.5)
-    axes.set_title("Where the time of a batch goes")
+    axes.set_title("Time of a batch by phase")
     axes.set(xlim=(0, 100), ylim=(-0.35, 1.6), yticks=[], xlabel="% of the time")
     axes.spines["left"].set_visible(False)
     axes.grid(False)
@@ -110,7 +110,7 @@ def _ends(points: Sequence[Point]) -> tuple[list[float], list[float]]:
 
 
 def _thinned(values: Sequence[int]) -> list[int]:
-    """Leave out values that lie closer than a factor of 1.5 to the one before: their labels would meet."""
+    """Leave out values that lie closer than a factor of 1.5 to the one before: their labels would overlap."""
     kept: list[int] = []
     for value in values:
         if not kept or value >= 1.5 * kept[-1]:
@@ -119,7 +119,7 @@ def _thinned(values: Sequence[int]) -> list[int]:
 
 
 def _roof(axes: Axes, record: BenchRecord) -> None:
-    """FLOP/s over FLOPs per byte of traffic (Williams et al. 2009, doi:10.1145/1498765.1498785), on both axes' logs."""
+    """Roofline: FLOP/s over FLOPs per byte of traffic, log-log (Williams et al. 2009, doi:10.1145/1498765.1498785)."""
     peak, copy = record.ceilings.matmul.median, record.ceilings.copy.median
     ridge = peak / copy
     works = {"training": record.training, "inference": record.inference}
@@ -136,14 +136,14 @@ def _roof(axes: Axes, record: BenchRecord) -> None:
         axes.plot(at[kind], bound, "_", color=colour, markersize=14, markeredgewidth=2)
         axes.plot(at[kind], done, marker, color=colour, markersize=8, label=f"{kind}: {rate(own.flops_per_s)}")
     axes.plot([], [], "_", color="#57606a", markersize=14, markeredgewidth=2, label="same operations at the ceilings")
-    axes.set(xscale="log", yscale="log", xlabel="FLOPs per byte that operations read and write", ylabel="GFLOP/s")
+    axes.set(xscale="log", yscale="log", xlabel="FLOPs per byte read and written", ylabel="GFLOP/s")
     axes.set_ylim(min(*reached, copy * x[0] / GIGA) / 1.6, peak / GIGA * 2.2)
     axes.text(x[-1], peak / GIGA * 1.08, f"matrix product {rate(peak)}", ha="right", va="bottom")
     axes.text(x[0] * 1.1, peak / GIGA * 1.08, f"slope: copy {fmt.size(round(copy))}/s", va="bottom", color="#57606a")
-    axes.set_title("What the chip allows")
+    axes.set_title("Roofline")
     plain = FuncFormatter(lambda v, _: f"{v:g}")
     axes.xaxis.set_major_formatter(plain)
     axes.yaxis.set_major_formatter(plain)
-    if peak / GIGA * 2.2 < 100 * axes.get_ylim()[0]:  # over two decades their labels would touch
+    if peak / GIGA * 2.2 < 100 * axes.get_ylim()[0]:  # over two decades the labels would overlap
         axes.yaxis.set_minor_formatter(FuncFormatter(lambda v, _: f"{v:g}" if f"{v:e}"[0] in "2356" else ""))
     axes.legend(loc="lower right")

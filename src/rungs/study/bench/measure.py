@@ -1,4 +1,4 @@
-"""How fast a recipe trains and infers here, beside what the chip can do in the same minute, and where the time goes."""
+"""Measures how fast a recipe trains and infers, relative to the hardware's limits at the same time, and why."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ from rungs.training.device import World, is_out_of_memory, open_world, peak_memo
 from rungs.training.setup import Setup, assemble, load_dataset
 
 FACTORS = (0.25, 0.5, 1, 2, 4)
-"""Batch sizes that are tried, times the recipe's own."""
+"""Batch sizes to try, as multiples of the recipe's own."""
 FEWEST_ROUNDS, MOST_ROUNDS = 3, 12
-"""Quartiles need three; twelve tell medians apart that matter."""
+"""Quartiles need three; twelve are enough to distinguish relevant medians."""
 PROFILED = 10
-"""At most so many steps are profiled."""
+"""Most steps to profile."""
 WARM_UPS = 2
-"""Batches that a case runs before it is measured; their time counts."""
+"""Batches that a case runs before it is measured; they count towards the budget."""
 RATE_FACTOR = 1e-3
-"""The learning rate is so much smaller than the recipe's: a step takes as long, and no net diverges meanwhile."""
+"""Factor on the recipe's learning rate: a step takes the same time, and no net diverges."""
 
 
 def measure(
@@ -54,14 +54,14 @@ def measure(
     skip_unreadable: bool = False,
     tell: Tell = lambda text: None,
 ) -> BenchRecord:
-    """Measure a recipe in rounds: in each one, ceilings and all batch sizes in turns.
+    """Measure a recipe in rounds that alternate between the ceilings and all batch sizes.
 
     Args:
-        recipe: What to measure.
+        recipe: To measure.
         world: One process.
-        seconds: Budget of the rounds; batch sizes that do not fit into it are left out, the recipe's own never.
-        skip_unreadable: Leave unreadable files out instead of stopping.
-        tell: Called with a few words on what happens now.
+        seconds: Budget of the rounds; batch sizes that do not fit are skipped, except the recipe's own.
+        skip_unreadable: Skip unreadable files instead of stopping.
+        tell: Called with short progress messages.
 
     Raises:
         UserError: Bad data, or a net that does not fit it or the memory.
@@ -69,7 +69,7 @@ def measure(
     started, began = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
     tell("loading data")
     recipe, dataset = load_dataset(recipe, skip_unreadable)
-    if recipe.training.compile == "auto":  # a trial belongs to a run, whose length decides
+    if recipe.training.compile == "auto":  # "auto" depends on the length of a run
         recipe = replace(recipe, training=replace(recipe.training, compile="no"))
     setup = assemble(replace(recipe, optim=slowed(recipe.optim, RATE_FACTOR)), dataset, world)
     compile_net(setup)
@@ -80,8 +80,8 @@ def measure(
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        do = f"--set training.batch_size={max(2, recipe.training.batch_size // 2)}, or choose a smaller net"
-        raise UserError("training needs more memory than there is", where="training.batch_size", do=do) from error
+        do = f"use --set training.batch_size={max(2, recipe.training.batch_size // 2)}, or choose a smaller net"
+        raise UserError("out of memory", where="training.batch_size", do=do) from error
     return replace(
         session.record(dataset.record),
         recipe=replace(setup.recipe, optim=recipe.optim),
@@ -91,7 +91,7 @@ def measure(
 
 
 class Session:
-    """One sitting: what was counted and measured so far."""
+    """One bench session: the counts and measurements so far."""
 
     def __init__(self, setup: Setup, seconds: float, tell: Tell) -> None:
         self.setup, self.seconds, self.tell = setup, seconds, tell
@@ -111,7 +111,7 @@ class Session:
         self.counts = (self.count_training(), self.count_inference())
         costs = [case.warm_up(self.watch) for case in self.own]
         self.peak_memory_bytes = peak_memory_bytes(self.device)  # before anything larger than the recipe's batches
-        self.tell("looking for the ceilings")
+        self.tell("measuring the ceilings")
         self.product = fastest_product(self.device, self.setup.recipe.training.precision)
         self.copy, self.by_precision = Copy(self.device), side_by_side(self.device)
         self.cases = self.choose(costs)
@@ -125,7 +125,7 @@ class Session:
         self.operations = operations(lambda: train_on(self.setup, train.feed), self.device, min(train.times, PROFILED))
 
     def case(self, kind: str, batch_size: int, *, own: bool = False) -> Case:
-        """Prepare training or inference with a batch size; a set that has fewer images gives smaller batches."""
+        """Prepare training or inference with a batch size, capped at the number of images."""
         if kind == "training":
             batch_size = min(batch_size, len(self.setup.parts.train))
             return Case(self.setup, "training", batch_size, own, training_feed(self.setup, batch_size))
@@ -135,7 +135,7 @@ class Session:
     def count_training(self) -> tuple[int, Traffic, int]:
         """Count one step, without its data."""
         x, y = next(self.own[0].feed)
-        self.own[0].batch_size = len(x)  # where a last batch of one image joined the one before it
+        self.own[0].batch_size = len(x)  # a last batch of one image joins the one before it
         self.setup.trained.train()
         return *count(lambda: step(self.setup, x, y)), len(x)
 
@@ -144,7 +144,7 @@ class Session:
         x, _ = next(self.own[1].feed)
         self.own[1].batch_size = len(x)
         self.setup.scored_net.eval()
-        with torch.no_grad(), self.setup.autocast():  # in inference mode torch hides what layers are made of
+        with torch.no_grad(), self.setup.autocast():  # inference mode hides the operations inside layers
             return *count(lambda: self.setup.scored_net(x).float()), len(x)
 
     def choose(self, costs: Sequence[float]) -> list[Case]:
@@ -159,7 +159,7 @@ class Session:
         kept = list(self.own)
         for expected_s, kind, size in sorted(others):
             self.tell(f"warming up: {kind}, batches of {size}")
-            why = self.why_not(kind, size, expected_s, budget)
+            why = self.reason_to_skip(kind, size, expected_s, budget)
             case = self.case(kind, size)
             if not why:
                 try:
@@ -168,23 +168,25 @@ class Session:
                 except (RuntimeError, MemoryError) as error:
                     if not is_out_of_memory(error):
                         raise
-                    why = "there is not enough memory"
+                    why = "not enough memory"
             if why:
                 self.left_out.append(f"{kind} with batches of {size}: {why}")
         return sorted(kept, key=lambda case: (list(PHASES).index(case.kind), case.batch_size))
 
-    def why_not(self, kind: str, size: int, expected_s: float, budget_s: float) -> str:
-        """Say why a batch size is not measured; "" where it is."""
+    def reason_to_skip(self, kind: str, size: int, expected_s: float, budget_s: float) -> str:
+        """Return why to skip a batch size; "" to measure it."""
         if expected_s > budget_s:
-            return f"at about {expected_s:.2g} s a batch there is no room in {self.seconds:g} s"
+            return f"at about {expected_s:.2g} s per batch it does not fit into {self.seconds:g} s"
         _, traffic, images = self.counts[kind == "inference"]
-        needed = size * sum(moved for _, moved in traffic.rows) / images / 2  # each tensor is written once, and read
-        if needed > available_bytes() / 2 and self.device.type == "cpu":  # here a kernel would kill, not refuse
+        needed = (
+            size * sum(moved for _, moved in traffic.rows) / images / 2
+        )  # each tensor is written once and read once
+        if needed > available_bytes() / 2 and self.device.type == "cpu":  # the OOM killer would end the process
             return f"it would need about {needed / 1e9:.1f} GB"
         return ""
 
     def without_augmentation(self) -> Case | None:
-        """Return what assembles the recipe's own batches without augmentation, to tell the two apart."""
+        """Return a case whose feed skips augmentation, to measure augmentation separately."""
         recipe = self.setup.recipe
         if not recipe.augment.train:
             return None
@@ -219,12 +221,12 @@ class Session:
             self.plain_s.append(timed(self.device, lambda: next(feed), self.plain.times))
 
     def shares_of(self, case: Case, images_per_s: float, ceiling: float) -> None:
-        """Keep the share of the ceiling that a case reached in this round."""
+        """Store the share of the ceiling that a case reached in this round."""
         flops, _, images = self.counts[case.kind == "inference"]
         case.shares.append(images_per_s * flops / images / ceiling)
 
     def record(self, data: DataRecord) -> BenchRecord:
-        """Return what was measured, of the recipe as it was slowed; when it began is not known here."""
+        """Return the record, with the slowed recipe and without start and duration, which `measure` fills in."""
         product, copy = spread(self.products), spread(self.copies)
         training, inference = (
             per_image(flops, traffic, images, product.median, copy.median) for flops, traffic, images in self.counts
@@ -269,7 +271,7 @@ def sizes(own: Case, images: int) -> list[int]:
 
 
 def point(case: Case, work: Work) -> Point:
-    """Sum up a case."""
+    """Summarise a case."""
     seconds = spread([sum(row) for row in case.rows])
     total = sum(map(sum, case.rows))
     names = PHASES[case.kind]
@@ -298,7 +300,7 @@ def spread(values: Sequence[float]) -> Spread:
 
 
 def available_bytes() -> float:
-    """Return the memory that could be had now, as Linux says; elsewhere infinitely much."""
+    """Return the available memory on Linux; elsewhere infinity."""
     path = Path("/proc/meminfo")
     if not path.exists():
         return float("inf")
@@ -308,7 +310,7 @@ def available_bytes() -> float:
 
 @dataclass(frozen=True)
 class BenchPlan:
-    """A bench as it will be run."""
+    """A bench, ready to run."""
 
     options: BenchOptions
     recipe: Recipe
@@ -316,10 +318,10 @@ class BenchPlan:
 
 
 def prepare(options: BenchOptions) -> BenchPlan:
-    """Decide what is measured and where the record goes; nothing is written.
+    """Plan a bench; nothing is written.
 
     Raises:
-        UserError: No such recipe, field or source; a folder that is not free; several ranks.
+        UserError: No such recipe, field or source; a folder that is not empty; several ranks.
     """
     recipe = recipes.choose(options.recipe, options.overrides, data=options.data)
     require_alone("bench")

@@ -1,4 +1,4 @@
-"""What a step is made of: FLOPs and memory traffic, counted; its operations by kind, profiled."""
+"""The cost of a step: FLOPs and memory traffic, counted; time by kind of operation, profiled."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode, flop_registry
 from rungs.study.bench.record import Operation, Work
 
 TOP = 8
-"""Kinds of operations in the table; the others are added up."""
+"""Kinds of operations in the table; the rest are summed."""
 
 KINDS = (
     ("matrix product", ("mm", "addmm", "bmm", "baddbmm", "linear", "matmul")),
@@ -32,15 +32,15 @@ KINDS = (
     ("copy, convert", ("copy", "clone", "_to_", "contiguous", "cat", "stack", "pad", "flip", "fill", "zero")),
     ("element-wise", ("add", "sub", "mul", "div", "where", "sum", "mean", "norm", "sqrt", "pow", "reciprocal")),
 )  # fmt: skip
-"""The field's words for torch's: (kind, parts of torch's names), the first that fits; the first row's are whole."""
+"""(kind, parts of torch's names): the first match wins; the names of the first row must match exactly."""
 REST = "everything else"
 
 
 class Traffic(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Notes what each operation computes, reads and writes: (FLOPs, bytes), in order.
+    """Records the (FLOPs, bytes moved) of each operation, in order.
 
-    An operation reads its arguments and writes its results or the arguments that it changes. One that only looks at
-    the same memory in another way (a view) moves nothing, nor does one that only asks for memory.
+    An operation reads its arguments and writes its results or the arguments that it modifies. Views and allocations
+    move nothing.
     """
 
     def __init__(self) -> None:
@@ -81,7 +81,7 @@ def _place(tensor: Tensor) -> int:
 
 
 def _bytes(tensor: Tensor) -> int:
-    """Return what is there to read; an expanded tensor has less than its shape says."""
+    """Return the bytes to read; an expanded tensor has less than its shape suggests."""
     return min(tensor.numel() * tensor.element_size(), tensor.untyped_storage().nbytes())
 
 
@@ -94,7 +94,7 @@ def count(do: Callable[[], object]) -> tuple[int, Traffic]:
 
 
 def per_image(flops: int, traffic: Traffic, images: int, flops_per_s: float, bytes_per_s: float) -> Work:
-    """Divide what one batch took by its images."""
+    """Return a batch's cost per image."""
     moved = sum(row[1] for row in traffic.rows)
     bound = traffic.bound_s(flops_per_s, bytes_per_s)
     return Work(flops=flops / images, traffic_bytes=moved / images, bound_s=bound / images)
@@ -103,7 +103,7 @@ def per_image(flops: int, traffic: Traffic, images: int, flops_per_s: float, byt
 def operations(do: Callable[[], object], device: torch.device, steps: int) -> tuple[Operation, ...]:
     """Profile `do`, one step of training, a few times; return its operations by kind, the most expensive first."""
     on_gpu = device.type == "cuda"
-    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # else the profiler writes lines of its own to the terminal
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # or the profiler prints to the terminal
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]
     with profile(activities=activities) as seen:
         for _ in range(steps):
@@ -113,7 +113,7 @@ def operations(do: Callable[[], object], device: torch.device, steps: int) -> tu
     rows = [
         (str(event.key), float(event.self_device_time_total if on_gpu else event.self_cpu_time_total))
         for event in seen.key_averages()
-        if event.device_type.name == "CPU"  # a kernel's time is also that of the operation which started it
+        if event.device_type.name == "CPU"  # a kernel's time is already counted for the operation that launched it
     ]
     return grouped(rows)
 
@@ -145,7 +145,7 @@ def _operation(kind: str, rows: list[tuple[str, float]], total: float) -> Operat
 
 
 def kind_of(name: str) -> str:
-    """Return what the field calls one of torch's operations: "aten::relu_" is an activation."""
+    """Return the kind of a torch operation: "aten::relu_" is an activation."""
     if not name.startswith("aten::"):  # the engine's own bookkeeping
         return "optimiser" if name.startswith("Optimizer.") else REST
     bare = name.removeprefix("aten::")

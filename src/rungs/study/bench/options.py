@@ -14,12 +14,12 @@ from rungs.recipe.flags import Data, Folder, Override, RecipeName, Seconds
 SHORTEST_S, LONGEST_S = 1, 3600
 
 Tell: TypeAlias = Callable[[str], None]
-"""Called with a few words on what happens now."""
+"""Called with a short progress message."""
 
 
 @dataclass(frozen=True)
 class BenchOptions:
-    """What a bench is asked for.
+    """The options of a bench.
 
     Raises:
         UserError: A number out of range.
@@ -35,9 +35,9 @@ class BenchOptions:
     folder: Folder = field(default=None, compare=False)
     """Folder of record and report (default: runs/bench-NAME)."""
     seconds: Seconds = 30.0
-    """Seconds to measure, 1 to 3600; batch sizes that do not fit into them are left out, the recipe's own never."""
+    """Seconds to measure, 1 to 3600; batch sizes that do not fit are skipped, except the recipe's own."""
     skip_unreadable: bool = False
-    """Leave unreadable files out instead of stopping."""
+    """Skip unreadable files instead of stopping."""
     tell: Suppress[Tell] = field(default=lambda text: None, compare=False, repr=False)
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""The page of a bench: one HTML file that needs no network, and its picture as SVG and PNG."""
+"""The page of a bench: one HTML file that needs no network, and its figure as SVG and PNG."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from rungs.study.bench import tables as bench_tables
 from rungs.study.bench.record import BenchDir, BenchRecord
 
 CAPTION = (
-    "Upper left: the phases of a batch. Lower left: the operations of a training step; blue ones multiply. "
-    "Upper right: the share of the matrix product's FLOP/s that each batch size reaches, median and quartiles of the "
-    "rounds. Lower right: what was reached (points) below what the chip allows (line); a bar stands where the same "
-    "operations would be if each ran at its ceiling, one after the other, with nothing kept in a cache."
+    "Upper left: the phases of a batch. Lower left: the operations of a training step; blue: convolutions and matrix "
+    "products. Upper right: the share of the matrix product's FLOP/s for each batch size, median and quartiles of the "
+    "rounds. Lower right: the measured speed (points) below the roofline (line); a bar marks the speed if each "
+    "operation ran at its ceiling, one after the other, without caching in between."
 )
 
 
 def write(record: BenchRecord, findings: Sequence[Finding], folder: BenchDir) -> Path:
-    """Write the page of a bench from its record and what `advise` found in it, and return its path."""
+    """Write the page of a bench from its record and the findings of `advise`, and return its path."""
     phases = ", ".join(f"{phase.name} {100 * phase.share:.0f} %" for phase in record.own("training").phases)
     verdict = bench_tables.verdict(record)
     facts = {

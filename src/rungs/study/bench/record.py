@@ -1,7 +1,7 @@
-"""The record of a bench: how fast a recipe runs on this machine, beside what the machine can do. JSON like all records.
+"""The record of a bench: how fast a recipe runs on this machine, relative to the machine's limits. As JSON.
 
 Rates are per second, shares are fractions of 1, `flops` count a multiplication and an addition as two operations.
-"Traffic" is what all operations read and write if nothing stays in a cache between two of them.
+"Traffic" is the bytes that all operations read and write, without caching between operations.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ PHASES: dict[Kind, tuple[str, ...]] = {
     "training": ("data", "forward", "backward", "optimiser"),
     "inference": ("data", "forward"),
 }
-"""What a batch goes through, in this order."""
+"""The phases of a batch, in order."""
 
 
 class Spread(Record, frozen=True, kw_only=True):
-    """A quantity that was measured several times."""
+    """A quantity measured several times."""
 
     n: int
     median: float
@@ -30,18 +30,18 @@ class Spread(Record, frozen=True, kw_only=True):
 
 
 class Ceilings(Record, frozen=True, kw_only=True):
-    """What the chip reached while the recipe was measured, in turns with it."""
+    """The hardware's limits, measured in alternation with the recipe."""
 
     precision: str  # of the matrix product: the run's
     matmul: Spread  # FLOP/s of the best shape
     matmul_size: int  # that shape, n x n times n x n
     copy: Spread  # bytes/s, read and written
-    copy_bytes: int  # of the tensor that was copied
+    copy_bytes: int  # of the copied tensor
     by_precision: dict[str, float]  # "fp32", "bf16" -> FLOP/s at the same size, measured side by side
 
 
 class Work(Record, frozen=True, kw_only=True):
-    """What one image costs, whatever the machine."""
+    """The cost of one image, on any machine, and its bound on this one."""
 
     flops: float  # of convolutions and matrix products
     traffic_bytes: float
@@ -49,10 +49,10 @@ class Work(Record, frozen=True, kw_only=True):
 
 
 class Phase(Record, frozen=True, kw_only=True):
-    """One part of what a batch goes through."""
+    """One phase of a batch."""
 
     name: str  # of `PHASES`
-    seconds: Spread  # a batch
+    seconds: Spread  # per batch
     share: float  # of the time of all batches; the shares of one point sum to 1
 
 
@@ -62,7 +62,7 @@ class Point(Record, frozen=True, kw_only=True):
     kind: Kind
     batch_size: int
     own: bool  # the recipe's own size
-    seconds: Spread  # a batch, all phases
+    seconds: Spread  # per batch, all phases
     phases: tuple[Phase, ...]
     images_per_s: float  # at the median
     flops_per_s: float
@@ -86,15 +86,15 @@ class BenchRecord(Record, frozen=True, kw_only=True):
     model: ModelRecord
     environment: Environment
     on_gpu: bool
-    threads: int  # of the CPU that torch computes with
+    threads: int  # CPU threads of torch
     ceilings: Ceilings
     training: Work  # data and augmentation not counted
     inference: Work
     points: tuple[Point, ...]  # by kind, then by batch size
     augmentation_s: float | None  # of the data phase of a training step; None: the recipe has none
     operations: tuple[Operation, ...]  # most time first
-    peak_memory_bytes: int  # of training and inference in the recipe's own batches
-    left_out: tuple[str, ...]  # what was not measured, and why
+    peak_memory_bytes: int  # of training and inference with the recipe's own batch sizes
+    left_out: tuple[str, ...]  # skipped batch sizes, and why
     rounds: int
     started: str  # UTC, ISO 8601
     wall_s: float

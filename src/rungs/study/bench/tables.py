@@ -1,4 +1,4 @@
-"""The tables of a bench, for the terminal and the page: what was reached, where the time goes."""
+"""The tables of a bench, for the terminal and the page: speeds, and time by phase and operation."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from rungs.study.bench.words import rate, seconds
 
 
 def verdict(record: BenchRecord) -> str:
-    """Say in a sentence what shares of the ceiling were reached."""
+    """Return a sentence on the shares of the ceiling that were reached."""
     training, inference = (fmt.percent(record.own(kind).share.median, 0) for kind in PHASES)
     ceiling = f"the chip's ceiling, a matrix product of {rate(record.ceilings.matmul.median)}"
     return f"Training reaches {training} and inference {inference} of {ceiling}."
 
 
 def merits(record: BenchRecord) -> Iterator[tuple[str, str, str]]:
-    """Yield name, value and what is between the quartiles, of all that counts."""
+    """Yield name, value and quartiles of the key figures."""
     ceilings = record.ceilings
     matmul, copy = ceilings.matmul, ceilings.copy
     size = fmt.shape((ceilings.matmul_size,) * 2)
@@ -36,7 +36,7 @@ def merits(record: BenchRecord) -> Iterator[tuple[str, str, str]]:
         yield f"{kind}, batch of {own.batch_size}", f"{own.images_per_s:,.0f} images/s", _batch(own)
         yield "  share of the matrix product", fmt.percent(own.share.median, 0), _shares(own.share)
         bound = work.bound_s * own.batch_size / own.seconds.median
-        done = f"{rate(own.flops_per_s)}; {fmt.flops(round(work.flops))} an image"
+        done = f"{rate(own.flops_per_s)}; {fmt.flops(round(work.flops))} per image"
         yield "  share of the same operations at the ceilings", fmt.percent(bound, 0), done
     yield "peak memory", fmt.size(record.peak_memory_bytes), "of the GPU" if record.on_gpu else "of the process"
 
@@ -51,7 +51,7 @@ def _shares(spread: Spread) -> str:
 
 def _batch(point: Point) -> str:
     spread = point.seconds
-    return f"{seconds(spread.median)} a batch, {seconds(spread.low)} to {seconds(spread.high)}, n = {spread.n}"
+    return f"{seconds(spread.median)} per batch, {seconds(spread.low)} to {seconds(spread.high)}, n = {spread.n}"
 
 
 def phase_rows(record: BenchRecord) -> Iterator[tuple[str, str, str, str, str]]:
@@ -76,16 +76,16 @@ def batch_rows(record: BenchRecord) -> Iterator[tuple[str, str, str, str, str, s
 
 
 def summary(record: BenchRecord, findings: Sequence[Finding]) -> RenderableType:
-    """What a person reads after a bench."""
+    """Return the result of a bench for the terminal."""
     machine = record.environment
     where = f"{machine.device}, {fmt.many(record.threads, 'thread')}, {machine.precision}"
     shown = [_table(f"{record.recipe.name} on {where}", ("", "measured", "spread"), merits(record), bold=1)]
-    phases = ("where the time goes", "", "share", "a batch", "quartiles")
+    phases = ("time by phase", "", "share", "per batch", "quartiles")
     shown.append(_table("", phases, phase_rows(record), bold=2))
     operations = ("operations of a training step", "share", "in torch")
     rows = ((row.kind, fmt.percent(row.share, 1), ", ".join(row.names[:2])) for row in record.operations)
     shown.append(_table("", operations, rows, bold=1))
-    batches = ("batches", "images", "images/s", "of the ceiling", "quartiles", "a batch")
+    batches = ("batches", "images", "images/s", "of the ceiling", "quartiles", "per batch")
     shown.append(_table("", batches, batch_rows(record), bold=3))
     advice = [_advice(finding) for finding in findings]
     left_out = [Text(f"not measured: {words}", style="dim") for words in record.left_out]

@@ -1,4 +1,4 @@
-"""Rates and times of a bench as they are written."""
+"""Formatting of a bench's rates and times."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The range test of learning rates: `rungs lr-find`."""
+"""The learning-rate range test: `rungs lr-find`."""

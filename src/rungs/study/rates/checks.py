@@ -1,4 +1,4 @@
-"""What a range test trains: sweeps over all rates, then short runs of the rates that are checked."""
+"""The training of a range test: sweeps over all rates, then short runs that check some of them."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ from rungs.training.setup import Dataset, load_dataset
 
 @dataclass
 class RangeTest:
-    """What sweeps and checks share: the recipe, its data for each seed, the length of a check."""
+    """State shared by sweeps and checks: the recipe, its data for each seed, the length of a check."""
 
     recipe: Recipe
     world: World
-    loaded: list[tuple[Recipe, Dataset]]  # a seed each, resolved
+    loaded: list[tuple[Recipe, Dataset]]  # one per seed, resolved
     epochs: int
     images: int  # training images of a check, at most
     moved: dict[int, Tensor]
 
     @classmethod
     def load(cls, recipe: Recipe, world: World, options: RateOptions) -> RangeTest:
-        """Load the data, divide it for each seed, and decide how long a check is."""
+        """Load the data, split it for each seed, and decide how long a check is."""
         closed = replace(recipe, evaluation=replace(recipe.evaluation, score_test=False, watch_test=False))
         source = data.load(recipe.data.source, recipe.data.image_size)
         loaded = [
@@ -48,7 +48,7 @@ class RangeTest:
         parts = loaded[0][1].parts
         if parts.validation is None:
             do = "set data.validation above 0"
-            raise UserError("rates are judged on a validation set, and there is none", where=recipe.data.source, do=do)
+            raise UserError("lr-find needs a validation set to judge rates on", where=recipe.data.source, do=do)
         images, batch = len(parts.train), recipe.training.batch_size
         epochs = options.checks
         if epochs is None:
@@ -72,14 +72,14 @@ class RangeTest:
         return len(spans(self.images, self.recipe.training.batch_size))
 
     def sweep(self, i: int, rates: Sequence[float], tell: Tell) -> SweepRecord:
-        """Sweep with one of the seeds."""
+        """Sweep with seed number `i`."""
         tell(f"sweep {i + 1} of {len(self.loaded)}")
         recipe, dataset = self.loaded[i]
         done = sweep(recipe, dataset, self.world, rates, self.moved)
         return SweepRecord(seed=recipe.seed, losses=done.losses, smoothed=done.smoothed, diverged_at=done.diverged_at)
 
     def check(self, rate: float, roles: Sequence[Role], tell: Tell) -> RateCheck:
-        """Train with a rate, once a seed, the recipe's schedule compressed to the length of a check."""
+        """Train with a rate, once per seed, with the recipe's schedule compressed to the length of a check."""
         overrides, rows = assignments(self.recipe, rate), []
         for i, (recipe, dataset) in enumerate(self.loaded):
             tell(f"checking {rate:g}, run {i + 1} of {len(self.loaded)}")
@@ -105,17 +105,17 @@ def _estimate(values: Sequence[float | None]) -> Estimate | None:
 
 
 def assignments(recipe: Recipe, rate: float) -> tuple[str, ...]:
-    """Return what sets `optim.lr` to a rate and its companions in proportion; () where it is the recipe's own."""
+    """Return overrides that set `optim.lr` to a rate and scale the other rates with it; () for the recipe's own."""
     spec = recipe.optim
     if rate == spec.lr:
         return ()
-    beside = (field for field in ("head_lr", "bias_lr") if hasattr(spec, field))
-    others = (f"optim.{field}={getattr(spec, field) * rate / spec.lr:.4g}" for field in beside)
-    return (f"optim.lr={rate:g}", *others)
+    others = (field for field in ("head_lr", "bias_lr") if hasattr(spec, field))
+    scaled = (f"optim.{field}={getattr(spec, field) * rate / spec.lr:.4g}" for field in others)
+    return (f"optim.lr={rate:g}", *scaled)
 
 
 def check_all(test: RangeTest, found: Reading, tell: Tell) -> tuple[RateCheck, ...]:
-    """Check the first rates, then further ones while the best lies at the edge; return all, by rate."""
+    """Check the first rates, then more while the best lies at the edge; return all, sorted by rate."""
     checks = [test.check(rate, roles, tell) for rate, roles in candidates(test.recipe.optim.lr, found).items()]
     for _ in range(MOST_NEXT):
         rate = next_rate(checks, found.diverged_at, len(test.classes))

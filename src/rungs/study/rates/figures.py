@@ -1,4 +1,4 @@
-"""The picture of a range test, from its record: the loss while the rate grows, and what the checks came to."""
+"""The figure of a range test, from its record: the loss as the rate grows, and the results of the checks."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from rungs.run.record import Estimate
 from rungs.study.rates.record import RateCheck, RateRecord
 
 HEADROOM = 0.35
-"""Room above the first loss, as a share of the fall; what rises beyond it is cut off."""
+"""Room above the first loss, as a share of the fall; higher losses are cut off."""
 LEAST_ROOM = 0.1
-"""The same at least, as a share of the loss, for a loss that does not fall."""
+"""Minimum room, as a share of the loss, for a loss that does not fall."""
 ASIDE = 0.16
-"""Single seeds stand so far beside their mean, of the distance between two rates."""
+"""Offset of single seeds from their mean, as a share of the distance between two rates."""
 CUT = 1.5
-"""Losses of checks are shown up to so many times ln K, the loss of guessing among K classes."""
+"""Losses of checks are shown up to this multiple of ln K, the loss of guessing among K classes."""
 GREY = "#57606a"
 
 
@@ -40,7 +40,7 @@ def overview(record: RateRecord) -> Figure:
 
 
 def _sweep(axes: Axes, record: RateRecord) -> None:
-    """Losses of each seed, faint; the median of the smoothed ones, bold; marks for what was read off it."""
+    """Losses of each seed, faint; the median of the smoothed ones, bold; marks for the rates read from it."""
     for i, one in enumerate(record.sweeps):
         label = "batches of each seed" if i == 0 else None
         axes.plot(record.rates[: len(one.losses)], one.losses, color=FAINT, linewidth=1.0, label=label)
@@ -60,7 +60,7 @@ def _sweep(axes: Axes, record: RateRecord) -> None:
 
 
 def _limit(axes: Axes, record: RateRecord) -> None:
-    """Show the fall, not how high a net that is lost can rise."""
+    """Scale the axis to the fall of the loss, not to its rise on divergence."""
     lows = [min(one.losses) for one in record.sweeps if one.losses]
     if not lows or not record.median:
         return
@@ -70,7 +70,7 @@ def _limit(axes: Axes, record: RateRecord) -> None:
 
 
 def _mark(axes: Axes, rate: float | None, name: str, colour: str, line: object) -> None:
-    """A line through a rate, where there is one; the legend has its number."""
+    """Draw a line at a rate, if there is one; the legend has its number."""
     if rate is not None:
         label = f"{name}: {rate:.2g}"
         axes.axvline(rate, color=colour, linestyle=line, linewidth=1.5, label=label, zorder=1.5)
@@ -84,8 +84,8 @@ def _checks(axes: Axes, record: RateRecord, what: str) -> None:
         values = [factor * value for value in _values(check, what)]
         axes.plot([x + ASIDE] * len(values), values, "_", color="#8b949e", markersize=7, zorder=2)
         if found is None:
-            place: dict[str, Any] = {"ha": "center", "va": "center", "transform": axes.get_xaxis_transform()}
-            axes.text(x, 0.5, "diverged", rotation=90, color=VERMILLION, **place)
+            style: dict[str, Any] = {"ha": "center", "va": "center", "transform": axes.get_xaxis_transform()}
+            axes.text(x, 0.5, "diverged", rotation=90, color=VERMILLION, **style)
             continue
         low, high = (found.mean if end is None else min(max(end, 0.0), most) for end in (found.low, found.high))
         errors = ([factor * (found.mean - low)], [factor * (high - found.mean)])
@@ -101,15 +101,15 @@ def _checks(axes: Axes, record: RateRecord, what: str) -> None:
 
 
 def _cut(axes: Axes, record: RateRecord) -> None:
-    """Cut off losses far above guessing's, which would flatten all others, and say their means instead."""
+    """Cut off losses far above chance level, which would flatten all others, and print their means."""
     top = CUT * math.log(len(record.data.classes))
     if axes.get_ylim()[1] <= top:
         return
     axes.set_ylim(top=top)
     for x, check in enumerate(record.checks):
         if check.loss is not None and check.loss.mean > top:
-            place: dict[str, Any] = {"ha": "center", "va": "top", "transform": axes.get_xaxis_transform()}
-            axes.text(x, 0.98, f"↑ {check.loss.mean:.3g}", color=VERMILLION, **place)
+            style: dict[str, Any] = {"ha": "center", "va": "top", "transform": axes.get_xaxis_transform()}
+            axes.text(x, 0.98, f"↑ {check.loss.mean:.3g}", color=VERMILLION, **style)
 
 
 def _values(check: RateCheck, what: str) -> list[float]:
@@ -118,7 +118,7 @@ def _values(check: RateCheck, what: str) -> list[float]:
 
 
 def _frame(axes: Axes, record: RateRecord) -> None:
-    """Name the rates that were checked, side by side, because some lie too near each other for a scale."""
+    """Label the checked rates at equal spacing, because some are too close for a scale."""
     names = [f"{check.rate:g}" for check in record.checks]
     axes.set_xlim(-0.6, len(names) - 0.4)
     axes.set_xticks(range(len(names)), names)

@@ -1,8 +1,8 @@
-"""A learning rate, guessed by the range test and checked by real short runs.
+"""A learning rate, estimated by the range test and checked by short training runs.
 
 The guess is the rate at which the smoothed loss of the sweep falls fastest on a logarithmic axis; a tenth of the rate
-at its minimum is checked, too. Both are in common use (Smith 2017, arXiv:1506.01186; Howard & Gugger 2020,
-arXiv:2002.04688). Neither has to be right, so that short runs decide.
+at its minimum is also checked. Both are in common use (Smith 2017, arXiv:1506.01186; Howard & Gugger 2020,
+arXiv:2002.04688). Neither is reliable, so short runs decide.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from rungs.training.device import World, enough_memory, open_world
 from rungs.training.setup import assemble
 
 LONGER = 4
-"""Where nothing was learnt, a search so many times as long is offered."""
+"""If nothing was learnt, a search this many times as long is suggested."""
 LESS = "use smaller batches, smaller images or a smaller net"
 
 
 @dataclass(frozen=True)
 class RatePlan:
-    """A range test as it will be run."""
+    """A range test, ready to run."""
 
     options: RateOptions
     recipe: Recipe
@@ -46,10 +46,10 @@ class RatePlan:
 
 
 def prepare(options: RateOptions) -> RatePlan:
-    """Decide what is trained and where; nothing is written.
+    """Plan a range test; nothing is written.
 
     Raises:
-        UserError: No such recipe, field or source; a folder that is not free; several ranks.
+        UserError: No such recipe, field or source; a folder that is not empty; several ranks.
     """
     recipe = recipes.choose(options.recipe, options.overrides, data=options.data, seed=options.seed)
     require_alone("lr-find")
@@ -115,6 +115,6 @@ def measure(plan: RatePlan, world: World) -> RateRecord:
 
 
 def _longer(options: RateOptions) -> RateOptions:
-    """Return options of longer sweeps and checks."""
+    """Return options with longer sweeps and checks."""
     checks = options.checks and min(LONGER * options.checks, MOST_EPOCHS)
     return dataclasses.replace(options, steps=min(LONGER * options.steps, MOST_STEPS), checks=checks)

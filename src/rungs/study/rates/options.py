@@ -1,4 +1,4 @@
-"""The options of a range test of learning rates."""
+"""The options of a learning-rate range test."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from rungs.recipe.flags import Data, Folder, HowMany, Number, Override, Rate, Re
 
 LOW, HIGH = 1e-6, 10.0
 FEWEST_STEPS, MOST_STEPS = 20, 100_000
-"""With fewer steps than these no curve can be read."""
+"""With fewer steps the curve cannot be read."""
 MOST_SEEDS, MOST_EPOCHS = 100, 10_000
 DECADE = 10.0
-"""The least that the highest rate must be above the lowest, as a factor."""
+"""Least ratio of the highest rate to the lowest."""
 
 Tell: TypeAlias = Callable[[str], None]
-"""Called with a few words on what happens now."""
+"""Called with a short progress message."""
 
 
 @dataclass(frozen=True)
 class RateOptions:
-    """What a range test is asked for.
+    """The options of a range test.
 
     Raises:
-        UserError: A number out of range, or rates that are no range.
+        UserError: A number out of range, or too narrow a range of rates.
     """
 
     recipe: RecipeName
@@ -41,25 +41,27 @@ class RateOptions:
     folder: Folder = field(default=None, compare=False)
     """Folder of record and report (default: rates/NAME)."""
     seed: Number = None
-    """First of the seeds."""
+    """First seed."""
     steps: HowMany = 120
     """Steps of a sweep."""
     low: Rate = LOW
-    """Rate of its first step."""
+    """Learning rate of the first step."""
     high: Rate = HIGH
-    """Rate of its last step, at least ten times the first."""
+    """Learning rate of the last step, at least ten times the first."""
     seeds: HowMany = 3
-    """Sweeps, and runs of each rate that is checked; a paired test needs three."""
+    """Seeds of the sweeps and of the runs of each checked rate; a paired test needs three."""
     checks: Number = None
-    """Epochs of each of these runs (default: about as many steps as a sweep)."""
+    """Epochs of each checking run (default: about as many steps as a sweep)."""
     skip_unreadable: bool = False
-    """Leave unreadable files out instead of stopping."""
+    """Skip unreadable files instead of stopping."""
     tell: Suppress[Tell] = field(default=lambda text: None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         for flag, rate in (("--low", self.low), ("--high", self.high)):
             if not (math.isfinite(rate) and rate > 0):
-                raise UserError(f"a learning rate must be above 0, got {rate:g}", where=flag, do="give such a number")
+                raise UserError(
+                    f"a learning rate must be above 0, got {rate:g}", where=flag, do=f"{LOW:g} to {HIGH:g} is usual"
+                )
         if self.high < DECADE * self.low:
             do = f"give a highest rate of at least {DECADE:g} times the lowest; {LOW:g} to {HIGH:g} is usual"
             raise UserError(f"{self.low:g} to {self.high:g} is too narrow to sweep", where="--low --high", do=do)

@@ -1,4 +1,4 @@
-"""The page of a range test: one HTML file that needs no network, and its picture as SVG and PNG."""
+"""The page of a range test: one HTML file that needs no network, and its figure as SVG and PNG."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from rungs.study.rates import words as rate_words
 from rungs.study.rates.record import RateDir, RateRecord
 
 CAPTION = (
-    "Left: a net is trained while its rate grows with each step. Grey: the loss of each batch, of each seed; blue: "
-    "smoothed, the median of the seeds. Right: every rate that was checked, trained with from the start; points and "
-    "bars are means and their 95 % intervals over the seeds (Student's t), small dashes the seeds. The ring is around "
-    "the suggested rate; red is the guess, black the recipe's own rate."
+    "Left: training while the learning rate grows with each step. Grey: the loss of each batch, for each seed; blue: "
+    "smoothed, median over the seeds. Right: training from scratch with each checked rate; points and bars are means "
+    "and 95 % intervals over the seeds (Student's t), small dashes the single seeds. The ring marks the suggested "
+    "rate; red is the range test's estimate, black the recipe's own rate."
 )
 
 
 def write(record: RateRecord, folder: RateDir) -> Path:
-    """Write the page of a range test from its record alone, and return its path."""
+    """Write the page of a range test from its record alone and return its path."""
     verdict = rate_words.verdict(record)
     facts = {
         "record": record,

@@ -1,4 +1,4 @@
-"""What is read off the sweeps: the guess, the rates to check, the choice."""
+"""Interpreting the sweeps: the estimate, the rates to check, the choice."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from rungs.study.rates.sweep import SMOOTHED_DECADES
 from rungs.study.statistics import compare
 
 FALL = 0.05
-"""A sweep whose loss falls by a smaller share of its start has found nothing: batches scatter by about as much."""
+"""A smaller relative fall of the loss gives no estimate: it is within batch-to-batch noise."""
 APART = 3.0
-"""Factor between the rates that are checked."""
+"""Factor between the checked rates."""
 SAME, NEAR = 1.1, 1.5
-"""Rates that differ by a smaller factor are one; a rate nearer than `NEAR` to one that must be checked is left out."""
+"""Rates within factor `SAME` count as equal; a rate within factor `NEAR` of one already chosen is skipped."""
 MOST_NEXT = 3
-"""Rates beyond the first ones that are checked at most, while the best lies at the edge."""
+"""Most additional rates to check while the best lies at the edge."""
 LEARNT = 0.95
 """A run whose validation loss is above this share of ln K, the loss of guessing among K classes, has learnt nothing."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What is read off the median curve of the sweeps."""
+    """Rates read from the median curve of the sweeps."""
 
     median: tuple[float, ...]
     steepest: float | None
@@ -36,7 +36,7 @@ class Reading:
 
 
 def read(sweeps: Sequence[SweepRecord], rates: Sequence[float]) -> Reading:
-    """Take the median of the smoothed curves, a sweep that ended early counting as infinite, and read off its marks."""
+    """Take the median of the smoothed curves, with a sweep that ended early as infinite, and read its key rates."""
     table = np.full((len(sweeps), len(rates)), np.inf)
     for row, one in zip(table, sweeps, strict=True):
         row[: len(one.smoothed)] = one.smoothed
@@ -45,7 +45,7 @@ def read(sweeps: Sequence[SweepRecord], rates: Sequence[float]) -> Reading:
     diverged_at = rates[len(median)] if len(median) < len(rates) else None
     reach = max(1, round((len(rates) - 1) / math.log10(rates[-1] / rates[0]) * SMOOTHED_DECADES))
     lowest = int(median.argmin()) if len(median) else 0
-    if lowest <= reach or median[lowest] > (1 - FALL) * median[reach]:  # before that it is a mean of few batches
+    if lowest <= reach or median[lowest] > (1 - FALL) * median[reach]:  # before that, the mean is over few batches
         return Reading(tuple(median.tolist()), None, None, diverged_at)
     falls = median[: lowest + 1][: -2 * reach] - median[: lowest + 1][2 * reach :]
     steepest = int(falls.argmax()) + reach if len(falls) else max(0, lowest - reach)
@@ -53,20 +53,20 @@ def read(sweeps: Sequence[SweepRecord], rates: Sequence[float]) -> Reading:
 
 
 def candidates(own: float, found: Reading) -> dict[float, tuple[Role, ...]]:
-    """Return the rates to check first: the recipe's own, the guess, and around it.
+    """Return the rates to check first: the recipe's own, the estimate, and rates around it.
 
-    Around a guess lie a third and three times of it, and a tenth of the rate at the minimum; without one, a third and
-    three times of the recipe's own. What lies at or beyond the rate at which the sweeps
-    diverged is left out, and what lies near one that stands before it.
+    These are a third and three times the estimate and a tenth of the rate at the minimum; without an estimate, a third
+    and three times the recipe's own. Rates at or beyond divergence are skipped, and so are rates close to an earlier
+    one.
     """
     centre: Role = "recipe" if found.steepest is None else "steepest"
     middle = own if found.steepest is None else found.steepest
-    wished: list[tuple[float, Role]] = [(own, "recipe")]
+    wanted: list[tuple[float, Role]] = [(own, "recipe")]
     if found.steepest is not None and found.lowest is not None:
-        wished += [(middle, "steepest"), (found.lowest / 10, "minimum / 10")]
-    wished += [(middle * APART, f"{centre} x 3"), (middle / APART, f"{centre} / 3")]  # type: ignore[list-item]
+        wanted += [(middle, "steepest"), (found.lowest / 10, "minimum / 10")]
+    wanted += [(middle * APART, f"{centre} x 3"), (middle / APART, f"{centre} / 3")]  # type: ignore[list-item]
     kept: dict[float, tuple[Role, ...]] = {}
-    for rate, role in wished:
+    for rate, role in wanted:
         same = next((one for one in kept if _apart(one, rate) < SAME), None)
         near = role != "steepest" and any(_apart(one, rate) < NEAR for one in kept)
         lost = found.diverged_at is not None and rate >= found.diverged_at
@@ -84,12 +84,12 @@ def _apart(one: float, other: float) -> float:
 
 
 def rounded(rate: float) -> float:
-    """Return a rate with two digits: no check tells more apart."""
+    """Round a rate to two significant digits: checks cannot resolve more."""
     return float(f"{rate:.2g}")
 
 
 def next_rate(checks: Sequence[RateCheck], diverged_at: float | None, classes: int) -> float | None:
-    """Return the rate to check beyond the best one where that lies at an edge; None where it lies between others."""
+    """Return the next rate to check if the best lies at an edge; None if it lies between others."""
     ordered = sorted(checks, key=lambda check: check.rate)
     first, last = ordered[0], ordered[-1]
     trained = [check for check in ordered if check.loss is not None]
@@ -103,7 +103,7 @@ def next_rate(checks: Sequence[RateCheck], diverged_at: float | None, classes: i
 
 
 def choose(checks: Sequence[RateCheck], classes: int) -> float | None:
-    """Return the rate with the lowest mean validation loss; None where no run learnt anything."""
+    """Return the rate with the lowest mean validation loss; None if no run learnt anything."""
     trained = [check for check in checks if check.loss is not None]
     best = min(trained, key=_mean_loss, default=None)
     return None if best is None or _mean_loss(best) > LEARNT * math.log(classes) else best.rate
@@ -114,9 +114,9 @@ def _mean_loss(check: RateCheck) -> float:
 
 
 def compared(checks: Sequence[RateCheck], suggestion: float | None, seeds: Sequence[int]) -> tuple[RateCheck, ...]:
-    """Return the checks, each with its difference from the suggested rate, in pairs of seeds, after Holm over all.
+    """Return the checks with their differences from the suggested rate, paired by seed, Holm-corrected over all.
 
-    Runs that chose the best also judge it, so that it is flattered a little; the page says so.
+    The same runs choose and judge the best, so its lead is slightly optimistic; the page notes this.
     """
 
     def losses(check: RateCheck) -> dict[int, float]:

@@ -1,6 +1,6 @@
-"""The record of a learning-rate range test and of the short runs that checked it. JSON like all records.
+"""The record of a learning-rate range test and its checking runs, as JSON.
 
-A rate is what `optim.lr` is set to; the other rates of an optimiser keep their proportion to it.
+A rate is a value of `optim.lr`; the other rates of an optimiser are scaled in proportion.
 """
 
 from __future__ import annotations
@@ -12,48 +12,48 @@ from rungs.run.folder import StudyDir
 from rungs.run.record import DataRecord, Difference, Environment, Estimate, ModelRecord, Record
 
 Role = Literal["recipe", "steepest", "steepest / 3", "steepest x 3", "minimum / 10", "recipe / 3", "recipe x 3", "next"]
-"""Why a rate was checked: it is the recipe's own; where the smoothed loss fell fastest, or a third or three times of
-it; a tenth of the rate at the minimum; or the next one beyond the best so far."""
+"""Why a rate was checked: the recipe's own; the steepest fall of the smoothed loss, or a third or three times that; a
+tenth of the rate at the minimum; or the next one beyond the best so far."""
 
 
 class SweepRecord(Record, frozen=True, kw_only=True):
-    """One sweep: a value a step, from the lowest rate on."""
+    """One sweep: one value per step, from the lowest rate up."""
 
     seed: int
-    losses: tuple[float, ...]  # of the training batch before the step, as it was trained (augmented, smoothed labels)
+    losses: tuple[float, ...]  # of the training batch before the step (augmented, smoothed labels)
     smoothed: tuple[float, ...]
-    diverged_at: float | None  # the rate at which it ended early; None: it did not
+    diverged_at: float | None  # the rate at which it ended early; None: it did not diverge
 
 
 class RateCheck(Record, frozen=True, kw_only=True):
-    """One rate, trained with in short runs, judged on validation after their last epoch."""
+    """One rate, checked by short runs and judged on validation after their last epoch."""
 
     rate: float
     roles: tuple[Role, ...]
     overrides: tuple[str, ...]  # field=value, as after --set; () for the recipe's own rate
-    losses: tuple[float | None, ...]  # a value a seed; None: that run diverged
+    losses: tuple[float | None, ...]  # one per seed; None: that run diverged
     accuracies: tuple[float | None, ...]
-    loss: Estimate | None  # None where a run diverged
+    loss: Estimate | None  # None if a run diverged
     accuracy: Estimate | None
-    difference: Difference | None = None  # of the loss, from the suggestion; None for itself, or where a run diverged
+    difference: Difference | None = None  # of the loss, from the suggestion; None for itself, or if a run diverged
 
 
 class RateRecord(Record, frozen=True, kw_only=True):
-    """A recipe's learning rate, sought by the range test and checked by short runs."""
+    """A recipe's learning rate, found by the range test and checked by short runs."""
 
     schema: int = 1
     recipe: Recipe  # resolved
     data: DataRecord  # of the first seed
     model: ModelRecord
     environment: Environment
-    command: str  # that makes this record
-    longer_command: str  # that does the same with longer sweeps and checks
-    train_command: str  # that trains the recipe as it was given, without another rate
+    command: str  # that produces this record
+    longer_command: str  # the same with longer sweeps and checks
+    train_command: str  # that trains the recipe with its own rate
     seeds: tuple[int, ...]  # of sweeps and checks
-    rates: tuple[float, ...]  # of the steps of a sweep, rising
+    rates: tuple[float, ...]  # of the steps of a sweep, ascending
     smoothing: float  # decay of the exponential mean
     sweeps: tuple[SweepRecord, ...]
-    median: tuple[float, ...]  # of the smoothed losses over the seeds; shorter than `rates` where most diverged
+    median: tuple[float, ...]  # of the smoothed losses over the seeds; shorter than `rates` if most diverged
     steepest: float | None  # the rate where it falls fastest; None: it hardly falls
     lowest: float | None  # the rate at its minimum
     diverged_at: float | None  # the rate at which most sweeps had ended
@@ -71,7 +71,7 @@ class RateRecord(Record, frozen=True, kw_only=True):
 
     @property
     def guess(self) -> RateCheck | None:
-        """The check of the range test's own guess; None where it made none."""
+        """The check of the range test's estimate; None without one."""
         return next((check for check in self.checks if "steepest" in check.roles), None)
 
     @property
@@ -80,25 +80,25 @@ class RateRecord(Record, frozen=True, kw_only=True):
         return next(check for check in self.checks if "recipe" in check.roles)
 
     @property
-    def untold(self) -> list[RateCheck]:
-        """The checks of rates that cannot be told apart from the suggested one."""
+    def indistinguishable(self) -> list[RateCheck]:
+        """The checks of rates that cannot be distinguished from the suggested one."""
         return [check for check in self.checks if check.difference and check.difference.verdict != "real loss"]
 
     @property
     def next_command(self) -> str:
-        """What to do with the answer: train with the rate, or look longer where there is none.
+        """The recommended command: train with the suggested rate, or search longer if there is none.
 
-        The recipe's own rate stays where it cannot be told apart from the suggested one: nothing says that to change
-        it helps.
+        The recipe's own rate is kept if it cannot be distinguished from the suggested one: no evidence favours a
+        change.
         """
         if self.best is None:
             return self.longer_command
-        if self.own in self.untold:
+        if self.own in self.indistinguishable:
             return self.train_command
         return " ".join([self.train_command, *(f"--set {one}" for one in self.best.overrides)])
 
 
 class RateDir(StudyDir[RateRecord]):
-    """A range test of learning rates."""
+    """A learning-rate range test."""
 
     name, what, kind = "rates.json", "a range test", RateRecord

@@ -1,7 +1,7 @@
 """The learning-rate range test, and the short runs that check what it suggests.
 
-A net is trained for some steps while the rate grows from hardly anything to far too much: where the loss falls fastest
-the rate is large enough, and where it rises it is too large (Smith 2017, arXiv:1506.01186, section 3.3).
+A net is trained for some steps while the rate grows from far too small to far too large: where the loss falls fastest,
+the rate is large enough, and where the loss rises, it is too large (Smith 2017, arXiv:1506.01186, section 3.3).
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from rungs.training.setup import Dataset, Setup, assemble
 from rungs.training.step import Stepper
 
 LOST = 4.0
-"""The sweep ends where the smoothed loss is above so many times its minimum: no more is to be learnt there."""
+"""The sweep ends when the smoothed loss exceeds this multiple of its minimum."""
 SMOOTHED_DECADES = 0.25
-"""The loss is averaged over about so much of the rates, in powers of ten."""
+"""Width of the smoothing window over the rates, in powers of ten."""
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """What one sweep came to, a value a step, from the lowest rate on."""
+    """The result of one sweep: one value per step, from the lowest rate up."""
 
     losses: tuple[float, ...]  # mean of the batch, before the step
     smoothed: tuple[float, ...]
@@ -43,23 +43,23 @@ class Sweep:
 
 
 def growing_rates(low: float, high: float, steps: int) -> tuple[float, ...]:
-    """Return rates from `low` to `high`, each larger than the one before it by the same factor."""
+    """Return `steps` rates from `low` to `high`, geometrically spaced."""
     return tuple(low * (high / low) ** (step / (steps - 1)) for step in range(steps))
 
 
 def smoothing(rates: Sequence[float]) -> float:
-    """Return the decay of the exponential mean that looks back over `SMOOTHED_DECADES` of the rates: 1 - 1 / steps."""
+    """Return the decay, 1 - 1 / steps, of an exponential mean that looks back over `SMOOTHED_DECADES` of the rates."""
     return 1 - 1 / max(1.0, (len(rates) - 1) * SMOOTHED_DECADES / math.log10(rates[-1] / rates[0]))
 
 
 def sweep(recipe: Recipe, dataset: Dataset, world: World, rates: Sequence[float], moved: dict[int, Tensor]) -> Sweep:
-    """Train one step at each of the rates, as the recipe trains in all else; nothing is scored or saved.
+    """Train one step at each of the rates, otherwise as the recipe does; nothing is scored or saved.
 
     Args:
-        recipe: With its image size resolved; its own rate, schedule and length say nothing here.
+        recipe: With its image size resolved; its own rate, schedule and length are ignored.
         dataset: Its data.
         world: One process.
-        rates: Of `optim.lr`, rising; the rates that stand beside it keep their proportion.
+        rates: Of `optim.lr`, ascending; the other rates are scaled in proportion.
         moved: See `rungs.training.setup.assemble`.
     """
     training = replace(recipe.training, image_scales=(), compile="no", cuda_graphs=False, ema_decay=None)
@@ -75,21 +75,21 @@ def sweep(recipe: Recipe, dataset: Dataset, world: World, rates: Sequence[float]
             return Sweep(tuple(losses), tuple(smoothed), rate)
         losses.append(loss / images)
         mean = decay * mean + (1 - decay) * losses[-1]
-        smoothed.append(mean / (1 - decay ** len(losses)))  # it began at 0 (Kingma & Ba 2015, arXiv:1412.6980, 3)
+        smoothed.append(mean / (1 - decay ** len(losses)))  # bias correction (Kingma & Ba 2015, arXiv:1412.6980, 3)
         if smoothed[-1] > LOST * min(smoothed):
             return Sweep(tuple(losses), tuple(smoothed), rate)
     return Sweep(tuple(losses), tuple(smoothed), None)
 
 
 def _endless(setup: Setup) -> Iterator[tuple[Tensor, Tensor, int]]:
-    """Yield the training batches of epoch after epoch."""
+    """Yield training batches without end, epoch after epoch."""
     for epoch in count():
         setup.seed_dropout([derive(setup.recipe.seed, "dropout", epoch, setup.world.rank)])
         yield from batches_of_members(setup, epoch)
 
 
 def short_run(recipe: Recipe, dataset: Dataset, world: World, moved: dict[int, Tensor]) -> EpochRow | None:
-    """Train a recipe by the one loop, without a folder, and return its last epoch; None: it diverged."""
+    """Train a recipe with the normal loop, without a folder, and return its last epoch; None if it diverged."""
     training = replace(recipe.training, compile="no")
     setup = assemble(replace(recipe, training=training), dataset, world, moved)
     try:
@@ -100,7 +100,7 @@ def short_run(recipe: Recipe, dataset: Dataset, world: World, moved: dict[int, T
 
 
 def shortened(dataset: Dataset, images: int, seed: int) -> Dataset:
-    """Return a dataset with at most so many training images, the first of the first epoch; its test set closed."""
+    """Return a dataset with at most `images` training images, the first of the first epoch, and no test set."""
     parts, train = dataset.parts, dataset.parts.train
     if images < len(train):
         train = train.take(order(len(train), seed, 0)[:images])

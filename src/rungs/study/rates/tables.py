@@ -15,20 +15,20 @@ from rungs.study.rates import words as rate_words
 from rungs.study.rates.record import RateRecord
 
 HEADS = ("rate", "why", "verdict", "accuracy", "loss", "above the best", "95 % interval")
-"""Accuracy and loss are those of validation, means over the seeds; the interval is of the difference."""
+"""Accuracy and loss are on validation, means over the seeds; the interval is for the difference."""
 
 WORDS = (1, 2)
-"""The columns that hold words."""
+"""Columns of text."""
 
 
 def rows(record: RateRecord) -> Iterator[tuple[str, ...]]:
-    """Yield a row for each rate that was checked, the smallest first: see `HEADS`."""
+    """Yield a row for each checked rate, the smallest first: see `HEADS`."""
     for check in record.checks:
         apart = check.difference
         yield (
             f"{check.rate:g}",
             rate_words.roles(check),
-            rate_words.beside(record, check),
+            rate_words.comparison(record, check),
             fmt.percent(None if check.accuracy is None else check.accuracy.mean),
             fmt.loss(None if check.loss is None else check.loss.mean),
             "" if apart is None else metric.signed(apart.metric, apart.mean),
@@ -37,7 +37,7 @@ def rows(record: RateRecord) -> Iterator[tuple[str, ...]]:
 
 
 def summary(record: RateRecord) -> RenderableType:
-    """What a person reads after a range test: the rates that were checked, and the verdict."""
+    """Return the result of a range test: the checked rates and the verdict."""
     runs, steps = fmt.many(len(record.seeds), "run"), fmt.many(record.steps, "step")
     title = f"{record.recipe.name}: {runs} of {steps} for each rate, on validation"
     table = Table(title=Text(title), title_justify="left", box=SIMPLE, pad_edge=False)

@@ -1,4 +1,4 @@
-"""What a range test and its checks say, in sentences: from the record, for the terminal, the page and the picture."""
+"""The results of a range test in sentences: from the record, for the terminal, the page and the figure."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from rungs.study.rates.record import RateCheck, RateRecord
 
 ROLES = {
     "recipe": "the recipe's own",
-    "steepest": "the guess",
-    "steepest / 3": "the guess / 3",
-    "steepest x 3": "the guess × 3",  # noqa: RUF001
+    "steepest": "the estimate",
+    "steepest / 3": "the estimate / 3",
+    "steepest x 3": "the estimate × 3",  # noqa: RUF001
     "minimum / 10": "the minimum / 10",
     "recipe / 3": "the recipe's own / 3",
     "recipe x 3": "the recipe's own × 3",  # noqa: RUF001
@@ -21,13 +21,13 @@ ROLES = {
 VERDICTS = {
     "real gain": "better",
     "real loss": "worse",
-    "no difference": "not told apart",
-    "undecided": "not told apart",
+    "no difference": "not distinguishable",
+    "undecided": "not distinguishable",
 }
 
 
 def verdict(record: RateRecord) -> str:
-    """Say in a sentence which rate is suggested, or why none is."""
+    """Return a sentence on which rate is suggested, or why none is."""
     best = record.best
     if best is None:
         return _nothing(record)
@@ -42,7 +42,7 @@ def verdict(record: RateRecord) -> str:
 def _nothing(record: RateRecord) -> str:
     trained = [check.loss.mean for check in record.checks if check.loss is not None]
     if not trained:
-        return "No rate can be suggested: every rate that was checked diverged."
+        return "No rate can be suggested: every checked rate diverged."
     classes = len(record.data.classes)
     return (
         f"No rate can be suggested: in {fmt.many(record.steps, 'step')} no rate got below a validation loss of "
@@ -51,20 +51,20 @@ def _nothing(record: RateRecord) -> str:
 
 
 def words(record: RateRecord) -> list[str]:
-    """Return what else is to be said: what can be told apart, the recipe's own rate, the guess, and the edge."""
-    said = [_guess(record)]
+    """Return further sentences: on distinguishable rates, the recipe's own, the estimate, and the edge."""
+    sentences = [_estimate(record)]
     if record.best is not None:
-        said = [_apart(record), _own(record), *said, _edge(record)]
-    said.append(_diverged(record))
-    return [sentence for sentence in said if sentence]
+        sentences = [_apart(record), _own(record), *sentences, _edge(record)]
+    sentences.append(_diverged(record))
+    return [sentence for sentence in sentences if sentence]
 
 
 def _apart(record: RateRecord) -> str:
-    same, seeds = record.untold, fmt.many(len(record.seeds), "seed")
+    same, seeds = record.indistinguishable, fmt.many(len(record.seeds), "seed")
     others = [check for check in record.checks if check.difference]
     if same:
-        return f"With {seeds} it cannot be told apart from {_listed([f'{check.rate:g}' for check in same])}."
-    return f"All others are worse, as {seeds} can tell." if others else ""
+        return f"With {seeds} it cannot be distinguished from {_listed([f'{check.rate:g}' for check in same])}."
+    return f"All others are significantly worse over {seeds}." if others else ""
 
 
 def _own(record: RateRecord) -> str:
@@ -74,33 +74,33 @@ def _own(record: RateRecord) -> str:
     name = f"The recipe's own rate, {own.rate:g},"
     if own.loss is None:
         return f"{name} diverged."
-    if own in record.untold:
-        return f"{name} is one of these: nothing here says that changing it helps."
+    if own in record.indistinguishable:
+        return f"{name} is one of these: there is no evidence that changing it helps."
     return f"{name} {own.difference.words}." if own.difference else ""
 
 
-def _guess(record: RateRecord) -> str:
-    """Say whether the range test's own guess held up."""
+def _estimate(record: RateRecord) -> str:
+    """Return a sentence on whether the range test's estimate was confirmed."""
     guess = record.guess
     if guess is None:
-        return "The range test had no guess of its own: its loss never fell clearly. More steps may show more."
-    name = f"The range test's guess, {guess.rate:g},"
+        return "The range test gave no estimate: its loss never fell clearly. More steps may help."
+    name = f"The range test's estimate, {guess.rate:g},"
     if record.best is None:
         return f"{name} could not be checked."
     if guess is record.best:
-        return f"{name} held up: it is the best of those checked."
+        return f"{name} was confirmed: it is the best of those checked."
     if guess.loss is None:
-        return f"{name} did not hold up: it diverged."
-    if guess in record.untold:
-        return f"{name} held up as far as {fmt.many(len(record.seeds), 'seed')} can tell."
-    return f"{name} did not hold up: it {guess.difference.words}." if guess.difference else ""
+        return f"{name} was not confirmed: it diverged."
+    if guess in record.indistinguishable:
+        return f"{name} was confirmed, within seed-to-seed variation."
+    return f"{name} was not confirmed: it {guess.difference.words}." if guess.difference else ""
 
 
 def _edge(record: RateRecord) -> str:
     rates = [check.rate for check in record.checks]
     if record.suggestion in (rates[0], rates[-1]):
         side = ("smallest", "smaller") if record.suggestion == rates[0] else ("largest", "larger")
-        return f"It is the {side[0]} rate checked: a {side[1]} one may do better."
+        return f"It is the {side[0]} rate checked: a {side[1]} one may be better."
     return ""
 
 
@@ -115,12 +115,12 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def roles(check: RateCheck) -> str:
-    """Return why a rate was checked."""
+    """Return the reasons why a rate was checked."""
     return "; ".join(ROLES[role] for role in check.roles)
 
 
-def beside(record: RateRecord, check: RateCheck) -> str:
-    """Return in a word or three how a rate compares with the suggested one."""
+def comparison(record: RateRecord, check: RateCheck) -> str:
+    """Return a short comparison of a rate with the suggested one."""
     if check.loss is None:
         return f"{sum(loss is None for loss in check.losses)} of {len(check.losses)} diverged"
     if check is record.best:

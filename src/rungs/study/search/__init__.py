@@ -1,1 +1,1 @@
-"""Searches: trials taken from one storage by many workers, then the best of them on fresh seeds."""
+"""Searches: many workers draw trials from one storage, then the best are retrained on fresh seeds."""

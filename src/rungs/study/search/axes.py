@@ -1,4 +1,4 @@
-"""How the fields of a search are laid along the axes of its figures: ranges, logarithms, choices."""
+"""How the figures of a search scale the axis of each field: linear, logarithmic, or choices."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from rungs.study.search.record import SearchRecord
 from rungs.study.search.space import Field, Scalar
 
 LONGEST_CHOICE = 12
-"""Characters of a choice; where a field has a longer one, its choices are drawn as letters."""
+"""Characters; if any choice of a field is longer, its choices are drawn as letters."""
 INCH_A_CHARACTER = 0.078
 """At the size of the tick labels."""
 INCH_A_SMALL_CHARACTER = 0.069
-"""At the size of what explains the letters."""
+"""At the size of the legend of letters."""
 INCHES_A_TICK, INCHES_A_TICK_UPRIGHT = 0.75, 0.45
-"""Of a horizontal and of a vertical axis, so that labels do not touch."""
+"""Horizontal and vertical, so that labels do not overlap."""
 FEW = 8
-"""Values of a range that are drawn one by one."""
+"""A range with at most this many distinct values is drawn as choices."""
 ROOM = 0.05
-"""Of an axis, free beyond both ends of a range."""
+"""Margin beyond both ends of a range, as a share of the axis."""
 
 
 class Scale(NamedTuple):
@@ -38,9 +38,9 @@ class Scale(NamedTuple):
     field: str
     kind: Literal["linear", "log", "choices"]
     low: float  # of the range; of choices, 0
-    high: float  # of choices, their number less one
+    high: float  # of choices, their count minus one
     whole: bool  # only whole numbers
-    keys: tuple[str, ...] = ()  # of choices, by which a value is found
+    keys: tuple[str, ...] = ()  # of choices, to look a value up by
     texts: tuple[str, ...] = ()  # of choices, in full
     labels: tuple[str, ...] = ()  # of choices, as drawn
 
@@ -65,8 +65,8 @@ def _scale(field: Field, record: SearchRecord) -> Scale:
     return Scale(field.field, "log" if field.log and low > 0 else "linear", low, high, whole)
 
 
-def settled(scale: Scale, record: SearchRecord) -> Scale:
-    """Return the axis of a range as one of choices where the trials took few of its values."""
+def as_choices(scale: Scale, record: SearchRecord) -> Scale:
+    """Return the axis with choices in place of a range if the trials used few distinct values."""
     field = next(one for one in record.space.fields if one.field == scale.field)
     seen = [trial.params[field.field] for trial in record.trials if field.field in trial.params]
     few = scale.kind != "choices" and len(seen) > len({key(value) for value in seen}) <= FEW
@@ -88,7 +88,7 @@ def _choices(field: Field, seen: Sequence[Scalar]) -> Scale:
 
 
 def key(choice: Any) -> str:
-    """Return by what a choice is found, however it was written: 1 and 1.0 are one, a list is equal to its JSON."""
+    """Return the lookup key of a choice: 1 and 1.0 share a key, and so do a list and its JSON."""
     if isinstance(choice, str) and choice[:1] in "[{":
         try:
             choice = json.loads(choice)
@@ -100,7 +100,7 @@ def key(choice: Any) -> str:
 
 
 def text(choice: Any) -> str:
-    """Return a value of a field as a person reads it: three digits of a number, a list or a table as JSON."""
+    """Format a field's value for people: numbers to three digits, lists and tables as JSON."""
     if isinstance(choice, float):
         return number(choice, 3)
     if isinstance(choice, list | tuple | dict):
@@ -117,26 +117,26 @@ def letters(i: int) -> str:
 
 
 def shown(scale: Scale, choice: Scalar | None) -> str:
-    """Return a value of a field as the figures write it: a letter for a long choice."""
+    """Format a field's value for a figure: a letter for a long choice."""
     if choice is None:
         return fmt.NOTHING
     return scale.labels[scale.keys.index(key(choice))] if scale.kind == "choices" else text(choice)
 
 
 def lettered(scale: Scale) -> bool:
-    """Tell whether the choices of a field are drawn as letters."""
+    """Return whether a field's choices are drawn as letters."""
     return scale.labels != scale.texts
 
 
 def place(scale: Scale, choice: Scalar | None) -> float | None:
-    """Return where a value lies on the axis; None where a trial has none."""
+    """Return the position of a value on the axis; None for a missing value."""
     if choice is None:
         return None
     return float(scale.keys.index(key(choice))) if scale.kind == "choices" else float(choice)
 
 
 def unit(scale: Scale, x: float) -> float:
-    """Return a place on the axis as a share of it, from 0 to 1; the middle where there is one value."""
+    """Normalise a position on the axis to 0..1; 0.5 if the axis has a single value."""
     low, high = scale.low, scale.high
     if scale.kind == "log":
         x, low, high = math.log(x), math.log(low), math.log(high)
@@ -144,14 +144,14 @@ def unit(scale: Scale, x: float) -> float:
 
 
 def at(scale: Scale, share: float) -> float:
-    """Return the place on the axis at a share of it: the inverse of `unit`."""
+    """Return the position at a share of the axis: the inverse of `unit`."""
     if scale.kind == "log":
         return float(scale.low * (scale.high / scale.low) ** share)
     return scale.low + share * (scale.high - scale.low)
 
 
 def ends(scale: Scale) -> tuple[float, float]:
-    """Return where the drawn axis begins and ends: a little beyond the range."""
+    """Return the limits of the drawn axis: slightly beyond the range."""
     if scale.kind == "choices":
         return -0.5, scale.high + 0.5
     if scale.high == scale.low:
@@ -162,12 +162,12 @@ def ends(scale: Scale) -> tuple[float, float]:
 
 
 def few_whole(scale: Scale) -> bool:
-    """Tell whether a range has so few whole numbers that each can have a cell of its own."""
+    """Return whether a range has few enough whole numbers to give each its own cell."""
     return scale.whole and scale.kind == "linear" and scale.high - scale.low <= 6
 
 
 def ticks(scale: Scale, most: int) -> list[tuple[float, str]]:
-    """Return round places inside a range with their labels, at most `most` of them; of choices all."""
+    """Return at most `most` round tick positions inside a range, with labels; for choices, all of them."""
     if scale.kind == "choices":
         return [(float(i), plain(label, LONGEST_CHOICE)) for i, label in enumerate(scale.labels)]
     inside = [v for v in _round(scale, most) if scale.low <= v <= scale.high]
@@ -176,30 +176,30 @@ def ticks(scale: Scale, most: int) -> list[tuple[float, str]]:
 
 
 def _round(scale: Scale, most: int) -> list[float]:
-    """Return round values along a range, some of them perhaps beyond it."""
+    """Return round values along a range; some may lie outside it."""
     decades = math.log10(scale.high / scale.low) if scale.kind == "log" else 0.0
     if decades > 1:
         steps = next((one for one in ((1, 2, 5), (1, 3)) if decades * len(one) < most), (1,))
         values = LogLocator(subs=steps, numticks=most).tick_values(scale.low, scale.high)
     else:
         values = MaxNLocator(most - 1, steps=[1, 2, 2.5, 5, 10], integer=scale.whole).tick_values(scale.low, scale.high)
-    return [float(f"{v:.12g}") for v in values]  # 0.15 for 0.15000000000000002, which lies beyond a range to 0.15
+    return [float(f"{v:.12g}") for v in values]  # 0.15000000000000002 would lie outside a range that ends at 0.15
 
 
 def number(v: float, digits: int = 6) -> str:
-    """Return a number as short as it can be: 4096, 0.0003, 1e-6."""
+    """Format a number as briefly as possible: 4096, 0.0003, 1e-6."""
     words = f"{v:.0f}" if v.is_integer() and abs(v) < 1e6 else f"{v:.{digits}g}"
     return re.sub(r"e([-+])0*", lambda found: "e" + found[1].replace("+", ""), words)
 
 
-def dress(axes: Axes, which: Literal["x", "y"], scale: Scale, inches: float, *, label: bool = True) -> None:
-    """Give an axis the scale, ticks and name of a field.
+def format_axis(axes: Axes, which: Literal["x", "y"], scale: Scale, inches: float, *, label: bool = True) -> None:
+    """Set the scale, ticks and label of an axis for a field.
 
     Args:
-        axes: What to dress.
-        which: Its horizontal or its vertical axis.
+        axes: To format.
+        which: The horizontal or the vertical axis.
         scale: Of the field.
-        inches: How long the axis is, so that labels do not touch.
+        inches: Length of the axis, so that labels do not overlap.
         label: Whether to name the field.
     """
     axis = axes.xaxis if which == "x" else axes.yaxis
@@ -233,7 +233,7 @@ def wrapped(name: str, width: int) -> str:
 
 
 def legend_of_choices(record: SearchRecord, inches: float, fields: Sequence[str] | None = None) -> str:
-    """Return what the letters stand for, for below a figure of this width; "" where there are none."""
+    """Return the legend of letters for a figure of this width; "" if no field needs one."""
     width, lines = int(inches / INCH_A_SMALL_CHARACTER), []
     for scale in scales(record):
         if lettered(scale) and (fields is None or scale.field in fields):
@@ -247,7 +247,7 @@ def legend_of_choices(record: SearchRecord, inches: float, fields: Sequence[str]
 
 
 def edges(scale: Scale, bins: int) -> np.ndarray[Any, Any]:
-    """Return the edges of the cells into which an axis is cut: a cell a choice or a whole number, else `bins`."""
+    """Return the bin edges of an axis: one bin per choice or whole number, else `bins`."""
     if scale.kind == "choices":
         return np.arange(-0.5, len(scale.keys), dtype=np.float64)
     if few_whole(scale):
@@ -256,5 +256,5 @@ def edges(scale: Scale, bins: int) -> np.ndarray[Any, Any]:
 
 
 def middle(scale: Scale, low: float, high: float) -> float:
-    """Return the middle of a cell as the axis shows it."""
+    """Return the middle of a bin on the axis's scale."""
     return math.sqrt(low * high) if scale.kind == "log" else (low + high) / 2

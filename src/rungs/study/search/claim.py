@@ -1,7 +1,7 @@
-"""Whose business the finals of a search in a database are: its test set is to be opened once, not on each machine.
+"""The claim to run the finals of a search in a database: the test set is opened once, not once per machine.
 
-The claim is a study of its own, because a database grants a name once. It holds a token that lies in the folder of
-who made the claim, too: whoever has that folder, on a shared disk or after a restart, goes on with the finals.
+The claim is a separate Optuna study, because a database accepts each name only once. It holds a token that is also
+stored in the claimant's folder: any process with that folder, on a shared disk or after a restart, resumes the finals.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from rungs.run.folder import write_whole
-from rungs.study.search.liveness import UNCLAIMED_S, beating, host
+from rungs.study.search.liveness import UNCLAIMED_S, heartbeat, host
 from rungs.study.search.record import SearchDir
 from rungs.study.search.storage import open_storage, optuna
 from rungs.study.search.study import Work
 
-GONE_S = 1800.0
-"""A claim whose owner was silent for so long, by the clocks of both machines, may be taken over: 90 beats."""
-TOKEN, WHERE, BEAT, SETTLED = "token", "where", "heartbeat", "settled"
-"""What a claim holds: `[token, time]`, `[host, folder]`, the time of the last beat, and that its re-runs are through.
-Then the test set is opened, or never will be: nobody takes over such a claim."""
+TAKEOVER_S = 1800.0
+"""A claim may be taken over after this long without a heartbeat, by the clocks of both machines: 90 beats."""
+TOKEN, WHERE, BEAT, CLOSED = "token", "where", "heartbeat", "settled"
+"""Attributes of a claim: `[token, time]`, `[host, folder]`, the time of the last beat, and whether its re-runs are
+done. From then on the test set may be open, so the claim is never taken over."""
 
 
 class Claim:
-    """A folder's view of the claim to a search's finals; the folder has to be locked."""
+    """A folder's view of the claim to a search's finals; the caller must hold the folder's lock."""
 
     def __init__(self, work: Work, folder: SearchDir) -> None:
         self.folder, self.token = folder, _token(folder)
@@ -45,42 +45,42 @@ class Claim:
         return token[0] == self.token
 
     def elsewhere(self) -> str:
-        """Return where else the finals are made; "" where they are this folder's business, or become so here.
+        """Return a message if the finals belong to another folder; "" if this folder holds the claim or takes it over.
 
-        A claim that nobody has put a token to was made by who died at once.
+        A claim without a token was created by a process that died before writing one.
         """
         deadline = time.monotonic() + UNCLAIMED_S
         while TOKEN not in self.study.user_attrs and time.monotonic() < deadline:
             time.sleep(0.5)
-        said = self.study.user_attrs
-        _, since = said.get(TOKEN, ["", 0.0])
-        is_gone = time.time() - max(since, said.get(BEAT, 0.0)) > GONE_S
-        if not self._is_mine() and is_gone and not said.get(SETTLED):
+        attrs = self.study.user_attrs
+        _, since = attrs.get(TOKEN, ["", 0.0])
+        is_gone = time.time() - max(since, attrs.get(BEAT, 0.0)) > TAKEOVER_S
+        if not self._is_mine() and is_gone and not attrs.get(CLOSED):
             self._take()
         if self._is_mine():
             return ""
-        on, name = said.get(WHERE, ["", ""])
+        on, name = attrs.get(WHERE, ["", ""])
         machine = "this machine" if on == host() else "another machine"
-        if said.get(SETTLED):
-            return f"The finals were made on {machine}, in the folder {name}, which has the winner."
+        if attrs.get(CLOSED):
+            return f"The finals were run on {machine}, in the folder {name}; see the winner there."
         return (
-            f"The finals are made on {machine}, in the folder {name}: the same command goes on with them there. It "
-            f"takes them over here, if nothing is heard from there for {GONE_S / 60:.0f} minutes."
+            f"The finals are running on {machine}, in the folder {name}: the same command resumes them there. It takes "
+            f"them over here after {TAKEOVER_S / 60:.0f} minutes without a heartbeat from there."
         )
 
-    def settled(self) -> bool:
-        """Say that the re-runs are through, so that nobody takes over any more; return False if somebody has."""
+    def close(self) -> bool:
+        """Mark the re-runs as done, which rules out a takeover; return False if one has already happened."""
         if not self._is_mine():
             return False
-        self.study.set_user_attr(SETTLED, True)
+        self.study.set_user_attr(CLOSED, True)
         return True
 
     @contextmanager
-    def beating(self) -> Iterator[None]:
-        """Say in the storage, as long as the block lasts, that the finals are being made."""
-        with suppress(Exception):  # at once: the finals before may have fallen silent long ago
+    def heartbeat(self) -> Iterator[None]:
+        """Write heartbeats to the storage while the block runs the finals."""
+        with suppress(Exception):  # immediately: the last heartbeat may be long ago
             self._beat()
-        with beating(self._beat):
+        with heartbeat(self._beat):
             yield
 
     def _beat(self) -> None:
@@ -89,7 +89,7 @@ class Claim:
 
 
 def _token(folder: SearchDir) -> str:
-    """Return the token of a folder, which it keeps for ever."""
+    """Return the permanent token of a folder; create it if missing."""
     if not folder.claim.is_file():
         write_whole(folder.claim, secrets.token_hex(16).encode())
     return folder.claim.read_text().strip()

@@ -36,20 +36,20 @@ STAYED_CLOSED = " The test set stayed closed, as evaluation.score_test = false a
 
 
 def conclude(plan: Search, study: Study, resolved: Recipe, dataset: Dataset) -> SearchRecord:
-    """Make the record of a search that has its trials: finals, winner, test.
+    """Complete a search whose trials are done: finals, winner, test score, record.
 
     Args:
         plan: The search.
-        study: Where its trials are.
-        resolved: The recipe that they vary, with what a run fills in.
+        study: Holds its trials.
+        resolved: The recipe that they vary, with the fields that a run fills in.
         dataset: Its images.
 
     Raises:
-        UserError: No trial, or no finalist, came to a sound end.
+        UserError: No trial, or no finalist, finished successfully.
         Interrupted: A signal; what is trained is kept.
     """
     with ExitStack() as stack:
-        _hold(plan.folder, stack)  # one process makes the finals; another waits here, and then finds them done
+        _lock(plan.folder, stack)  # one process runs the finals; others wait here, then find them done
         before = plan.folder.read_record() if plan.folder.record.is_file() else None
         record = _record(plan, study, resolved, dataset)
         ranked = trials.ranked(study.get_trials(deepcopy=False), maximise=plan.work.maximise)
@@ -60,14 +60,14 @@ def conclude(plan: Search, study: Study, resolved: Recipe, dataset: Dataset) -> 
         claim = Claim(plan.work, plan.folder) if is_database(plan.work.address) else None
         if elsewhere := claim.elsewhere() if claim else "":
             return _without_finals(plan, record, before, elsewhere)
-        with claim.beating() if claim else nullcontext():
+        with claim.heartbeat() if claim else nullcontext():
             record = _with_finals(plan, record, ranked, before, claim)
         _write(record, plan.folder)
     return record
 
 
 def _without_finals(plan: Search, record: SearchRecord, before: SearchRecord | None, why: str) -> SearchRecord:
-    """Write and return the record of a search whose finals are made elsewhere; one with finals stays as it is."""
+    """Write and return the record of a search whose finals run elsewhere; a record with finals stays unchanged."""
     if before is not None and before.finals is not None:
         return before
     record = replace(record, verdict=why)
@@ -75,8 +75,8 @@ def _without_finals(plan: Search, record: SearchRecord, before: SearchRecord | N
     return record
 
 
-def _hold(folder: SearchDir, stack: ExitStack) -> None:
-    """Wait for the folder until no other process makes finals in it."""
+def _lock(folder: SearchDir, stack: ExitStack) -> None:
+    """Lock the folder, waiting for any process that runs finals in it."""
     while True:
         try:
             stack.enter_context(folder.locked())
@@ -87,8 +87,8 @@ def _hold(folder: SearchDir, stack: ExitStack) -> None:
 
 def _refuse_empty(plan: Search, record: SearchRecord) -> None:
     endings = sorted({f"trial {trial.number}: {trial.ending}" for trial in record.trials})
-    what = "no trial came to a sound end" + "".join(f"\n  {ending}" for ending in endings[:5])
-    raise UserError(what, where=plan.folder.path, do="mend what is said above; then search with another --out")
+    what = "no trial finished successfully" + "".join(f"\n  {ending}" for ending in endings[:5])
+    raise UserError(what, where=plan.folder.path, do="fix the errors above, then search with another --out")
 
 
 def _with_finals(
@@ -98,11 +98,11 @@ def _with_finals(
     before: SearchRecord | None,
     claim: Claim | None,
 ) -> SearchRecord:
-    """Return the record with its finals, its winner and, unless it stays closed, the winner's score on the test set."""
+    """Return the record with finals, winner and, unless the test set stays closed, the winner's test score."""
     best = finals.best_distinct(plan.work, ranked, plan.options.top)
     found = finals.run(plan, best, finals.own_trial(plan.work, ranked))
-    if claim is not None and not claim.settled():
-        return _without_finals(plan, record, before, claim.elsewhere())  # it was taken over while this one slept
+    if claim is not None and not claim.close():
+        return _without_finals(plan, record, before, claim.elsewhere())  # taken over while this process was suspended
     test, accuracies = finals.score_once(plan, found, record.data, before)
     closed = STAYED_CLOSED * (test is None and not plan.score_test)
     opened = openings(read(plan.folder.looks))
@@ -124,9 +124,9 @@ def _with_finals(
 def _record(plan: Search, study: Study, resolved: Recipe, dataset: Dataset) -> SearchRecord:
     """Return the record of the trials alone."""
     work = plan.work
-    told = trials.records(study.get_trials(deepcopy=False))
+    done = trials.records(study.get_trials(deepcopy=False))
     shares, by = importance(study, len(work.space.fields))
-    folders = {trial.number: trial.folder if (work.folder / trial.folder).is_dir() else "" for trial in told}
+    folders = {trial.number: trial.folder if (work.folder / trial.folder).is_dir() else "" for trial in done}
     return SearchRecord(
         name=work.name,
         command=plan.command,
@@ -138,19 +138,19 @@ def _record(plan: Search, study: Study, resolved: Recipe, dataset: Dataset) -> S
         sampler=work.sampler,
         pruner=work.pruner,
         storage=without_password(work.address),
-        trials=tuple(replace(trial, folder=folders[trial.number]) for trial in told),
+        trials=tuple(replace(trial, folder=folders[trial.number]) for trial in done),
         importance=shares,
         importance_by=by,
         data=replace(dataset.record, origin=Path(dataset.record.origin).name),
         environment=_environment(plan, folders.values()),
-        started=min((trial.started for trial in told if trial.started), default=""),
-        finished=max((trial.finished for trial in told), default=""),
-        train_s=sum(trial.train_s for trial in told),
+        started=min((trial.started for trial in done if trial.started), default=""),
+        finished=max((trial.finished for trial in done), default=""),
+        train_s=sum(trial.train_s for trial in done),
     )
 
 
 def _environment(plan: Search, folders: Iterable[str]) -> Environment:
-    """Return the environment of a trial that was trained here, else that of this process."""
+    """Return the environment of a trial trained here, else of this process."""
     for folder in folders:
         place = RunDir(plan.folder.path / folder)
         if folder and place.record.is_file():
@@ -167,29 +167,29 @@ def _write(record: SearchRecord, folder: SearchDir) -> None:
 
 
 FEWEST = 8
-"""Trials that were trained to their end; a forest over fewer says what chance put there."""
+"""Complete trials; a random forest over fewer fits mostly noise."""
 EVALUATORS = (
-    ("FanovaImportanceEvaluator", "fANOVA (Hutter, Hoos and Leyton-Brown 2014, PMLR 32:754) over {n} whole trials"),
-    ("PedAnovaImportanceEvaluator", "PED-ANOVA (Watanabe et al. 2023, arXiv:2304.10255) over {n} whole trials"),
+    ("FanovaImportanceEvaluator", "fANOVA (Hutter, Hoos and Leyton-Brown 2014, PMLR 32:754) over {n} complete trials"),
+    ("PedAnovaImportanceEvaluator", "PED-ANOVA (Watanabe et al. 2023, arXiv:2304.10255) over {n} complete trials"),
 )
 
 
 def importance(study: Study, fields: int) -> tuple[dict[str, float], str]:
-    """Return each field's share of what the fields explain of the metric's variance, and how it was estimated.
+    """Return each field's share of the metric's variance explained by the fields, and how it was estimated.
 
     Args:
         study: The search.
         fields: How many it varies.
 
     Returns:
-        ({}, why not) where too few trials, or one field alone, say nothing.
+        ({}, reason) with too few trials or a single field.
     """
     package = optuna()
     whole = study.get_trials(deepcopy=False, states=(package.trial.TrialState.COMPLETE,))
     if fields < 2:
         return {}, "one field alone explains all"
     if len(whole) < FEWEST:
-        return {}, f"{len(whole)} whole trials are too few to say: {FEWEST} are needed"
+        return {}, f"{len(whole)} complete trials are too few: {FEWEST} are needed"
     for name, words in EVALUATORS:
         with suppress(ValueError, RuntimeError, ZeroDivisionError):
             made = getattr(package.importance, name)
@@ -198,4 +198,4 @@ def importance(study: Study, fields: int) -> tuple[dict[str, float], str]:
             total = sum(found.values())
             if total > 0:
                 return {field: float(share / total) for field, share in found.items()}, words.format(n=len(whole))
-    return {}, "all whole trials have about the same value"
+    return {}, "all complete trials have about the same value"

@@ -1,4 +1,4 @@
-"""The figure that shows a search's optimism: what it saw of its finalists, and what fresh seeds gave."""
+"""The figure of a search's optimism: each finalist's value in the search and on fresh seeds."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from rungs.report.metric import clipped
 from rungs.report.style import BLUE, INK, QUIET, STYLE, VERMILLION, empty, plain
 from rungs.study.ladder.staircase import bar
 from rungs.study.search import words as facts
-from rungs.study.search.history import dress_metric
+from rungs.study.search.history import format_metric_axis
 from rungs.study.search.record import Finalist, SearchRecord
 
 ROOM_FOR_INTERVALS = 0.35
-"""An interval of a re-run may reach so far beyond all marks, as a share of what they span; there it is cut."""
+"""Intervals are clipped this far beyond the outermost marks, as a share of the marks' span."""
 MOST_ROWS = 20
 
 
 @matplotlib.rc_context(STYLE)
 def finalists(record: SearchRecord) -> Figure:
-    """A row for each finalist: what the search saw, and what fresh seeds gave; the way between is its optimism."""
+    """A row for each finalist: its value in the search and on fresh seeds; the gap is its optimism."""
     rows = record.finalists[:MOST_ROWS]
     if not rows:
         return empty("no trial was retrained yet")
@@ -44,7 +44,7 @@ def finalists(record: SearchRecord) -> Figure:
     axes.tick_params(axis="y", length=0, labelcolor=INK)
     axes.grid(False, axis="y")
     axes.set(xlim=ends, ylim=(len(rows) - 0.5, -0.5))
-    dress_metric(axes, record, vertical=False)
+    format_metric_axis(axes, record, vertical=False)
     head = "optimism" + ("" if metric.is_loss(record.metric) else ",\npoints")
     axes.text(1.015, -0.62, head, transform=axes.get_yaxis_transform(), va="bottom", fontsize=9, color=QUIET)
     figure.legend(handles=_finalist_legend(record, rows), loc="outside upper left", ncols=3, columnspacing=1.4)
@@ -94,5 +94,5 @@ def _finalist_legend(record: SearchRecord, rows: Sequence[Finalist]) -> list[Lin
         found.append(Line2D([], [], marker="o", linestyle="", color=BLUE, alpha=0.5, markersize=4, label="one seed"))
     if any(one.name == facts.RECIPE for one in rows):
         line: Any = {"color": "#8b949e", "linewidth": 1.1, "linestyle": (0, (4, 3))}
-        found.append(Line2D([], [], **line, label="the recipe as it was"))
+        found.append(Line2D([], [], **line, label="the unchanged recipe"))
     return found

@@ -1,7 +1,7 @@
-"""The finals of a search: the best trials again on fresh seeds, beside the recipe as it was; then the test set, once.
+"""The finals of a search: the best trials and the unchanged recipe, retrained on fresh seeds; then the test set, once.
 
-The best of many trials was lucky, too: its value is the highest of many noisy ones (Cawley and Talbot 2010, JMLR
-11:2079). Its re-runs know nothing of that luck, so that only they name a winner.
+The value of the best trial is optimistic: it is the highest of many noisy ones (Cawley and Talbot 2010, JMLR 11:2079).
+Re-runs on fresh seeds do not share that bias, so the winner is chosen by them alone.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 RECIPE = "recipe"
-"""The name of the recipe as it was, among the finalists."""
+"""The name of the unchanged recipe among the finalists."""
 
 
 @dataclass(frozen=True)
 class Finals:
-    """The finals, run."""
+    """The outcome of the finals."""
 
     record: LadderRecord
     finalists: tuple[Finalist, ...]  # best first
@@ -51,7 +51,7 @@ class Finals:
 
 
 def best_distinct(work: Work, ranked: Sequence[FrozenTrial], top: int) -> list[FrozenTrial]:
-    """Return the best trials whose recipes differ from each other and from the recipe as it was, at most `top`."""
+    """Return the best trials, at most `top`, whose recipes differ from each other and from the unchanged recipe."""
     seen, chosen = {identity.digest(work.recipe)}, list["FrozenTrial"]()
     for trial in ranked:
         digest = identity.digest(recipe_of(work, trial))
@@ -62,21 +62,21 @@ def best_distinct(work: Work, ranked: Sequence[FrozenTrial], top: int) -> list[F
 
 
 def own_trial(work: Work, ranked: Sequence[FrozenTrial]) -> FrozenTrial | None:
-    """Return the trial that had the recipe's own values; None where there is none that came to a sound end."""
+    """Return the trial with the recipe's own values; None if no such trial finished successfully."""
     own = identity.digest(work.recipe)
     return next((trial for trial in ranked if identity.digest(recipe_of(work, trial)) == own), None)
 
 
 def as_ladder(work: Work, chosen: Sequence[FrozenTrial], seeds: int) -> Ladder:
-    """Return the finals as a ladder: each trial is a rung that builds on the recipe as it was."""
-    rungs = [Rung(name=RECIPE, about="The recipe as it was, with no value of the search.")]
+    """Return the finals as a ladder: each trial is a rung on top of the unchanged recipe."""
+    rungs = [Rung(name=RECIPE, about="The unchanged recipe, without any value from the search.")]
     for trial in chosen:
         changes = assignments(work.space, trial.params)
-        about = f"The values of trial {trial.number} of the search."
+        about = f"The values of trial {trial.number}."
         rungs.append(Rung(name=f"trial-{trial.number}", about=about, set=changes))
     return Ladder(
         name=f"{work.name}-finals",
-        about="The best trials of a search and the recipe as it was, on seeds that the search did not see.",
+        about="The best trials of a search and the unchanged recipe, on seeds that the search did not use.",
         base=work.recipe.name,
         builds_on="base",
         seeds=seeds,
@@ -85,7 +85,7 @@ def as_ladder(work: Work, chosen: Sequence[FrozenTrial], seeds: int) -> Ladder:
 
 
 def cells(work: Work, ladder: Ladder) -> list[Cell]:
-    """Return every finalist with every fresh seed: those that follow the search's."""
+    """Return every finalist with every fresh seed: the seeds after the search's."""
     made = []
     for seed in range(work.recipe.seed + 1, work.recipe.seed + 1 + ladder.seeds):
         for rung in ladder.rungs:
@@ -95,15 +95,15 @@ def cells(work: Work, ladder: Ladder) -> list[Cell]:
 
 
 def run(plan: Search, chosen: Sequence[FrozenTrial], own: FrozenTrial | None) -> Finals:
-    """Train the finalists on fresh seeds, those that are not trained yet, and name a winner by their means.
+    """Train the finalists on fresh seeds, skipping those already trained, and choose the winner by their means.
 
     Args:
         plan: The search.
         chosen: The best trials.
-        own: The trial that had the recipe's own values.
+        own: The trial with the recipe's own values.
 
     Raises:
-        UserError: No re-run came to its end.
+        UserError: No finalist finished all its re-runs.
         Interrupted: A signal; what is trained is kept.
     """
     work, options, folder = plan.work, plan.options, plan.folder.finals
@@ -122,8 +122,8 @@ def run(plan: Search, chosen: Sequence[FrozenTrial], own: FrozenTrial | None) ->
         endings = sorted(
             {f"{o.cell.rung}, seed {o.cell.seed}: {o.ending}" for o in outcomes if not _is_whole(o.record)}
         )
-        what = "no finalist came to its end with all its seeds" + "".join(f"\n  {line}" for line in endings[:5])
-        raise UserError(what, where=folder, do="fix what is said above, and give the same command again")
+        what = "no finalist finished with all its seeds" + "".join(f"\n  {line}" for line in endings[:5])
+        raise UserError(what, where=folder, do="fix the errors above and run the same command again")
     winners = tuple(cell for cell in every if cell.rung == finalists[0].name)
     return Finals(record, finalists, winners, verdict(work, record, finalists, chosen))
 
@@ -135,7 +135,7 @@ def _is_whole(record: object) -> bool:
 def rank(
     work: Work, record: LadderRecord, chosen: Sequence[FrozenTrial], seeds: int, own: FrozenTrial | None = None
 ) -> tuple[Finalist, ...]:
-    """Return the finalists whose re-runs all came to their end, best first; of equals the recipe as it was."""
+    """Return the finalists whose re-runs all finished, best first; the unchanged recipe wins ties."""
     by_name = {f"trial-{trial.number}": trial for trial in chosen}
     found = []
     for rung in record.rungs:
@@ -158,27 +158,27 @@ def rank(
 
 
 def _optimism(work: Work, rung: RungRecord, searched: float) -> Estimate:
-    """Return by how much the search flattered a trial, over its re-runs; more is more flattered, of a loss, too."""
+    """Return how optimistic a trial's search value was, over its re-runs; positive is optimistic, for losses too."""
     sign = 1 if work.maximise else -1
     return intervals.estimate([sign * (searched - value) for value in values(rung, work.metric).values()])
 
 
 def values(rung: RungRecord, metric: str) -> dict[int, float]:
-    """Return a metric of the re-runs that came to their end, by seed."""
+    """Return a metric of the finished re-runs, by seed."""
     return {c.seed: c.values[metric] for c in rung.cells if c.status == "finished" and metric in c.values}
 
 
 def verdict(work: Work, record: LadderRecord, finalists: Sequence[Finalist], chosen: Sequence[FrozenTrial]) -> str:
-    """Say who won, by how much, what it can be told apart from, and how much the search flattered it."""
+    """Describe the winner, its lead, which finalists it is distinguishable from, and how optimistic the search was."""
     winner, metric = finalists[0], work.metric
     by_seed = {rung.name: values(rung, metric) for rung in record.rungs}
-    what = _called(winner) if winner.trial is None else f"{winner.name} ({', '.join(winner.overrides)})"
+    what = _label(winner) if winner.trial is None else f"{winner.name} ({', '.join(winner.overrides)})"
     seeds = f"{winner.rerun.n} fresh seed{'s' * (winner.rerun.n > 1)}"
     noun = words.metric_words(metric)
-    said = [f"On {seeds}, {what} has the best {noun}: {_with_interval(metric, winner.rerun)}."]
+    sentences = [f"On {seeds}, {what} has the best {noun}: {_with_interval(metric, winner.rerun)}."]
     if winner.trial is None:
-        said.append(
-            "No trial of the search does better there." if chosen else "The search found nothing to set beside it."
+        sentences.append(
+            "No trial of the search does better there." if chosen else "The search found no other candidate."
         )
     rivals = (
         [RECIPE, *(f.name for f in finalists[1:2])] if winner.trial is not None else [f.name for f in finalists[1:2]]
@@ -186,20 +186,21 @@ def verdict(work: Work, record: LadderRecord, finalists: Sequence[Finalist], cho
     tested = differences(metric, by_seed, winner.name)
     for rival in dict.fromkeys(rivals):
         if rival in tested:
-            said.append(_against(rival, tested[rival]))
+            sentences.append(_against(rival, tested[rival]))
     promising = most_promising(finalists, is_loss=words.is_loss(metric))
     if winner.optimism is not None:
         its = "its one run, the best of the search," if winner is promising else "its one run"
-        said.append(_flattered(metric, winner, its))
+        sentences.append(_optimism_sentence(metric, winner, its))
     if promising is not None and promising is not winner and promising.optimism is not None:
-        said.append(_flattered(metric, promising, f"the one run of {_called(promising)}, the best of the search,"))
-    return " ".join(said)
+        its = f"the one run of {_label(promising)}, the best of the search,"
+        sentences.append(_optimism_sentence(metric, promising, its))
+    return " ".join(sentences)
 
 
 def differences(metric: str, by_seed: dict[str, dict[int, float]], winner: str) -> dict[str, Difference]:
-    """Return the winner minus each other finalist in pairs of equal seeds, which share their validation images.
+    """Return the winner minus each other finalist, paired by seed (equal seeds share their validation images).
 
-    All of them count for Holm's correction, since it was chosen from all of them.
+    Holm's correction covers all of them, since the winner was chosen among all of them.
     """
     others = [name for name in by_seed if name != winner]
     changes = [(name, winner, metric, by_seed[winner], by_seed[name]) for name in others]
@@ -207,18 +208,18 @@ def differences(metric: str, by_seed: dict[str, dict[int, float]], winner: str) 
 
 
 def _against(rival: str, found: Difference) -> str:
-    name = "the recipe as it was" if rival == RECIPE else f"the runner-up, {rival},"
+    name = "the unchanged recipe" if rival == RECIPE else f"the runner-up, {rival},"
     if found.verdict == "real gain":
         return f"Against {name} it {found.words}."
-    return f"It is not to be told apart from {name.rstrip(',')}: {found.words}."
+    return f"It cannot be distinguished from {name.rstrip(',')}: {found.words}."
 
 
-def _called(one: Finalist) -> str:
-    return "the recipe as it was" if one.trial is None else one.name
+def _label(one: Finalist) -> str:
+    return "the unchanged recipe" if one.trial is None else one.name
 
 
-def _flattered(metric: str, one: Finalist, whose: str) -> str:
-    """Say by how much the search flattered a finalist."""
+def _optimism_sentence(metric: str, one: Finalist, whose: str) -> str:
+    """Describe how optimistic the search was about a finalist."""
     assert one.optimism is not None and one.searched is not None
     found = one.optimism
     size = words.amount(metric, found.mean)
@@ -226,8 +227,8 @@ def _flattered(metric: str, one: Finalist, whose: str) -> str:
     ends = words.difference_bounds(metric, found.low, found.high)
     between = f" (95 % interval {ends})" if ends else ""
     share = f"In the search {whose} had {words.value(metric, one.searched)}, {size} {way} than the mean of its re-runs"
-    flattered = "the search flattered it by so much" if found.mean > 0 else "the search did not flatter it"
-    return f"{share}{between}: {flattered}."
+    optimistic = "its search score was optimistic" if found.mean > 0 else "its search score was not optimistic"
+    return f"{share}{between}: {optimistic}."
 
 
 def _with_interval(metric: str, found: Estimate) -> str:
@@ -240,16 +241,16 @@ def _with_interval(metric: str, found: Estimate) -> str:
 def score_once(
     plan: Search, finals: Finals, data: DataRecord, before: SearchRecord | None
 ) -> tuple[Estimate | None, tuple[float, ...]]:
-    """Score the winner's re-runs on the test set, after a note in the log; not again where that was done.
+    """Score the winner's re-runs on the test set, noted in the log first; skip it if already done.
 
     Args:
         plan: The search.
         finals: Its finals.
         data: Its images.
-        before: The record that the same command left, where there is one.
+        before: The record left by an earlier run of the same command, if any.
 
     Returns:
-        The test accuracy over the fresh seeds, and each of them; none where there is no test set, or it stays closed.
+        The test accuracy over the fresh seeds, and per seed; (None, ()) without a test set, or if it stays closed.
     """
     if before is not None and before.test is not None and _same_winner(before, finals):
         return before.test, before.test_accuracies
@@ -258,12 +259,12 @@ def score_once(
         return None, ()
     folder, work = plan.folder, plan.work
     runs = f"{len(finals.cells)} re-run{'s' * (len(finals.cells) != 1)}"
-    purpose = f"the score of {finals.finalists[0].name}, which was chosen without it; {runs}"
+    purpose = f"score of {finals.finalists[0].name}, which was chosen without it; {runs}"
     looks.note(folder.looks, "scored", purpose, sum(counts), data.hashes.get("test", ""))
     results = []
     for cell in finals.cells:
         model = cell.recipe.model
-        named = model.file if isinstance(model, Own) else None  # by the recipe that the user gave
+        named = model.file if isinstance(model, Own) else None  # the file named in the user's recipe
         weights = load_weights(folder.finals / cell.folder, open_device(), named)
         results.append(evaluate(weights, part="test", skip_unreadable=work.skip_unreadable))
     accuracies = tuple(result.accuracy for result in results)
@@ -271,7 +272,7 @@ def score_once(
 
 
 def _same_winner(before: SearchRecord, finals: Finals) -> bool:
-    """Tell whether a record is of the same winner's same re-runs."""
+    """Return whether a record has the same winner with the same re-runs."""
     if before.finals is None or before.winner is None or before.finals.seeds != finals.record.seeds:
         return False
     old = next((finalist for finalist in before.finalists if finalist.name == before.winner), None)

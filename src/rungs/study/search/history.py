@@ -1,4 +1,4 @@
-"""The figures of a search: its history, all learning curves, importance. From the record alone."""
+"""The figures of a search: history, learning curves, importance. Drawn from the record alone."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ RING: dict[str, Any] = {"linestyle": "", "marker": "o", "markersize": 10, "marke
 SQUARE: dict[str, Any] = {"linestyle": "", "marker": "s", "markersize": 9, "markerfacecolor": "none",
                           "markeredgecolor": GREEN, "markeredgewidth": 1.3}  # fmt: skip
 FALLEN: dict[str, Any] = {"linestyle": "", "marker": "|", "markersize": 9, "color": PURPLE, "markeredgewidth": 1.8}
-"""How trials look: complete, pruned, a finalist, taken up after a death, failed."""
+"""Markers of trials: complete, pruned, finalist, resumed after its worker died, failed."""
 FINALIST_LOOKS: tuple[tuple[str, Any], ...] = (
     (VERMILLION, "-"),
     (GREEN, "--"),
@@ -40,11 +40,11 @@ FINALIST_LOOKS: tuple[tuple[str, Any], ...] = (
 FEWEST_FOR_CLOSE_UP = 4
 """Epochs."""
 CROWD = 60
-"""With more trials than these their curves are drawn thinner."""
+"""With more trials than this, curves are drawn thinner."""
 
 
-def dress_metric(axes: Axes, record: SearchRecord, *, vertical: bool = True) -> None:
-    """Name the axis of the metric and write accuracies in per cent."""
+def format_metric_axis(axes: Axes, record: SearchRecord, *, vertical: bool = True) -> None:
+    """Label the metric's axis, with accuracies in per cent."""
     axis = axes.yaxis if vertical else axes.xaxis
     axis.set_major_locator(MaxNLocator(7 if vertical else 8, steps=[1, 2, 2.5, 5, 10]))
     if not metric.is_loss(record.metric):
@@ -59,16 +59,16 @@ def metric_label(record: SearchRecord) -> str:
 
 
 def points(axes: Axes, record: SearchRecord, xy: Sequence[tuple[float, TrialRecord]], ends: tuple[float, float]) -> int:
-    """Draw trials by their values: dots, crosses, rings; what lies beyond the axis as a caret at its end.
+    """Draw trials by value: dots, crosses, rings; values beyond the axis as a caret at its end.
 
     Args:
-        axes: Where to; its limits are set.
+        axes: To draw on; its limits are set.
         record: The search.
-        xy: A place and a trial each; those without a value are left out.
-        ends: Of the axis of the metric.
+        xy: Pairs of x position and trial; trials without a value are skipped.
+        ends: Limits of the metric's axis.
 
     Returns:
-        How many lie beyond.
+        How many values lie beyond the axis.
     """
     valued = [(x, trial, trial.value) for x, trial in xy if trial.value is not None]
     inside = [(x, trial, v) for x, trial, v in valued if ends[0] <= v <= ends[1]]
@@ -91,11 +91,11 @@ def points(axes: Axes, record: SearchRecord, xy: Sequence[tuple[float, TrialReco
 
 
 def legend(figure: Figure, record: SearchRecord, beyond: int, more: Sequence[Line2D] = ()) -> None:
-    """Explain the marks that are drawn, above the panels."""
+    """Add a legend of the marks above the panels."""
     handles = [*more]
     for state, look in (("complete", DOT), ("pruned", CROSS)):
         if facts.of_state(record, state):
-            words = state if state == "complete" else "pruned: the best that it reached until then"
+            words = state if state == "complete" else "pruned: best value until then"
             handles.append(Line2D([], [], **look, label=words))
     if facts.finalist_trials(record):
         handles.append(Line2D([], [], **RING, label="finalist: retrained"))
@@ -112,7 +112,7 @@ def legend(figure: Figure, record: SearchRecord, beyond: int, more: Sequence[Lin
 
 @matplotlib.rc_context(STYLE)
 def history(record: SearchRecord) -> Figure:
-    """The value of each trial over its number, and the best so far; what was pruned, taken up, or failed is marked."""
+    """The value of each trial by number, and the best so far; pruned, resumed and failed trials are marked."""
     valued = facts.of_state(record, "complete", "pruned")
     if not valued:
         return empty("no trial has a value yet")
@@ -125,21 +125,21 @@ def history(record: SearchRecord) -> Figure:
     if numbers:
         x, y = [*numbers, max(last, numbers[-1])], [*best, best[-1]]
         axes.plot(x, y, drawstyle="steps-post", color=INK, linewidth=1.5, zorder=1.5, gid="best-so-far")
-        more.append(Line2D([], [], color=INK, linewidth=1.5, label="best so far, of complete ones"))
+        more.append(Line2D([], [], color=INK, linewidth=1.5, label="best complete trial so far"))
     beyond = points(axes, record, [(trial.number, trial) for trial in valued], ends)
     taken = [(t.number, t.value) for t in valued if t.takes_up is not None and t.value is not None]
     if taken:
         inside = [(x, min(max(v, ends[0]), ends[1])) for x, v in taken]
         axes.plot(*zip(*inside, strict=True), **SQUARE, gid="taken-up", zorder=3.5)
-        more.append(Line2D([], [], **SQUARE, label="taken up after its worker stopped or died"))
+        more.append(Line2D([], [], **SQUARE, label="resumed after its worker stopped or died"))
     fallen = [trial.number for trial in record.trials if trial.state == "failed"]
     if fallen:
         low = [0.025] * len(fallen)
         axes.plot(fallen, low, **FALLEN, transform=axes.get_xaxis_transform(), gid="failed")
         more.append(Line2D([], [], **FALLEN, label="failed, or its worker stopped or died"))
-    dress_metric(axes, record)
+    format_metric_axis(axes, record)
     axes.xaxis.set_major_locator(MaxNLocator(12, integer=True, min_n_ticks=1))
-    axes.set(xlabel="number of the trial", xlim=(-0.5 - 0.01 * last, last + 0.5 + 0.01 * last))
+    axes.set(xlabel="trial number", xlim=(-0.5 - 0.01 * last, last + 0.5 + 0.01 * last))
     legend(figure, record, beyond, more)
     return figure
 
@@ -149,9 +149,9 @@ def history(record: SearchRecord) -> Figure:
 
 @matplotlib.rc_context(STYLE)
 def learning_curves(record: SearchRecord) -> Figure:
-    """The metric of every trial over its epochs: pruned ones faint, with a cross at their end; finalists named.
+    """The metric of every trial by epoch: pruned ones faint, ending in a cross; finalists named.
 
-    On the right the second half of the epochs again, as close as the complete trials allow.
+    The right panel zooms in on the complete trials in the second half of the epochs.
     """
     drawn = [trial for trial in record.trials if any(v is not None for v in trial.curve)]
     if not drawn:
@@ -164,7 +164,7 @@ def learning_curves(record: SearchRecord) -> Figure:
     everything = [v for trial in drawn for v in trial.curve if v is not None]
     ends = facts.limits(record.metric, everything) if metric.is_loss(record.metric) else _all(everything)
     room = max(0.3, 0.02 * longest)
-    views = (("All epochs", 1 - room, ends), ("The second half, closer", half - room / 2, None))
+    views = (("All epochs", 1 - room, ends), ("Second half, zoomed in", half - room / 2, None))
     for axes, (title, first, view) in zip(figure.subplots(1, panels, squeeze=False)[0], views, strict=False):
         _curves(axes, record, drawn, view or facts.limits(record.metric, late))
         axes.set(xlabel="epoch", xlim=(first, longest + room))
@@ -185,7 +185,7 @@ def _curves(axes: Axes, record: SearchRecord, drawn: Sequence[TrialRecord], ends
         x, y = _shown(trial)
         dots: Any = {"marker": "o", "markersize": 3.5} if len(x) <= 2 else {}
         axes.plot(x, y, color=colour, linestyle=line, linewidth=2.1, zorder=4, gid="finalist", **dots)
-    dress_metric(axes, record)
+    format_metric_axis(axes, record)
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
     axes.set_ylim(*ends)
 
@@ -212,7 +212,7 @@ def _all(values: Sequence[float]) -> tuple[float, float]:
 
 
 def _shown(trial: TrialRecord) -> tuple[list[int], list[float]]:
-    """Return epochs and values of a curve, gaps where the metric was not finite."""
+    """Return the epochs and values of a curve, with NaN where the metric was not finite."""
     return list(range(1, len(trial.curve) + 1)), [math.nan if v is None else v for v in trial.curve]
 
 
@@ -235,9 +235,9 @@ def _curve(axes: Axes, trial: TrialRecord, ends: tuple[float, float], faint: flo
 
 @matplotlib.rc_context(STYLE)
 def importance(record: SearchRecord) -> Figure:
-    """A bar for each field: its share of what the fields explain of the metric's variance in this space."""
+    """A bar for each field: its share of the metric's variance explained by the fields in this space."""
     if not record.importance:
-        return empty("too few trials to tell which field matters")
+        return empty("too few trials to estimate importance")
     rows = sorted(record.importance.items(), key=lambda item: item[1])
     figure = Figure(figsize=(7.2, 0.95 + 0.5 * len(rows)), layout="constrained")
     axes = figure.add_subplot()
@@ -248,7 +248,7 @@ def importance(record: SearchRecord) -> Figure:
     top = max(*shares, 1.0)
     for y, share in enumerate(shares):
         axes.text(share + 0.012 * top, y, f"{share:.0f} %" if share >= 1 else "< 1 %", va="center")
-    axes.set(xlim=(0, 1.14 * top), ylim=(-0.6, len(rows) - 0.4), xlabel="% of what the fields explain")
+    axes.set(xlim=(0, 1.14 * top), ylim=(-0.6, len(rows) - 0.4), xlabel="% of the explained variance")
     axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     axes.grid(False, axis="y")
     return figure

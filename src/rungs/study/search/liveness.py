@@ -1,7 +1,7 @@
-"""Who works on a trial, and whether they still live.
+"""Which worker trains a trial, and whether it is still alive.
 
-A worker is "HOST:PID:START"; the start time tells it from a later process of the same number. On this host the system
-knows who lives; of other hosts only the heartbeat tells, which a worker writes into the storage while it trains.
+A worker is "HOST:PID:START"; the start time distinguishes it from a later process with the same PID. On this host the
+operating system knows which processes are alive; workers on other hosts are judged by their heartbeats in the storage.
 """
 
 from __future__ import annotations
@@ -15,58 +15,58 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 BEAT_S = 20.0
-"""A worker says so often that it lives."""
+"""Interval between two heartbeats of a worker."""
 SILENT_S = 120.0
-"""A worker on another host that did not say so for this long is dead: six beats."""
+"""A worker on another host is dead after this long without a heartbeat: six beats."""
 UNCLAIMED_S = 15.0
-"""A trial that nobody has put a name to for this long: whoever asked for it died before saying so."""
+"""If a trial has no worker's name after this long, its worker died before writing one."""
 
 
 @contextmanager
-def beating(beat: Callable[[], object]) -> Iterator[None]:
-    """Call `beat`, which says in the storage that this worker lives, every `BEAT_S` as long as the block lasts."""
-    over = threading.Event()
+def heartbeat(beat: Callable[[], object]) -> Iterator[None]:
+    """Call `beat`, which writes a heartbeat to the storage, every `BEAT_S` while the block runs."""
+    stop = threading.Event()
 
-    def restore_run() -> None:
-        while not over.wait(BEAT_S):
-            with suppress(Exception):  # the storage is away for a moment: the next beat may get through
+    def send_beats() -> None:
+        while not stop.wait(BEAT_S):
+            with suppress(Exception):  # the storage may be unavailable briefly: the next beat may succeed
                 beat()
 
-    thread = threading.Thread(target=restore_run, daemon=True)
+    thread = threading.Thread(target=send_beats, daemon=True)
     thread.start()
     try:
         yield
     finally:
-        over.set()
+        stop.set()
         thread.join(timeout=BEAT_S)
 
 
 def host() -> str:
-    """Return the name of this machine, fit to stand before a colon."""
+    """Return the name of this machine, without colons."""
     return socket.gethostname().replace(":", "-") or "localhost"
 
 
-def me() -> str:
-    """Return the name of this process as a worker."""
+def worker_id() -> str:
+    """Return the worker ID of this process."""
     return f"{host()}:{os.getpid()}:{_start(os.getpid())}"
 
 
-def from_here(worker: str) -> str:
-    """Return a worker as a record calls it, which names no machine: "here:PID" or "another machine"; "" of ""."""
+def without_host(worker: str) -> str:
+    """Return a worker's name for a record, without the host: "here:PID" or "another machine"; "" for ""."""
     if not worker:
         return ""
     name, pid, _ = worker.rsplit(":", 2)
     return f"here:{pid}" if name == host() else "another machine"
 
 
-def lives_here(worker: str) -> bool | None:
-    """Tell whether a worker of this host lives; None for one of another host."""
+def is_alive_here(worker: str) -> bool | None:
+    """Return whether a worker on this host is alive; None for a worker on another host."""
     name, pid, start = worker.rsplit(":", 2)
     if name != host():
         return None
     try:
         os.kill(int(pid), 0)
-    except PermissionError:  # it lives and is another user's
+    except PermissionError:  # alive, but another user's
         pass
     except (ProcessLookupError, ValueError):
         return False
@@ -74,7 +74,7 @@ def lives_here(worker: str) -> bool | None:
 
 
 def _start(pid: int) -> str:
-    """Return when a process started, in ticks since the machine did; "Z" if it is dead, "" where nobody says.
+    """Return when a process started, in ticks since boot; "Z" if it is dead, "" if unknown.
 
     `proc(5)`: the third field of /proc/PID/stat is the state, the 22nd the start time.
     """
@@ -84,14 +84,14 @@ def _start(pid: int) -> str:
     return ""
 
 
-class Watch:
-    """Measures by this machine's own clock for how long something has stayed the same."""
+class ChangeTimer:
+    """Measures, by this machine's clock, how long a value has been unchanged."""
 
     def __init__(self) -> None:
         self._seen: dict[Hashable, tuple[object, float]] = {}
 
-    def same_for_s(self, what: Hashable, now: object) -> float:
-        """Return for how many seconds `what` has been seen as `now`; 0 at first sight."""
+    def unchanged_s(self, what: Hashable, now: object) -> float:
+        """Return for how many seconds `what` has had the value `now`; 0 on the first call."""
         moment = time.monotonic()
         before, since = self._seen.get(what, (None, moment))
         if what not in self._seen or before != now:

@@ -23,56 +23,56 @@ SpaceName: TypeAlias = Annotated[str | Path | Space, arg(constructor=str, metava
 
 @dataclass(frozen=True)
 class SearchOptions:
-    """What a search is asked for.
+    """The options of a search.
 
     Raises:
-        UserError: A number out of range, an unknown sampler or pruner, a metric of the test set.
+        UserError: A number out of range, an unknown sampler or pruner, a test-set metric.
     """
 
     recipe: RecipeName
     """Name (see rungs list) or path of a TOML file."""
     space: SpaceName
-    """What is searched: a name (see rungs list spaces) or the path of a TOML file."""
+    """Search space: a name (see rungs list spaces) or the path of a TOML file."""
     overrides: Override = ()
-    """Change a field of the recipe, below all trials (repeatable)."""
+    """Change a field of the recipe for all trials (repeatable)."""
     _: KW_ONLY
     data: Data = None
-    """Another source of images than the recipe's."""
+    """Source of images, in place of the recipe's."""
     trials: Number = None
-    """Trials in all, on all machines, earlier ones included (default: 30; with --sampler grid all its points)."""
+    """Total trials on all machines, earlier ones included (default: 30; with --sampler grid all its points)."""
     workers: Number = field(default=None, compare=False)
-    """Trials trained at once here (default: 1 on a GPU, else as many as cores, at most 4; 0: in this process)."""
+    """Parallel trials here (default: 1 on a GPU, else one per core, at most 4; 0: in this process)."""
     sampler: Word = "tpe"
     """tpe, random, grid or gp."""
     pruner: Word = "median"
-    """median, hyperband or none: what ends a trial early that falls behind."""
+    """median, hyperband or none: stops trials that fall behind."""
     metric: Word = "validation_accuracy"
-    """validation_accuracy or validation_loss, of a trial's best epoch."""
+    """validation_accuracy or validation_loss, at a trial's best epoch."""
     epochs: Number = None
     """Epochs of each trial and re-run; schedules change in proportion."""
     images: Share = None
     """Share of the training images that each trial uses, above 0 and at most 1."""
     storage: Address = None
-    """Any storage of Optuna's: sqlite:///FILE, postgresql://…, mysql://… (default: a journal in the folder)."""
+    """Any Optuna storage: sqlite:///FILE, postgresql://…, mysql://… (default: a journal in the folder)."""
     top: HowMany = 3
-    """Best trials that are re-run on fresh seeds."""
+    """Number of best trials to retrain on fresh seeds."""
     seeds: HowMany = 3
-    """Fresh seeds for each of these and for the recipe as it was."""
+    """Fresh seeds for each of these and for the unchanged recipe."""
     sampler_seed: HowMany = 0
-    """Seed of the sampler; the recipe's own seed trains."""
+    """Seed of the sampler; training uses the recipe's seed."""
     folder: Folder = None
     """Folder (default: searches/RECIPE-SPACE-DIGEST)."""
     skip_unreadable: bool = False
-    """Leave unreadable files out instead of stopping."""
+    """Skip unreadable files instead of stopping."""
     tell: Suppress[Callable[..., None]] = field(default=lambda trial, done, of: None, compare=False, repr=False)
-    """Called with each `TrialRecord` that was trained here, the number of trials that are done, and of all."""
+    """Called with each `TrialRecord` trained here, the number of trials done, and the total."""
     tell_final: Suppress[Callable[..., None]] = field(default=lambda outcome, done, of: None, compare=False, repr=False)
-    """Called with the `Outcome` of each re-run, the number of those that are done, and of all."""
+    """Called with the `Outcome` of each re-run, the number done, and the total."""
 
     def __post_init__(self) -> None:
         if "test" in self.metric:
-            what = "a search never reads the test set: what is chosen by it is not tested by it"
-            do = "search by validation_accuracy or validation_loss; the winner is scored on the test set, once"
+            what = "a search never reads the test set: a score used for selection is no longer a test score"
+            do = "use validation_accuracy or validation_loss; the winner is scored on the test set once"
             raise UserError(what, where=f"--metric {self.metric}", do=do)
         require_one_of(self.metric, METRICS, "--metric")
         require_one_of(self.sampler, SAMPLERS, "--sampler")

@@ -24,49 +24,49 @@ from rungs.study.search.record import SearchDir, SearchRecord
 from rungs.study.search.space import Field
 
 CITATIONS = {
-    "tpe": "TPE, the tree-structured Parzen estimator, models where good and where other trials lie and tries what is "
-    "likelier among the good: Bergstra, Bardenet, Bengio and Kégl 2011, Algorithms for Hyper-Parameter Optimization, "
-    "NeurIPS 24.",
+    "tpe": "TPE, the tree-structured Parzen estimator, models the densities of good and of other trials and tries "
+    "values that are likelier among the good: Bergstra, Bardenet, Bengio and Kégl 2011, Algorithms for Hyper-Parameter "
+    "Optimization, NeurIPS 24.",
     "random": "Random search: Bergstra and Bengio 2012, Random Search for Hyper-Parameter Optimization, JMLR 13:281.",
     "gp": "Gaussian processes: Snoek, Larochelle and Adams 2012, Practical Bayesian Optimization of Machine Learning "
     "Algorithms, arXiv:1206.2944.",
-    "median": "Median pruning ends a trial whose best value so far is worse than the median of the others at the same "
+    "median": "Median pruning stops a trial whose best value so far is worse than the median of the others at the same "
     "epoch: Golovin et al. 2017, Google Vizier, doi:10.1145/3097983.3098043.",
     "hyperband": "Hyperband gives many trials few epochs and the best of them more: Li et al. 2018, JMLR 18(185), "
     "arXiv:1603.06560.",
 }
-"""Of samplers and pruners, by a word of their names."""
-OPTUNA = "Optuna asks for the values and keeps the trials: Akiba et al. 2019, arXiv:1907.10902."
+"""Citations of samplers and pruners, by a word of their names."""
+OPTUNA = "Optuna samples the values and stores the trials: Akiba et al. 2019, arXiv:1907.10902."
 FANOVA = "Functional analysis of variance (fANOVA): Hutter, Hoos and Leyton-Brown 2014, ICML."
 OPTIMISM = (
-    "The best of many noisy results looks better than it is (the winner's curse), and the more one tries, the more so: "
-    "Cawley and Talbot 2010, On Over-fitting in Model Selection, JMLR 11:2079. So the best few are retrained with "
-    "seeds that the search has not seen, and the recipe as it was beside them; intervals are Student's t over these "
-    "seeds, 95 %, and differences are taken in pairs of equal seeds, corrected after Holm for all of them."
+    "The best of many noisy results is optimistic (the winner's curse), and the more so the more one tries: "
+    "Cawley and Talbot 2010, On Over-fitting in Model Selection, JMLR 11:2079. So the best few and "
+    "the unchanged recipe are retrained with seeds that the search did not use; intervals are 95 % Student's t over "
+    "these seeds, and differences are paired by seed, with Holm's correction over all of them."
 )
 BEST_MEAN = (
-    "The winner is the best of a few means of re-runs, so its own mean is still slightly optimistic; its test score, "
-    "by which nothing was chosen, is not."
+    "The winner is the best of a few re-run means, so its own mean is still slightly optimistic; its test score, which "
+    "was not used for selection, is not."
 )
 
 
 def write(record: SearchRecord, folder: SearchDir) -> Path:
-    """Write the page of a search from its record and its log of looks, and return its path."""
+    """Write the page of a search from its record and its log of test-set openings, and return its path."""
     facts = _facts(record, openings(read(folder.looks)))
     return lay_out("rungs.study.search/page.html", facts, _drawn(record), folder.report)
 
 
 def _drawn(record: SearchRecord) -> Iterator[Drawing]:
-    """Yield the figures; none that would be empty."""
+    """Yield the figures that are not empty."""
     metric, n = report_metric.metric_words(record.metric), fmt.many(len(record.trials), "trial")
     if record.finalists:
         alt = f"{metric} of {fmt.many(len(record.finalists), 'finalist')}, in the search and retrained"
         yield Drawing("finalists", f"{alt}; the table below has the numbers", search_finalists.finalists(record))
     if facts.of_state(record, "complete", "pruned"):
-        alt = f"{metric} of {n} in their order; the table of all trials has the numbers"
+        alt = f"{metric} of {n} in order; the table of all trials has the numbers"
         yield Drawing("history", alt, search_figures.history(record))
     if any(value is not None for trial in record.trials for value in trial.curve):
-        yield Drawing("learning-curves", f"{metric} of {n} over the epochs", search_figures.learning_curves(record))
+        yield Drawing("learning-curves", f"{metric} of {n} by epoch", search_figures.learning_curves(record))
     if record.importance:
         shares = ", ".join(f"{name} {100 * share:.0f} %" for name, share in record.importance.items())
         yield Drawing("importance", f"Importance of the fields: {shares}", search_figures.importance(record))
@@ -81,11 +81,11 @@ def _drawn(record: SearchRecord) -> Iterator[Drawing]:
 
 
 def _facts(record: SearchRecord, opened: int = 0) -> dict[str, Any]:
-    """Return all that the template fills in.
+    """Return the variables of the template.
 
     Args:
         record: The search.
-        opened: How often its test set was opened, by the log of looks; 0 where there is none.
+        opened: How often its test set was opened, by its log; 0 without a log.
     """
     scales = along.scales(record)
     return {
@@ -112,10 +112,10 @@ def _facts(record: SearchRecord, opened: int = 0) -> dict[str, Any]:
 
 
 def _merits(record: SearchRecord, opened: int) -> Iterator[tuple[str, str, str]]:
-    """Yield name, number and a remark: what a person looks for first."""
+    """Yield name, number and remark of the key figures."""
     tally = facts.counted(record)
     yield "trials complete", str(tally["complete"]), facts.state_words(record, facts.STATES[1:]) or "none pruned"
-    yield "time", fmt.seconds(record.train_s), f"training of all workers{_lasted(record)}"
+    yield "time", fmt.seconds(record.train_s), f"training time of all workers{_lasted(record)}"
     named = facts.winner(record)
     if named is not None:
         words = f"{named.name}, mean of {fmt.many(named.rerun.n, 'fresh seed')}"
@@ -142,12 +142,12 @@ def _merits(record: SearchRecord, opened: int) -> Iterator[tuple[str, str, str]]
 
 
 def test_words(record: SearchRecord, opened: int) -> str:
-    """Say how often the test set was opened, by the log of looks where there is one."""
+    """Describe how often the test set was opened, by its log if there is one."""
     if opened > 1:
         return f"the test set was opened {opened} times in this search: its score is no longer fresh"
     if record.test is not None:
         return "the test set was opened once, after the winner was named"
-    return "the test set was opened, though no score of it is here" if opened else "the test set is closed"
+    return "the test set was opened, but this record has no test score" if opened else "the test set is closed"
 
 
 def _with_interval(words: str, interval: str) -> str:
@@ -159,7 +159,7 @@ def _test_bounds(test: Estimate) -> str:
 
 
 def _lasted(record: SearchRecord) -> str:
-    """Return ", within 2 h 44 min", from the first start to the record; "" where it is not known."""
+    """Return ", within 2 h 44 min", from the first start to the record; "" if unknown."""
     try:
         started, finished = (datetime.fromisoformat(when) for when in (record.started, record.finished))
         return f", within {fmt.seconds((finished - started).total_seconds())}"
@@ -168,7 +168,7 @@ def _lasted(record: SearchRecord) -> str:
 
 
 def range_words(field: Field) -> str:
-    """Return what a search tries of a field, in words; "" where it is a list of choices."""
+    """Describe the range of a field; "" for a list of choices."""
     if field.choices or field.low is None or field.high is None:
         return ""
     words = f"{along.text(field.low)} to {along.text(field.high)}"
@@ -180,20 +180,20 @@ def range_words(field: Field) -> str:
 
 
 def _method(record: SearchRecord) -> Iterator[str]:
-    """Say how the search was made and judged, only as far as this record has it."""
+    """Yield sentences on the search's methods, as far as this record knows them."""
     metric, monitor = (report_metric.metric_words(w) for w in (record.metric, record.recipe.stopping.monitor))
     yield (
         f"Every trial was trained with the recipe's seed, {record.recipe.seed}; its value is the {metric} at the "
-        f"epoch that its {monitor} chose, and of a pruned trial at the one chosen until then. No value "
-        "is of the test set."
+        f"epoch with the best {monitor}, for a pruned trial among the epochs until then. No value comes from the "
+        "test set."
     )
     yield OPTUNA
-    told = f"{record.sampler} {record.pruner}".lower().replace("-", " ").split()
-    yield from (words for name, words in CITATIONS.items() if name in told or name in {w[: len(name)] for w in told})
+    names = f"{record.sampler} {record.pruner}".lower().replace("-", " ").split()
+    yield from (words for name, words in CITATIONS.items() if name in names or name in {w[: len(name)] for w in names})
     if record.importance:
         yield (
-            f"Importance was estimated by {record.importance_by or 'the search'}. It holds for these ranges alone: a "
-            "field that was varied little seems to matter little."
+            f"Importance was estimated by {record.importance_by or 'the search'}. It holds for these ranges only: a "
+            "field that was varied little seems unimportant."
         )
         if record.importance_by.lower().startswith("fanova") and "Hutter" not in record.importance_by:
             yield FANOVA
@@ -202,4 +202,4 @@ def _method(record: SearchRecord) -> Iterator[str]:
         yield BEST_MEAN
     taken = [trial for trial in record.trials if trial.takes_up is not None]
     if taken:
-        yield f"{fmt.many(len(taken), 'trial')} took up the values of one whose worker had stopped or died."
+        yield f"{fmt.many(len(taken), 'trial')} resumed one whose worker had stopped or died."

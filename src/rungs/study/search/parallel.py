@@ -21,18 +21,18 @@ from rungs.study.search.record import SearchRecord, TrialRecord
 from rungs.study.search.slices import colours
 
 MOST_TICKS = 6
-"""More are hard to read among lines."""
+"""More would be hard to read among the lines."""
 NAMED = 5
-"""So many finalists are named at the end of their lines."""
+"""Number of finalists named at the end of their lines."""
 LABEL_GAP = 0.05
-"""Two names at the right end are at least so far apart, as a share of the height."""
+"""Least distance between two names at the right end, as a share of the height."""
 FADES_ABOVE = 60
-"""With more lines each is thinner and lets more through."""
+"""With more lines than this, they are thinner and more transparent."""
 
 
 @matplotlib.rc_context(STYLE)
 def parallel(record: SearchRecord) -> Figure:
-    """A vertical axis for each field, the last for the metric; a line for each trial, the better the darker."""
+    """A vertical axis for each field and, last, the metric; a line for each trial, darker is better."""
     trials = facts.of_state(record, "complete", "pruned")
     if not trials:
         return empty("no trial has a value yet")
@@ -86,7 +86,7 @@ def _lines(
 
 
 def _names(axes: Axes, names: list[tuple[float, str]], right: int) -> None:
-    """Name the finalists right of the last axis, pushed apart where they end close together."""
+    """Name the finalists right of the last axis, spread out where they would overlap."""
     heights = [y for y, _ in names]
     for _ in range(60):
         for i in range(len(heights) - 1):
@@ -99,7 +99,7 @@ def _names(axes: Axes, names: list[tuple[float, str]], right: int) -> None:
 
 
 def _axis(axes: Axes, x: float, ticks: Sequence[tuple[float, str]]) -> None:
-    """Draw a vertical axis with its real values on its left."""
+    """Draw a vertical axis with its values on the left."""
     axes.plot([x, x], [0, 1], color=INK, linewidth=1.0, zorder=4, gid="axis")
     for y, text in ticks:
         axes.plot([x - 0.025, x], [y, y], color=INK, linewidth=0.9, zorder=4)

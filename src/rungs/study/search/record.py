@@ -1,7 +1,7 @@
-"""The record of a search, as JSON: every trial, what it showed, and how the best few did on fresh seeds.
+"""The record of a search, as JSON: every trial with its result, and the best few on fresh seeds.
 
-Units are those of `rungs.run.record`. A "value" is the metric that the search goes by, on validation: of a trial, at
-the epoch that the recipe's monitor chose. No number here but `test` comes from the test set.
+Units are those of `rungs.run.record`. A "value" is the validation metric that the search optimises, at the epoch
+that the recipe's monitor chose. Only `test` and `test_accuracies` come from the test set.
 """
 
 from __future__ import annotations
@@ -22,37 +22,35 @@ Metric: TypeAlias = Literal["validation_accuracy", "validation_loss"]
 class TrialRecord(Record, frozen=True, kw_only=True):
     """One set of values, trained with the search's seed."""
 
-    number: int  # from 0, in the order in which they were asked for
+    number: int  # from 0, in the order of sampling
     params: dict[str, Scalar]  # field -> value; a list or a table by its JSON
     state: Literal["complete", "pruned", "running", "waiting", "failed"]
-    value: float | None  # of a pruned one, chosen from the epochs that it had
+    value: float | None  # of a pruned trial, over the epochs until then
     epochs: int  # done
     curve: tuple[float | None, ...]  # the metric after each epoch
     train_s: float
-    worker: str  # "here:PID", seen from where the record was made, or "another machine"; "" where it is not known
+    worker: str  # "here:PID" on the machine that wrote the record, or "another machine"; "" if unknown
     folder: str  # of its run, inside the search's; "" without one
     ending: str
-    started: str  # UTC, ISO 8601; "" where it is waiting
-    finished: str  # "" where it is not
-    takes_up: int | None = None  # number of the trial whose worker stopped or died, which this one goes on with
-    diverged: bool = False  # its training did: it is never called the best
+    started: str  # UTC, ISO 8601; "" while waiting
+    finished: str  # "" if it has not
+    takes_up: int | None = None  # number of the trial that this one resumes after its worker stopped or died
+    diverged: bool = False  # its training diverged: it never counts as the best
 
 
 class Finalist(Record, frozen=True, kw_only=True):
-    """The recipe as it was, or one of the best trials, trained again on fresh seeds."""
+    """The unchanged recipe or one of the best trials, retrained on fresh seeds."""
 
     name: str  # of its rung in the finals: "recipe" or "trial-12"
-    trial: int | None  # None: the recipe as it was
+    trial: int | None  # None: the unchanged recipe
     overrides: tuple[str, ...]  # field=value, as after --set
-    searched: float | None  # its value in the search, where it was a trial
+    searched: float | None  # its value in the search, if it was a trial
     rerun: Estimate  # of the same metric, over the fresh seeds
-    optimism: Estimate | None = (
-        None  # in the metric's units, positive: flattered; searched minus re-run, of a loss the reverse
-    )
+    optimism: Estimate | None = None  # searched minus re-run, reversed for a loss: positive is optimistic
 
 
 def most_promising(finalists: Sequence[Finalist], *, is_loss: bool) -> Finalist | None:
-    """Return the finalist whose searched value was the best: what a search without re-runs would have named."""
+    """Return the finalist with the best value in the search: the winner if there were no re-runs."""
     tried = [
         (one.searched if is_loss else -one.searched, i) for i, one in enumerate(finalists) if one.searched is not None
     ]
@@ -64,7 +62,7 @@ class SearchRecord(Record, frozen=True, kw_only=True):
 
     schema: int = 1
     name: str
-    command: str  # that makes this record, or joins the search
+    command: str  # that writes this record, or joins the search
     dashboard: str  # the command that opens optuna-dashboard on the storage
     space: Space
     recipe: Recipe  # that the trials vary, resolved
@@ -74,14 +72,14 @@ class SearchRecord(Record, frozen=True, kw_only=True):
     pruner: str
     storage: str  # its address, without a password
     trials: tuple[TrialRecord, ...]
-    importance: dict[str, float]  # field -> share of what the fields explain of the metric's variance, sums to 1
+    importance: dict[str, float]  # field -> share of the metric's explained variance, sums to 1
     importance_by: str = ""  # how it was estimated
-    finals: LadderRecord | None = None  # "recipe" and the best trials, each against the recipe in pairs of seeds
+    finals: LadderRecord | None = None  # "recipe" and the best trials, each against the recipe, paired by seed
     finalists: tuple[Finalist, ...] = ()  # best first, by the re-runs
     winner: str | None = None  # name of a finalist
-    verdict: str = ""  # in sentences: who won, by how much, whether it can be told from the recipe as it was
+    verdict: str = ""  # in sentences: who won, by how much, whether it is distinguishable from the unchanged recipe
     test: Estimate | None = None  # test accuracy of the winner's re-runs, opened once, after it was named
-    test_accuracies: tuple[float, ...] = ()  # a value a seed
+    test_accuracies: tuple[float, ...] = ()  # one per seed
     data: DataRecord
     environment: Environment
     started: str  # UTC, ISO 8601
@@ -90,15 +88,13 @@ class SearchRecord(Record, frozen=True, kw_only=True):
 
 
 class SearchDir(StudyDir[SearchRecord]):
-    """A search. It holds the run folder of each set of values and of each re-run, and Optuna's journal, too."""
+    """A search. It holds a run folder for each set of values and each re-run, and Optuna's journal."""
 
     name, what, kind = "search.json", "a search", SearchRecord
 
     def __init__(self, path: str | Path) -> None:
         super().__init__(path)
-        self.journal = self.path / "journal.log"  # where no other storage was given
+        self.journal = self.path / "journal.log"  # unless --storage is given
         self.trials = self.path / "trials"
         self.finals = self.path / "finals"
-        self.claim = (
-            self.path / "finals.claim"
-        )  # says that the finals are this folder's, where a database has the trials
+        self.claim = self.path / "finals.claim"  # token of this folder's claim to the finals, with a database

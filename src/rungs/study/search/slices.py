@@ -1,4 +1,4 @@
-"""Where in its space a search found what: a panel for each field, and one for each pair of them."""
+"""A search's values across its space: a panel for each field, and one for each pair of fields."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ from rungs.report.style import FAINT, INK, QUIET, STYLE, VERMILLION, empty
 from rungs.study.search import axes as along
 from rungs.study.search import words as facts
 from rungs.study.search.axes import Scale
-from rungs.study.search.history import dress_metric, legend, metric_label, points
+from rungs.study.search.history import format_metric_axis, legend, metric_label, points
 from rungs.study.search.record import SearchRecord, TrialRecord
 
 MOST_PAIRED = 3
-"""Pairs are made of so many fields, the most important."""
+"""Number of fields that are paired, the most important ones."""
 CROWD = 100
-"""With more points than these they are drawn smaller."""
+"""With more points than this, they are drawn smaller."""
 BINS = 5
-"""Cells into which a range is cut beside choices."""
+"""Bins of a range that is paired with choices."""
 MOST_NUMBERED = 8
-"""With more cells than these along an axis they hold no numbers."""
+"""With more cells along an axis, they hold no numbers."""
 STACK_HEIGHT, STACK_STEP, MOST_STACKS = 0.035, 0.11, 20
-"""Marks of one choice (or of few numbers) closer than this share of the axis stand side by side, so far apart, as a
-share of the way to the next choice."""
+"""Marks of one choice (or number) closer than this share of the axis are drawn side by side; their spacing, as a share
+of the distance to the next choice; and the most distinct numbers for which this is done."""
 
 GOODNESS = LinearSegmentedColormap.from_list("goodness", ["#d3e2f0", "#9ecae1", "#4292c6", "#08519c", "#06294f"])
 """Darker is better; it prints in grey."""
 
 
 class Colours(NamedTuple):
-    """What gives a value of the metric its colour: darker is better."""
+    """Maps values of the metric to colours: darker is better."""
 
     norm: Normalize
     map: Colormap
@@ -51,13 +51,13 @@ class Colours(NamedTuple):
         return float(red), float(green), float(blue), float(alpha)
 
     def dark(self, value: float) -> bool:
-        """Tell whether letters on the colour have to be white."""
+        """Return whether text on this colour has to be white."""
         red, green, blue, _ = self(value)
         return 0.3 * red + 0.59 * green + 0.11 * blue < 0.5  # luma (ITU-R BT.601)
 
 
 def colours(record: SearchRecord, values: Sequence[float]) -> Colours:
-    """Return the colours of values; what is far out on the bad side has the colour of the end."""
+    """Return the colour map of values; bad outliers get the end colour."""
     low, high = facts.limits(record.metric, values)
     margin = (high - low) * facts.MARGIN / (1 + 2 * facts.MARGIN)
     map_ = GOODNESS.reversed() if metric.is_loss(record.metric) else GOODNESS
@@ -89,8 +89,8 @@ def slices(record: SearchRecord) -> Figure:
             continue
         beyond = max(beyond, points(axes, record, _stacked(valued, scale, ends), ends))
         inches = wide / columns - 0.75
-        along.dress(axes, "x", scale, inches)
-        dress_metric(axes, record)
+        along.format_axis(axes, "x", scale, inches)
+        format_metric_axis(axes, record)
         if i % columns:
             axes.set_ylabel("")
     legend(figure, record, beyond)
@@ -100,7 +100,7 @@ def slices(record: SearchRecord) -> Figure:
 
 
 def _stacked(trials: Sequence[TrialRecord], scale: Scale, ends: tuple[float, float]) -> list[tuple[float, TrialRecord]]:
-    """Return where each trial lies along a field; those of one choice or number with near values stand side by side."""
+    """Return the x position of each trial; trials of one choice or number with close values are set side by side."""
     placed = [(x, trial) for trial in trials if (x := along.place(scale, trial.params.get(scale.field))) is not None]
     distinct = sorted({x for x, _ in placed})
     if scale.kind == "log" or len(distinct) > MOST_STACKS:
@@ -123,25 +123,25 @@ def _stacked(trials: Sequence[TrialRecord], scale: Scale, ends: tuple[float, flo
 
 
 def pairs(record: SearchRecord) -> list[tuple[Scale, Scale]]:
-    """Return the pairs of the most important fields; none where the search varied one field alone.
+    """Return the pairs of the most important fields; none if the search varied a single field.
 
-    Beside choices, a range of which the trials took few values, as a grid does, is drawn as these values.
+    Paired with choices, a range with few distinct values, as in a grid, is drawn as choices.
     """
     found = itertools.combinations(along.by_importance(record)[:MOST_PAIRED], 2)
     return [
-        (along.settled(a, record), along.settled(b, record)) if "choices" in (a.kind, b.kind) else (a, b)
+        (along.as_choices(a, record), along.as_choices(b, record)) if "choices" in (a.kind, b.kind) else (a, b)
         for a, b in found
     ]
 
 
 def pairable(record: SearchRecord) -> tuple[TrialRecord, ...]:
-    """Return the trials that the pairs are drawn from: complete ones, whose values are all of the same length."""
+    """Return the trials for the pairs: complete ones, which all ran for the same number of epochs."""
     return facts.of_state(record, "complete")
 
 
 @matplotlib.rc_context(STYLE)
 def over_pairs(record: SearchRecord) -> Figure:
-    """A panel for each pair: the complete trials as coloured dots, or a cell for each pair of choices."""
+    """A panel for each pair: complete trials as coloured dots, or a cell for each pair of choices."""
     shown, trials = pairs(record), pairable(record)
     if not shown or len(trials) < 2:
         return empty("a pair needs two fields and some complete trials")
@@ -154,8 +154,8 @@ def over_pairs(record: SearchRecord) -> Figure:
     inches = wide / len(shown) - 1.0
     for axes, (a, b) in zip(panels, shown, strict=True):
         _pair(axes, record, a, b, mapped)
-        along.dress(axes, "x", a, inches)
-        along.dress(axes, "y", b, 2.9)
+        along.format_axis(axes, "x", a, inches)
+        along.format_axis(axes, "y", b, 2.9)
         axes.grid(False)
     scale = figure.colorbar(ScalarMappable(mapped.norm, mapped.map), ax=list(panels), shrink=0.85, aspect=28, pad=0.015)
     scale.set_label(metric_label(record) + " (darker is better)")
@@ -190,8 +190,8 @@ Point = tuple[float, float, float, int]
 
 
 def _cells(axes: Axes, record: SearchRecord, a: Scale, b: Scale, found: Sequence[Point], mapped: Colours) -> None:
-    """Colour a cell for each pair of choices (or parts of a range) by the median of its trials, which one that
-    diverged does not spoil; write median and n."""
+    """Colour a cell for each pair of choices (or bins) by the median of its trials, which is robust to one that
+    diverged; write median and n."""
     across, up = along.edges(a, BINS), along.edges(b, BINS)
     inside: dict[tuple[int, int], list[float]] = {}
     for x, y, v, _ in found:

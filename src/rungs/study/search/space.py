@@ -18,28 +18,28 @@ from rungs.recipe.explain import explain
 from rungs.recipe.roles import fields_with, within
 
 Scalar: TypeAlias = bool | int | float | str
-"""What a value of a trial can be; a choice that is a list or a table is called by its JSON."""
-FITS = 1e-9  # 0.3 / 0.1 is no whole number on a computer
+"""Type of a trial's value; a choice that is a list or a table is represented by its JSON."""
+FITS = 1e-9  # 0.3 / 0.1 is not a whole number in floating point
 
 OTHER_IMAGES = "trials that are scored on other images cannot be compared"
-NO_TEST = "the test set chooses nothing, and a search does not open it"
-DECIDES = "the recipe says which epoch's weights count; trials that are judged otherwise cannot be compared"
+NO_TEST = "the test set is not for selection, and a search does not open it"
+DECIDES = "it decides which epoch's weights are kept; trials that choose differently cannot be compared"
 REFUSED: dict[Role, str] = {
     "images": OTHER_IMAGES,
     "test set": NO_TEST,
-    "seed": "a seed that wins is luck, not a finding: the finals re-run the best trials on fresh seeds",
-    "scores": "how a net is scored is no property of the net",
+    "seed": "a seed that wins is lucky, not better: the finals re-run the best trials on fresh seeds",
+    "scores": "it changes how a net is scored, not the net",
     "chooses": DECIDES,
-    "about": "it changes nothing in the result",
+    "about": "it does not change the result",
 }
-"""Roles of the fields that no search may vary, and why."""
+"""Roles of the fields that a search cannot vary, and why."""
 
 
 class Field(Spec, kw_only=True, frozen=True):
     """One field of a recipe that a search varies: a range, from `low` to `high`, or `choices`.
 
-    `log`: the logarithm of a range is searched. `step`: only every so much of a range. Whole numbers at both ends
-    make a range of whole numbers. `points`: how many values of a range a grid takes.
+    `log`: sample on a logarithmic scale. `step`: only multiples of it above `low`. Whole numbers at both ends make a
+    range of whole numbers. `points`: number of values of a range in a grid.
     """
 
     field: str  # dotted, optim.lr
@@ -52,7 +52,7 @@ class Field(Spec, kw_only=True, frozen=True):
 
 
 class Space(Spec, kw_only=True, frozen=True):
-    """What a search may change."""
+    """The fields that a search varies."""
 
     name: Name
     about: str
@@ -66,11 +66,11 @@ def shipped() -> dict[str, Path]:
 
 
 def load(name: str | Path) -> Space:
-    """Read a shipped space by its name, or any by its path.
+    """Read a shipped space by name, or any space by path.
 
     Raises:
-        UserError: No such space, bad TOML, a wrong field or value, an empty range, two fields of one name, a field
-            that no search may vary.
+        UserError: No such space, bad TOML, a wrong field or value, an empty range, a field given twice, a field
+            that a search cannot vary.
     """
     path = presets.find(name, shipped(), "space", "--space")
     return parse(presets.read_text(path, "space"), str(path))
@@ -92,10 +92,10 @@ def parse(text: str, where: str) -> Space:
 
 
 def require_sane(space: Space, where: str) -> None:
-    """Refuse what makes no sense for any recipe; `where` names the space in errors.
+    """Reject a space that is invalid for every recipe; `where` names it in errors.
 
     Raises:
-        UserError: An empty range, a range and choices, two fields of one name, a field that no search may vary.
+        UserError: An empty range, a range and choices, a field given twice, a field that a search cannot vary.
     """
     names: list[str] = []
     for field in space.fields:
@@ -103,13 +103,13 @@ def require_sane(space: Space, where: str) -> None:
         _require_allowed(field.field, f"{where}, field {field.field}")
         for name in names:
             if within(name, field.field) or within(field.field, name):
-                what = f"{field.field} is varied twice" if name == field.field else f"{name} is a part of it, or it of"
+                what = f"{field.field} is given twice" if name == field.field else f"{field.field} overlaps {name}"
                 raise UserError(what, where=f"{where}, field {field.field}", do="vary each field once")
         names.append(field.field)
 
 
 def _explain(error: msgspec.ValidationError, table: dict[str, Any], where: str) -> NoReturn:
-    """Raise the UserError for what is wrong in a space; fields are called by their names."""
+    """Raise a UserError for an invalid space, with fields called by name."""
     try:
         explain(str(error), table, where, Space)
     except UserError as plain:
@@ -121,71 +121,71 @@ def _explain(error: msgspec.ValidationError, table: dict[str, Any], where: str) 
 
 
 def _require_sane(field: Field, where: str) -> None:
-    """Refuse what is neither a range nor choices, or an empty one."""
+    """Reject a field without a valid range or choices."""
     if field.choices:
         if any(v is not None for v in (field.low, field.high, field.step)) or field.log:
-            raise UserError("both choices and a range", where=where, do="leave low, high, log and step out")
+            raise UserError("both choices and a range", where=where, do="remove low, high, log and step, or choices")
         for choice in field.choices:
             _require_plain(choice, where)
         keys = [key(choice) for choice in field.choices]
         if len(keys) == 1 or len(set(keys)) < len(keys):
-            what = "one choice is none" if len(keys) == 1 else "a choice stands there twice"
+            what = "a single choice" if len(keys) == 1 else "a choice is given twice"
             raise UserError(what, where=where, do="give two or more different choices")
         return
     low, high = field.low, field.high
     if low is None or high is None:
-        what = "neither a range, with a low and a high, nor any choices"
+        what = "neither a range (low and high) nor choices"
         raise UserError(what, where=where, do="give low and high, or choices")
     if not (math.isfinite(low) and math.isfinite(high)):
-        raise UserError(f"{low} to {high} does not end", where=where, do="give two finite numbers")
+        raise UserError(f"the range {low} to {high} is not finite", where=where, do="give two finite numbers")
     if low >= high:
         raise UserError(f"an empty range: low {low:g} is not below high {high:g}", where=where, do="fix low or high")
     if field.log and low <= 0:
-        raise UserError(f"no logarithm of low = {low:g}", where=where, do="give a low above 0, or leave log out")
+        raise UserError(f"log needs low above 0, got {low:g}", where=where, do="give a low above 0, or remove log")
     if isinstance(low, int) != isinstance(high, int):
         whole = f"both whole ({low:g}, {high:g}) or " if low == int(low) and high == int(high) else ""
-        do = f"write {whole}both with a point ({float(low)}, {float(high)})"
-        raise UserError("one end is a whole number, the other is not", where=where, do=do)
+        do = f"write {whole}both with a decimal point ({float(low)}, {float(high)})"
+        raise UserError("low and high are of different types: one is a whole number", where=where, do=do)
     if field.step is not None:
         _require_step(field, low, high, where)
 
 
 def _require_plain(choice: Any, where: str) -> None:
-    """Refuse a choice that no field can have, such as a date."""
+    """Reject a choice of an unsupported type, such as a date."""
     if isinstance(choice, list | tuple | dict):
         for part in choice.values() if isinstance(choice, dict) else choice:
             _require_plain(part, where)
     elif not isinstance(choice, bool | int | float | str):
-        what = f"{choice} is no value of a field, but a {type(choice).__name__}"
+        what = f"{choice} is a {type(choice).__name__}, which no field accepts"
         raise UserError(what, where=where, do="give true or false, a number, a string, a list or a table")
 
 
 def _require_step(field: Field, low: float, high: float, where: str) -> None:
-    """Refuse a step that does not lead from low to high."""
+    """Reject a step that does not lead from low to high."""
     step = field.step or 0
     if field.log:
-        raise UserError("a step on a logarithm", where=where, do="leave log or step out")
+        raise UserError("log and step cannot be combined", where=where, do="remove log or step")
     if isinstance(low, int) and not isinstance(step, int):
-        raise UserError(f"step {step:g} leaves the whole numbers", where=where, do="give a whole step")
+        raise UserError(f"step {step:g} is not a whole number, but the range is", where=where, do="give a whole step")
     steps = (high - low) / step if step > 0 and math.isfinite(step) else 0.0
     if steps < 1 - FITS or abs(steps - round(steps)) > FITS * max(1, steps):
-        do = "give a step that divides the range without a rest"
+        do = "give a step that divides the range evenly"
         raise UserError(f"a step of {step:g} does not lead from {low:g} to {high:g}", where=where, do=do)
 
 
 def refusals() -> dict[str, str]:
-    """Return the fields and tables, dotted, that no search may vary, and why."""
+    """Return the dotted fields and tables that a search cannot vary, and why."""
     return {field: why for role, why in REFUSED.items() for field in fields_with(role)}
 
 
 def _require_allowed(name: str, where: str) -> None:
-    """Refuse a field that decides what is seen or scored."""
+    """Reject a field that decides what is trained on or how it is scored."""
     for refused, why in refusals().items():
         if within(name, refused) or within(refused, name):
-            do = "search another field" if within(name, refused) else f"search the fields inside it, but not {refused}"
-            raise UserError(f"no search may vary {refused}: {why}", where=where, do=do)
+            do = "search another field" if within(name, refused) else f"search fields inside it other than {refused}"
+            raise UserError(f"a search cannot vary {refused}: {why}", where=where, do=do)
 
 
 def key(choice: Any) -> Scalar:
-    """Return what a choice is called: itself, or the compact JSON of a list or a table."""
+    """Return the key of a choice: itself, or the compact JSON of a list or a table."""
     return choice if isinstance(choice, bool | int | float | str) else json.dumps(choice, separators=(",", ":"))

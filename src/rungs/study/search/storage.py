@@ -1,6 +1,6 @@
-"""Where a search keeps its trials: Optuna's journal in a file, or any address that Optuna knows.
+"""The storage of a search's trials: Optuna's journal in a file, or any address that Optuna supports.
 
-Optuna (Akiba et al. 2019, doi:10.1145/3292500.3330701) is an extra: it is loaded when a search begins.
+Optuna (Akiba et al. 2019, doi:10.1145/3292500.3330701) is an optional dependency, imported when a search starts.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from rungs.errors import UserError
 from rungs.run.looks import without_password
 
 SQLITE_WAITS_S = 60
-"""How long a connection waits for others that write: as many as there are workers, a few milliseconds each."""
+"""Lock timeout of a connection; each of the other workers writes for a few milliseconds."""
 TRIES = 3
-"""Of opening a database: two processes that make its tables at the same moment disturb each other once."""
+"""Attempts to open a database: two processes that create its tables at the same moment can collide once."""
 
 
 def optuna() -> Any:
-    """Return Optuna, quiet.
+    """Import Optuna with its log messages and warnings silenced.
 
     Raises:
         UserError: It is not installed.
@@ -33,7 +33,7 @@ def optuna() -> Any:
     try:
         import optuna as package
     except ImportError as error:
-        do = "install the extra: pip install 'rungs[search]', or in the folder of rungs: pip install -e '.[search]'"
+        do = "install the extra: pip install 'rungs[search]', or in the rungs folder: pip install -e '.[search]'"
         raise UserError("optuna is not installed", where="rungs tune", do=do) from error
     package.logging.set_verbosity(package.logging.ERROR)
     warnings.filterwarnings("ignore", module=r"optuna\..*")
@@ -42,18 +42,18 @@ def optuna() -> Any:
 
 
 def is_database(address: str) -> bool:
-    """Tell whether an address is more than the path of a journal."""
+    """Return whether an address is a URL, not the path of a journal."""
     return "://" in address
 
 
 def open_storage(address: str) -> Any:
-    """Open a storage (`optuna.storages.BaseStorage`); a journal or a database file that is not there is made.
+    """Open a storage (`optuna.storages.BaseStorage`); a missing journal or database file is created.
 
     Args:
         address: The path of a journal, or a URL: sqlite:///FILE, postgresql://…, mysql://…, redis://….
 
     Raises:
-        UserError: It cannot be reached or made, its driver is not installed, it is no storage of Optuna's.
+        UserError: It cannot be reached or created, its driver is missing, or it is not an Optuna storage.
     """
     package = optuna()
     try:
@@ -65,16 +65,16 @@ def open_storage(address: str) -> Any:
     except UserError:
         raise
     except ImportError as error:
-        what = f"no driver for this storage is installed: {_words(error)}"
+        what = f"the driver for this storage is not installed: {_words(error)}"
         do = "install it: pip install 'psycopg[binary]' for postgresql://…, pymysql for mysql+pymysql://…"
         raise UserError(what, where=without_password(address), do=do) from error
     except Exception as error:  # each database has its own
-        do = "is the address right (sqlite:///FILE, postgresql://USER:PASSWORD@HOST/NAME), and does the server run?"
-        raise UserError(f"no storage here: {_words(error)}", where=without_password(address), do=do) from error
+        do = "check the address (sqlite:///FILE, postgresql://USER:PASSWORD@HOST/NAME) and that the server is running"
+        raise UserError(f"cannot open this storage: {_words(error)}", where=without_password(address), do=do) from error
 
 
 def _words(error: BaseException) -> str:
-    """Return the first line of what an error says, without passwords."""
+    """Return the first line of an error message, without passwords."""
     deepest = error.__cause__ or error
     return without_password((str(deepest) or type(deepest).__name__).strip().splitlines()[0])
 
@@ -100,9 +100,9 @@ def _database(address: str) -> Any:
 
 
 def _one_writer_at_a_time(engine: Any) -> None:
-    """Let SQLite take its lock where a transaction begins.
+    """Make SQLite take its write lock at the start of a transaction.
 
-    By itself it reads first and takes the lock to write later, so that two workers could both find a trial free. See
+    By default it takes the lock only at the first write, so that two workers could both find a trial free. See
     SQLAlchemy's "Serializable isolation / Savepoints / Transactional DDL" for pysqlite.
     """
     from sqlalchemy import event
@@ -115,46 +115,46 @@ def _one_writer_at_a_time(engine: Any) -> None:
 
     event.listen(engine, "connect", connected)
     event.listen(engine, "begin", began)
-    engine.dispose()  # connections from before
+    engine.dispose()  # drop connections opened before
 
 
 class Journal:
-    """Optuna's journal in a file, a JSON a line, of which a writer that is killed loses its own last line alone.
+    """Optuna's journal in a file of JSON lines; a writer that is killed loses at most its own last line.
 
-    Optuna's own backend glues the next line to a torn one, after which nobody can read the file. Here a torn end is cut
-    off before the next line is written, and passed over until then. Nobody acted on such a line: it counts from
-    its newline on. The lock is the system's, so that it ends with the process that holds it; Optuna's, a file, would
-    have to grow 30 seconds old first.
+    Optuna's own backend appends to a torn line, after which the file is unreadable. Here a torn last line is skipped,
+    and cut off before the next write. No process has acted on such a line: a line only counts once its newline is
+    written. The lock is the operating system's and is released when its process ends; Optuna's lock file would block
+    for 30 seconds first.
 
     Raises:
-        UserError: The file cannot be written, or is no journal.
+        UserError: The file cannot be written, or is not a journal.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = FileLock(path.with_name(f".{path.name}.lock"))
-        self._places = {0: 0}  # how many lines were read -> where the next one begins
+        self._places = {0: 0}  # lines read -> offset of the next one
         if not path.parent.is_dir():
-            raise UserError("its folder is not there", where=path, do="make it, or give another --storage")
+            raise UserError("its folder does not exist", where=path, do="create it, or give another --storage")
         try:
             with self._lock, path.open("ab"):
                 pass
         except OSError as error:
-            do = "give the path of a file in a folder that is there and can be written"
+            do = "give the path of a file in an existing, writable folder"
             raise UserError(f"cannot be written: {error.strerror or error}", where=path, do=do) from error
         self._require_journal()
 
     def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
-        """Return the whole lines from a number on, counted from 0."""
+        """Yield the complete lines from a number on, counted from 0."""
         number = log_number_from if log_number_from in self._places else 0
         with self.path.open("rb") as file:
             place = file.seek(self._places[number])
             for line in file:
-                if not line.endswith(b"\n"):  # torn, or being written just now
+                if not line.endswith(b"\n"):  # torn, or still being written
                     return
                 place += len(line)
                 log = _whole(line)
-                if log is None:  # it was torn, and another program wrote behind it
+                if log is None:  # torn, and another program wrote after it
                     self._places[number] = place
                     continue
                 number += 1
@@ -163,7 +163,7 @@ class Journal:
                     yield log
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        """Write lines, all of them or none."""
+        """Append lines, all of them or none."""
         lines = b"".join(json.dumps(log, separators=(",", ":")).encode() + b"\n" for log in logs)
         with self._lock, self.path.open("r+b") as file:
             end = _end_of_whole_lines(file)
@@ -177,7 +177,7 @@ class Journal:
         with self.path.open("rb") as file:
             first = file.readline()
         if first.endswith(b"\n") and _whole(first) is None:
-            raise UserError("this is no journal of Optuna's", where=self.path, do="give another --storage")
+            raise UserError("this is not an Optuna journal", where=self.path, do="give another --storage")
 
 
 def _whole(line: bytes) -> dict[str, Any] | None:
@@ -189,7 +189,7 @@ def _whole(line: bytes) -> dict[str, Any] | None:
 
 
 def _end_of_whole_lines(file: BinaryIO, block: int = 4096) -> int:
-    """Return where the last whole line of a file ends."""
+    """Return the offset of the end of the last complete line."""
     end = file.seek(0, os.SEEK_END)
     while end > 0:
         start = max(0, end - block)

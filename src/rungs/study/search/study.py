@@ -1,4 +1,4 @@
-"""What a search asks of Optuna: the study that it makes or joins, its distributions, sampler and pruner."""
+"""The Optuna side of a search: its study, distributions, sampler and pruner."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 STARTUP = 5
-"""Trials that run to their end before the median of others ends one; Optuna's default."""
+"""Complete trials before median pruning starts; Optuna's default."""
 WARMUP_SHARE = 1 / 3
-"""Of the epochs, in which the median prunes no trial: a one-cycle schedule's rate still rises in the first 0.3."""
+"""Share of the epochs without median pruning: a one-cycle learning rate still rises in the first 0.3."""
 REDUCTION = 3
 """Hyperband (Li et al. 2018, JMLR 18:185): each rung keeps one in three; the shortest have a ninth of the epochs."""
 READY_S = 60.0
-"""Who joins a search waits so long for who made it to lay out the first trials; then it does so itself."""
+"""How long a joining worker waits for the creator to enqueue the first trials; then it enqueues them itself."""
 GOAL, DATA, READY = "goal", "data_hash", "ready"
-"""User attributes of a study: what is searched (a table), the hash of the images, that the first trials are there."""
+"""User attributes of a study: the search's goal (a table), the images' hash, whether the first trials are enqueued."""
 
 
 @dataclass(frozen=True)
 class Work:
-    """All that a worker must know of a search."""
+    """Everything that a worker needs to know about a search."""
 
     name: str  # of the study
-    address: str  # of the storage, with its password
-    recipe: Recipe  # that the trials vary, shortened, its test set closed
+    address: str  # of the storage, including its password
+    recipe: Recipe  # base of the trials, shortened, without the test set
     space: Space
     metric: Metric
     trials: int
@@ -55,32 +55,32 @@ class Work:
 
     @property
     def maximise(self) -> bool:
-        """Whether more of the metric is better."""
+        """Whether higher is better."""
         return self.metric == "validation_accuracy"
 
 
 @dataclass(frozen=True)
 class Search:
-    """A search as it will be run."""
+    """A search, ready to run."""
 
     options: SearchOptions
     work: Work
-    goal: dict[str, object]  # what makes it this one and no other
+    goal: dict[str, object]  # what identifies the search
     folder: SearchDir
     command: str
     reduced: tuple[str, ...]
-    score_test: bool  # whether the winner is scored on it
+    score_test: bool  # whether to score the winner on the test set
 
     @property
     def workers(self) -> int:
-        """Trials, and then re-runs, trained at once here."""
+        """Parallel trials, and later re-runs, here."""
         return default_jobs() if self.options.workers is None else self.options.workers
 
 
 def goal(recipe: Recipe, space: Space, options: SearchOptions) -> dict[str, object]:
-    """Return what makes a search this one and no other, as a table that can be stored.
+    """Return what identifies a search, as a table that can be stored.
 
-    Numbers of trials, workers, re-runs and what a space says of itself are not part of it.
+    The numbers of trials, workers and re-runs and the space's description are not part of it.
     """
     import msgspec
 
@@ -115,22 +115,22 @@ def _distribution(field: Field) -> Any:
 
 
 class Sampler:
-    """Draws each trial with a sampler of Optuna's whose seed is made of the trial's number.
+    """Samples each trial with an Optuna sampler whose seed is derived from the trial's number.
 
-    So no two workers draw the same, wherever they are, one that is replaced does not repeat its predecessor, and one
-    worker alone always makes the same search, interrupted or not. Optuna asks for these methods of
+    So no two workers sample the same values, on any machine; a replaced worker does not repeat its predecessor; and a
+    single worker always runs the same search, interrupted or not. Optuna needs these methods of
     `optuna.samplers.BaseSampler`.
     """
 
     def __init__(self, kind: str, seed: int) -> None:
         self.kind, self.seed = kind, seed
-        self.inner = self._made(0)
+        self.inner = self._build(0)
 
-    def _made(self, number: int) -> Any:
-        """Return a sampler for a trial.
+    def _build(self, number: int) -> Any:
+        """Return the sampler for a trial.
 
-        TPE: Bergstra et al. 2011, NeurIPS 24; that trials under way count as bad ones ("constant liar") keeps workers
-        from asking for the same. GP: a Gaussian process with expected improvement.
+        TPE: Bergstra et al. 2011, NeurIPS 24; counting running trials as bad ones ("constant liar") keeps parallel
+        workers from sampling the same values. GP: a Gaussian process with expected improvement.
         """
         package = optuna().samplers
         seed = int.from_bytes(hashlib.sha256(f"{self.seed} {number}".encode()).digest()[:4], "big")
@@ -138,15 +138,15 @@ class Sampler:
             return package.GPSampler(seed=seed)
         if self.kind == "tpe":
             return package.TPESampler(seed=seed, multivariate=True, constant_liar=True)
-        return package.RandomSampler(seed=seed)  # for a grid, too, whose trials are laid out: nothing is drawn
+        return package.RandomSampler(seed=seed)  # also for a grid, whose trials are enqueued, not sampled
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        """Take the seed of a trial."""
-        self.inner = self._made(trial.number)
+        """Seed the sampler for a trial."""
+        self.inner = self._build(trial.number)
         self.inner.before_trial(study, trial)
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> Any:
-        """Return the fields that are drawn together."""
+        """Return the fields that are sampled together."""
         return self.inner.infer_relative_search_space(study, trial)
 
     def sample_relative(self, study: Study, trial: FrozenTrial, search_space: Any) -> Any:
@@ -154,15 +154,15 @@ class Sampler:
         return self.inner.sample_relative(study, trial, search_space)
 
     def sample_independent(self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: Any) -> Any:
-        """Return the value of a field that is drawn by itself."""
+        """Return the value of a field that is sampled on its own."""
         return self.inner.sample_independent(study, trial, param_name, param_distribution)
 
     def after_trial(self, study: Study, trial: FrozenTrial, state: Any, values: Any) -> None:
-        """Hear of a trial's end."""
+        """Handle the end of a trial."""
         self.inner.after_trial(study, trial, state, values)
 
     def reseed_rng(self) -> None:
-        """Do nothing: the seed is the trial's."""
+        """Do nothing: each trial sets the seed."""
 
 
 def pruner(work: Work) -> Any:
@@ -176,8 +176,8 @@ def pruner(work: Work) -> Any:
     return package.NopPruner()
 
 
-def join(work: Work) -> Study:
-    """Return the study of a search that was begun.
+def load_study(work: Work) -> Study:
+    """Load the study of an existing search.
 
     Raises:
         UserError: Its storage cannot be reached.
@@ -188,8 +188,8 @@ def join(work: Work) -> Study:
     )
 
 
-def begin_or_join(work: Work, what: dict[str, Any], data_hash: str) -> Study:
-    """Make the study with its first trials, or join the one that is there.
+def create_or_load(work: Work, what: dict[str, Any], data_hash: str) -> Study:
+    """Create the study with its first trials, or load it if it exists.
 
     Args:
         work: The search.
@@ -197,18 +197,18 @@ def begin_or_join(work: Work, what: dict[str, Any], data_hash: str) -> Study:
         data_hash: Of the images.
 
     Raises:
-        UserError: The storage cannot be reached, or holds another search, or the same one on other images.
+        UserError: The storage cannot be reached, or holds another search, or the same search on other images.
     """
     package, storage = optuna(), open_storage(work.address)
-    _require_no_other(work, storage, what)
+    _require_same_search(work, storage, what)
     direction = "maximize" if work.maximise else "minimize"
-    is_mine = True
+    is_new = True
     try:
         package.create_study(study_name=work.name, storage=storage, direction=direction)
     except package.exceptions.DuplicatedStudyError:
-        is_mine = False
+        is_new = False
     study: Study = package.load_study(study_name=work.name, storage=storage)
-    if not is_mine and _was_laid_out(study):
+    if not is_new and _first_trials_ready(study):
         _require_same_data(work, study, data_hash)
         return study
     for name, value in ((GOAL, what), (DATA, data_hash)):
@@ -220,7 +220,7 @@ def begin_or_join(work: Work, what: dict[str, Any], data_hash: str) -> Study:
 
 
 def first_trials(work: Work) -> list[dict[str, Scalar]]:
-    """Return the values that are tried in any case: the recipe's own, if they lie in the space, and a grid's."""
+    """Return the values that are always tried: the recipe's own, if they lie in the space, and a grid's."""
     own = own_values(work.space, work.recipe)
     if work.sampler != "grid":
         return [] if own is None else [own]
@@ -228,8 +228,8 @@ def first_trials(work: Work) -> list[dict[str, Scalar]]:
     return sorted(points, key=lambda point: point != own)[: work.trials]  # a sort keeps the order of equals
 
 
-def _was_laid_out(study: Study) -> bool:
-    """Wait until the first trials of a study are there; return False if they do not come."""
+def _first_trials_ready(study: Study) -> bool:
+    """Wait until the first trials of a study are enqueued; return False on timeout."""
     deadline = time.monotonic() + READY_S
     while not study.user_attrs.get(READY):
         if time.monotonic() > deadline:
@@ -238,8 +238,8 @@ def _was_laid_out(study: Study) -> bool:
     return True
 
 
-def _require_no_other(work: Work, storage: BaseStorage, what: dict[str, Any]) -> None:
-    """Refuse the journal of another search; a database may hold many."""
+def _require_same_search(work: Work, storage: BaseStorage, what: dict[str, Any]) -> None:
+    """Reject the journal of another search; a database may hold many."""
     if "://" in work.address:
         return
     found = storage.get_all_studies()
@@ -247,18 +247,18 @@ def _require_no_other(work: Work, storage: BaseStorage, what: dict[str, Any]) ->
         return
     before = found[0].user_attrs.get(GOAL, {})
     differs = [name for name in what if before.get(name) != what[name]] or ["name"]
-    said = {
+    labels = {
         "fields": "the space's fields",
         "recipe": "the recipe (or its --set, --data, --epochs, --images)",
         "sampler_seed": "--sampler-seed",
     }
-    what_differs = ", ".join(said.get(name, name) for name in differs)
-    text = f"this journal is of another search, {found[0].study_name}: {what_differs} differ"
-    raise UserError(text, where=work.address, do="give another --out or --storage, or the command as it was then")
+    what_differs = ", ".join(labels.get(name, name) for name in differs)
+    text = f"this journal belongs to another search, {found[0].study_name}; these differ: {what_differs}"
+    raise UserError(text, where=work.address, do="give another --out or --storage, or the original command")
 
 
 def _require_same_data(work: Work, study: Study, data_hash: str) -> None:
     if study.user_attrs.get(DATA) not in (None, data_hash):
-        what = f"search {work.name} was begun on other images: their hash differs, though the recipe is the same"
-        do = "give the images of then, or begin a search of its own: --out (or --storage) elsewhere"
+        what = f"search {work.name} was started on other images: same recipe, different hash"
+        do = "use the original images, or start a new search with another --out (or --storage)"
         raise UserError(what, where=without_password(work.address), do=do)

@@ -1,4 +1,4 @@
-"""A search in the terminal: the finalists as a table, a trial as a line."""
+"""A search in the terminal: the finalists as a table, each trial as a line."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from rungs.study.search import words as facts
 from rungs.study.search.record import SearchRecord, TrialRecord
 from rungs.study.search.space import Space
 
-REDUCED = "  (in full length, and on all images: expect other numbers)"
-"""Behind the command that trains a winner of shorter trials."""
+REDUCED = "  (full length, all images: expect other numbers)"
+"""Appended to the command that trains the winner of shortened trials."""
 
 
 def summary(record: SearchRecord, opened: int = 1) -> Table:
-    """What a person reads after a search: a row for each finalist, best first; below it the verdict and the test.
+    """Return the result of a search: a row for each finalist, best first; below it the verdict and the test score.
 
-    Without finalists there is a row for each of the five best trials, and the verdict says that none is named yet.
+    Without finalists, the table has the five best trials, and the verdict notes that there is no winner yet.
 
     Args:
         record: The search.
-        opened: How often its test set was opened, by its log of looks.
+        opened: How often its test set was opened, by its log.
     """
     table = Table(
         title=Text(record.name), caption=_caption(record, opened), title_justify="left", caption_justify="left",
@@ -54,7 +54,7 @@ def summary(record: SearchRecord, opened: int = 1) -> Table:
 
 
 def _short(override: str) -> str:
-    """Write the number of `field=number` with three digits."""
+    """Format the number in `field=number` to three digits."""
     field, _, value = override.partition("=")
     try:
         return f"{field}={along.text(float(value))}"
@@ -74,28 +74,28 @@ def _best_trials(record: SearchRecord, table: Table) -> Table:
 
 
 def _caption(record: SearchRecord, opened: int) -> Text:
-    said = [facts.verdict(record), f"Trials: {facts.state_words(record) or 'none'}; {fmt.seconds(record.train_s)}."]
+    lines = [facts.verdict(record), f"Trials: {facts.state_words(record) or 'none'}; {fmt.seconds(record.train_s)}."]
     if record.test is not None:
         bounds = report_metric.bounds("test_accuracy", record.test.low, record.test.high)
         interval = f" (95 % interval {bounds})" if bounds else ""
-        often = "once" if opened <= 1 else f"{opened} times, so that it is no longer fresh"
-        said.append(f"Test accuracy, opened {often}: {fmt.percent(record.test.mean)}{interval}.")
+        often = "once" if opened <= 1 else f"{opened} times, so no longer fresh"
+        lines.append(f"Test accuracy, opened {often}: {fmt.percent(record.test.mean)}{interval}.")
     if training := facts.train_command(record):
-        said.append(f"Next: {training}{REDUCED if record.reduced else ''}")
-    return Text("\n".join(said), style="default")
+        lines.append(f"Next: {training}{REDUCED if record.reduced else ''}")
+    return Text("\n".join(lines), style="default")
 
 
 def trial_line(trial: TrialRecord, space: Space, metric: str = "validation_accuracy") -> str:
-    """Return a trial in a line: "trial 12  84.10 %  complete  20 epochs  1 min 3 s  optim.lr=0.0123".
+    """Return a trial as a line: "trial 12  84.10 %  complete  20 epochs  1 min 3 s  optim.lr=0.0123".
 
     Args:
         trial: The trial.
-        space: Whose fields are written, in its order.
-        metric: What the trial's value is of.
+        space: Its fields are printed in this order.
+        metric: The metric of the trial's value.
     """
     fields = [f.field for f in space.fields if f.field in trial.params]
     values = [f"{field}={along.text(trial.params[field])}" for field in fields]
-    taken = [f"takes up trial {trial.takes_up}"] if trial.takes_up is not None else []
+    taken = [f"resumes trial {trial.takes_up}"] if trial.takes_up is not None else []
     why = [trial.ending] if trial.state == "failed" and trial.ending else []
     value = report_metric.value(metric, trial.value)
     done = (fmt.many(trial.epochs, "epoch"), fmt.seconds(trial.train_s))

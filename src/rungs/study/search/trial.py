@@ -1,4 +1,4 @@
-"""One trial of a search: trained, watched by the pruner, and told to the storage."""
+"""One trial of a search: train it, ask the pruner after each epoch, report to the storage."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from rungs.recipe.spec import Recipe
 from rungs.run.folder import RunDir
 from rungs.run.record import EpochRow, RunRecord
 from rungs.study.search.ledger import BEAT, RUN, WORKER, Run, fail, run_of
-from rungs.study.search.liveness import beating, me
+from rungs.study.search.liveness import heartbeat, worker_id
 from rungs.study.search.storage import optuna
 from rungs.study.search.study import Work
 from rungs.study.search.values import assignments
@@ -34,17 +34,17 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial, Trial
 
 POLL_S = 0.5
-"""How often a trial looks whether another one with its values is done."""
+"""Poll interval while waiting for another trial with the same values."""
 BUSY_S = 60.0
-"""How long a trial waits for a folder that another process is about to leave."""
+"""How long a trial waits for a folder that another process still has locked."""
 
 
-class Lost(Exception):  # noqa: N818 (an ending, not a mistake)
-    """Another worker took this trial: it had been silent for too long."""
+class TakenOver(Exception):  # noqa: N818 (an outcome, not an error)
+    """Another worker took this trial over, for lack of heartbeats."""
 
 
 def closed(recipe: Recipe) -> Recipe:
-    """Return a recipe as a trial has it: its test set closed, its training images not scored at the end."""
+    """Return the recipe for trials: test set closed, training images not scored at the end."""
     made = shorten.closed(recipe)
     return replace(made, evaluation=replace(made.evaluation, score_train=False))
 
@@ -56,33 +56,33 @@ def recipe_of(work: Work, trial: Trial | FrozenTrial) -> Recipe:
 
 
 def folder_of(recipe: Recipe) -> str:
-    """Return where a trial's run lies inside the search's folder: equal values share it and are trained once."""
+    """Return the run folder inside the search's folder: trials with equal values share it and are trained once."""
     return f"trials/{identity.digest(recipe)[:12]}"
 
 
-def attempt(work: Work, study: Study, trial: Trial) -> None:
-    """Train a trial and tell the storage what it came to.
+def run_trial(work: Work, study: Study, trial: Trial) -> None:
+    """Train a trial and report its result to the storage.
 
     Raises:
-        Lost: It is no longer this worker's.
+        TakenOver: Another worker has the trial now.
         Interrupted: A signal; what is trained is kept.
     """
     package = optuna()
     try:
-        trial.set_user_attr(WORKER, me())
+        trial.set_user_attr(WORKER, worker_id())
         recipe = recipe_of(work, trial)
-        with beating(lambda: trial.storage.set_trial_user_attr(trial._trial_id, BEAT, time.time())):
+        with heartbeat(lambda: trial.storage.set_trial_user_attr(trial._trial_id, BEAT, time.time())):
             twin = finished_duplicate(study, trial)
             if twin is not None and (run := run_of(twin)) is not None:
                 copy(study, trial, twin, run)
                 return
             record = train(work, recipe, trial)
         tell(study, trial, run_of_record(work, record, folder_of(recipe)), pruned=record.status == "interrupted")
-        shutil.rmtree(RunDir(work.folder / folder_of(recipe)).checkpoints, ignore_errors=True)  # nobody resumes it
+        shutil.rmtree(RunDir(work.folder / folder_of(recipe)).checkpoints, ignore_errors=True)  # it is never resumed
     except UserError as error:
         fail(study, frozen(study, trial), "failed", str(error))
-    except (package.exceptions.UpdateFinishedTrialError, Lost) as error:
-        raise Lost from error
+    except (package.exceptions.UpdateFinishedTrialError, TakenOver) as error:
+        raise TakenOver from error
     except Exception as error:  # a trial that fails must not stop the others
         if isinstance(error, package.exceptions.OptunaError):
             raise
@@ -95,10 +95,10 @@ def frozen(study: Study, trial: Trial) -> FrozenTrial:
 
 
 def finished_duplicate(study: Study, trial: Trial) -> FrozenTrial | None:
-    """Return an earlier trial with the same values that was trained; one that is being trained is waited for.
+    """Return an earlier trained trial with the same values; wait for one that is being trained.
 
     Raises:
-        Lost: Another worker took this trial in the meantime.
+        TakenOver: Another worker took this trial in the meantime.
     """
     states = optuna().trial.TrialState
     while True:
@@ -109,13 +109,13 @@ def finished_duplicate(study: Study, trial: Trial) -> FrozenTrial | None:
         if not any(t.state == states.RUNNING for t in same):
             return None
         if frozen(study, trial).state != states.RUNNING:
-            raise Lost
+            raise TakenOver
         time.sleep(POLL_S)
 
 
 def copy(study: Study, trial: Trial, twin: FrozenTrial, run: Run) -> None:
-    """Give a trial what one with the same values came to."""
-    ending = f"the values of trial {twin.number}, trained there: {run.ending}"
+    """Copy the result of a trial with the same values."""
+    ending = f"same values as trial {twin.number}, not retrained: {run.ending}"
     for epoch, value in sorted(twin.intermediate_values.items()):
         trial.report(value, epoch)
     pruned = twin.state == optuna().trial.TrialState.PRUNED
@@ -123,17 +123,17 @@ def copy(study: Study, trial: Trial, twin: FrozenTrial, run: Run) -> None:
 
 
 def tell(study: Study, trial: Trial, run: Run, *, pruned: bool) -> None:
-    """Write into the storage what a trial came to."""
+    """Write a trial's result to the storage."""
     states = optuna().trial.TrialState
     trial.set_user_attr(RUN, asdict(run))
     try:
         study.tell(trial, None if pruned else run.value, states.PRUNED if pruned else states.COMPLETE)
-    except ValueError as error:  # it is not running any more
-        raise Lost from error
+    except ValueError as error:  # it is no longer running
+        raise TakenOver from error
 
 
 def train(work: Work, recipe: Recipe, trial: Trial) -> RunRecord:
-    """Train a trial from its last checkpoint on, where there is one; the pruner is asked after each epoch."""
+    """Train a trial, resuming from its last checkpoint if any; ask the pruner after each epoch."""
     folder, reported = RunDir(work.folder / folder_of(recipe)), set[int]()
 
     def report(rows: Sequence[EpochRow]) -> None:
@@ -157,13 +157,13 @@ def train(work: Work, recipe: Recipe, trial: Trial) -> RunRecord:
             except UserError as error:
                 if "another process is training here" not in error.what or time.monotonic() > deadline:
                     raise
-                time.sleep(POLL_S)  # a worker that died a moment ago still holds it
+                time.sleep(POLL_S)  # a worker that just died still holds the lock
     report(record.history)
     return record
 
 
 def history(folder: RunDir) -> list[EpochRow]:
-    """Return the epochs that a run had before."""
+    """Return the epochs that a run has already finished."""
     lines: list[bytes] = []
     with suppress(OSError):
         lines = folder.history.read_bytes().splitlines()
@@ -171,10 +171,10 @@ def history(folder: RunDir) -> list[EpochRow]:
 
 
 def run_of_record(work: Work, record: RunRecord, folder: str) -> Run:
-    """Return what a training came to.
+    """Return the result of a training run.
 
-    One that diverged counts with its best epoch; without any, it knows no more than chance: 1 / K right, a loss of
-    ln K. It is never among the best trials that are re-run.
+    A diverged run counts with its best epoch or, without one, with chance level: accuracy 1 / K, loss ln K. It is
+    never among the best trials that are re-run.
     """
     rows, classes = record.history, len(record.data.classes)
     best = best_epoch(rows, record.recipe.stopping.monitor)
@@ -183,7 +183,7 @@ def run_of_record(work: Work, record: RunRecord, folder: str) -> Run:
         value = 1 / classes if work.maximise else math.log(classes)
     diverged, ending = record.status == "diverged", record.ending
     if diverged:
-        ending = f"diverged: {ending}" + ("" if rows else "; it counts like chance")
+        ending = f"diverged: {ending}" + ("" if rows else "; counted at chance level")
     if record.status == "interrupted":
         ending = f"pruned after epoch {len(rows)} of {record.recipe.training.epochs} ({work.pruner})"
     return Run(

@@ -27,14 +27,14 @@ from rungs.training.interrupt import Interrupts
 from rungs.training.setup import load_dataset
 
 TRIALS = 30
-"""By default, where the sampler is no grid."""
+"""Default for all samplers but the grid."""
 
 
 def prepare(options: SearchOptions) -> Search:
-    """Read a recipe and a space and decide what is searched and where; nothing is written.
+    """Plan a search from a recipe and a space; nothing is written.
 
     Raises:
-        UserError: No such recipe or space, a field that the recipe does not have, a value that does not fit it.
+        UserError: No such recipe or space, a field that the recipe does not have, a value that is invalid for it.
     """
     usual = options.recipe if isinstance(options.recipe, Recipe) else recipes.load(options.recipe)
     chosen = recipes.choose(usual, options.overrides, data=options.data)
@@ -72,15 +72,15 @@ def prepare(options: SearchOptions) -> Search:
 
 
 def _trials(space: spaces.Space, options: SearchOptions) -> int:
-    """Return how many trials a search has: of a grid all its points."""
+    """Return the number of trials of a search: for a grid, all its points."""
     asked = options.trials
     if options.sampler != "grid":
         return asked or TRIALS
     points = len(grid(space))
     if points > MOST_TRIALS or (asked is not None and asked < points):
         what = f"the grid of {space.name} has {points} points"
-        do = f"give --trials {points} or none" if points <= MOST_TRIALS else "--sampler tpe or random"
-        raise UserError(what, where="--trials", do=f"{do}; or fewer points, choices or steps in the space")
+        do = f"give --trials {points} or leave --trials out" if points <= MOST_TRIALS else "use --sampler tpe or random"
+        raise UserError(what, where="--trials", do=f"{do}; or reduce points, choices or steps in the space")
     return points
 
 
@@ -88,21 +88,21 @@ def run(plan: Search) -> SearchRecord:
     """Search, re-run the best trials on fresh seeds, name a winner, score it on the test set; return the record.
 
     Raises:
-        UserError: No optuna, no validation images, a storage that cannot be opened, no sound trial.
-        rungs.training.interrupt.Interrupted: SIGINT or SIGTERM; workers keep what they have, the same call goes on.
+        UserError: No Optuna, no validation images, a storage that cannot be opened, no successful trial.
+        rungs.training.interrupt.Interrupted: SIGINT or SIGTERM; progress is kept, and the same call resumes.
     """
     require_startable("tune")
     optuna()
     resolved, dataset = load_dataset(plan.work.recipe, plan.work.skip_unreadable)
     if dataset.record.counts.get("validation") is None:
-        do = "give the recipe one: --set data.validation=0.1"
-        raise UserError("without validation images there is nothing to choose by", where=plan.work.recipe.name, do=do)
+        do = "give the recipe a validation set: --set data.validation=0.1"
+        raise UserError("a search needs validation images", where=plan.work.recipe.name, do=do)
     plan.folder.prepare()
     with Interrupts().handled():
         try:
-            study = studies.begin_or_join(plan.work, plan.goal, dataset.record.hash)
+            study = studies.create_or_load(plan.work, plan.goal, dataset.record.hash)
         except UserError:
-            with suppress(OSError):  # a storage that is not there leaves no empty folder
+            with suppress(OSError):  # leave no empty folder behind
                 plan.folder.path.rmdir()
             raise
         search(plan.work, study, plan.workers, plan.options.tell)

@@ -1,4 +1,4 @@
-"""What the values of a space make of a recipe: proved before anything runs, as assignments, and as a grid."""
+"""Applying the values of a space to a recipe: checks before anything runs, assignments, grids."""
 
 from __future__ import annotations
 
@@ -15,55 +15,57 @@ from rungs.recipe.roles import has_role
 from rungs.recipe.spec import Recipe
 from rungs.study.search.space import FITS, Field, Scalar, Space, key
 
-COMBINATIONS_PROVED = 500
-"""Of choices and ends: as many are tried against a recipe before anything runs, at about half a millisecond each."""
+COMBINATIONS_CHECKED = 500
+"""Most combinations of choices and range ends to check before anything runs; about half a millisecond each."""
 DIGITS = 6
-"""Significant digits of a value that was drawn from a range."""
+"""Significant digits of a value sampled from a range."""
 
 
 def check(space: Space, recipe: Recipe, metric: str = "validation_accuracy") -> None:
-    """Prove every field, both ends of each range and each choice against a recipe, before anything runs.
+    """Check every field, both ends of each range and each choice against a recipe, before anything runs.
 
     Args:
-        space: What is searched.
-        recipe: What its trials vary.
-        metric: What they are judged by.
+        space: The search space.
+        recipe: The base recipe of its trials.
+        metric: The metric to optimise.
 
     Raises:
-        UserError: A field that the recipe does not have, or a value that does not fit it, alone or with others.
+        UserError: A field that the recipe does not have, or a value that is invalid for it, alone or with others.
     """
     where = f"space {space.name}"
     text = recipes.to_toml(recipe)
     for field in space.fields:
         if metric == "validation_loss" and has_role(field.field, "loss"):
             what = "losses of different kinds cannot be compared"
-            raise UserError(what, where=f"{where}, field {field.field}", do="--metric validation_accuracy")
-        for value in _proofs(field):
-            _prove(text, recipe.name, (assignment(field, value),), f"{where}, field {field.field}")
-    for together in itertools.islice(_corners(space), COMBINATIONS_PROVED):
+            raise UserError(what, where=f"{where}, field {field.field}", do="use --metric validation_accuracy")
+        for value in _values_to_check(field):
+            _check(text, recipe.name, (assignment(field, value),), f"{where}, field {field.field}")
+    for together in itertools.islice(_corners(space), COMBINATIONS_CHECKED):
         chosen = tuple(assignment(f, v) for f, v in zip(space.fields, together, strict=True))
-        _prove(text, recipe.name, chosen, f"{where}, {' with '.join(chosen)}")
+        _check(text, recipe.name, chosen, f"{where}, {' with '.join(chosen)}")
 
 
-def _proofs(field: Field) -> tuple[Scalar, ...]:
-    """Return the values of a field that are tried against a recipe: each choice, or both ends and one between them."""
+def _values_to_check(field: Field) -> tuple[Scalar, ...]:
+    """Return the values of a field to check against a recipe: each choice, or both ends and one in between."""
     if field.choices:
         return tuple(key(choice) for choice in field.choices)
     assert field.low is not None and field.high is not None
     if isinstance(field.low, int) or field.step is not None:
         return field.low, field.high
-    return field.low, field.low + (field.high - field.low) / math.pi, field.high  # no whole number
+    return field.low, field.low + (field.high - field.low) / math.pi, field.high  # not a whole number
 
 
 def _corners(space: Space) -> Iterator[tuple[Scalar, ...]]:
-    """Return combinations of what is proved, ends of ranges and choices, of all fields together."""
+    """Return the combinations over all fields of range ends and choices."""
     ends = [
-        values if field.choices else (values[0], values[-1]) for field in space.fields for values in [_proofs(field)]
+        values if field.choices else (values[0], values[-1])
+        for field in space.fields
+        for values in [_values_to_check(field)]
     ]
     return itertools.product(*ends)
 
 
-def _prove(text: str, name: str, chosen: tuple[str, ...], where: str) -> None:
+def _check(text: str, name: str, chosen: tuple[str, ...], where: str) -> None:
     try:
         recipes.parse(text, name, chosen)
     except UserError as error:
@@ -72,14 +74,14 @@ def _prove(text: str, name: str, chosen: tuple[str, ...], where: str) -> None:
 
 
 def choice_of(field: Field, value: Scalar) -> Any:
-    """Return the choice that is called so."""
+    """Return the choice with this key."""
     return next(one for one in field.choices if key(one) == value)
 
 
 def assignment(field: Field, value: Scalar) -> str:
-    """Return what gives a field a value of a trial: FIELD=VALUE, the value in TOML, as after `--set`.
+    """Return FIELD=VALUE for a trial's value, in TOML, as after `--set`.
 
-    A number between the ends of a range is rounded to `DIGITS`, so that a person can write it.
+    A number inside a range is rounded to `DIGITS` significant digits, to keep it readable.
     """
     if field.choices:
         return f"{field.field}={toml(choice_of(field, value))}"
@@ -89,17 +91,17 @@ def assignment(field: Field, value: Scalar) -> str:
 
 
 def assignments(space: Space, params: Mapping[str, Scalar]) -> tuple[str, ...]:
-    """Return what makes a trial's recipe from the recipe, in the order of the space's fields.
+    """Return the overrides that turn the base recipe into a trial's, in the order of the space's fields.
 
     Args:
-        space: What is searched.
-        params: Field -> value, of every field.
+        space: The search space.
+        params: Field -> value, for every field.
     """
     return tuple(assignment(field, params[field.field]) for field in space.fields)
 
 
 def toml(value: Any) -> str:
-    """Return a value as TOML in one line; the word "none" stays bare, because it takes a field away."""
+    """Return a value as one-line TOML; the word "none" stays unquoted, because it removes a field."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
@@ -112,7 +114,7 @@ def toml(value: Any) -> str:
 
 
 def own_values(space: Space, recipe: Recipe) -> dict[str, Scalar] | None:
-    """Return the values that the recipe itself has, where all of them lie in the space."""
+    """Return the recipe's own values, if all of them lie in the space."""
     found: dict[str, Scalar] = {}
     leaves = recipes.to_table(recipe)
     for field in space.fields:
@@ -124,7 +126,7 @@ def own_values(space: Space, recipe: Recipe) -> dict[str, Scalar] | None:
 
 
 def _own_choice(field: Field, recipe: Recipe) -> Scalar | None:
-    """Return the choice that changes nothing."""
+    """Return the choice that equals the recipe's own value."""
     text, mine = recipes.to_toml(recipe), identity.digest(recipe)
     for choice in map(key, field.choices):
         if identity.digest(recipes.parse(text, recipe.name, (assignment(field, choice),))) == mine:
@@ -133,7 +135,7 @@ def _own_choice(field: Field, recipe: Recipe) -> Scalar | None:
 
 
 def _own_number(field: Field, leaves: Any) -> Scalar | None:
-    """Return the recipe's number, where it lies in the range and on its steps."""
+    """Return the recipe's number, if it lies in the range and on a step."""
     for step in field.field.split("."):
         is_position = isinstance(leaves, list | tuple) and step.isdecimal() and int(step) < len(leaves)
         leaves = leaves[int(step)] if is_position else leaves.get(step) if isinstance(leaves, dict) else None
@@ -152,7 +154,7 @@ def grid(space: Space) -> list[dict[str, Scalar]]:
 
 
 def grid_values(field: Field) -> tuple[Scalar, ...]:
-    """Return the values of a field that a grid takes, both ends of a range included."""
+    """Return the grid values of a field, both ends of a range included."""
     if field.choices:
         return tuple(key(choice) for choice in field.choices)
     low, high = field.low, field.high

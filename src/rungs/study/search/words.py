@@ -1,4 +1,4 @@
-"""What a search record says, in numbers and sentences that figures, tables and the page share."""
+"""Numbers and sentences from a search record, shared by figures, tables and the page."""
 
 from __future__ import annotations
 
@@ -17,43 +17,43 @@ from rungs.study.search import record as search_records
 from rungs.study.search.record import Finalist, SearchRecord, TrialRecord
 
 STATES = ("complete", "pruned", "running", "waiting", "failed")
-"""In the order in which trials are listed."""
+"""In the order of listing."""
 RECIPE = "recipe"
-"""The rung of the recipe as it was."""
+"""The rung of the unchanged recipe."""
 REACH_BEST, REACH_QUARTILES = 4.0, 3.0
-"""An axis ends on its bad side so many times the distance from median to best, or of the quartiles, beyond the median:
-a trial that learnt nothing does not squeeze the others."""
+"""On its bad side an axis ends at this many times the distance from median to best, or between quartiles, beyond the
+median: a trial that learnt nothing must not compress the others."""
 MARGIN = 0.06
-"""Of an axis, free beyond the last mark."""
+"""Margin beyond the last mark, as a share of the axis."""
 
 
 def value(record: SearchRecord, number: float | None) -> str:
-    """Return a value of the search's metric as it is written."""
+    """Format a value of the search's metric."""
     return report_metric.value(record.metric, number)
 
 
 def difference(record: SearchRecord, number: float) -> str:
-    """Return a difference of two values of the metric: "+1.12 points", or "+0.0123" of a loss."""
+    """Format a difference of two values of the metric: "+1.12 points", or "+0.0123" for a loss."""
     return report_metric.difference(record.metric, number)
 
 
 def estimate_bounds(record: SearchRecord, estimate: Estimate) -> str:
-    """Return the interval of a mean of the metric as it is written; "" where there is none."""
+    """Format the interval of a mean of the metric; "" if there is none."""
     return report_metric.bounds(record.metric, estimate.low, estimate.high)
 
 
 def difference_bounds(record: SearchRecord, estimate: Estimate) -> str:
-    """Return the interval of a difference: "-0.10 to +2.30"; "" where there is none."""
+    """Format the interval of a difference: "-0.10 to +2.30"; "" if there is none."""
     return report_metric.difference_bounds(record.metric, estimate.low, estimate.high)
 
 
 def spread(record: SearchRecord, estimate: Estimate) -> str:
-    """Return how much the seeds differ: "± 0.31 sd", points for accuracies."""
+    """Format the seed-to-seed spread: "± 0.31 sd", in points for accuracies."""
     return report_metric.spread(record.metric, estimate)
 
 
 def ranked(record: SearchRecord) -> tuple[TrialRecord, ...]:
-    """Return all trials: complete ones, best first, diverged ones behind; pruned ones, of fewer epochs; the rest."""
+    """Return all trials: complete ones, best first, diverged ones last; then pruned ones; then the rest."""
     sign = 1 if is_loss(record.metric) else -1
 
     def place(trial: TrialRecord) -> tuple[int, bool, float, int]:
@@ -69,13 +69,13 @@ def of_state(record: SearchRecord, *states: str) -> tuple[TrialRecord, ...]:
 
 
 def best(record: SearchRecord) -> TrialRecord | None:
-    """Return the complete trial with the best value that did not diverge; the earlier of two equal ones."""
+    """Return the best complete trial that did not diverge; on a tie, the earlier one."""
     sound = [trial for trial in ranked(record) if trial.state == "complete" and not trial.diverged]
     return next((trial for trial in sound if trial.value is not None), None)
 
 
 def best_so_far(record: SearchRecord) -> tuple[list[int], list[float]]:
-    """Return the numbers of the complete trials that did not diverge, rising, and the best value up to each."""
+    """Return the numbers of the complete trials that did not diverge, in order, and the best value up to each."""
     sound = [trial for trial in of_state(record, "complete") if not trial.diverged]
     complete = sorted(sound, key=lambda trial: trial.number)
     values = [trial.value for trial in complete if trial.value is not None]
@@ -89,7 +89,7 @@ def finalist_trials(record: SearchRecord) -> dict[int, Finalist]:
 
 
 def winner(record: SearchRecord) -> Finalist | None:
-    """Return the finalist that was named."""
+    """Return the winner, if there is one."""
     return next((one for one in record.finalists if one.name == record.winner), None)
 
 
@@ -99,7 +99,7 @@ def most_promising(record: SearchRecord) -> Finalist | None:
 
 
 def against_recipe(record: SearchRecord, name: str) -> Difference | None:
-    """Return the difference of a finalist to the recipe as it was, in pairs of seeds."""
+    """Return the difference of a finalist to the unchanged recipe, paired by seed."""
     rungs = record.finals.rungs if record.finals else ()
     return next((rung.difference for rung in rungs if rung.name == name), None)
 
@@ -112,7 +112,7 @@ def seed_values(record: SearchRecord, name: str) -> list[float]:
 
 
 def limits(metric: str, values: Sequence[float]) -> tuple[float, float]:
-    """Return where an axis of the metric begins and ends, so that what is far out on the bad side is cut off."""
+    """Return the limits of a metric axis; bad outliers are cut off."""
     if not values:
         return 0.0, 1.0
     low, high = min(values), max(values)
@@ -133,55 +133,55 @@ def counted(record: SearchRecord) -> Counter[str]:
 
 
 def state_words(record: SearchRecord, states: Iterable[str] = STATES) -> str:
-    """Return "24 complete, 12 pruned", the states that occur."""
+    """Return "24 complete, 12 pruned" for the states that occur."""
     tally = counted(record)
     return ", ".join(f"{tally[state]} {state}" for state in states if tally[state])
 
 
 def verdict(record: SearchRecord) -> str:
-    """Return what the search came to, in sentences; where no winner was named, how far it is."""
+    """Return the search's verdict in sentences; without a winner, its progress."""
     if record.verdict:
         return record.verdict
     top = best(record)
     if top is None:
         waiting = state_words(record) or "there are none"
-        return f"No trial of this search is complete ({waiting}), so there is nothing to choose from yet."
+        return f"No trial of this search is complete ({waiting}), so there is no best trial yet."
     done = fmt.many(counted(record)["complete"], "complete trial")
     return (
         f"Best of {done}: trial {top.number}, {value(record, top.value)} on validation. It is not the winner yet: the "
-        "best of many tries is partly luck, and the best few have not been trained again on fresh seeds."
+        "best of many tries is optimistic, and the best few have not been retrained on fresh seeds."
     )
 
 
 def lead(text: str) -> tuple[str, str]:
-    """Return the first sentence of a text, and the others."""
+    """Split a text into its first sentence and the rest."""
     first, *others = re.split(r"(?<=[.:)])\s+(?=[A-Z])", text, maxsplit=1)
     return first, " ".join(others)
 
 
 def dashboard_needs(record: SearchRecord) -> str:
-    """Return what the command that shows the trials in a browser needs first."""
+    """Return what the dashboard command needs first."""
     needs = "it needs: pip install optuna-dashboard"
-    return f"{needs}; put the password in for ***" if "***" in record.dashboard else needs
+    return f"{needs}; replace *** with the password" if "***" in record.dashboard else needs
 
 
 def train_command(record: SearchRecord) -> str:
-    """Return the command that trains the winner, not shortened as the trials were; "" where none was named.
+    """Return the command that trains the winner at full length; "" if there is none.
 
-    What the search was told of the data and the recipe (`--data`, `--set`) is told again.
+    It repeats the search's own `--data` and `--set`.
     """
     named = winner(record)
     if named is None:
         return ""
-    recipe, kept = _told(record)
+    recipe, kept = _recipe_and_flags(record)
     words = ["rungs", "train", recipe, *kept]
     for override in named.overrides:
         words += ["--set", override]
     return shlex.join(words)
 
 
-def _told(record: SearchRecord) -> tuple[str, list[str]]:
-    """Return the recipe, and the flags that say what is trained, of the command that made the record."""
+def _recipe_and_flags(record: SearchRecord) -> tuple[str, list[str]]:
+    """Return the recipe and the `--data` and `--set` flags of the command that made the record."""
     try:
         words = shlex.split(record.command)
     except ValueError:

@@ -1,4 +1,4 @@
-"""A search: workers here and on other machines take trials from one storage until there are enough of them."""
+"""The workers of a search, here and on other machines, which draw trials from one storage until all are done."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from rungs.errors import UserError
 from rungs.run.looks import without_password
 from rungs.study.processes import CONTEXT, follow_parent, share_threads
-from rungs.study.search.ledger import WORKER, fail, give_up, is_surplus, places, record, requeue_abandoned
-from rungs.study.search.liveness import Watch, host
+from rungs.study.search.ledger import WORKER, fail, is_surplus, record, release_trial, requeue_abandoned, slots
+from rungs.study.search.liveness import ChangeTimer, host
 from rungs.study.search.record import TrialRecord
 from rungs.study.search.storage import optuna
-from rungs.study.search.study import Work, distributions, join
-from rungs.study.search.trial import Lost, attempt
+from rungs.study.search.study import Work, distributions, load_study
+from rungs.study.search.trial import TakenOver, run_trial
 from rungs.training.interrupt import Interrupted, Interrupts
 
 if TYPE_CHECKING:
@@ -29,53 +29,54 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial, Trial
 
 Tell: TypeAlias = Callable[[TrialRecord, int, int], None]
-"""Called with a trial that one of our workers finished, the number of trials done, and of all."""
-Note: TypeAlias = tuple[Literal["trial", "over", "error"], int, str]
-"""What a worker says: it finished a trial (its number); nothing is left to do; what stopped it."""
+"""Called with a trial that a worker here finished, the number of trials done, and the total."""
+Message: TypeAlias = tuple[Literal["trial", "over", "error"], int, str]
+"""Message from a worker: a finished trial (its number); nothing left to do; the error that stopped it."""
 IDLE_S = 0.25
-"""How often a worker without a trial looks whether there is one, and the parent whether a worker elsewhere died."""
-DEAF_S = 1.0
+"""Poll interval of a worker without a trial."""
+POLL_S = 1.0
+"""How often the parent checks for dead workers."""
 MOST_FAILED_STARTS = 3
-"""Workers that end one after the other without a trial: something is wrong with all of them."""
-STOPS_S = 60.0
-"""How long a worker that was told to stop may take: a step, and its checkpoint."""
+"""Give up after this many workers in a row ended without a trial: they share a cause."""
+STOP_TIMEOUT_S = 60.0
+"""Time for a worker to stop: one step and a checkpoint."""
 
 
 def search(work: Work, study: Study, workers: int, tell: Tell) -> None:
-    """Train until the search has all its trials, those of workers on other machines included.
+    """Train until all trials of the search are done, including those of workers on other machines.
 
     Args:
         work: The search.
         study: Its study.
-        workers: How many processes here; they share the cores out. 0 tries trials in this process, for a debugger.
+        workers: Number of processes here, which share the cores. 0 runs trials in this process, for debugging.
         tell: Called with each trial that they finish.
 
     Raises:
-        UserError: Workers cannot start, or the storage cannot be reached any more.
+        UserError: Workers cannot start, or the storage is no longer reachable.
         Interrupted: SIGINT or SIGTERM; what is trained is kept.
     """
-    watch, pool = Watch(), WorkerPool(work)
+    timer, pool = ChangeTimer(), WorkerPool(work)
     try:
-        requeue_abandoned(study, watch, at_once=True)
-        missing = work.trials - sum(place.is_over for place in places(study.get_trials(deepcopy=False)))
+        requeue_abandoned(study, timer, at_once=True)
+        missing = work.trials - sum(slot.is_done for slot in slots(study.get_trials(deepcopy=False)))
         pool.jobs = max(0, min(workers, missing))
-        free_dead = partial(requeue_abandoned, study, watch)
-        for number in pool.working(free_dead) if workers else try_trials(work, free_dead):
+        free_dead = partial(requeue_abandoned, study, timer)
+        for number in pool.finished_trials(free_dead) if workers else try_trials(work, free_dead):
             trials = study.get_trials(deepcopy=False)
-            done = sum(place.is_over for place in places(trials))
+            done = sum(slot.is_done for slot in slots(trials))
             tell(record(next(trial for trial in trials if trial.number == number)), min(done, work.trials), work.trials)
     except optuna().exceptions.StorageInternalError as error:
         raise unreachable(work, str(error.__cause__ or error)) from error
     finally:
         pool.stop()
-        with suppress(Exception):  # the storage may be away; then it is done where the search goes on
+        with suppress(Exception):  # the storage may be unreachable; then it is done on resuming
             pool.requeue(study)
 
 
 def unreachable(work: Work, why: str) -> UserError:
-    """Return the error for a storage that went away."""
-    what = f"the storage cannot be reached any more: {without_password(why).splitlines()[0]}"
-    return UserError(what, where=without_password(work.address), do="go on with the same command when it is back")
+    """Return the error for an unreachable storage."""
+    what = f"the storage is no longer reachable: {without_password(why).splitlines()[0]}"
+    return UserError(what, where=without_password(work.address), do="resume with the same command when it is back")
 
 
 @dataclass
@@ -83,13 +84,13 @@ class WorkerProcess:
     """A worker process, and this process's end of the pipe from it."""
 
     work: Work
-    jobs: int  # that share the cores out
+    jobs: int  # that share the cores
     pipe: Connection = field(init=False)
     process: SpawnProcess = field(init=False)
 
     def __post_init__(self) -> None:
         self.pipe, theirs = CONTEXT.Pipe(duplex=False)
-        self.process = CONTEXT.Process(target=serve, args=(theirs, self.work, self.jobs))
+        self.process = CONTEXT.Process(target=worker_main, args=(theirs, self.work, self.jobs))
         self.process.start()
         theirs.close()  # so that the pipe ends when the process does
 
@@ -98,9 +99,9 @@ class WorkerPool:
     """The workers of one search here."""
 
     def __init__(self, work: Work) -> None:
-        self.work, self.jobs = work, 0  # how many there are to be
+        self.work, self.jobs = work, 0  # target number of workers
         self.workers: list[WorkerProcess] = []
-        self.pids: list[int] = []  # of all that were ever started
+        self.pids: list[int] = []  # of all workers ever started
         self.failed_starts = 0
 
     def start_worker(self) -> None:
@@ -108,16 +109,16 @@ class WorkerPool:
         self.workers.append(WorkerProcess(self.work, self.jobs))
         self.pids.append(self.workers[-1].process.pid or 0)
 
-    def working(self, requeue_abandoned: Callable[[], list[int]]) -> Iterator[int]:
-        """Yield the number of each trial that a worker finishes until all say that it is over; replace those that die.
+    def finished_trials(self, requeue_abandoned: Callable[[], list[int]]) -> Iterator[int]:
+        """Yield the number of each finished trial until no work is left; replace workers that die.
 
         Args:
-            requeue_abandoned: Frees what dead workers held and returns the numbers of these trials.
+            requeue_abandoned: Requeues the trials of dead workers and returns their numbers.
         """
         for _ in range(self.jobs):
             self.start_worker()
         while self.workers:
-            ready = wait([worker.pipe for worker in self.workers], timeout=DEAF_S)
+            ready = wait([worker.pipe for worker in self.workers], timeout=POLL_S)
             for worker in [worker for worker in self.workers if worker.pipe in ready]:
                 kind, number, words = self.receive(worker)
                 if kind == "trial":
@@ -129,50 +130,50 @@ class WorkerPool:
                     self.replace(words, had_no_trial=not requeue_abandoned())
             requeue_abandoned()
 
-    def receive(self, worker: WorkerProcess) -> Note:
-        """Return what a worker says; that it died, if it does not say anything any more."""
+    def receive(self, worker: WorkerProcess) -> Message:
+        """Receive a message from a worker; an error message if it died."""
         try:
-            note: Note = worker.pipe.recv()
+            message: Message = worker.pipe.recv()
         except (EOFError, OSError):
             worker.process.join()
             code = worker.process.exitcode or 0
             words = f"was killed ({signal.Signals(-code).name})" if code < 0 else f"ended with code {code}"
             return "error", -1, f"a worker {words}"
-        if note[0] != "trial":
+        if message[0] != "trial":
             worker.process.join()
-        return note
+        return message
 
     def replace(self, words: str, *, had_no_trial: bool) -> None:
-        """Start another worker for one that died; not for ever, if none comes to anything."""
+        """Replace a dead worker, unless too many in a row ended without a trial."""
         self.failed_starts = self.failed_starts + 1 if had_no_trial else 0
         if self.failed_starts >= MOST_FAILED_STARTS:
-            do = "mend the cause (memory? then fewer --workers), and give the same command again"
-            raise UserError(f"workers end before they have a trial: {words}", where="rungs tune", do=do)
+            do = "fix the cause (if memory, give fewer --workers), then run the same command again"
+            raise UserError(f"workers end before they get a trial: {words}", where="rungs tune", do=do)
         self.start_worker()
 
     def stop(self) -> None:
-        """Let all workers go; those that train keep what they have."""
+        """Stop all workers; progress of running trials is kept."""
         for worker in self.workers:
             if worker.process.is_alive():
                 worker.process.terminate()
         for worker in self.workers:
-            worker.process.join(STOPS_S)
+            worker.process.join(STOP_TIMEOUT_S)
             if worker.process.is_alive():
                 worker.process.kill()
                 worker.process.join()
             worker.pipe.close()
 
     def requeue(self, study: Study) -> None:
-        """Let the trials that our workers still held wait for others."""
+        """Requeue the trials that our workers still held."""
         mine = {f"{host()}:{pid}" for pid in self.pids}
         running = optuna().trial.TrialState.RUNNING
         for trial in study.get_trials(deepcopy=False, states=(running,)):
             if trial.user_attrs.get(WORKER, "").rpartition(":")[0] in mine:
-                give_up(study, trial, "stopped", "its worker was stopped")
+                release_trial(study, trial, "stopped", "its worker was stopped")
 
 
-def serve(pipe: Connection, work: Work, jobs: int) -> None:
-    """Be a worker: try trials until there are enough, or until the parent is gone."""
+def worker_main(pipe: Connection, work: Work, jobs: int) -> None:
+    """Run a worker process until all trials are done or the parent is gone."""
     threading.Thread(target=follow_parent, daemon=True).start()
     with suppress(BrokenPipeError, KeyboardInterrupt), Interrupts().handled():
         try:
@@ -187,36 +188,36 @@ def serve(pipe: Connection, work: Work, jobs: int) -> None:
 
 
 def try_trials(work: Work, while_waiting: Callable[[], object] = lambda: None) -> Iterator[int]:
-    """Try one trial after the other; yield the number of each that is done.
+    """Run one trial after the other; yield the number of each when done.
 
     Args:
         work: The search.
-        while_waiting: Called again and again while only other workers have trials.
+        while_waiting: Called repeatedly while only other workers have trials.
     """
-    study = join(work)
+    study = load_study(work)
     while (trial := next_trial(work, study, while_waiting)) is not None:
         try:
-            attempt(work, study, trial)
+            run_trial(work, study, trial)
         except Interrupted as signalled:
             requeue(work, trial.number, str(signalled))
             raise
-        except Lost:
+        except TakenOver:
             continue
         yield trial.number
 
 
 def next_trial(work: Work, study: Study, while_waiting: Callable[[], object] = lambda: None) -> Trial | None:
-    """Ask for a trial; wait while others may leave one; return None when the search has all of them."""
+    """Draw a trial; wait while other workers may still release one; return None when all are done."""
     waiting = optuna().trial.TrialState.WAITING
     asked = distributions(work.space)
     while True:
         trials = study.get_trials(deepcopy=False)
-        held = places(trials)
-        if sum(place.is_over for place in held[: work.trials]) >= work.trials:
+        held = slots(trials)
+        if sum(slot.is_done for slot in held[: work.trials]) >= work.trials:
             return None
         if len(held) >= work.trials and not any(trial.state == waiting for trial in trials):
             while_waiting()
-            time.sleep(IDLE_S)  # the last ones are being trained; one of them may be given back
+            time.sleep(IDLE_S)  # the last ones are being trained; one of them may be released
             continue
         trial = study.ask(asked)
         mine = study._storage.get_trial(trial._trial_id)
@@ -226,8 +227,8 @@ def next_trial(work: Work, study: Study, while_waiting: Callable[[], object] = l
 
 
 def requeue(work: Work, number: int, words: str) -> None:
-    """Let a trial's values wait for another, over a new connection: a signal may have cut off what the old one did."""
-    with suppress(Exception):  # then it is taken up as a dead worker's
-        study = join(work)
+    """Requeue a trial over a new connection: the signal may have interrupted the old one."""
+    with suppress(Exception):  # then it is requeued as a dead worker's
+        study = load_study(work)
         trial: FrozenTrial = next(trial for trial in study.get_trials(deepcopy=False) if trial.number == number)
-        give_up(study, trial, "stopped", words)
+        release_trial(study, trial, "stopped", words)
