@@ -31,8 +31,9 @@ from rungs.models import build_model
 from rungs.recipe.toml import load
 from rungs.run.folder import RunDir, write_whole
 from rungs.run.record import EpochRow
-from rungs.training.device import World, cores, device_name, peak_memory_bytes, pick_precision
+from rungs.training.device import World, cores, device_name, peak_memory_bytes
 from rungs.training.options import RunOptions, always
+from rungs.training.precision import pick_precision
 from rungs.training.run import run_recipe
 
 OVERRIDES = [

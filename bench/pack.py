@@ -29,13 +29,13 @@ from rungs.training.device import World, cores, device_name, peak_memory_bytes
 from rungs.training.loop import train_together
 from rungs.training.pack import join
 from rungs.training.screen import Screen
-from rungs.training.setup import Kit, assemble, gather
+from rungs.training.setup import Setup, assemble, load_dataset
 from rungs.training.step import WARM_UP
 
 
-def kits_of(recipe: Recipe, many: int, world: World) -> list[Kit]:
+def kits_of(recipe: Recipe, many: int, world: World) -> list[Setup]:
     source, moved = sources.load(recipe.data.source, recipe.data.image_size), {}
-    return [assemble(*gather(replace(recipe, seed=i), True, source), world, moved) for i in range(many)]
+    return [assemble(*load_dataset(replace(recipe, seed=i), True, source), world, moved) for i in range(many)]
 
 
 @dataclass
@@ -43,20 +43,20 @@ class Timed:
     """A pack and the seconds of its epochs."""
 
     many: int
-    kit: Kit
+    setup: Setup
     seconds: list[float]
 
     def __post_init__(self) -> None:
-        self.epochs = train_together(self.kit, [], Screen())
+        self.epochs = train_together(self.setup, [], Screen())
 
     def epoch(self) -> None:
         """Train one more epoch."""
-        if self.kit.world.device.type == "cuda":
+        if self.setup.world.device.type == "cuda":
             torch.cuda.synchronize()
         began = time.perf_counter()
         next(self.epochs)
-        self.kit.hand_back()
-        if self.kit.world.device.type == "cuda":
+        self.setup.copy_to_members()
+        if self.setup.world.device.type == "cuda":
             torch.cuda.synchronize()
         self.seconds.append(time.perf_counter() - began)
 
@@ -83,7 +83,7 @@ def main(
     chosen = choose(recipe, (*few, *overrides, f"training.epochs={WARM_UP + rounds}"), data=data)
     world = World(0, 1, open_device())
     timed = [Timed(many, join(kits_of(chosen, many, world)), []) for many in (1, *packs)]
-    one = timed[0].kit
+    one = timed[0].setup
     sizes = {name: len(part) for name, part in one.parts.present().items()}
     threads = "" if world.device.type == "cuda" else f", {torch.get_num_threads()} of {cores()} cores"
     print(f"{recipe}, {sizes}, batches of {chosen.training.batch_size}, {one.environment.precision}")

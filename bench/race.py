@@ -40,7 +40,7 @@ from rungs.training.loop import Diverged, train_epochs
 from rungs.training.run import train_flops
 from rungs.training.scoring import look_again
 from rungs.training.screen import Screen
-from rungs.training.setup import assemble, gather
+from rungs.training.setup import assemble, load_dataset
 
 
 def run(recipe: Recipe, source: Source, world: World) -> dict[str, float]:
@@ -49,21 +49,21 @@ def run(recipe: Recipe, source: Source, world: World) -> dict[str, float]:
     Raises:
         UserError: There is no test set, or the loss stopped being finite.
     """
-    kit = assemble(*gather(recipe, False, source), world)
-    if kit.parts.test is None:
+    setup = assemble(*load_dataset(recipe, False, source), world)
+    if setup.parts.test is None:
         raise UserError("there is no test set", where=recipe.data.source, do="choose another source")
-    compile_net(kit)
+    compile_net(setup)
     began = now(world)
     try:
-        rows = list(train_epochs(kit, [], Screen()))
+        rows = list(train_epochs(setup, [], Screen()))
     except Diverged as diverged:
         raise UserError(str(diverged), where=f"seed {recipe.seed}", do="use a smaller optim.lr") from diverged
     trained = now(world)
-    logits, labels = score(kit.judged, scoring_batches(kit, kit.parts.test), kit.autocast)
+    logits, labels = score(setup.scored_net, scoring_batches(setup, setup.parts.test), setup.autocast)
     plain = (logits.argmax(1) == labels).double().mean().item()
     augmented = plain
     if recipe.evaluation.tta != "none":
-        augmented = (look_again(kit, kit.parts.test, logits).argmax(1) == labels).double().mean().item()
+        augmented = (look_again(setup, setup.parts.test, logits).argmax(1) == labels).double().mean().item()
     ended = now(world)
     return {
         "seconds": ended - began,
@@ -71,7 +71,7 @@ def run(recipe: Recipe, source: Source, world: World) -> dict[str, float]:
         "warm_up_s": sum(row.warm_up_s for row in rows),
         "plain": plain,
         "accuracy": augmented,
-        "pflop": train_flops(kit, len(rows)) / 1e15,
+        "pflop": train_flops(setup, len(rows)) / 1e15,
     }
 
 

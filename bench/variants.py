@@ -31,7 +31,7 @@ from rungs.training.compiling import compile_net
 from rungs.training.device import World, cores, device_name
 from rungs.training.loop import train_epochs
 from rungs.training.screen import Screen
-from rungs.training.setup import assemble, gather
+from rungs.training.setup import assemble, load_dataset
 from rungs.training.step import WARM_UP
 
 
@@ -44,20 +44,20 @@ def seconds_an_image(recipe: str, overrides: list[str], images: int, rounds: int
         "stopping.patience=none",
     ]
     chosen = load(recipe, [*overrides, *fixed])
-    chosen, material = gather(chosen, False)
-    kit = assemble(chosen, material, World(0, 1, open_device()))
-    compile_net(kit)
-    if images > len(kit.parts.train):
-        what = f"{images:,} images of {len(kit.parts.train):,}"
+    chosen, dataset = load_dataset(chosen, False)
+    setup = assemble(chosen, dataset, World(0, 1, open_device()))
+    compile_net(setup)
+    if images > len(setup.parts.train):
+        what = f"{images:,} images of {len(setup.parts.train):,}"
         raise UserError(what, where="--images", do="give fewer, or other --data")
-    train = kit.parts.train.take(torch.arange(images))
+    train = setup.parts.train.take(torch.arange(images))
     steps = -(-images // chosen.training.batch_size)
-    kit = dataclasses.replace(kit, parts=Parts(train, None, None), steps_per_epoch=steps)
+    setup = dataclasses.replace(setup, parts=Parts(train, None, None), steps_per_epoch=steps)
     few = replace(
-        kit.recipe.evaluation, batch_size=2
+        setup.recipe.evaluation, batch_size=2
     )  # what is looked at after an epoch, to see that it still computes
-    kit.recipe = replace(kit.recipe, evaluation=few)
-    for row in islice(train_epochs(kit, [], Screen()), WARM_UP, None):  # compiling, recording: once a size of batch
+    setup.recipe = replace(setup.recipe, evaluation=few)
+    for row in islice(train_epochs(setup, [], Screen()), WARM_UP, None):  # compiling, recording: once a size of batch
         yield row.train_s / images
 
 

@@ -1,4 +1,6 @@
-"""Write docs/seeds.md, its pictures and the README's rows from the records in results/: `python docs/make_seeds.py`.
+"""Write docs/seeds.md, its pictures and the rows of docs/measured.md from the records in results/.
+
+Run it as `python docs/make_seeds.py`.
 
 What stands in docs/seeds.toml is the story of each seed and the questions to put to the record; every number, verdict
 and sentence about a measurement comes from the record.
@@ -20,7 +22,7 @@ from rungs.study.ladder import words as facts
 from rungs.study.ladder.record import LadderRecord, RungRecord
 from rungs.study.ladder.staircase import staircase
 from rungs.study.ladder.tables import markdown
-from rungs.study.search.slices import contours
+from rungs.study.search.slices import over_pairs
 
 ROOT = Path(__file__).parents[1]
 PICTURES = ROOT / "docs" / "seeds"
@@ -33,11 +35,11 @@ def main() -> None:
         save(staircase(read(path.stem)), PICTURES / path.stem)
         (PICTURES / f"{path.stem}.svg").unlink()  # a page on the web shows the PNG
     for path in sorted((ROOT / "results" / "searches").glob("*.json")):
-        save(contours(make_searches.read(path.stem)), PICTURES / path.stem)
+        save(over_pairs(make_searches.read(path.stem)), PICTURES / path.stem)
         (PICTURES / f"{path.stem}.svg").unlink()
     (ROOT / "docs" / "seeds.md").write_text(page(), encoding="utf-8")
-    readme = ROOT / "README.md"
-    readme.write_text(with_rows(readme.read_text(encoding="utf-8")), encoding="utf-8")
+    measured = ROOT / "docs" / "measured.md"
+    measured.write_text(with_rows(measured.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 def read(name: str) -> LadderRecord:
@@ -51,17 +53,17 @@ def told() -> dict[str, Any]:
     return tomllib.loads((ROOT / "docs" / "seeds.toml").read_text(encoding="utf-8"))
 
 
-def with_rows(readme: str) -> str:
-    """Return the README with one row for each seed between its two marks."""
+def with_rows(measured: str) -> str:
+    """Return docs/measured.md with one row for each seed between its two marks."""
     start, end = "<!-- seeds -->\n", "<!-- /seeds -->"
-    before, rest = readme.split(start)
+    before, rest = measured.split(start)
     heads = "| seed, and one rung of it | claimed | measured | n | verdict |\n|---|---|---|---|---|\n"
     rows = "".join(row(seed) for seed in told()["seeds"])
     return f"{before}{start}{heads}{rows}{end}{rest.split(end)[1]}"
 
 
 def row(seed: dict[str, Any]) -> str:
-    """Return the README's row of a seed: its best claim beside the measurement."""
+    """Return the row of a seed: its best claim beside the measurement."""
     record, name = read(seed["headline"]["record"]), seed["headline"]["rung"]
     rung = by_name(record, name)
     found = next(one for one in rung.answers if one.metric == seed["headline"]["metric"])
@@ -70,7 +72,7 @@ def row(seed: dict[str, Any]) -> str:
     measured = f"**{metric.value(found.metric, estimate.mean)}**{f' ({interval})' if interval else ''}"
     why = f": {'; '.join(record.reduced)}" if found.verdict == "not comparable" and record.reduced else ""
     cells = (
-        f"[{seed['title']}](docs/seeds.md): `{name}`",
+        f"[{seed['title']}](seeds.md): `{name}`",
         f"{words} {facts.claim_words(found)}",
         measured,
         fmt.many(estimate.n, "seed"),

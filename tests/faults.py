@@ -1,4 +1,4 @@
-"""Small real trainings, each made to show one fault, and others made well: the material of the rules' tests."""
+"""Small real trainings, each made to show one fault, and others made well: the dataset of the rules' tests."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ OVERFITTING = Finding(
     cure="--set stopping.patience=5",
 )
 SHORT = Finding(rule="still-falling", level="note", title="Stopped early", text="The loss had not levelled out.")
-SOUND = Finding(rule="sound", level="good", title="Nothing looks wrong", text="No rule found a fault.")
+SOUND = Finding(rule="sound", level="good", title="No problem found", text="No rule found a fault.")
 
 
 def estimate(values: Sequence[float], *, accuracy_of: int = 0) -> Estimate:

@@ -133,7 +133,7 @@ def result(
                 index=17 * i,
                 path=f"photos/class {i % classes}/IMG_{4000 + i}.jpg" if size > 32 else None,
                 truth=i % classes,
-                said=(i + 1) % classes,
+                predicted=(i + 1) % classes,
                 probability=0.995 - 0.01 * i,
                 loss=6.0 - 0.1 * i,
                 picture=picture(i, size),

@@ -30,9 +30,9 @@ def test_the_package_has_thirteen_entries_each_a_noun_of_the_field() -> None:
 
 def test_the_version_of_the_code_knows_all_that_computes() -> None:
     """A change in any of these files may change what a recipe computes, and so must change its fingerprints."""
-    assert {"data", "models", "optim", "evaluate", "training"} <= set(identity.FLOORS_THAT_COMPUTE)
-    for floor in identity.FLOORS_THAT_COMPUTE:
-        assert list((SOURCE / floor).rglob("*.py")), floor
+    assert {"data", "models", "optim", "evaluate", "training"} <= set(identity.FOLDERS_THAT_COMPUTE)
+    for folder in identity.FOLDERS_THAT_COMPUTE:
+        assert list((SOURCE / folder).rglob("*.py")), folder
     for name in identity.FILES_THAT_COMPUTE:
         assert (SOURCE / "recipe" / f"{name}.py").is_file(), name
     silent = {"__init__", "explain", "flags", "identity", "overrides", "own", "presets", "roles", "shorten", "toml"}

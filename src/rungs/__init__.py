@@ -10,7 +10,6 @@ Importing this package costs nothing: each of its doors brings in torch when it 
 from importlib import import_module
 from typing import Any
 
-__version__ = "0.1.0"
 DOORS = {
     "bench": "rungs.study.bench.measure",
     "climb": "rungs.study.ladder.climb",
@@ -26,6 +25,8 @@ __all__ = ["__version__", "bench", "climb", "compare", "load", "lr_find", "train
 
 def __getattr__(name: str) -> Any:
     """Import a door of the Python API on first use."""
+    if name == "__version__":
+        return import_module("importlib.metadata").version("rungs")
     if name not in DOORS:
         raise AttributeError(f"module 'rungs' has no attribute {name!r}")
     return getattr(import_module(DOORS[name]), name)

@@ -72,7 +72,7 @@ def test_a_training_loss_that_stays(losses: list[float], words: str) -> None:
 def test_a_training_loss_that_comes_back_up() -> None:
     text = told([2.0, 1.0, 0.5, 0.4, 0.8, 1.2])
     assert text == (
-        "The training loss goes from 2.000 to 1.200 in 6 epochs, but it was 0.400 in epoch 4: the steps are large."
+        "The training loss goes from 2.000 to 1.200 in 6 epochs, but was 0.400 in epoch 4: the steps are large."
     )
 
 
@@ -84,7 +84,7 @@ def test_overfitting_names_its_epoch() -> None:
     text = told(FALLING, [2.1, 1.6, 1.3, 1.2, 1.3, 1.5, 1.8, 2.0])
     assert text.endswith(
         "The validation loss falls with it until epoch 4 (1.200) and then rises, to 2.000: from there on the net "
-        "overfits, what it learns no longer holds for other images."
+        "overfits: what it learns no longer generalises."
     )
     record = samples.overfitting()
     assert f"until epoch {record.best_epoch} (" in interpretation(record)
@@ -92,7 +92,7 @@ def test_overfitting_names_its_epoch() -> None:
 
 def test_overfitting_from_the_first_epoch_falls_nowhere() -> None:
     text = told(FALLING, [1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.7])
-    assert "is smallest after epoch 1 (1.000) and rises from then, to 1.700: from there on the net overfits" in text
+    assert "is smallest after epoch 1 (1.000) and rises from then on, to 1.700: from there on the net overfits" in text
     assert "validation loss falls" not in text
 
 
@@ -219,20 +219,21 @@ def gap(train: float, validation: float) -> str:
 
 
 def test_the_gap_is_told_in_points() -> None:
-    said = (
-        "The kept weights, of epoch 6, are right on 95.0 % of the training images and 83.0 % of the validation images"
-    )
+    said = "The kept weights, of epoch 6, classify 95.0 % of the training images and "
+    said += "83.0 % of the validation images correctly"
     assert gap(0.95, 0.83).endswith(f"{said}, a gap of 12.0 points.")
-    assert gap(0.84, 0.83).endswith(": there is hardly a gap, a larger net or a longer training may pay.")
-    assert gap(0.999, 0.99).endswith(": there is hardly a gap, and little is left to gain.")
-    assert gap(0.80, 0.90).endswith("90.0 % of the validation images: these are easier, or too few to tell.")
+    assert gap(0.84, 0.83).endswith(": there is hardly a gap, so a larger net or longer training may help.")
+    assert gap(0.999, 0.99).endswith(": there is hardly a gap, and little left to gain.")
+    assert gap(0.80, 0.90).endswith(
+        "90.0 % of the validation images correctly: the latter are easier, or too few to tell."
+    )
 
 
 def test_weights_kept_for_their_accuracy_say_so() -> None:
     record = samples.healthy()
     stopping = replace(record.recipe.stopping, monitor="validation_accuracy")
     text = interpretation(replace(record, recipe=replace(record.recipe, stopping=stopping)))
-    assert "The kept weights, of epoch 19, the most accurate on validation, are right on" in text
+    assert "The kept weights, of epoch 19, the most accurate on validation, classify" in text
 
 
 # --- all of it ----------------------------------------------------------------------------------------
@@ -263,7 +264,7 @@ def test_a_real_run_is_told_by_its_own_numbers(tmp_path: Path) -> None:
     assert "The validation loss" in text
     assert "cut from 0.05 to 0.005, in epoch 4, the validation loss" in text
     assert record.train is not None
-    assert f"of epoch {record.best_epoch}, are right on {100 * record.train.accuracy:.1f} % of the training" in text
+    assert f"of epoch {record.best_epoch}, classify {100 * record.train.accuracy:.1f} % of the training" in text
 
 
 def test_the_floor_of_a_softmax_taken_twice_is_said() -> None:

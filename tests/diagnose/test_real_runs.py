@@ -235,7 +235,7 @@ def test_labels_that_are_wrong_make_validation_diverge_and_the_net_too_sure(trai
             "training.batch_size=20",
         )  # nothing chose an earlier epoch
     )  # fmt: skip
-    assert last["calibration"].title == "Too sure of itself"
+    assert last["calibration"].title == "Overconfident"
     assert last["calibration"].cure == "--set training.label_smoothing=0.1"
 
 

@@ -140,15 +140,15 @@ def test_better_than_guessing_is_not_guessing_and_the_largest_class_is_what_gues
     assert record.test is not None
     lopsided = replace(record.test, n=1000, confusion=((900, 0), (100, 0)), accuracy=0.9)
     lopsided = replace(lopsided, accuracy_interval=samples.wilson(0.9, 1000))
-    assert "right in 90.00 %" in text_of(replace(record, test=lopsided), "guessing")
+    assert "class would give 90.00 %" in text_of(replace(record, test=lopsided), "guessing")
 
 
 def test_validation_speaks_where_there_is_no_test_and_labels_are_suspected_where_training_went_well() -> None:
     record = at_guessing(10, 0.1, 5)
     alone = replace(record, validation=record.test, test=None)
-    assert "validation images are right" in text_of(alone, "guessing")
+    assert "validation images are classified correctly" in text_of(alone, "guessing")
     apart = replace(record, train=samples.result(10, 4000, 0.95))
-    assert "do the parts share their labels?" in text_of(apart, "guessing")
+    assert "do both parts use the same labels?" in text_of(apart, "guessing")
 
 
 def test_one_or_two_epochs_are_too_few_to_be_called_good() -> None:
@@ -224,16 +224,16 @@ def test_classes() -> None:
     table = [list(row) for row in record.test.confusion]
     table[3][5], table[5][3] = 150, 120
     pair = replace(record, test=replace(record.test, confusion=tuple(map(tuple, table))))
-    assert "150 times 'cat' was called 'dog', and 120 times" in text_of(pair, "confused-pair")
+    assert "'cat' was predicted as 'dog' 150 times, and the reverse 120 times" in text_of(pair, "confused-pair")
 
 
 def test_calibration_says_which_way() -> None:
-    assert "89.2 % sure" in text_of(samples.overfitting(), "calibration")
+    assert "Mean confidence is 89.2 %" in text_of(samples.overfitting(), "calibration")
     record = samples.healthy()
     modest = replace(record, test=samples.result(10, 10000, 0.8, sure=-0.09))
     assert modest.test is not None
     modest = replace(modest, test=replace(modest.test, calibration_error=0.09))
-    assert next(f.title for f in examine(modest) if f.rule == "calibration") == "Too modest"
+    assert next(f.title for f in examine(modest) if f.rule == "calibration") == "Underconfident"
     assert "calibration" not in seen(record)
 
 
@@ -357,8 +357,8 @@ def test_a_small_validation_set_says_how_many_images_a_claim_would_take() -> Non
     record = replace(samples.claimed(), changed=())
     assert record.validation is not None
     text = text_of(record, "small-validation")
-    assert "About 5,500 images would tell it to within a point." in text
-    assert re.search(r"The recipe claims 8\d\.\d %, \d+\.\d points from this: it would take about [\d,]+ images", text)
+    assert "About 5,500 images would measure it to within a point." in text
+    assert re.search(r"The recipe claims 8\d\.\d %, \d+\.\d points away: it would take about [\d,]+ images", text)
     assert "claims" not in text_of(replace(record, changed=("optim.lr",)), "small-validation")
 
 

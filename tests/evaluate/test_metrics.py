@@ -68,7 +68,7 @@ def test_the_worst_mistakes_come_first_with_their_pictures() -> None:
     wrong = (logits.argmax(1) != labels).nonzero().flatten()
     assert [m.loss for m in found] == pytest.approx(losses[wrong].sort(descending=True).values[:7].tolist())
     for mistake in found:
-        assert mistake.said != mistake.truth == int(labels[mistake.index])
+        assert mistake.predicted != mistake.truth == int(labels[mistake.index])
         assert mistake.path == f"{mistake.index}.png"
         picture = Image.open(io.BytesIO(base64.b64decode(mistake.picture)))
         assert np.asarray(picture)[0, 0, 0] == mistake.index

@@ -31,6 +31,7 @@ def test_each_role_names_the_fields_that_it_always_named() -> None:
         "evaluation",
         "seed",
         "data.source",
+        "model.file",  # of a user's own net
         "training.cuda_graphs",
         "training.compile",
         "training.convolution",

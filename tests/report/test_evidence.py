@@ -82,7 +82,7 @@ def page(record: RunRecord, folder: Path, *looks: Look) -> str:
 def test_the_page_shows_beside_each_finding_its_picture_threshold_source_and_whole_command(tmp_path: Path) -> None:
     text = page(samples.claimed(), tmp_path)
     shown = text[text.index('id="findings"') : text.index('id="curves"')]
-    assert shown.count("Speaks when ") == shown.count("Source: ") == shown.count('<section class="finding') >= 4
+    assert shown.count("Applies when ") == shown.count("Source: ") == shown.count('<section class="finding') >= 4
     assert "rungs train lab-003 --set augment.train=" in text
     assert 'alt="Overfitting: loss (train, validation) over epoch' in text
     assert (tmp_path / "figures" / "finding-overfitting.png").is_file()
@@ -106,7 +106,7 @@ def test_the_page_says_how_often_the_test_set_was_opened(tmp_path: Path) -> None
 def test_the_page_says_how_much_the_best_epoch_on_test_would_have_flattered(tmp_path: Path) -> None:
     text = page(watched(samples.healthy()), tmp_path)
     assert "The best epoch on test is 3 with 99.00 %, the kept one has 50.00 %" in text
-    assert "would have flattered by 49.00 points" in re.sub(r"\s+", " ", text)
+    assert "would have been optimistic by 49.00 points" in re.sub(r"\s+", " ", text)
 
 
 @pytest.mark.parametrize("kinds", [(), ("scored",)])

@@ -18,7 +18,7 @@ from rungs.run import looks
 from rungs.run.folder import RunDir, append_line
 from rungs.study.ladder import spec as ladders
 from rungs.study.ladder.record import LadderDir
-from rungs.training.setup import gather
+from rungs.training.setup import load_dataset
 
 ONE = "training.epochs=1"
 
@@ -51,9 +51,9 @@ def test_a_watched_test_set_is_a_look_an_epoch(tmp_path: Path) -> None:
 
 def test_a_closed_test_set_is_not_even_in_the_hands_of_the_engine(tmp_path: Path) -> None:
     recipe = small(ONE, "evaluation.score_test=false")
-    _, material = gather(recipe, skip_unreadable=False)
-    assert material.parts.test is None
-    assert sum(material.record.counts["test"]) > 0  # that it exists is known
+    _, dataset = load_dataset(recipe, skip_unreadable=False)
+    assert dataset.parts.test is None
+    assert sum(dataset.record.counts["test"]) > 0  # that it exists is known
     record = run(recipe, tmp_path / "run")
     assert record.test is None and record.validation is not None
     assert not RunDir(tmp_path / "run").looks.exists()
@@ -119,7 +119,7 @@ def test_a_run_that_was_killed_while_it_scored_has_its_look_in_the_log(tmp_path:
     (tmp_path / "small.toml").write_text(recipes.to_toml(small(ONE)))
     code = (
         "import os, signal, sys\nfrom rungs.training import run\n"
-        "run.score_parts = lambda kit, epoch: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "run.score_parts = lambda setup, epoch: os.kill(os.getpid(), signal.SIGKILL)\n"
         "sys.argv = ['rungs', 'train', 'small.toml', '--out', 'run', '--quiet']\n"
         "from rungs.cli.main import main\nmain()"
     )

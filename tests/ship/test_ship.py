@@ -143,7 +143,7 @@ def is_of_its_file(mistake: Mistake, weights: Weights) -> bool:
     assert (shown == decode(path.read_bytes(), SIZE, str(path))).all()
     want = of_file(weights, path)
     assert CLASSES[mistake.truth] == path.parent.name
-    assert mistake.said == int(want.argmax()) != mistake.truth
+    assert mistake.predicted == int(want.argmax()) != mistake.truth
     assert mistake.loss == pytest.approx(-float(want[mistake.truth].log()), abs=1e-4)
     return mistake.probability == pytest.approx(float(want.max()), abs=1e-5)
 

@@ -136,7 +136,7 @@ def test_the_second_of_two_findings_with_one_cure_can_be_asked_for(slow: Path, t
 
 def test_the_command_prints_findings_with_all_that_belongs_to_them(slow: Path) -> None:
     done = rungs("diagnose", str(slow))
-    for part in ("(rate-too-small)", "Speaks when", "Source: Bengio 2012", f"rungs train {slow}/recipe.toml --set"):
+    for part in ("(rate-too-small)", "Applies when", "Source: Bengio 2012", f"rungs train {slow}/recipe.toml --set"):
         assert part in " ".join(done.stdout.split())
     as_json = json.loads(rungs("diagnose", str(slow), "--json").stdout)
     assert as_json[0]["rule"] == "rate-too-small"

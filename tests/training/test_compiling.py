@@ -17,7 +17,7 @@ from rungs.training.compiling import choose_compiling, compile_net
 from rungs.training.device import World
 from rungs.training.loop import train_epochs
 from rungs.training.screen import Screen
-from rungs.training.setup import assemble, gather
+from rungs.training.setup import assemble, load_dataset
 
 SHORT = (
     "training.epochs=1", "data.train=100", "data.validation=50", "data.test=50", "evaluation.batch_size=50",
@@ -42,9 +42,13 @@ def test_the_winograd_way_is_not_compiled() -> None:
     found = {}
     for model in (wide, narrow):
         recipe = small(model, "training.precision=fp32", "data.image_size=12", "training.ema_decay=none")
-        kit = assemble(*gather(recipe, False), World(0, 1, torch.device("cpu")))
-        choose_compiling(kit, "auto", lambda text: None)
-        found[model] = (kit.recipe.training.convolution, kit.recipe.training.compile, kit.environment.compile_reason)
+        setup = assemble(*load_dataset(recipe, False), World(0, 1, torch.device("cpu")))
+        choose_compiling(setup, "auto", lambda text: None)
+        found[model] = (
+            setup.recipe.training.convolution,
+            setup.recipe.training.compile,
+            setup.environment.compile_reason,
+        )
     assert found[wide][:2] == ("winograd", "no") and "products of matrices" in found[wide][2]
     assert found[narrow][:2] == ("direct", "no") and "too short a run" in found[narrow][2]
 
@@ -65,18 +69,18 @@ def test_a_compiled_net_computes_the_same(tmp_path: Path) -> None:
 
 def test_a_compiled_net_computes_the_winograd_way_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     assert pays(64, 64, 4, 4)
-    monkeypatch.setattr(loop, "validate", lambda kit, epoch: ((None, None),))  # one graph to compile is enough
+    monkeypatch.setattr(loop, "validate", lambda setup, epoch: ((None, None),))  # one graph to compile is enough
     rows: list[EpochRow] = []
     for choice in ("no", "yes"):
         recipe = small(
             *SHORT, "model={name='plain',stages=[[64],[64]],hidden=[]}", "training.precision=fp32",
             "training.epochs=3", "training.ema_decay=none", f"training.compile={choice}",
         )  # fmt: skip
-        kit = assemble(*gather(recipe, False), World(0, 1, torch.device("cpu")))
-        choose_compiling(kit, choice, lambda text: None)
-        assert (kit.recipe.training.convolution, kit.recipe.training.compile) == ("winograd", choice)
-        compile_net(kit)
-        rows += train_epochs(kit, [], Screen())
+        setup = assemble(*load_dataset(recipe, False), World(0, 1, torch.device("cpu")))
+        choose_compiling(setup, choice, lambda text: None)
+        assert (setup.recipe.training.convolution, setup.recipe.training.compile) == ("winograd", choice)
+        compile_net(setup)
+        rows += train_epochs(setup, [], Screen())
     plain, compiled = losses(tuple(rows[:3])), losses(tuple(rows[3:]))
     assert len(set(plain)) == len(compiled) == 3
     assert compiled == pytest.approx(plain, rel=1e-4)
@@ -88,8 +92,8 @@ def test_a_long_run_takes_what_a_trial_found_faster(
 ) -> None:
     asked = iter(seconds)
     monkeypatch.setattr(compiling, "_step_s", lambda *_: next(asked))
-    monkeypatch.setattr(compiling, "compile_net", lambda kit: None)
-    monkeypatch.setattr("rungs.training.run.compile_net", lambda kit: None)
+    monkeypatch.setattr(compiling, "compile_net", lambda setup: None)
+    monkeypatch.setattr("rungs.training.run.compile_net", lambda setup: None)
     told = Told()
     record = run(
         small("training.epochs=20000", "training.convolution=direct"), tmp_path / "run", screen=told, stop_after=1
@@ -122,7 +126,11 @@ def test_a_resumed_run_keeps_its_first_choice(tmp_path: Path, monkeypatch: pytes
 
 
 def test_what_a_run_fills_in_is_no_change_of_its_recipe() -> None:
-    kit = assemble(*gather(load("digits-quick"), False), World(0, 1, torch.device("cpu")))
-    choose_compiling(kit, "auto", lambda text: None)
-    assert "auto" not in (kit.recipe.training.compile, kit.recipe.training.convolution, kit.recipe.training.precision)
-    assert changes(kit.recipe) == ()
+    setup = assemble(*load_dataset(load("digits-quick"), False), World(0, 1, torch.device("cpu")))
+    choose_compiling(setup, "auto", lambda text: None)
+    assert "auto" not in (
+        setup.recipe.training.compile,
+        setup.recipe.training.convolution,
+        setup.recipe.training.precision,
+    )
+    assert changes(setup.recipe) == ()

@@ -22,7 +22,7 @@ from rungs.training.device import World
 from rungs.training.loop import train_epochs, train_together
 from rungs.training.pack import join
 from rungs.training.screen import Screen
-from rungs.training.setup import Kit, assemble, gather
+from rungs.training.setup import Setup, assemble, load_dataset
 from rungs.training.step import WARM_UP, Stepper
 
 GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -40,16 +40,16 @@ def losses(record: RunRecord) -> list[float]:
     return [loss or 0.0 for row in record.history for loss in (row.train_loss, row.validation_loss)]
 
 
-def kit_of(recipe: Recipe, world: World = CPU) -> Kit:
-    return assemble(*gather(recipe, False, data.load("digits", recipe.data.image_size)), world)
+def kit_of(recipe: Recipe, world: World = CPU) -> Setup:
+    return assemble(*load_dataset(recipe, False, data.load("digits", recipe.data.image_size)), world)
 
 
 @pytest.mark.parametrize(
     ("world", "wanted", "found"), [(CPU, True, False), (ONE, True, True), (TWO, True, False), (ONE, False, False)]
 )
 def test_one_gpu_records_unless_it_is_told_not_to(world: World, wanted: bool, found: bool) -> None:
-    kit = kit_of(small(f"training.cuda_graphs={str(wanted).lower()}"))
-    assert dataclasses.replace(kit, world=world).records is found
+    setup = kit_of(small(f"training.cuda_graphs={str(wanted).lower()}"))
+    assert dataclasses.replace(setup, world=world).records is found
 
 
 def test_a_run_is_the_same_run_recorded_or_not() -> None:
@@ -75,8 +75,8 @@ def fake_gpu(monkeypatch: pytest.MonkeyPatch) -> list[tuple[bool, float, float, 
     """Replace CUDA's graphs and `take_step`; return what steps saw: replayed?, first pixel, rate, first label."""
     seen: list[tuple[bool, float, float, int]] = []
 
-    def take(kit: Kit, batch: torch.Tensor, labels: torch.Tensor, whole: int) -> torch.Tensor:
-        rate = kit.optimizer.param_groups[0]["lr"]  # memory, if it is to be read again
+    def take(setup: Setup, batch: torch.Tensor, labels: torch.Tensor, whole: int) -> torch.Tensor:
+        rate = setup.optimizer.param_groups[0]["lr"]  # memory, if it is to be read again
         assert isinstance(rate, torch.Tensor)
         total = torch.zeros(3)
 
@@ -105,23 +105,23 @@ def fake_gpu(monkeypatch: pytest.MonkeyPatch) -> list[tuple[bool, float, float, 
         "stream": lambda _: nullcontext(), "graph_pool_handle": lambda: None,
     }.items():  # fmt: skip
         monkeypatch.setattr(torch.cuda, name, fake)
-    monkeypatch.setattr(Kit, "records", True)
+    monkeypatch.setattr(Setup, "records", True)
     return seen
 
 
 def test_a_recording_is_replayed_on_the_new_batch_at_the_new_rate(
     fake_gpu: list[tuple[bool, float, float, int]],
 ) -> None:
-    kit = kit_of(small())
-    take, expected = Stepper(kit), []
+    setup = kit_of(small())
+    take, expected = Stepper(setup), []
     for number in range(8):
         size = 3 if number == 6 else 4  # one batch of another size, too rare to be recorded
-        kit.optimizer.param_groups[0]["lr"] = 0.1 * (1 + number)
+        setup.optimizer.param_groups[0]["lr"] = 0.1 * (1 + number)
         batch = torch.full((size, 3, 8, 8), float(number))
         total = take(batch, torch.full((size,), number), size)
         expected.append((size == 4 and number >= WARM_UP, float(number), round(0.1 * (1 + number), 6), number))
         assert total.tolist() == [number + 1.0] * 3
-        assert kit.optimizer.param_groups[0]["lr"] == 0.1 * (1 + number)  # a number again, as checkpoints keep it
+        assert setup.optimizer.param_groups[0]["lr"] == 0.1 * (1 + number)  # a number again, as checkpoints keep it
     assert fake_gpu == expected
     assert take.warm_up_s > 0
 
@@ -155,11 +155,11 @@ def test_a_recorded_pack_computes_what_its_members_do_alone() -> None:
     recipe = small("model.dropout=[]", "training.precision=fp32", "training.micro_batch=none")
     world, source = World(0, 1, open_device()), data.load("digits", None)
 
-    def kits() -> list[Kit]:
-        return [assemble(*gather(replace(recipe, seed=seed), False, source), world) for seed in (0, 1)]
+    def setups() -> list[Setup]:
+        return [assemble(*load_dataset(replace(recipe, seed=seed), False, source), world) for seed in (0, 1)]
 
-    alone = [tuple(train_epochs(kit, [], Screen())) for kit in kits()]
-    together = join(kits())
+    alone = [tuple(train_epochs(setup, [], Screen())) for setup in setups()]
+    together = join(setups())
     assert together.records
     for rows, own in zip(zip(*train_together(together, [], Screen()), strict=True), alone, strict=True):
         assert [row.train_loss for row in rows] == pytest.approx([row.train_loss for row in own], abs=1e-3)

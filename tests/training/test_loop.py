@@ -1,4 +1,4 @@
-"""What one step, one epoch and one assembled kit are, checked by hand."""
+"""What one step, one epoch and one assembled setup are, checked by hand."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rungs.training.device import World
 from rungs.training.feed import training_batches
 from rungs.training.loop import Diverged, train_epochs, validate
 from rungs.training.screen import Screen
-from rungs.training.setup import Kit, assemble, gather
+from rungs.training.setup import Setup, assemble, load_dataset
 
 T = TypeVar("T")
 
@@ -31,33 +31,33 @@ BARE = (
 """A recipe whose steps can be repeated in three lines."""
 
 
-def kit_of(*overrides: str) -> Kit:
-    recipe, material = gather(small(*overrides), False)
-    return assemble(recipe, material, World(0, 1, torch.device("cpu")))
+def kit_of(*overrides: str) -> Setup:
+    recipe, dataset = load_dataset(small(*overrides), False)
+    return assemble(recipe, dataset, World(0, 1, torch.device("cpu")))
 
 
-def weights(kit: Kit) -> torch.Tensor:
-    return torch.cat([parameter.detach().flatten() for parameter in kit.model.parameters()])
+def weights(setup: Setup) -> torch.Tensor:
+    return torch.cat([parameter.detach().flatten() for parameter in setup.model.parameters()])
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.3])
 def test_a_step_follows_the_mean_gradient_of_its_batch(smoothing: float) -> None:
-    kit = kit_of(*BARE, "data.train=77", "training.batch_size=77", f"training.label_smoothing={smoothing}")
-    part, by_hand = kit.parts.train, copy.deepcopy(kit.model)
+    setup = kit_of(*BARE, "data.train=77", "training.batch_size=77", f"training.label_smoothing={smoothing}")
+    part, by_hand = setup.parts.train, copy.deepcopy(setup.model)
     loss = F.cross_entropy(by_hand(part.images.float() / 255), part.labels, label_smoothing=smoothing)
     loss.backward()  # type: ignore[no-untyped-call]
-    (row,) = train_epochs(kit, [], Screen())
+    (row,) = train_epochs(setup, [], Screen())
     assert row.train_loss == pytest.approx(loss.item(), rel=1e-5)
-    for ours, theirs in zip(kit.model.parameters(), by_hand.parameters(), strict=True):
+    for ours, theirs in zip(setup.model.parameters(), by_hand.parameters(), strict=True):
         assert theirs.grad is not None
         assert torch.allclose(ours, theirs - 0.05 * theirs.grad, atol=1e-6)
 
 
 def test_a_gradient_is_clipped_to_its_norm() -> None:
-    kit = kit_of(*BARE, "data.train=50", "training.batch_size=50", "training.clip_norm=0.01")
-    before = weights(kit)
-    list(train_epochs(kit, [], Screen()))
-    assert float((weights(kit) - before).norm()) == pytest.approx(0.05 * 0.01, rel=1e-3)
+    setup = kit_of(*BARE, "data.train=50", "training.batch_size=50", "training.clip_norm=0.01")
+    before = weights(setup)
+    list(train_epochs(setup, [], Screen()))
+    assert float((weights(setup) - before).norm()) == pytest.approx(0.05 * 0.01, rel=1e-3)
 
 
 @pytest.mark.parametrize("size", [2, 7, 19, 76, 100])
@@ -66,7 +66,7 @@ def test_micro_batches_add_up_to_the_step_of_the_whole_batch(size: int) -> None:
         kit_of(*BARE, "data.train=154", "training.batch_size=77", f"training.micro_batch={micro}")
         for micro in ("none", size)
     )
-    (first,), (second,) = (list(train_epochs(kit, [], Screen())) for kit in (whole, cut))
+    (first,), (second,) = (list(train_epochs(setup, [], Screen())) for setup in (whole, cut))
     assert second.train_loss == pytest.approx(first.train_loss, rel=1e-6)
     assert (second.step, second.train_accuracy) == (first.step, first.train_accuracy)
     torch.testing.assert_close(weights(cut), weights(whole), atol=1e-6, rtol=0)
@@ -74,10 +74,10 @@ def test_micro_batches_add_up_to_the_step_of_the_whole_batch(size: int) -> None:
 
 def test_a_batch_norm_sees_a_micro_batch() -> None:
     seen: list[int] = []
-    kit = kit_of("training.micro_batch=20", "training.epochs=1")
-    norm = next(module for module in kit.model.modules() if isinstance(module, torch.nn.BatchNorm2d))
+    setup = kit_of("training.micro_batch=20", "training.epochs=1")
+    norm = next(module for module in setup.model.modules() if isinstance(module, torch.nn.BatchNorm2d))
     norm.register_forward_pre_hook(lambda module, inputs: seen.append(len(inputs[0])) if module.training else None)
-    list(train_epochs(kit, [], Screen()))
+    list(train_epochs(setup, [], Screen()))
     assert seen == [20, 20, 10] * 8
 
 
@@ -89,23 +89,23 @@ SPEEDRUN = (
 
 
 def test_each_epoch_has_its_image_size() -> None:
-    kit = kit_of(*SPEEDRUN, "training.image_scales=[0.5, 0.65, 1]", "training.epochs=4")
+    setup = kit_of(*SPEEDRUN, "training.image_scales=[0.5, 0.65, 1]", "training.epochs=4")
     seen: list[int] = []
-    kit.model.register_forward_pre_hook(
+    setup.model.register_forward_pre_hook(
         lambda module, inputs: seen.append(inputs[0].shape[2]) if module.training else None
     )
-    rows = list(train_epochs(kit, [], Screen()))
+    rows = list(train_epochs(setup, [], Screen()))
     assert seen == [12] * 2 + [16] * 2 + [24] * 4  # two steps an epoch
-    assert [kit.forward_flops[size] for size in (12, 16, 24)] == sorted(kit.forward_flops.values())
-    x, _, _ = next(training_batches(kit, 0))
+    assert [setup.forward_flops[size] for size in (12, 16, 24)] == sorted(setup.forward_flops.values())
+    x, _, _ = next(training_batches(setup, 0))
     assert 0 <= x.min() < x.max() <= 1
     assert rows[-1].validation_accuracy is not None
 
 
 def test_groups_have_their_own_rates() -> None:
-    kit = kit_of(*SPEEDRUN, "training.epochs=2")
-    rows = list(train_epochs(kit, [], Screen()))
-    rates = [group["lr"] for group in kit.optimizer.param_groups]
+    setup = kit_of(*SPEEDRUN, "training.epochs=2")
+    rows = list(train_epochs(setup, [], Screen()))
+    rates = [group["lr"] for group in setup.optimizer.param_groups]
     assert rates == pytest.approx([share * rows[-1].learning_rate for share in (1.0, 5.0, 2.0)])
 
 
@@ -115,10 +115,10 @@ def test_a_net_for_one_size_is_not_trained_on_another() -> None:
 
 
 def test_mean_and_std_are_of_the_training_part_alone() -> None:
-    _, material = gather(small("data.train=60"), False)
-    assert (material.record.mean, material.record.std) == mean_std(material.parts.train.blocks())
-    assert material.parts.validation is not None
-    assert material.record.mean != mean_std(material.parts.validation.blocks())[0]
+    _, dataset = load_dataset(small("data.train=60"), False)
+    assert (dataset.record.mean, dataset.record.std) == mean_std(dataset.parts.train.blocks())
+    assert dataset.parts.validation is not None
+    assert dataset.record.mean != mean_std(dataset.parts.validation.blocks())[0]
 
 
 def test_initial_weights_come_from_the_seed_and_nothing_else() -> None:
@@ -130,13 +130,13 @@ def test_initial_weights_come_from_the_seed_and_nothing_else() -> None:
 
 def test_a_kit_is_channels_last_and_in_the_precision_asked_for() -> None:
     for precision, dtype in (("bf16", torch.bfloat16), ("fp32", torch.float32)):
-        kit = kit_of(f"training.precision={precision}")
-        kernels = [p for p in kit.model.parameters() if p.ndim == 4]
+        setup = kit_of(f"training.precision={precision}")
+        kernels = [p for p in setup.model.parameters() if p.ndim == 4]
         assert len(kernels) == 2
         assert all(kernel.is_contiguous(memory_format=torch.channels_last) for kernel in kernels)
-        x, _, _ = next(training_batches(kit, 0))
-        with kit.autocast():
-            assert kit.model(x).dtype == dtype
+        x, _, _ = next(training_batches(setup, 0))
+        with setup.autocast():
+            assert setup.model(x).dtype == dtype
 
 
 def test_validation_is_augmented_where_the_recipe_says_so() -> None:
@@ -148,15 +148,15 @@ def test_validation_is_augmented_where_the_recipe_says_so() -> None:
 
 
 def test_each_rank_draws_its_own_augmentation() -> None:
-    kit = kit_of("augment.train=[{name='cutout', size=3}]")
-    part = kit.parts.train
+    setup = kit_of("augment.train=[{name='cutout', size=3}]")
+    part = setup.parts.train
     alike = dataclasses.replace(part, pixels=part.pixels[:1].expand_as(part.pixels), rows=None)
     alike = dataclasses.replace(alike, labels=torch.zeros(len(alike.pixels), dtype=torch.int64))
-    kit.parts = dataclasses.replace(kit.parts, train=alike)
+    setup.parts = dataclasses.replace(setup.parts, train=alike)
     seen = []
     for rank in (0, 1):
-        kit.world = World(rank, 2, torch.device("cpu"))
-        x, _, whole = next(training_batches(kit, 0))
+        setup.world = World(rank, 2, torch.device("cpu"))
+        x, _, whole = next(training_batches(setup, 0))
         assert (len(x), whole) == (25, 50)
         seen.append(x)
     assert not torch.equal(*seen)
@@ -178,9 +178,9 @@ def test_each_epoch_and_rank_has_its_own_dropout(monkeypatch: pytest.MonkeyPatch
         return derive(*key)  # type: ignore[arg-type]
 
     monkeypatch.setattr(loop, "derive", watching)
-    kit = kit_of("training.epochs=2")
-    kit.world = Unasked(1, 2, torch.device("cpu"))
-    list(train_epochs(kit, [], Screen()))
+    setup = kit_of("training.epochs=2")
+    setup.world = Unasked(1, 2, torch.device("cpu"))
+    list(train_epochs(setup, [], Screen()))
     assert asked == [(0, "dropout", 0, 1), (0, "dropout", 1, 1)]
 
 
@@ -197,7 +197,7 @@ class Counting(Screen):
 
 def test_a_loss_that_is_no_number_is_noticed_within_the_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop, "CHECK_EVERY", 3)
-    kit, screen = kit_of(*BARE, "optim.lr=1e30", "training.batch_size=20"), Counting()
+    setup, screen = kit_of(*BARE, "optim.lr=1e30", "training.batch_size=20"), Counting()
     with pytest.raises(Diverged, match="in epoch 1, by step"):
-        list(train_epochs(kit, [], screen))
-    assert screen.batches <= 6 < kit.steps_per_epoch
+        list(train_epochs(setup, [], screen))
+    assert screen.batches <= 6 < setup.steps_per_epoch

@@ -28,7 +28,7 @@ from rungs.training.pack import join, unpackable
 from rungs.training.pack_run import run_pack
 from rungs.training.run import Session
 from rungs.training.screen import Screen
-from rungs.training.setup import Kit, assemble, gather
+from rungs.training.setup import Setup, assemble, load_dataset
 
 ALONE = World(0, 1, torch.device("cpu"))
 SHORT = (
@@ -50,8 +50,8 @@ NETS = {
 }
 
 
-def kits_of(recipe: Recipe, *seeds: int) -> list[Kit]:
-    return [assemble(*gather(replace(recipe, seed=seed), False), ALONE) for seed in seeds]
+def kits_of(recipe: Recipe, *seeds: int) -> list[Setup]:
+    return [assemble(*load_dataset(replace(recipe, seed=seed), False), ALONE) for seed in seeds]
 
 
 def recipe_of(*overrides: str) -> Recipe:
@@ -66,12 +66,12 @@ def require_alike(ours: tuple[EpochRow, ...], theirs: tuple[EpochRow, ...], tole
             assert getattr(one, name) == pytest.approx(getattr(other, name), abs=tolerance), name
 
 
-def state_of(kit: Kit) -> dict[str, torch.Tensor]:
+def state_of(setup: Setup) -> dict[str, torch.Tensor]:
     """All that a checkpoint keeps of a run: weights, buffers, moving average, the optimiser's states."""
-    found = dict(kit.model.state_dict())
-    if kit.ema is not None:
-        found |= {f"ema.{name}": tensor for name, tensor in kit.ema.state_dict().items()}
-    for i, state in kit.optimizer.state_dict()["state"].items():
+    found = dict(setup.model.state_dict())
+    if setup.ema is not None:
+        found |= {f"ema.{name}": tensor for name, tensor in setup.ema.state_dict().items()}
+    for i, state in setup.optimizer.state_dict()["state"].items():
         found |= {f"optimizer.{i}.{key}": value for key, value in state.items() if value is not None}
     return found
 
@@ -92,15 +92,15 @@ def state_of(kit: Kit) -> dict[str, torch.Tensor]:
 def test_each_run_of_a_pack_is_the_run_alone(overrides: tuple[str, ...]) -> None:
     recipe = recipe_of(*overrides)
     alone, members = kits_of(recipe, 0, 1, 7), kits_of(recipe, 0, 1, 7)
-    expected = [tuple(train_epochs(kit, [], Screen())) for kit in alone]
+    expected = [tuple(train_epochs(setup, [], Screen())) for setup in alone]
     together = join(members)
     histories = list(zip(*train_together(together, [], Screen()), strict=True))
-    together.hand_back()
+    together.copy_to_members()
     assert len({rows[-1].train_loss for rows in expected}) == 3
-    for rows, own, kit, member in zip(histories, expected, alone, members, strict=True):
+    for rows, own, setup, member in zip(histories, expected, alone, members, strict=True):
         require_alike(rows, own, 0.011 if "resnet" in recipe.model.__class__.__name__.lower() else 1e-4)
         assert [row.packed for row in rows] == [3, 3] and [row.packed for row in own] == [1, 1]
-        wanted, found = state_of(kit), state_of(member)
+        wanted, found = state_of(setup), state_of(member)
         assert wanted.keys() == found.keys()
         for name, tensor in wanted.items():
             assert found[name].stride() == tensor.stride(), name
@@ -113,16 +113,16 @@ def test_the_images_of_a_pack_come_in_one_fetch_where_nothing_is_drawn(
 ) -> None:
     recipe = recipe_of(f"augment.train={augment}")
     source = data.load(recipe.data.source, recipe.data.image_size)
-    kits = [assemble(*gather(replace(recipe, seed=seed), False, source), ALONE) for seed in (0, 1, 7)]
-    pack_of_three = join(kits)
+    setups = [assemble(*load_dataset(replace(recipe, seed=seed), False, source), ALONE) for seed in (0, 1, 7)]
+    pack_of_three = join(setups)
     for epoch in range(recipe.training.epochs):
-        expected = list(feed.together([feed.training_batches(kit, epoch) for kit in kits]))
+        expected = list(feed.together([feed.training_batches(setup, epoch) for setup in setups]))
         found = list(feed.batches_of_members(pack_of_three, epoch))
         assert len(found) == len(expected) > 1
         for (x, y, whole), (images, labels, size) in zip(found, expected, strict=True):
             assert torch.equal(x, images) and torch.equal(y, labels) and whole == size
     asked: list[int] = []
-    monkeypatch.setattr(feed, "training_batches", lambda kit, epoch: iter(asked.append(epoch) or ()))
+    monkeypatch.setattr(feed, "training_batches", lambda setup, epoch: iter(asked.append(epoch) or ()))
     list(feed.batches_of_members(pack_of_three, 0))
     assert len(asked) == (3 if "crop" in augment else 0)
 
@@ -130,8 +130,8 @@ def test_the_images_of_a_pack_come_in_one_fetch_where_nothing_is_drawn(
 @pytest.mark.parametrize(("dropout", "records"), [("[0.1]", False), ("[]", True)])
 def test_a_pack_that_draws_dropout_is_not_recorded_as_a_cuda_graph(dropout: str, records: bool) -> None:
     gpu = World(0, 1, torch.device("cuda"))
-    kits = [dataclasses.replace(kit, world=gpu) for kit in kits_of(recipe_of(f"model.dropout={dropout}"), 0, 1)]
-    assert join(kits).records is records and kits[0].records
+    setups = [dataclasses.replace(setup, world=gpu) for setup in kits_of(recipe_of(f"model.dropout={dropout}"), 0, 1)]
+    assert join(setups).records is records and setups[0].records
 
 
 WIDE = (
@@ -152,18 +152,18 @@ def test_a_pack_computes_directly_what_runs_alone_compute_the_winograd_way(monke
     monkeypatch.setattr(winograd, "conv3x3", watched)
     recipe = recipe_of(*WIDE)
     alone, members = kits_of(recipe, 0, 1), kits_of(recipe, 0, 1)
-    assert {kit.recipe.training.convolution for kit in (*alone, *members)} == {"winograd"}
-    expected = [tuple(train_epochs(kit, [], Screen())) for kit in alone]
+    assert {setup.recipe.training.convolution for setup in (*alone, *members)} == {"winograd"}
+    expected = [tuple(train_epochs(setup, [], Screen())) for setup in alone]
     assert set(taken) == {(64, 64, 3, 3)}
     taken.clear()
     together = join(members)
     histories = list(zip(*train_together(together, [], Screen()), strict=True))
-    together.hand_back()
+    together.copy_to_members()
     assert not taken
     assert len({rows[-1].train_loss for rows in expected}) == 2
-    for rows, own, kit, member in zip(histories, expected, alone, members, strict=True):
+    for rows, own, setup, member in zip(histories, expected, alone, members, strict=True):
         require_alike(rows, own)
-        wanted, found = state_of(kit), state_of(member)
+        wanted, found = state_of(setup), state_of(member)
         assert wanted.keys() == found.keys()
         for name, tensor in wanted.items():
             assert torch.allclose(found[name].double(), tensor.double(), rtol=1e-3, atol=1e-4), name
@@ -172,7 +172,7 @@ def test_a_pack_computes_directly_what_runs_alone_compute_the_winograd_way(monke
 def test_bf16_is_bf16_in_a_pack() -> None:
     recipe = recipe_of("training.precision=bf16", "training.epochs=1")
     alone, members = kits_of(recipe, 0, 1), kits_of(recipe, 0, 1)
-    expected = [next(train_epochs(kit, [], Screen())) for kit in alone]
+    expected = [next(train_epochs(setup, [], Screen())) for setup in alone]
     together = join(members)
     seen: list[torch.dtype] = []
     together.trained.register_forward_hook(lambda _m, _i, out: seen.append(out.dtype))
@@ -191,14 +191,14 @@ def test_a_run_that_diverges_leaves_its_neighbour_alone(monkeypatch: pytest.Monk
         next(sick.model.parameters()).fill_(torch.inf)
     together = join([healthy, sick, well])
     first, second = train_together(together, [], Screen())
-    together.hand_back()
+    together.copy_to_members()
     for ended in (first, second):
         assert isinstance(ended[1], Diverged)
     assert str(first[1]) == "the training loss stopped being finite in epoch 1, by step 2"
-    for kit, member, position in zip(alone, (healthy, well), (0, 2), strict=True):
-        require_alike((first[position], second[position]), tuple(train_epochs(kit, [], Screen())))  # type: ignore[arg-type]
+    for setup, member, position in zip(alone, (healthy, well), (0, 2), strict=True):
+        require_alike((first[position], second[position]), tuple(train_epochs(setup, [], Screen())))  # type: ignore[arg-type]
         assert all(torch.isfinite(tensor).all() for tensor in member.model.state_dict().values())
-        wanted = kit.model.state_dict()
+        wanted = setup.model.state_dict()
         assert all(torch.allclose(t, wanted[name], atol=1e-3) for name, t in member.model.state_dict().items())
 
 
@@ -257,7 +257,7 @@ def stop_at(monkeypatch: pytest.MonkeyPatch, seed: int, epoch: int, error: Calla
     keep = Session.keep
 
     def stopping(session: Session, row: EpochRow) -> int | None:
-        if (session.kit.recipe.seed, row.epoch) == (seed, epoch):
+        if (session.setup.recipe.seed, row.epoch) == (seed, epoch):
             raise error()
         return keep(session, row)
 
@@ -274,7 +274,7 @@ def test_a_pack_that_was_cut_off_between_two_runs_goes_on(tmp_path: Path, monkey
     assert stands == [2, 1, 1]
     groups: list[int] = []
     join_before = pack.join
-    monkeypatch.setattr(pack_run, "join", lambda kits: groups.append(len(kits)) or join_before(kits))
+    monkeypatch.setattr(pack_run, "join", lambda setups: groups.append(len(setups)) or join_before(setups))
     records = packed(recipe, tmp_path / "pack")
     assert groups == [2, 3]  # those behind catch up first
     assert [[row.packed for row in record.history] for record in records] == [[3, 3, 3], [3, 2, 3], [3, 2, 3]]

@@ -30,11 +30,12 @@ from rungs.run.folder import RunDir
 from rungs.run.record import EpochRow
 from rungs.ship.bundle import load_weights
 from rungs.ship.evaluate import evaluate
-from rungs.training.device import World, pick_precision
+from rungs.training.device import World
 from rungs.training.feed import scoring_batches
 from rungs.training.interrupt import Interrupted
+from rungs.training.precision import pick_precision
 from rungs.training.run import Session
-from rungs.training.setup import assemble, gather
+from rungs.training.setup import assemble, load_dataset
 
 
 def wait_for_rows(process: subprocess.Popen[Any], history: Path, count: int) -> None:
@@ -89,11 +90,11 @@ def test_the_test_set_is_scored_once_and_on_the_best_weights(tmp_path: Path, mon
 
     monkeypatch.setattr(feed, "batches", watching)
     recipe = small("training.epochs=3")
-    _, material = gather(recipe, False)
+    _, dataset = load_dataset(recipe, False)
     record = run(recipe, tmp_path)
-    assert material.parts.test is not None
-    assert visited.count(material.parts.test.hash) == 1
-    assert visited[-1] == material.parts.test.hash  # and last of all
+    assert dataset.parts.test is not None
+    assert visited.count(dataset.parts.test.hash) == 1
+    assert visited[-1] == dataset.parts.test.hash  # and last of all
     again = evaluate(load_weights(tmp_path))
     assert record.test is not None
     assert again.accuracy == record.test.accuracy
@@ -313,9 +314,9 @@ def test_the_net_sees_the_same_batches_whatever_came_before(tmp_path: Path) -> N
     """Epoch 3 draws the same whether or not epochs 1 and 2 were drawn in this process."""
     from rungs.training.feed import training_batches
 
-    recipe, material = gather(small(), False)
+    recipe, dataset = load_dataset(small(), False)
     world = World(0, 1, open_device())
-    fresh, used = assemble(recipe, material, world), assemble(recipe, material, world)
+    fresh, used = assemble(recipe, dataset, world), assemble(recipe, dataset, world)
     for epoch in (0, 1):
         list(training_batches(used, epoch))
     for (x, y, n), (u, v, m) in zip(training_batches(fresh, 2), training_batches(used, 2), strict=True):

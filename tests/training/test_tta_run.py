@@ -19,7 +19,7 @@ from rungs.report import run_tables as tables
 from rungs.run.folder import RunDir
 from rungs.run.record import RunRecord
 from rungs.ship.bundle import load_weights
-from rungs.training.setup import gather
+from rungs.training.setup import load_dataset
 
 SHORT = ("training.epochs=3", "training.precision=fp32", "evaluation.batch_size=64", "evaluation.tta_share=0.5")
 
@@ -49,7 +49,7 @@ def test_the_record_holds_a_second_look_at_the_saved_weights(
     tmp_path: Path, views: Literal["mirror", "mirror-translate"]
 ) -> None:
     recipe = small(*SHORT, f"evaluation.tta={views}")
-    parts = gather(recipe, False)[1].parts
+    parts = load_dataset(recipe, False)[1].parts
     record = run(recipe, tmp_path)
     assert RunDir(tmp_path).read_record() == record
     for part, plain, twice in (

@@ -193,7 +193,7 @@ def _show(recipe: Recipe, image_size: int | None, classes: int | None, folder: P
     from rungs.report import layers as drawing
     from rungs.report import run_tables as tables
     from rungs.report import style
-    from rungs.training.device import pick_precision
+    from rungs.training.precision import pick_precision
 
     known_size, known_classes = KNOWN.get(recipe.data.source.partition(":")[0], (64, 10))
     size = next(pixels for pixels in (image_size, recipe.data.image_size, known_size) if pixels is not None)
@@ -226,10 +226,10 @@ def _show_augmented(recipe: Recipe, folder: Path) -> None:
     from rungs.data.augment import Draw
     from rungs.run.folder import write_whole
     from rungs.training.feed import generator, prepare, salt
-    from rungs.training.setup import gather
+    from rungs.training.setup import load_dataset
 
-    recipe, material = gather(recipe, skip_unreadable=True)
-    part = material.parts.train
+    recipe, dataset = load_dataset(recipe, skip_unreadable=True)
+    part = dataset.parts.train
     rows = [int((part.labels == k).nonzero()[0, 0]) for k in range(min(len(part.classes), 10))]
     index = torch.tensor(rows)
     shown = [part.at(index)]
@@ -259,7 +259,8 @@ def doctor() -> None:
     from rungs.data.cache import cache_dir
     from rungs.data.sources import cifar10
     from rungs.evaluate.device import open_device
-    from rungs.training.device import World, environment, pick_precision
+    from rungs.training.device import World, environment
+    from rungs.training.precision import pick_precision
 
     device = open_device()
     precision, reason = pick_precision("auto", device)

@@ -1,4 +1,4 @@
-"""What is in a source: counts, twins, problems, and a sheet of examples. Needs no torch of its own."""
+"""What is in a source: counts, duplicates, problems, and a sheet of examples. Needs no torch of its own."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from rungs.data.duplicates import Place, Twins
+from rungs.data.duplicates import Duplicates, Place
 from rungs.errors import UserError
 from rungs.run.record import Problem, Record
 
@@ -121,13 +121,13 @@ def _parts(source: Source) -> dict[str, ImageSet]:
 
 def _twins(parts: dict[str, ImageSet], known: set[str]) -> list[Problem]:
     """Find images that are equal to the byte, except those in `known`."""
-    twins = Twins("the same pixels as", next(iter(parts.values())).classes)
+    duplicates = Duplicates("the same pixels as", next(iter(parts.values())).classes)
     problems = []
     for part, images in parts.items():
         pixels = images.images.numpy()  # of a source: not a copy
         for i, label in enumerate(images.labels.tolist()):
             place = Place(part, images.paths[i] if images.paths else f"{part} image {i}", label)
-            problem = twins.meet(hashlib.sha256(pixels[i].tobytes()).digest(), place)
+            problem = duplicates.meet(hashlib.sha256(pixels[i].tobytes()).digest(), place)
             if problem and place.name not in known:
                 problems.append(problem)
     return problems

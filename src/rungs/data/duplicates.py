@@ -20,7 +20,7 @@ class Place(NamedTuple):
     label: int
 
 
-class Twins:
+class Duplicates:
     """Meets images one by one and knows those that it has met.
 
     Args:
@@ -34,14 +34,14 @@ class Twins:
 
     def meet(self, digest: bytes, place: Place) -> Problem | None:
         """Return the problem with an image that was met before; None for a new one."""
-        twin = self.first.setdefault(digest, place)
-        if twin is place:
+        first = self.first.setdefault(digest, place)
+        if first is place:
             return None
-        reason = f"{self.same} {twin.name}"
-        if place.label != twin.label:
-            reason += f", which is labelled {self.classes[twin.label]}, not {self.classes[place.label]}"
-        if place.part != twin.part:
-            reason += f": a leak from {twin.part} to {place.part}"
+        reason = f"{self.same} {first.name}"
+        if place.label != first.label:
+            reason += f", which is labelled {self.classes[first.label]}, not {self.classes[place.label]}"
+        if place.part != first.part:
+            reason += f": a leak from {first.part} to {place.part}"
         return Problem(path=place.name, kind="duplicate", reason=reason)
 
 

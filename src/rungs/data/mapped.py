@@ -17,7 +17,7 @@ import torch
 
 from rungs.data import cache
 from rungs.data.decode import DECODE_VERSION, Header, Pixels, Undecodable, decode, read_header
-from rungs.data.duplicates import Place, Twins
+from rungs.data.duplicates import Duplicates, Place
 from rungs.data.imageset import ImageSet, Source, content_hash
 from rungs.data.parallel import in_parallel, shown
 from rungs.data.sources.listing import ENDINGS, Listing, Read, require_classes
@@ -89,7 +89,7 @@ def _write(listing: Listing, seen: Sequence[_Seen], size: int, folder: Path) -> 
     names: dict[str, list[str]] = {part: [] for part in listing.parts}
     problems: list[Problem] = []
     used: list[_Seen] = []
-    twins = Twins("the same bytes as", listing.classes)
+    duplicates = Duplicates("the same bytes as", listing.classes)
     images = folder / "images.u8"
     with images.open("wb") as file:
         for once, (item, digest, pixels, found) in zip(seen, _decode_all(listing, seen, size), strict=True):
@@ -99,8 +99,8 @@ def _write(listing: Listing, seen: Sequence[_Seen], size: int, folder: Path) -> 
                 used.append(once)
                 labels[item.part].append(item.label)
                 names[item.part].append(item.name)
-                if twin := twins.meet(digest, Place(item.part, item.name, item.label)):
-                    problems.append(twin)
+                if duplicate := duplicates.meet(digest, Place(item.part, item.name, item.label)):
+                    problems.append(duplicate)
         file.flush()
         os.fsync(file.fileno())
     parts = _hashed(images, size, listing.classes, labels, names)

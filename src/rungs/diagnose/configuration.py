@@ -23,7 +23,7 @@ def large_stem(record: RunRecord) -> Finding | None:
         return None
     text = (
         f"The stem for 224 pixels divides the map by four before the first block: of {pixels} pixels "
-        f"{pixels // 4} are left. On small images the other stem is usually many points better."
+        f"{pixels // 4} remain. On small images the CIFAR stem is usually several points better."
     )
     sides = [row.output[1] for row in record.model.layers if len(row.output) == 3]
     picture = Evidence(
@@ -36,7 +36,7 @@ def large_stem(record: RunRecord) -> Finding | None:
     )
     return warning(
         "large-stem",
-        "A stem for larger images",
+        "Stem for larger images",
         text,
         "--set model.stem=cifar",
         f"images of at most {SMALL_PIXELS} pixels go into ResNet-18's stem for 224",
@@ -77,9 +77,9 @@ def early_decay(record: RunRecord) -> Finding | None:
             continue
         text = (
             f"In epoch {after.epoch} the learning rate is cut from {before.learning_rate:.2g} to "
-            f"{after.learning_rate:.2g}. Before, the training loss fell by {100 * steep:.1f} % an epoch; behind the "
+            f"{after.learning_rate:.2g}. Before, the training loss fell by {100 * steep:.1f} % an epoch; after the "
             f"cut by {100 * max(hardly, 0):.1f} %, and {len(left)} epochs later it is at {rows[-1].train_loss:.3f}, "
-            "far from done: with so small a rate it cannot get there. Cut later."
+            "far from converged: at so small a rate it cannot get there. Cut later."
         )
         return warning(
             "early-decay",
@@ -89,7 +89,7 @@ def early_decay(record: RunRecord) -> Finding | None:
             f"the rate falls by a factor of {CUT:g}, the training loss fell by {100 * STEEP:.0f} % an epoch before and "
             f"falls by less than a third of that behind, and ends above {FAR:g} ln K",
             "Loshchilov & Hutter 2017, arXiv:1608.03983, for schedules that fall late; the numbers are " + OURS,
-            evidence.losses(record, at=after.epoch, at_name="rate cut"),
+            evidence.curves(record, at=after.epoch, at_name="rate cut"),
         )
     return None
 
@@ -104,10 +104,10 @@ def _fall_an_epoch(losses: list[float]) -> float:
 ROUNDING = 0.005
 """A mean over batches in bf16 may lie this much beside the bounds."""
 NEAR = 0.1
-"""A net that is as sure as it can be has the floor's loss on what it gets right and 1 more on what it gets wrong, the
+"""A net with the greatest confidence has the floor's loss on correct predictions and 1 more on wrong ones, the
 floor + 1 - accuracy in the mean; one that comes so near to it is not just slow."""
 ACCURATE = 0.9
-"""A net that is right so often and yet has such a loss is no slow one: their losses are about 1 by then."""
+"""A net that is so accurate and yet has such a loss is no slow one: their losses are about 1 by then."""
 LEVEL = 0.02
 """A loss that falls by less than 2 % in the last epoch has met its floor; that of a slow net goes on falling."""
 
@@ -120,11 +120,11 @@ def floor(classes: int) -> float:
     return math.log(1 + (classes - 1) / math.e)
 
 
-def equally_sure(accuracy: float, classes: int) -> float:
-    """Return the loss of a net that is right in a share `accuracy` of the images and says just that of each.
+def equally_confident(accuracy: float, classes: int) -> float:
+    """Return the loss of a net of this accuracy whose confidence in each image is just that accuracy.
 
-    The rest of its probability is spread over the other classes alike. A net that knows which images it is sure of
-    has a smaller loss, so that one above this does not mean what it says.
+    The rest of its probability is spread evenly over the other classes. A net whose confidence tells easy images from
+    hard ones has a smaller loss, so a loss above this is that of a net whose probabilities are not its confidence.
     """
     p = min(max(accuracy, 1e-9), 1 - 1e-9)
     return -p * math.log(p) - (1 - p) * math.log((1 - p) / max(1, classes - 1))
@@ -138,21 +138,22 @@ def double_softmax(record: RunRecord) -> Finding | None:
         return None
     low, last = floor(classes), record.history[-1]
     text = (
-        f"In the last epoch {100 * last.train_accuracy:.1f} % of the training images are right, and the training loss "
-        f"is {last.train_loss:.3f}; it cannot fall below {low:.3f}. Outputs go through a softmax in the net and once "
-        "more in the loss, so that even a perfect net is told that it is unsure, and gradients are small. Give the "
-        "loss the logits."
+        f"In the last epoch {100 * last.train_accuracy:.1f} % of the training images are classified correctly, and "
+        f"the training loss is {last.train_loss:.3f}; it cannot fall below {low:.3f}. Outputs go through a softmax "
+        "in the net and once more in the loss, so that even a perfect net is penalised as unsure, and gradients are "
+        "small. Pass the logits to the loss."
     )
     return warning(
         "double-softmax",
-        "Softmax twice",
+        "Softmax applied twice",
         text,
         "--set training.loss=cross-entropy" if asked else None,
         f"the recipe asks for it; or all losses lie between {low:.3f} and {low + 1:.3f}, the training loss is level at "
-        f"last, within {NEAR:g} of {low:.3f} + 1 - accuracy, with {100 * ACCURATE:.0f} % of the training images right",
+        f"last, within {NEAR:g} of {low:.3f} + 1 - accuracy, with {100 * ACCURATE:.0f} % of the training "
+        "images classified correctly",
         "Bridle 1990, doi:10.1007/978-3-642-76153-9_28, for softmax with its loss; the floor ln(1 + (K - 1) / e) "
         "follows from it; telling it by the losses is " + OURS,
-        evidence.losses(record, level=low, level_name=f"floor {low:.3f}"),
+        evidence.curves(record, level=low, level_name=f"floor {low:.3f}"),
     )
 
 
@@ -167,6 +168,6 @@ def _seen(record: RunRecord) -> bool:
         return False
     best = max(rows, key=lambda row: (row.train_accuracy, -row.train_loss))
     accuracy = best.train_accuracy
-    if accuracy < ACCURATE or equally_sure(accuracy, classes) > low or best.train_loss > low + 1 - accuracy + NEAR:
+    if accuracy < ACCURATE or equally_confident(accuracy, classes) > low or best.train_loss > low + 1 - accuracy + NEAR:
         return False
     return rows[-1].train_loss > (1 - LEVEL) * rows[-2].train_loss

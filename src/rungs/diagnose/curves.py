@@ -25,9 +25,9 @@ ANNEALED = 0.1
 JUMP = 0.25
 """A validation loss that rises by a quarter in one epoch; two such epochs that recover are not chance."""
 UNDERFIT = 0.80
-"""A net that is wrong on a fifth of the images it was trained on has room to learn ..."""
+"""A net that misclassifies a fifth of its training images has room to learn ..."""
 SMALL_GAP = 0.05
-"""... does no worse on others, so that nothing is learnt by heart ..."""
+"""... does no worse on others, so that nothing is memorised ..."""
 LEVEL = 0.01
 """... and whose loss falls by less than 1 % an epoch is not learning any more ..."""
 HOT = 0.3
@@ -70,8 +70,8 @@ def validation_diverges(record: RunRecord) -> Finding | None:
     text = (
         f"From epoch {best.epoch} on the validation loss climbs, from {loss_of(best):.3f} to {loss_of(after[-1]):.3f}, "
         f"above {bound:.3f}, {where}; the training loss falls all the while, to {after[-1].train_loss:.3f}, so the "
-        "rate is not too large. It is overfitting at its strongest: the net knows its training images by heart, and is "
-        f"ever surer of what it gets wrong elsewhere. {gap_sentence(record)}"
+        "rate is not too large. This is severe overfitting: the net has memorised its training images, and grows "
+        f"more confident in its mistakes on others. {gap_sentence(record)}"
     )
     return warning(
         "validation-diverges",
@@ -81,7 +81,7 @@ def validation_diverges(record: RunRecord) -> Finding | None:
         f"the validation loss of the last {OVERFIT_EPOCHS} epochs is {100 * OVERFIT_RISE:.0f} % above its minimum, and "
         "in the mean above that of the first epoch or of guessing, while the training loss falls",
         f"{PRECHELT}; Guo et al. 2017, arXiv:1706.04599, section 3: the loss is overfitted before the accuracy",
-        evidence.losses(record, level=bound, level_name=where, at=best.epoch, at_name="smallest"),
+        evidence.curves(record, level=bound, level_name=where, at=best.epoch, at_name="smallest"),
     )
 
 
@@ -94,8 +94,8 @@ def overfitting(record: RunRecord) -> Finding | None:
     rise = mean([loss_of(row) for row in after]) / loss_of(best) - 1
     text = (
         f"From epoch {best.epoch} on the validation loss rises, from {loss_of(best):.3f} to {loss_of(after[-1]):.3f} "
-        f"({100 * rise:.0f} % above its minimum), while the training loss goes on falling, from {best.train_loss:.3f} "
-        f"to {after[-1].train_loss:.3f}: the net learns its training images by heart. {gap_sentence(record)}"
+        f"({100 * rise:.0f} % above its minimum), while the training loss keeps falling, from {best.train_loss:.3f} "
+        f"to {after[-1].train_loss:.3f}: the net is memorising its training images. {gap_sentence(record)}"
     )
     return warning(
         "overfitting",
@@ -105,7 +105,7 @@ def overfitting(record: RunRecord) -> Finding | None:
         f"in each of the last {OVERFIT_EPOCHS} epochs the validation loss is {100 * OVERFIT_RISE:.0f} % and "
         f"{OVERFIT_NATS:g} above its minimum, while the training loss falls",
         PRECHELT,
-        evidence.losses(
+        evidence.curves(
             record,
             level=max((1 + OVERFIT_RISE) * loss_of(best), loss_of(best) + OVERFIT_NATS),
             level_name="threshold",
@@ -121,7 +121,7 @@ def gap(record: RunRecord) -> Finding | None:
     if record.train is None or held_out is None or record.train.accuracy - held_out.accuracy <= GAP:
         return None
     part = "validation" if record.validation else "test"
-    text = f"{gap_sentence(record)} More or more varied images would help more than a larger net."
+    text = f"{gap_sentence(record)} More data or stronger augmentation would help more than a larger net."
     return note(
         "gap",
         f"Training is far ahead of {part}",
@@ -156,9 +156,10 @@ def underfitting(record: RunRecord) -> Finding | None:
     if rows[-1].train_loss < 0.9 * hot[-1]:  # it fell with the rate: the steps were too large for more, not the net
         return None
     text = (
-        f"The kept weights are right on {100 * train.accuracy:.1f} % of the training images, and on "
-        f"{100 * held_out.accuracy:.1f} % of the others, so nothing is learnt by heart; and the training loss has been "
-        f"level, at {tail[-1]:.3f}, while the rate could still have moved it. The net is too small for more."
+        f"The kept weights classify {100 * train.accuracy:.1f} % of the training images and "
+        f"{100 * held_out.accuracy:.1f} % of the others correctly, so nothing is memorised; and the training loss has "
+        f"been level, at {tail[-1]:.3f}, while the rate was still large enough to move it. The net is too small for "
+        "more."
     )
     return warning(
         "underfitting",
@@ -170,7 +171,11 @@ def underfitting(record: RunRecord) -> Finding | None:
         f"{HOT:g} of its highest, having come below {LEARNT:g} ln K",
         "Goodfellow, Bengio, Courville 2016, Deep Learning, section 5.2 (capacity); the numbers are " + OURS,
         evidence.curves(
-            record, "train_accuracy", "validation_accuracy", y_label="accuracy", level=UNDERFIT, level_name="threshold"
+            record,
+            ("train_accuracy", "validation_accuracy"),
+            y_label="accuracy",
+            level=UNDERFIT,
+            level_name="threshold",
         ),
     )
 
@@ -197,7 +202,7 @@ def unfinished(record: RunRecord) -> Finding | None:
         f"the last epoch is the best, the validation loss of the last tenth of the epochs is {100 * STILL_FALLING:.0f} "
         f"% and {STILL_NATS:g} below that of the tenth before, and the rate is above {ANNEALED:g} of its highest",
         "Hoffer et al. 2017, arXiv:1705.08741 (train longer); the numbers are " + OURS,
-        evidence.losses(record, at=rows[-1].epoch, at_name="best"),
+        evidence.curves(record, at=rows[-1].epoch, at_name="best"),
     )
 
 
@@ -220,16 +225,16 @@ def unstable(record: RunRecord) -> Finding | None:
         return None
     epochs = ", ".join(map(str, jumps[:5])) + (", ..." if len(jumps) > 5 else "")
     text = (
-        f"In {len(jumps)} epochs ({epochs}) the validation loss jumped up by more than {100 * JUMP:.0f} % and came "
-        "back: the steps are large, and stay so to the end. Let the rate fall, or lower it."
+        f"In {len(jumps)} epochs ({epochs}) the validation loss jumped up by more than {100 * JUMP:.0f} % and "
+        "recovered: the steps are large, and stay so to the end. Decay the rate, or lower it."
     )
     return note(
         "unstable",
-        "Restless epochs",
+        "Unstable epochs",
         text,
         cures.rate(record, 0.3),
         f"the validation loss rises by more than {100 * JUMP:.0f} % in one epoch and comes back, twice or more, and "
         f"the rate ends above {ANNEALED:g} of its highest",
         "Cohen et al. 2021, arXiv:2103.00065 (edge of stability), for the cause; the numbers are " + OURS,
-        evidence.curves(record, "validation_loss", at=float(jumps[0]), at_name="first jump"),
+        evidence.curves(record, ("validation_loss",), at=float(jumps[0]), at_name="first jump"),
     )

@@ -30,11 +30,11 @@ def diverged(record: RunRecord) -> Finding | None:
         return None
     text = sentence(record.ending)
     if not broken and not lost:
-        text = f"The training loss ends at {last:.3f}, far above {guess:.3f}, that of guessing."
+        text = f"The training loss ends at {last:.3f}, far above {guess:.3f}, the loss of guessing."
     elif not broken:
         text = (
             f"The training loss had come down to {low:.3f} and ended at {last:.3f}, above "
-            f"{guess:.3f}, that of guessing: what was learnt is lost."
+            f"{guess:.3f}, the loss of guessing: what was learnt is lost."
         )
     text += (
         f" The learning rate was {record.recipe.optim.lr:g}; a training loss that explodes nearly always means that "
@@ -48,7 +48,7 @@ def diverged(record: RunRecord) -> Finding | None:
         f"a loss is not finite; or the training loss ends above {WORSE:g} ln K, or above ln K = {guess:.3f} though "
         f"it was below {LEARNT:g} of it",
         "Goodfellow, Bengio, Courville 2016, Deep Learning, section 11.4.1: too large a rate increases the loss",
-        evidence.losses(record, level=guess, level_name="guessing"),
+        evidence.curves(record, level=guess, level_name="guessing"),
     )
 
 
@@ -59,7 +59,7 @@ def interrupted(record: RunRecord) -> Finding | None:
     done, asked = len(record.history), record.recipe.training.epochs
     text = (
         f"{sentence(record.ending)} {done} of {asked} epochs are done; "
-        "what was reached is kept, and the run goes on bit for bit from its last checkpoint."
+        "what was reached is kept, and the run resumes bit for bit from its last checkpoint."
     )
     bars = evidence.bars(("done", "asked for"), "epochs", [("epochs", (done, asked))])
     return warning(
@@ -68,7 +68,7 @@ def interrupted(record: RunRecord) -> Finding | None:
         text,
         "--resume",
         "training was stopped before its end",
-        "nothing to cite: the record says so",
+        "none: the record shows it",
         bars,
     )
 
@@ -83,17 +83,17 @@ def guessing(record: RunRecord) -> Finding | None:
     if low > largest:
         return None
     text = (
-        f"{100 * result.accuracy:.2f} % of {result.n} {part} images are right (95 % interval {100 * low:.2f} to "
-        f"{100 * high:.2f} %); always naming the most frequent class would be right in {100 * largest:.2f} %. "
+        f"{100 * result.accuracy:.2f} % of {result.n} {part} images are classified correctly (95 % interval "
+        f"{100 * low:.2f} to {100 * high:.2f} %); always predicting the most frequent class would "
+        f"give {100 * largest:.2f} %. "
         f"Done: {len(record.history)} of {record.recipe.training.epochs} epochs."
     )
     absurd = record.recipe.optim.lr > cures.LARGEST_RATE
     longer = f"--set training.epochs={max(10, 2 * record.recipe.training.epochs)}"
     cure: str | None = cures.rate(record, 0.1) if absurd else longer
     if record.train is not None and record.train.accuracy_interval[0] > max(2 * largest, high):
-        text += (
-            f" {100 * record.train.accuracy:.1f} % of the training images are right: do the parts share their labels?"
-        )
+        fitted = f"{100 * record.train.accuracy:.1f} % of the training images are classified correctly"
+        text += f" {fitted}: do both parts use the same labels?"
         cure = None
     return warning(
         "guessing",
@@ -104,7 +104,7 @@ def guessing(record: RunRecord) -> Finding | None:
         "Wilson 1927, doi:10.1080/01621459.1927.10502953, for the interval; the comparison is " + OURS,
         evidence.bars(
             ("low end", "accuracy", "high end"),
-            "share right",
+            "share correct",
             [(part, (low, result.accuracy, high))],
             level=largest,
             level_name="largest class",

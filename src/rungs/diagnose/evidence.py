@@ -13,7 +13,8 @@ MOST_BARS = 12
 
 def curves(
     record: RunRecord,
-    *names: str,
+    names: Sequence[str] = ("train_loss", "validation_loss"),
+    *,
     y_label: str = "loss",
     level: float | None = None,
     level_name: str = "",
@@ -45,26 +46,6 @@ def curves(
         x=tuple(float(row.epoch) for row in rows),
         series=tuple(series),
         level=finite(level),
-        level_name=level_name,
-        at=at,
-        at_name=at_name,
-    )
-
-
-def losses(
-    record: RunRecord,
-    *,
-    level: float | None = None,
-    level_name: str = "",
-    at: float | None = None,
-    at_name: str = "",
-) -> Evidence | None:
-    """Return the curves of training and validation loss; arguments as of `curves`."""
-    return curves(
-        record,
-        "train_loss",
-        "validation_loss",
-        level=level,
         level_name=level_name,
         at=at,
         at_name=at_name,

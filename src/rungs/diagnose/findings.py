@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
+from typing import Literal
 
 from rungs.run.record import EpochRow, Evidence, Finding, RunRecord
 
@@ -13,7 +15,8 @@ OURS = "a rule of thumb of ours"
 """Put before the nearest source where a number is in no paper."""
 
 
-def warning(
+def finding(
+    level: Literal["note", "warning"],
     rule: str,
     title: str,
     text: str,
@@ -22,20 +25,21 @@ def warning(
     citation: str = "",
     evidence: Evidence | None = None,
 ) -> Finding:
-    """Return a finding that something went wrong.
+    """Return what a rule saw.
 
     Args:
+        level: "warning" if something went wrong, "note" if it is good to know.
         rule: Its name.
         title: In a few words.
         text: In sentences, for a student.
         cure: The end of a command that changes one thing; None where nothing cures it.
-        threshold: When the rule speaks, to be read after "Speaks when".
+        threshold: When the rule applies, to be read after "Applies when".
         citation: Where the rule or its number is from.
         evidence: What it saw.
     """
     return Finding(
         rule=rule,
-        level="warning",
+        level=level,
         title=title,
         text=text,
         cure=cure,
@@ -45,26 +49,8 @@ def warning(
     )
 
 
-def note(
-    rule: str,
-    title: str,
-    text: str,
-    cure: str | None,
-    threshold: str = "",
-    citation: str = "",
-    evidence: Evidence | None = None,
-) -> Finding:
-    """Return a finding that is good to know; arguments as of `warning`."""
-    return Finding(
-        rule=rule,
-        level="note",
-        title=title,
-        text=text,
-        cure=cure,
-        threshold=threshold,
-        citation=citation,
-        evidence=evidence,
-    )
+warning = partial(finding, "warning")
+note = partial(finding, "note")
 
 
 def guess_loss(record: RunRecord) -> float:
@@ -94,8 +80,8 @@ def gap_sentence(record: RunRecord) -> str:
         return ""
     part = "validation" if record.validation else "test"
     return (
-        f"The kept weights are right on {100 * record.train.accuracy:.1f} % of the training images and on "
-        f"{100 * held_out.accuracy:.1f} % of the {part} images."
+        f"The kept weights classify {100 * record.train.accuracy:.1f} % of the training images and "
+        f"{100 * held_out.accuracy:.1f} % of the {part} images correctly."
     )
 
 

@@ -43,9 +43,7 @@ def _training(rows: Sequence[EpochRow]) -> str:
         return f"The training loss {verb} ({path}): the learning rate is too large, or far too small."
     back = last.train_loss - low.train_loss
     if back > LEVEL * (first.train_loss - low.train_loss) and low.epoch < last.epoch - 1:
-        return (
-            f"The training loss goes {path}, but it was {low.train_loss:.3f} in epoch {low.epoch}: the steps are large."
-        )
+        return f"The training loss goes {path}, but was {low.train_loss:.3f} in epoch {low.epoch}: the steps are large."
     return f"The training loss falls {path}."
 
 
@@ -69,10 +67,10 @@ def _validation(record: RunRecord) -> str:
     low, last = min(rows, key=_loss), rows[-1]
     falls = "The validation loss falls with it" if _falls(record.history) else "The validation loss falls"
     if rises(record) is not None:
-        overfits = "from there on the net overfits, what it learns no longer holds for other images."
+        overfits = "from there on the net overfits: what it learns no longer generalises."
         if low is rows[0]:
             first = f"The validation loss is smallest after epoch {low.epoch} ({_loss(low):.3f})"
-            return f"{first} and rises from then, to {_loss(last):.3f}: {overfits}"
+            return f"{first} and rises from then on, to {_loss(last):.3f}: {overfits}"
         return f"{falls} until epoch {low.epoch} ({_loss(low):.3f}) and then rises, to {_loss(last):.3f}: {overfits}"
     if unfinished(record) is not None:
         return f"{falls} to {_loss(last):.3f} and is still falling at the end: more epochs would help."
@@ -126,17 +124,17 @@ def _gap(record: RunRecord) -> str:
     by_accuracy = record.validation and record.recipe.stopping.monitor == "validation_accuracy"
     kept = f"epoch {record.best_epoch}{', the most accurate on validation,' if by_accuracy else ','}"
     said = (
-        f"The kept weights, of {kept} are right on {100 * record.train.accuracy:.1f} % of the "
-        f"training images and {100 * held_out.accuracy:.1f} % of the {part} images"
+        f"The kept weights, of {kept} classify {100 * record.train.accuracy:.1f} % of the "
+        f"training images and {100 * held_out.accuracy:.1f} % of the {part} images correctly"
     )
     if points <= -GAP:
-        return f"{said}: these are easier, or too few to tell."
+        return f"{said}: the latter are easier, or too few to tell."
     if points < GAP and record.train.accuracy < LITTLE / len(record.data.classes):
         return f"{said}: little more than guessing gives."
     if points < GAP and 100 * (1 - record.train.accuracy) < GAP:
-        return f"{said}: there is hardly a gap, and little is left to gain."
+        return f"{said}: there is hardly a gap, and little left to gain."
     if points < GAP:
-        return f"{said}: there is hardly a gap, a larger net or a longer training may pay."
+        return f"{said}: there is hardly a gap, so a larger net or longer training may help."
     return f"{said}, a gap of {points:.1f} points."
 
 

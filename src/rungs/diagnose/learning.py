@@ -60,10 +60,10 @@ def dead_relus(record: RunRecord) -> Finding | None:
     poor = worst.idle >= DEAD and record.history[-1].train_loss > POOR * guess_loss(record)
     text = (
         f"{100 * worst.idle:.0f} % of the ReLUs of layer {worst.name} are zero for every image that was tried. A ReLU "
-        "that is always zero passes no gradient, so it does not come back; a few too large steps at the beginning "
+        "that is always zero passes no gradient, so it does not recover; a few steps that were too large at the start "
         "are the usual cause."
     )
-    text += "" if poor else " The net learns all the same, with the units that are left: it is narrower than it looks."
+    text += "" if poor else " The net still learns with the remaining units: it is effectively narrower."
     make, share = (warning, DEAD) if poor else (note, MOSTLY_DEAD)
     return make(
         "dead-relus",
@@ -120,11 +120,11 @@ def few_steps(record: RunRecord) -> Finding | None:
     warm_up = record.recipe.schedule.warmup_epochs * an_epoch
     text = (
         f"A batch of {batch} images leaves {an_epoch:.0f} step{'s' * (an_epoch >= 1.5)} an epoch, {steps} in all, and "
-        f"the training loss ends at {last.train_loss:.3f}: the optimiser was stopped before it could arrive. Smaller "
+        f"the training loss ends at {last.train_loss:.3f}: training stopped before it converged. Smaller "
         "batches take more steps for the same work."
     )
     if 0 < warm_up < WARM_UP_STEPS:
-        text += f" The warm-up, too, is over after {warm_up:.1f} steps."
+        text += f" The warm-up, too, ends after {warm_up:.1f} steps."
     return warning(
         "few-steps",
         "The batch is too large for so few epochs",
@@ -134,7 +134,7 @@ def few_steps(record: RunRecord) -> Finding | None:
         f"{POOR:g} ln K or still falls by {100 * STILL_FALLING:.0f} %",
         "Shallue et al. 2019, jmlr.org/papers/v20/18-789: steps, not epochs, are what training needs; Goyal et al. "
         "2017, arXiv:1706.02677, for the warm-up of large batches; the numbers are " + OURS,
-        evidence.losses(record, level=POOR * guess_loss(record), level_name="half of guessing"),
+        evidence.curves(record, level=POOR * guess_loss(record), level_name="half of guessing"),
     )
 
 
@@ -161,14 +161,20 @@ def slow(record: RunRecord) -> Finding | None:
         when += f"half by at least {BEND:g} of what it fell in one of the first; or it ends above {HARDLY:g} ln K and "
         when += creeps
     text = (
-        f"In {len(rows)} epochs the training loss came from {losses[0]:.3f} to {losses[-1]:.3f}; guessing among "
-        f"{len(record.data.classes)} classes gives {guess:.3f}. It moves, if at all, in steps far smaller than the "
-        f"net could bear: the learning rate, {record.recipe.optim.lr:g}, is too small."
+        f"In {len(rows)} epochs the training loss went from {losses[0]:.3f} to {losses[-1]:.3f}; guessing among "
+        f"{len(record.data.classes)} classes gives {guess:.3f}. It moves, if at all, in steps far smaller than "
+        f"necessary: the learning rate, {record.recipe.optim.lr:g}, is too small."
     )
-    picture = evidence.losses(record, level=guess, level_name="guessing")
+    picture = evidence.curves(record, level=guess, level_name="guessing")
     cure = cures.rate(record, 10)
     return warning(
-        "rate-too-small", "The loss hardly moves: the rate is too small", text, cure, when, RATE_SOURCE, picture
+        "rate-too-small",
+        "The loss hardly moves: the learning rate is too small",
+        text,
+        cure,
+        when,
+        RATE_SOURCE,
+        picture,
     )
 
 
@@ -181,7 +187,7 @@ def stuck(record: RunRecord) -> Finding | None:
     text = (
         f"After {len(rows)} epochs the training loss is {rows[-1].train_loss:.3f}, at best {best:.3f}; guessing among "
         f"{len(record.data.classes)} classes gives {guess:.3f}. The net has learnt next to nothing, and the loss does "
-        f"not go on falling: with a learning rate of {record.recipe.optim.lr:g} the steps are probably too large."
+        f"not keep falling: with a learning rate of {record.recipe.optim.lr:g} the steps are probably too large."
     )
     return warning(
         "stuck",
@@ -191,7 +197,7 @@ def stuck(record: RunRecord) -> Finding | None:
         f"the training loss stays above {STUCK:g} ln K = {STUCK * guess:.3f} and does not go on falling, or stands "
         f"still at a rate above {cures.usual_rate(record):g}",
         RATE_SOURCE,
-        evidence.losses(record, level=guess, level_name="guessing"),
+        evidence.curves(record, level=guess, level_name="guessing"),
     )
 
 

@@ -23,24 +23,22 @@ def test_selection(record: RunRecord, looks: tuple[Look, ...] = ()) -> Finding |
     text = f"The test set was opened {times(max(opened, 1))}: {', '.join(said)}."
     blind = not validated(record)
     if blind:
-        text += " There is no validation set, so nothing else can have chosen: the score flatters."
+        text += " There is no validation set, so only it can have been used for choices: the score is optimistic."
     else:
-        text += (
-            " Validation chose the epoch; but whoever has seen a test score and then changes something chooses by it."
-        )
+        text += " Validation chose the epoch; but a change made after seeing a test score is chosen by that score."
     if (found := flattery(record)) is not None:
         epoch, best, kept = found
         text += (
-            f" Had the test set chosen, it would have been epoch {epoch} with {100 * best:.2f} %, "
-            f"{100 * (best - kept):.2f} points more than the kept epoch's {100 * kept:.2f} %: so much would flatter."
+            f" By the test set it would have been epoch {epoch} with {100 * best:.2f} %, "
+            f"{100 * (best - kept):.2f} points more than the kept epoch's {100 * kept:.2f} %: so optimistic "
+            "would that choice be."
         )
     watch, cure = record.recipe.evaluation.watch_test, None
     if watch or blind:
         cure = "--set evaluation.watch_test=false" if watch else "--set data.validation=0.1"
     picture = evidence.curves(
         record,
-        "validation_accuracy",
-        "test_accuracy",
+        ("validation_accuracy", "test_accuracy"),
         y_label="accuracy",
         at=record.best_epoch if found else None,
         at_name="kept",
@@ -67,8 +65,8 @@ def leak(record: RunRecord) -> Finding | None:
     sizes = {part: sum(record.data.counts[part]) for part in leaks}
     many = [f"{n} of {sizes[part]} {part} images" for part, n in leaks.items()]
     text = (
-        f"{' and '.join(many)} equal, pixel for pixel, images that the net was trained or chosen on: it may know "
-        "them by heart, and the accuracy on them says nothing of new images."
+        f"{' and '.join(many)} equal, pixel for pixel, images that the net was trained or chosen on: it may have "
+        "memorised them, and the accuracy on them says nothing about new images."
     )
     shares = [100 * n / max(1, sizes[part]) for part, n in leaks.items()]
     return warning(
@@ -89,14 +87,14 @@ def mixed_code(record: RunRecord) -> Finding | None:
     """
     if len(record.code) < 2:
         return None
-    text = f"It was begun with {record.code[0]} and ended with {record.code[-1]}: no single program repeats it."
+    text = f"It was started with {record.code[0]} and finished with {record.code[-1]}: no single version reproduces it."
     return note(
         "mixed-code",
         "Resumed under other code",
         text,
         None,
         "more than one version of rungs or torch trained it",
-        "nothing to cite: the record says so",
+        "none: the record shows it",
     )
 
 
@@ -106,7 +104,7 @@ def skipped(record: RunRecord) -> Finding | None:
     if not files:
         return None
     many = "1 file was" if len(files) == 1 else f"{len(files)} files were"
-    text = f"{many} left out as asked; the first: {files[0].path} ({files[0].reason})."
+    text = f"{many} skipped as asked; the first: {files[0].path} ({files[0].reason})."
     kinds = sorted({file.kind for file in files})
     return note(
         "skipped",
@@ -114,6 +112,6 @@ def skipped(record: RunRecord) -> Finding | None:
         text,
         None,
         "a file of the source could not be read and was left out",
-        "nothing to cite: the record says so",
+        "none: the record shows it",
         evidence.bars(list(kinds), "files", [("files", [sum(f.kind == kind for f in files) for kind in kinds])]),
     )

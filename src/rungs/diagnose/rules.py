@@ -91,8 +91,8 @@ def _sound(record: RunRecord) -> Finding:
     done, losses = len(record.history), [loss_of(row) for row in validated(record)]
     above = bool(losses) and losses[-1] > min(losses) + max(OVERFIT_NATS, OVERFIT_RISE * min(losses))
     if done < FEW_EPOCHS or above:
-        text = f"After {'1 epoch' if done == 1 else f'{done} epochs'} the curves cannot tell whether training goes well"
-        text += ": the validation loss ended above its minimum, too shortly behind it to say why." if above else "."
+        text = f"After {'1 epoch' if done == 1 else f'{done} epochs'} the curves cannot show whether training goes well"
+        text += ": the validation loss ended above its minimum, but too soon after it to say why." if above else "."
         return note(
             "few-epochs",
             "Too few epochs to judge",
@@ -101,19 +101,21 @@ def _sound(record: RunRecord) -> Finding:
             f"a run that no other rule warns of has fewer than {FEW_EPOCHS} epochs, or ends with a validation loss "
             f"{100 * OVERFIT_RISE:.0f} % and {OVERFIT_NATS:g} above its minimum",
             "a rule of thumb of ours",
-            evidence.losses(record),
+            evidence.curves(record),
         )
-    text = "Training went down smoothly, validation followed it, and no rule of this report found a fault."
+    text = "The training loss fell smoothly, validation followed, and no rule of this report found a problem."
     modest = record.train is not None and record.train.accuracy < UNDERFIT
     if record.train is not None and modest:
-        text += f" Yet only {100 * record.train.accuracy:.1f} % of the training images are classified right: a longer "
-        text += "training, another rate (rungs lr-find) or a larger net may do much better."
+        text += (
+            f" Yet only {100 * record.train.accuracy:.1f} % of the training images are classified correctly: longer "
+        )
+        text += "training, another learning rate (rungs lr-find) or a larger net may do much better."
     return Finding(
         rule="sound",
         level="note" if modest else "good",
-        title="No fault found, and room to learn" if modest else "Nothing looks wrong",
+        title="No problem found, but room to learn" if modest else "No problem found",
         text=text,
         threshold="a run is finished, has a validation set, and no rule warns of it",
         citation="the rules of this page",
-        evidence=evidence.losses(record),
+        evidence=evidence.curves(record),
     )

@@ -1,4 +1,4 @@
-"""Rules about the scores: how many images they rest on, how far to trust probabilities, which classes are confused."""
+"""Rules about the scores: how many images they rest on, calibration, classes that are confused."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ VALIDATION_HALF_WIDTH = 0.02
 ONE_POINT = 0.01
 """What a change of a recipe often brings."""
 CALIBRATION = 0.05
-"""Expected calibration error from which a stated probability misleads; Guo et al. 2017 saw 4 to 10 % in such nets."""
+"""Expected calibration error from which a confidence misleads; Guo et al. 2017 saw 4 to 10 % in such nets."""
 CALIBRATION_IMAGES = 500
 """500 / 15 bins = 33 images each, whose accuracy is known to 1.96 sqrt(0.25 / 33) = 17 points: with fewer, noise."""
 TTA_LOSS = 0.01
@@ -29,9 +29,10 @@ def no_validation(record: RunRecord) -> Finding | None:
     """No validation set, so nothing chose the epoch."""
     if not record.history or validated(record):
         return None
-    text = f"Nothing chose the epoch: the weights are those of the last one, {record.history[-1].epoch}, good or not."
+    last = record.history[-1].epoch
+    text = f"Without a validation set no epoch can be chosen: the weights are those of the last one, {last}."
     if record.test is not None:
-        text += " Whoever now changes the recipe by its score chooses by the test set, and then that score flatters."
+        text += " Changing the recipe by its score means choosing on the test set, and then that score is optimistic."
     return note(
         "no-validation",
         "No validation set",
@@ -39,7 +40,7 @@ def no_validation(record: RunRecord) -> Finding | None:
         "--set data.validation=0.1",
         "no image is kept apart to choose by",
         "Hastie, Tibshirani, Friedman 2009, The Elements of Statistical Learning, section 7.2",
-        evidence.curves(record, "train_loss", "test_loss"),
+        evidence.curves(record, ("train_loss", "test_loss")),
     )
 
 
@@ -54,8 +55,8 @@ def small_validation(record: RunRecord) -> Finding | None:
     enough = cures.images_for(result.accuracy, ONE_POINT)
     text = (
         f"{result.n} validation images show an accuracy of {100 * result.accuracy:.1f} %, but anything from "
-        f"{100 * low:.1f} to {100 * high:.1f} % fits them: small differences between epochs or recipes may be chance. "
-        f"About {enough:,} images would tell it to within a point.{_claimed(record, result)}"
+        f"{100 * low:.1f} to {100 * high:.1f} % is compatible with that: small differences between epochs or recipes "
+        f"may be chance. About {enough:,} images would measure it to within a point.{_claimed(record, result)}"
     )
     sizes = sorted({result.n, *(round(result.n * 2**k) for k in range(-1, 6))})
     widths = tuple(100 * cures.Z95 * math.sqrt(max(1e-9, result.accuracy * (1 - result.accuracy)) / n) for n in sizes)
@@ -89,10 +90,10 @@ def _claimed(record: RunRecord, result: EvalResult) -> str:
     apart = abs(result.accuracy - claims[0].value)
     inside = f" The recipe claims {100 * claims[0].value:.1f} %"
     if apart < ONE_POINT / 10:
-        return f"{inside}, which no number of images could tell from this."
+        return f"{inside}, which no number of images could distinguish from this."
     return (
-        f"{inside}, {100 * apart:.1f} points from this: it would take about "
-        f"{cures.images_for(result.accuracy, apart):,} images to tell the two apart."
+        f"{inside}, {100 * apart:.1f} points away: it would take about "
+        f"{cures.images_for(result.accuracy, apart):,} images to distinguish the two."
     )
 
 
@@ -104,23 +105,23 @@ def calibration(record: RunRecord) -> Finding | None:
     error, chance = result.calibration_error, _by_chance(result)
     if error <= CALIBRATION + chance:
         return None
-    sure = sum(confidence * many for confidence, _, many in result.calibration) / max(1, result.n)
-    text = f"On average the net says it is {100 * sure:.1f} % sure and is right in {100 * result.accuracy:.1f} %"
-    text += f"; its probabilities are off by {100 * error:.1f} points (expected calibration error)."
+    confidence = sum(mean * n for mean, _, n in result.calibration) / max(1, result.n)
+    text = f"Mean confidence is {100 * confidence:.1f} %, accuracy {100 * result.accuracy:.1f} %"
+    text += f"; the expected calibration error is {100 * error:.1f} points."
     smoothed = record.recipe.training.label_smoothing > 0
-    title, cure = "Its probabilities are uneven", None
-    if sure - result.accuracy > error / 2:
-        title, cure = "Too sure of itself", None if smoothed else "--set training.label_smoothing=0.1"
-    elif result.accuracy - sure > error / 2:
-        title, cure = "Too modest", "--set training.label_smoothing=0" if smoothed else None
-    bins = [(100 * says, 100 * right) for says, right, many in result.calibration if many]
+    title, cure = "Miscalibrated", None
+    if confidence - result.accuracy > error / 2:
+        title, cure = "Overconfident", None if smoothed else "--set training.label_smoothing=0.1"
+    elif result.accuracy - confidence > error / 2:
+        title, cure = "Underconfident", "--set training.label_smoothing=0" if smoothed else None
+    bins = [(100 * mean, 100 * correct) for mean, correct, n in result.calibration if n]
     picture = Evidence(
-        x_label="how sure it says it is, %",
-        y_label="right, %",
-        x=tuple(says for says, _ in bins),
+        x_label="confidence, %",
+        y_label="accuracy, %",
+        x=tuple(mean for mean, _ in bins),
         series=(
-            Series(name="what it says", y=tuple(says for says, _ in bins)),
-            Series(name="what holds", y=tuple(right for _, right in bins)),
+            Series(name="perfectly calibrated", y=tuple(mean for mean, _ in bins)),
+            Series(name="measured", y=tuple(correct for _, correct in bins)),
         ),
     )
     return note(
@@ -138,11 +139,11 @@ def calibration(record: RunRecord) -> Finding | None:
 def _by_chance(result: EvalResult) -> float:
     """Return the calibration error that a perfectly calibrated net would show on so many images.
 
-    In a bin of n images the share that is right differs from p by sqrt(2 p (1 - p) / (pi n)) on average, the mean
-    of a half-normal distribution.
+    In a bin of n images the share of correct predictions differs from p by sqrt(2 p (1 - p) / (pi n)) on average,
+    the mean of a half-normal distribution.
     """
-    shares = ((many, min(max(sure, 0.0), 1.0)) for sure, _, many in result.calibration if many)
-    return sum(many / result.n * math.sqrt(2 * p * (1 - p) / (math.pi * many)) for many, p in shares)
+    shares = ((n, min(max(mean, 0.0), 1.0)) for mean, _, n in result.calibration if n)
+    return sum(n / result.n * math.sqrt(2 * p * (1 - p) / (math.pi * n)) for n, p in shares)
 
 
 def augmented_test(record: RunRecord) -> Finding | None:
@@ -155,15 +156,16 @@ def augmented_test(record: RunRecord) -> Finding | None:
     if round((plain.accuracy - twice.accuracy) * plain.n) < TTA_IMAGES:
         return None
     lost = 100 * (plain.accuracy - twice.accuracy)
-    text = f"With test-time augmentation {100 * twice.accuracy:.1f} % of the held-out images are classified right, "
-    text += f"{lost:.1f} points fewer than without: a mirrored or moved image is another thing here, as with digits."
+    text = f"With test-time augmentation {100 * twice.accuracy:.1f} % of the held-out images are classified correctly, "
+    text += f"{lost:.1f} points fewer than without: a mirrored or shifted digit, for one, may belong to another class."
     return warning(
         "augmented-test",
-        "Test-time augmentation does harm",
+        "Test-time augmentation hurts",
         text,
         "--set evaluation.tta=none",
         f"test-time augmentation costs over {100 * TTA_LOSS:.0f} point of accuracy, and at least {TTA_IMAGES} images",
-        "Shanmugam et al. 2021, arXiv:2011.11156: it turns right answers into wrong ones, too; the point is " + OURS,
+        "Shanmugam et al. 2021, arXiv:2011.11156: it also turns correct predictions into wrong ones; the point is "
+        + OURS,
         evidence.bars(
             ("plain", "augmented"),
             "accuracy",
@@ -192,10 +194,14 @@ def imbalance(record: RunRecord) -> Finding | None:
     rare = counts.index(min(counts))
     result = record.test or record.validation
     judged = sum(result.confusion[rare]) if result else 0
-    recall = f"; of {judged} held-out ones {100 * result.recall[rare]:.0f} % are found" if result and judged else ""
+    recall = (
+        f"; of its {judged} held-out images {100 * result.recall[rare]:.0f} % are recognised"
+        if result and judged
+        else ""
+    )
     text = (
         f"{record.data.classes[rare]!r} has {counts[rare]} training images{recall}; the largest class has "
-        f"{max(counts)}. Read precision and recall per class: accuracy is mostly about the large ones."
+        f"{max(counts)}. Read precision and recall per class: accuracy mostly reflects the large ones."
     )
     make = warning if result and judged and result.recall[rare] == 0 else note
     order = sorted(range(len(counts)), key=lambda k: counts[k])
@@ -209,7 +215,7 @@ def imbalance(record: RunRecord) -> Finding | None:
     )
     return make(
         "imbalance",
-        "Unequal classes",
+        "Imbalanced classes",
         text,
         None,
         f"the largest class has more than {IMBALANCE:g} times as many training images as the smallest",
@@ -233,8 +239,8 @@ def confused_pair(record: RunRecord) -> Finding | None:
         return None
     many, i, j = found[0]
     text = (
-        f"{table[j][i]} times {names[j]!r} was called {names[i]!r}, and {table[i][j]} times the other way round: "
-        f"{100 * many / wrong:.0f} % of all {wrong} mistakes. Look at these pictures first."
+        f"{names[j]!r} was predicted as {names[i]!r} {table[j][i]} times, and the reverse {table[i][j]} times: "
+        f"{100 * many / wrong:.0f} % of all {wrong} mistakes. Look at these images first."
     )
     if others := [f"{names[b]} and {names[a]} ({n})" for n, a, b in found[1:PAIRS_TOLD]]:
         text += f" Next: {', '.join(others)}."
@@ -247,7 +253,7 @@ def confused_pair(record: RunRecord) -> Finding | None:
     )
     return note(
         "confused-pair",
-        f"{names[j]} and {names[i]} are mixed up",
+        f"{names[j]} and {names[i]} are confused",
         text,
         None,
         f"a pair of classes has {PAIR_SHARE:g} times its even share of all mistakes, and at least {PAIR_MISTAKES}",

@@ -42,7 +42,7 @@ def worst(
             index=i,
             path=None if paths is None else paths[i],
             truth=int(labels[i]),
-            said=int(said[i]),
+            predicted=int(said[i]),
             probability=float(probability[i]),
             loss=float(loss[i]),
             picture=png(image),

@@ -10,12 +10,12 @@ import safetensors
 from safetensors.torch import save
 from torch import Tensor
 
-from rungs import __version__
 from rungs.errors import UserError
 from rungs.models import build_model
 from rungs.models.normalized import Normalized
 from rungs.models.own import OwnNet, build_named
 from rungs.recipe.base import name_of
+from rungs.recipe.identity import VERSION
 from rungs.recipe.own import Own
 from rungs.recipe.spec import Recipe
 from rungs.recipe.toml import parse, to_toml
@@ -48,7 +48,7 @@ def pack(
     """
     header = {
         "format": FORMAT,
-        "rungs": __version__,
+        "rungs": VERSION,
         "classes": json.dumps(classes),
         "image_size": str(image_size),
         "data_hash": data_hash,

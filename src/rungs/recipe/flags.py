@@ -7,7 +7,6 @@ Fields with `compare=False` say where, how fast or how loudly a command works, n
 from __future__ import annotations
 
 import dataclasses
-import functools
 import inspect
 import shlex
 from collections.abc import Callable
@@ -46,22 +45,30 @@ Family = Literal["all", "recipes", "ladders", "spaces", "models", "data", "augme
 _POSITIONAL = get_args(Positional[int])[1]  # tyro's mark
 P = ParamSpec("P")
 Options = TypeVar("Options")
+Plan = TypeVar("Plan")
 R = TypeVar("R")
 
 
-def door(options: Callable[P, Options], do: Callable[[Options], R]) -> Callable[P, R]:
-    """Return a function of the Python API: it takes the arguments of `options` and does with them what `do` does.
+def door(
+    name: str, options: Callable[P, Options], prepare: Callable[[Options], Plan], run: Callable[[Plan], R]
+) -> Callable[P, R]:
+    """Return a function of the Python API that takes the arguments of a dataclass of options.
 
     Args:
-        options: A dataclass of options.
-        do: The command on such options; its docstring is the function's.
+        name: Of the function, `rungs.NAME`.
+        options: The dataclass.
+        prepare: From options to a plan; nothing is written.
+        run: From the plan to its result; its docstring is the function's.
     """
 
-    @functools.wraps(do)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        return do(options(*args, **kwargs))
+        return run(prepare(options(*args, **kwargs)))
 
-    call.__signature__ = inspect.signature(options)  # type: ignore[attr-defined]
+    signature = inspect.signature(options)
+    fields = getattr(options, "__name__", "")
+    call.__doc__ = f"{inspect.getdoc(run)}\n\nThe arguments are the fields of `{fields}`, which also raises UserError."
+    call.__name__ = call.__qualname__ = name
+    call.__signature__ = signature.replace(return_annotation=inspect.signature(run).return_annotation)  # type: ignore[attr-defined]
     return call
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from rungs import __version__
 from rungs.recipe.base import Role
 from rungs.recipe.roles import fields_with, has_role
 from rungs.recipe.spec import Recipe
@@ -17,7 +17,9 @@ from rungs.recipe.toml import load, shipped
 
 NO_RESULT: tuple[Role, ...] = ("about", "speed", "path")
 """Roles of the fields that change nothing in a recipe's result, so that they stay out of the fingerprint."""
-FLOORS_THAT_COMPUTE = ("data", "models", "optim", "evaluate", "training")
+VERSION = version("rungs")
+"""Of the package as it is installed."""
+FOLDERS_THAT_COMPUTE = ("data", "models", "optim", "evaluate", "training")
 FILES_THAT_COMPUTE = ("base", "augments", "models", "optimizers", "spec", "seeds")
 """Beside them these files of `rungs.recipe`: what a recipe's defaults are, and how seeds are derived."""
 
@@ -70,11 +72,11 @@ def digest(recipe: Recipe) -> str:
 def code_version() -> str:
     """Return the version of this package with a digest (hex) of the source that decides what a recipe computes."""
     root = Path(__file__).parents[1]
-    files = [path for floor in FLOORS_THAT_COMPUTE for path in sorted((root / floor).rglob("*.py"))]
+    files = [path for floor in FOLDERS_THAT_COMPUTE for path in sorted((root / floor).rglob("*.py"))]
     source = b"".join(
         path.read_bytes() for path in (*files, *(root / "recipe" / f"{name}.py" for name in FILES_THAT_COMPUTE))
     )
-    return f"{__version__}+{hashlib.sha256(source).hexdigest()[:12]}"
+    return f"{VERSION}+{hashlib.sha256(source).hexdigest()[:12]}"
 
 
 def fingerprint(recipe: Recipe, data_hash: str, code_version: str) -> str:

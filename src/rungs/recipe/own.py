@@ -6,15 +6,10 @@ import hashlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-from msgspec.structs import replace
+from typing import Annotated, Any
 
 from rungs.errors import UserError
 from rungs.recipe.base import Spec, name_of, role
-
-if TYPE_CHECKING:
-    from rungs.recipe.spec import Recipe
 
 FROM_PYTHON = "python"
 """What stands in the place of a file's name where the net was given to `rungs.train` in Python."""
@@ -104,10 +99,3 @@ def read_source(file: str, where: str) -> bytes:
         what = f"the file of your own net cannot be read: {error.strerror}"
         do = "give its path from the recipe's folder, or an absolute one"
         raise UserError(what, where=f"{where}, {file}", do=do) from error
-
-
-def beside(recipe: Recipe) -> Recipe:
-    """Return a recipe as a run leaves it: the file of a user's own net is its copy in the run's folder."""
-    if not isinstance(recipe.model, Own) or not recipe.model.file:
-        return recipe
-    return replace(recipe, model=replace(recipe.model, file=Path(recipe.model.file).name))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from pathlib import Path
 
 from msgspec.structs import replace
 
 from rungs.recipe import identity
 from rungs.recipe.optimizers import Plateau, Step
+from rungs.recipe.own import Own
 from rungs.recipe.spec import Recipe
 
 
@@ -73,3 +75,10 @@ def _reaches(assignment: str, field: str) -> bool:
 def digest(base: Recipe, epochs: int | None, images: float | None) -> str:
     """Return six hex digits that change with whatever makes a study another than its file's; rungs may come and go."""
     return hashlib.sha256(f"{identity.digest(base)} {epochs} {images}".encode()).hexdigest()[:6]
+
+
+def beside(recipe: Recipe) -> Recipe:
+    """Return a recipe as a run leaves it: the file of a user's own net is its copy in the run's folder."""
+    if not isinstance(recipe.model, Own) or not recipe.model.file:
+        return recipe
+    return replace(recipe, model=replace(recipe.model, file=Path(recipe.model.file).name))

@@ -50,8 +50,8 @@ def flops(number: int) -> str:
     return f"{number} FLOP"
 
 
-def sure(probability: float) -> str:
-    """Return 0.974 as "97 %"; nothing is so sure that it is "100 %"."""
+def confidence(probability: float) -> str:
+    """Return 0.974 as "97 %"; none is rounded up to "100 %"."""
     return "> 99 %" if probability >= 0.995 else percent(probability, 0)
 
 

@@ -1,9 +1,10 @@
-"""What every page shares: pictures, templates, compact TOML."""
+"""How a page is laid out: its pictures, its template, compact TOML."""
 
 from __future__ import annotations
 
 import base64
 import re
+from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +14,10 @@ from matplotlib.figure import Figure
 
 from rungs.report import format as fmt
 from rungs.report import style
+from rungs.run.folder import write_whole
+
+FIGURES = "figures"
+"""The folder of the figures, beside the page."""
 
 
 class Picture(NamedTuple):
@@ -24,21 +29,46 @@ class Picture(NamedTuple):
     height: int
 
 
-def picture(figure: Figure, alt: str, stem: Path) -> Picture:
-    """Write `stem`.svg and `stem`.png, and return the figure as a page embeds it."""
-    svg = style.save(figure, stem)
-    width, height = (round(96 * inches) for inches in figure.get_size_inches())
-    return Picture(f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}", alt, width, height)
+class Drawing(NamedTuple):
+    """A figure of a page before it is saved."""
+
+    name: str  # of its files, and by which the template draws it
+    alt: str  # for those who cannot see it
+    figure: Figure
 
 
-def render(package: str, template: str, facts: dict[str, Any]) -> str:
-    """Fill in a template; whatever is filled in is text.
+def lay_out(template: str, facts: dict[str, Any], drawings: Iterable[Drawing], report: Path) -> Path:
+    """Write a page, one HTML file that needs no network, and its figures beside it as SVG and PNG.
+
+    The same facts and drawings give the same bytes.
 
     Args:
-        package: The package that the template lies in; what it includes is looked for there, then in `rungs.report`.
-        template: Its file name.
-        facts: What is filled in.
+        template: "package/file"; what it extends and includes lies in `rungs.report`.
+        facts: What the template fills in; whatever is filled in is text. `pictures` is added to them.
+        drawings: The figures of the page.
+        report: The path of the page; the figures go into `figures/` beside it.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        UserError: The folder cannot be written.
     """
+    pictures = {one.name: picture(one, report.parent / FIGURES) for one in drawings}
+    write_whole(report, render(template, {**facts, "pictures": pictures}).encode())
+    return report
+
+
+def picture(drawing: Drawing, folder: Path) -> Picture:
+    """Write a figure as SVG and PNG, and return it as a page embeds it."""
+    svg = style.save(drawing.figure, folder / drawing.name)
+    width, height = (round(96 * inches) for inches in drawing.figure.get_size_inches())
+    return Picture(f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}", drawing.alt, width, height)
+
+
+def render(template: str, facts: dict[str, Any]) -> str:
+    """Fill in a template; see `lay_out`."""
+    package, _, name = template.partition("/")
     folders = [resources.files(package), resources.files("rungs.report")]
 
     def read(name: str) -> str:
@@ -51,9 +81,21 @@ def render(package: str, template: str, facts: dict[str, Any]) -> str:
         undefined=jinja2.StrictUndefined,
         loader=jinja2.FunctionLoader(read),
     )
-    filters = ("percent", "interval", "points", "count", "loss", "seconds", "flops", "size", "shape", "sure", "many")
+    filters = (
+        "percent",
+        "interval",
+        "points",
+        "count",
+        "loss",
+        "seconds",
+        "flops",
+        "size",
+        "shape",
+        "confidence",
+        "many",
+    )
     environment.filters.update({name: getattr(fmt, name) for name in filters})
-    return environment.get_template(template).render(facts)
+    return environment.get_template(name).render(facts)
 
 
 def compact(toml: str) -> str:

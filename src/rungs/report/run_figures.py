@@ -135,7 +135,7 @@ def _spread(places: Sequence[float], gap: float) -> list[float]:
 
 @matplotlib.rc_context(STYLE)
 def confusion(result: EvalResult, classes: Sequence[str], normalised: bool) -> Figure:
-    """What was said (columns) for each true class (rows): counts, or per cent of the row."""
+    """Predicted class (columns) for each true class (rows): counts, or per cent of the row."""
     table = np.array(result.confusion, dtype=float)  # (K, K)
     if normalised:
         table = 100 * table / np.maximum(1, table.sum(axis=1, keepdims=True))
@@ -147,7 +147,7 @@ def confusion(result: EvalResult, classes: Sequence[str], normalised: bool) -> F
     norm = PowerNorm(0.5, vmin=0, vmax=max(1.0, table.max()))
     image = axes.imshow(table, cmap="Blues", norm=norm, interpolation="nearest")
     axes.set_title("Per cent of each true class" if normalised else "Counts")
-    axes.set(xlabel="what the net said", ylabel="true class")
+    axes.set(xlabel="predicted class", ylabel="true class")
     axes.grid(False)
     for spine in axes.spines.values():
         spine.set_visible(False)
@@ -174,18 +174,20 @@ def _cell_numbers(axes: Axes, table: np.ndarray[Any, Any], norm: PowerNorm) -> N
 
 @matplotlib.rc_context(STYLE)
 def calibration(result: EvalResult) -> Figure:
-    """How often the net is right when it says how sure it is; below, how often it is that sure."""
+    """Accuracy over confidence (reliability diagram); below, the share of images in each bin."""
     figure = Figure(figsize=(4.6, 4.8), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
-    bins = [(100 * sure, 100 * right, many) for sure, right, many in result.calibration if many]
-    sure, right, many = zip(*bins, strict=True) if bins else ((), (), ())
+    bins = [(100 * confidence, 100 * accuracy, n) for confidence, accuracy, n in result.calibration if n]
+    confidence, accuracy, images = zip(*bins, strict=True) if bins else ((), (), ())
     upper.plot([0, 100], [0, 100], ":", color="#57606a", linewidth=1.4)
-    upper.fill_between(sure, sure, right, color=VERMILLION, alpha=0.18, linewidth=0)
-    upper.plot(sure, right, "-o", color=VERMILLION, markersize=5)
-    upper.text(98, 4, "says more than it knows", ha="right", color="#57606a")
-    upper.text(3, 94, "knows more than it says", color="#57606a")
-    upper.set_title(f"Sure and right (calibration error {fmt.percent(result.calibration_error, 1)})")
-    upper.set(ylabel="right, %", ylim=(0, 102), xlim=(0, 102))
-    lower.bar(sure, [100 * m / sum(many) for m in many], width=100 / len(result.calibration) * 0.9, color=BLUE)
-    lower.set(xlabel="how sure it says it is, %", ylabel="images, %")
+    upper.fill_between(confidence, confidence, accuracy, color=VERMILLION, alpha=0.18, linewidth=0)
+    upper.plot(confidence, accuracy, "-o", color=VERMILLION, markersize=5)
+    upper.text(98, 4, "overconfident", ha="right", color="#57606a")
+    upper.text(3, 94, "underconfident", color="#57606a")
+    upper.set_title(f"Confidence and accuracy (calibration error {fmt.percent(result.calibration_error, 1)})")
+    upper.set(ylabel="accuracy, %", ylim=(0, 102), xlim=(0, 102))
+    lower.bar(
+        confidence, [100 * n / sum(images) for n in images], width=100 / len(result.calibration) * 0.9, color=BLUE
+    )
+    lower.set(xlabel="confidence, %", ylabel="images, %")
     return figure

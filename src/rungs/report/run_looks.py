@@ -1,4 +1,4 @@
-"""What a report says of the looks at the test set: how often it was opened, by whom, and what a look would flatter."""
+"""Looks at the test set: how often it was opened, by whom, and how optimistic a choice by it would have been."""
 
 from __future__ import annotations
 
@@ -54,14 +54,14 @@ def opened(looks: tuple[Look, ...]) -> str:
 
 
 def flattered(record: RunRecord) -> str:
-    """Return in a sentence how much the best-on-test epoch would have flattered; "" where it was not watched."""
+    """Return in a sentence how optimistic a choice by the test set would have been; "" where it was not watched."""
     found = flattery(record)
     if found is None:
         return ""
     epoch, best, kept = found
     if best <= kept:
-        return f"The kept epoch, {epoch}, is also the best one on test: choosing by it would have flattered by nothing."
+        return f"The kept epoch, {epoch}, is also the best one on test: choosing by it would have made no difference."
     return (
         f"The best epoch on test is {epoch} with {fmt.percent(best)}, the kept one has {fmt.percent(kept)}: choosing "
-        f"by the test set would have flattered by {100 * (best - kept):.2f} points."
+        f"by the test set would have been optimistic by {100 * (best - kept):.2f} points."
     )

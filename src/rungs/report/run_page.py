@@ -1,4 +1,4 @@
-"""The report of a run: one HTML file that asks nothing of any network, and its figures as SVG and PNG."""
+"""The report of a run: one HTML file that needs no network, and its figures as SVG and PNG."""
 
 from __future__ import annotations
 
@@ -6,16 +6,14 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
-
 from rungs.recipe import toml as recipes
 from rungs.report import evidence, run_figures
 from rungs.report import format as fmt
 from rungs.report import layers as drawing
 from rungs.report import run_looks as looked
 from rungs.report import run_tables as tables
-from rungs.report.page import Picture, compact, picture, render
-from rungs.run.folder import RunDir, write_whole
+from rungs.report.page import Drawing, compact, lay_out
+from rungs.run.folder import RunDir
 from rungs.run.looks import Look, openings, own
 from rungs.run.record import EvalResult, Finding, RunRecord
 from rungs.run.rerun import command
@@ -28,7 +26,7 @@ def write(
     interpretation: str = "",
     looks: tuple[Look, ...] = (),
 ) -> Path:
-    """Write `report.html` and `figures/` of a run from its record; the same record gives the same bytes.
+    """Write the page of a run from its record, and return its path.
 
     Args:
         record: The result of the run.
@@ -36,19 +34,11 @@ def write(
         folder: Where the run lives.
         interpretation: What `rungs.diagnose.interpretation` says of its curves.
         looks: From the run's log.
-
-    Returns:
-        The path of the report.
-
-    Raises:
-        UserError: The folder cannot be written.
     """
-    pictures = {}
-    for name, alt, figure in (*_drawn(record), *_evidence(findings)):
-        pictures[name] = picture(figure, alt, folder.figures / name)
-    _tidy(folder, pictures)
-    write_whole(folder.report, _page(record, findings, pictures, interpretation, own(looks, record)).encode())
-    return folder.report
+    drawings = [*_drawn(record), *_evidence(findings)]
+    _tidy(folder, {one.name for one in drawings})
+    facts = _facts(record, findings, interpretation, own(looks, record))
+    return lay_out("rungs.report/run.html", facts, drawings, folder.report)
 
 
 def scored(record: RunRecord) -> tuple[str, EvalResult] | None:
@@ -58,51 +48,49 @@ def scored(record: RunRecord) -> tuple[str, EvalResult] | None:
     return None if record.validation is None else ("validation", record.validation)
 
 
-def _drawn(record: RunRecord) -> Iterator[tuple[str, str, Figure]]:
-    """Yield the file name, the text for those who cannot see it, and the figure."""
+def _drawn(record: RunRecord) -> Iterator[Drawing]:
+    """Yield the figures."""
     epochs = len(record.history)
     alt = f"Loss, accuracy and learning rate over {epochs} epochs"
     alt += f"; the best is epoch {record.best_epoch}" if record.best_epoch else ""
-    yield "learning-curves", alt, run_figures.learning_curves(record)
+    yield Drawing("learning-curves", alt, run_figures.learning_curves(record))
     if detail := scored(record):
         part, result = detail
         classes = record.data.classes
         about = f"Confusion matrix of {result.n} {part} images, {len(classes)} classes"
-        yield "confusion-counts", f"{about}: counts", run_figures.confusion(result, classes, normalised=False)
-        yield "confusion-percent", f"{about}: per cent of each true class", run_figures.confusion(result, classes, True)
-        alt = f"How often the net is right when it is how sure; calibration error {result.calibration_error:.3f}"
-        yield "calibration", alt, run_figures.calibration(result)
+        yield Drawing("confusion-counts", f"{about}: counts", run_figures.confusion(result, classes, normalised=False))
+        yield Drawing(
+            "confusion-percent", f"{about}: per cent of each true class", run_figures.confusion(result, classes, True)
+        )
+        alt = f"Accuracy over confidence; calibration error {result.calibration_error:.3f}"
+        yield Drawing("calibration", alt, run_figures.calibration(result))
     alt = f"The {len(record.model.layers)} layers of {record.model.name} as a row of boxes; the table below lists them"
-    yield "layers", alt, drawing.layers(record.model, record.data.image_size)
+    yield Drawing("layers", alt, drawing.layers(record.model, record.data.image_size))
 
 
-def _evidence(findings: Sequence[Finding]) -> Iterator[tuple[str, str, Figure]]:
+def _evidence(findings: Sequence[Finding]) -> Iterator[Drawing]:
     """Yield the picture of each finding that has one, as `_drawn` does."""
     for finding in findings:
         if finding.evidence is not None:
             seen = finding.evidence
-            yield f"finding-{finding.rule}", f"{finding.title}: {evidence.alt(seen)}", evidence.draw(seen)
+            yield Drawing(f"finding-{finding.rule}", f"{finding.title}: {evidence.alt(seen)}", evidence.draw(seen))
 
 
-def _tidy(folder: RunDir, pictures: Collection[str]) -> None:
+def _tidy(folder: RunDir, kept: Collection[str]) -> None:
     """Take away the pictures of findings that are none any more."""
     for path in folder.figures.glob("finding-*"):
-        if path.stem not in pictures:
+        if path.stem not in kept:
             path.unlink(missing_ok=True)
 
 
-def _page(
-    record: RunRecord,
-    findings: Sequence[Finding],
-    pictures: dict[str, Picture],
-    interpretation: str,
-    looks: tuple[Look, ...],
-) -> str:
+def _facts(
+    record: RunRecord, findings: Sequence[Finding], interpretation: str, looks: tuple[Look, ...]
+) -> dict[str, Any]:
+    """Return all that the template fills in."""
     part, result = scored(record) or ("", None)
-    facts: dict[str, Any] = {
+    return {
         "record": record,
         "findings": findings,
-        "pictures": pictures,
         "verdict": tables.verdict(record),
         "comparisons": tables.comparisons(record),
         "part": part,
@@ -116,7 +104,6 @@ def _page(
         "trained_on": _trained_on(record),
         "interpretation": interpretation,
     }
-    return render("rungs.report", "run.html", facts)
 
 
 def _trained_on(record: RunRecord) -> str:

@@ -85,14 +85,14 @@ def verdict(record: RunRecord) -> str:
     """Return the outcome of a run in one sentence."""
     if record.test is not None:
         test = record.test
-        right = f"{fmt.percent(test.accuracy)} of {fmt.count(test.n)} test images are classified right"
-        sentence = f"{right} (95 % interval {fmt.interval(test.accuracy_interval)})."
+        score = f"{fmt.percent(test.accuracy)} of {fmt.count(test.n)} test images are classified correctly"
+        sentence = f"{score} (95 % interval {fmt.interval(test.accuracy_interval)})."
     else:
         sentence = "There is no test score: the test set has not been opened."
     if record.status == "finished":
         return sentence
-    said = "The training diverged" if record.status == "diverged" else "The training was interrupted"
-    return f"{said}: {record.ending}. {sentence}"
+    ending = "The training diverged" if record.status == "diverged" else "The training was interrupted"
+    return f"{ending}: {record.ending}. {sentence}"
 
 
 def summary(record: RunRecord) -> Table:
@@ -112,8 +112,8 @@ def _summary_rows(record: RunRecord) -> list[tuple[str, str]]:
     for field in ("test", "test_tta", "validation", "validation_tta", "train"):
         result: EvalResult | None = getattr(record, field)
         if result is not None:
-            sure = f"{fmt.interval(result.accuracy_interval)}\nn = {fmt.count(result.n)}"
-            rows.append((metric_words(f"{field}_accuracy"), f"{fmt.percent(result.accuracy)}\n{sure}"))
+            interval = f"{fmt.interval(result.accuracy_interval)}\nn = {fmt.count(result.n)}"
+            rows.append((metric_words(f"{field}_accuracy"), f"{fmt.percent(result.accuracy)}\n{interval}"))
             rows.append((metric_words(f"{field}_loss"), fmt.loss(result.loss)))
     if record.status != "finished":
         rows.insert(0, (record.status, record.ending))

@@ -1,4 +1,4 @@
-"""What a net said of each image, out of a record and into arrays; no torch, so that reports can read it, too."""
+"""From the predictions that a record keeps for each image to arrays; no torch, so that reports can read them, too."""
 
 from __future__ import annotations
 
@@ -19,37 +19,37 @@ Bools: TypeAlias = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Said:
-    """What a net said of N images, in the order of their set."""
+class Predictions:
+    """The predictions for N images, in the order of their set."""
 
     truth: Ints  # (N,)
-    said: Ints  # (N,)
-    sure: Floats  # (N,), the probability of what was said
+    predicted: Ints  # (N,)
+    confidence: Floats  # (N,), the probability of the predicted class
     loss: Floats  # (N,)
 
     def __len__(self) -> int:
         return len(self.truth)
 
     @property
-    def right(self) -> Bools:
-        """Which images were classified right, (N,)."""
-        return np.asarray(self.truth == self.said)
+    def correct(self) -> Bools:
+        """Which images were classified correctly, (N,)."""
+        return np.asarray(self.truth == self.predicted)
 
 
-def decode(kept: PerImage, where: object = None) -> Said:
+def decode(kept: PerImage, where: object = None) -> Predictions:
     """Return the arrays of a record's `PerImage`.
 
     Raises:
         UserError: It is no base64, or its columns differ in length.
     """
     try:
-        truth, said = (_column(text, "<u2").astype(np.int64) for text in (kept.truth, kept.said))
-        sure, loss = (_column(text, "<f4").astype(np.float64) for text in (kept.sure, kept.loss))
+        truth, predicted = (_column(text, "<u2").astype(np.int64) for text in (kept.truth, kept.predicted))
+        confidence, loss = (_column(text, "<f4").astype(np.float64) for text in (kept.confidence, kept.loss))
     except (binascii.Error, ValueError) as error:
-        raise UserError(f"what is kept of each image is damaged: {error}", where=where, do=_AGAIN) from error
-    if not len(truth) == len(said) == len(sure) == len(loss):
-        raise UserError("what is kept of each image is damaged: its columns differ in length", where=where, do=_AGAIN)
-    return Said(truth, said, sure, loss)
+        raise UserError(f"the predictions per image are damaged: {error}", where=where, do=_AGAIN) from error
+    if not len(truth) == len(predicted) == len(confidence) == len(loss):
+        raise UserError("the predictions per image are damaged: columns differ in length", where=where, do=_AGAIN)
+    return Predictions(truth, predicted, confidence, loss)
 
 
 def _column(text: str, kind: str) -> npt.NDArray[Any]:

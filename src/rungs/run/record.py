@@ -89,18 +89,18 @@ class Mistake(Record, frozen=True, kw_only=True):
     index: int  # position in the scored set
     path: str | None  # where a set knows the files of its images
     truth: int
-    said: int
-    probability: float  # given to what was said
+    predicted: int = msgspec.field(name="said")  # the class; the name on disk is the older one
+    probability: float  # of the predicted class
     loss: float
     picture: str  # base64 of a PNG
 
 
 class PerImage(Record, frozen=True, kw_only=True):
-    """What a net said of each image of a set, in the set's order, as base64 of little-endian numbers."""
+    """The prediction for each image of a set, in the set's order, as base64 of little-endian numbers."""
 
     truth: str  # uint16 (N,): the class
-    said: str  # uint16 (N,): the class called most probable
-    sure: str  # float32 (N,): its probability
+    predicted: str = msgspec.field(name="said")  # uint16 (N,): the most probable class; the older name on disk
+    confidence: str = msgspec.field(name="sure")  # float32 (N,): its probability
     loss: str  # float32 (N,)
 
 
@@ -111,8 +111,8 @@ class EvalResult(Record, frozen=True, kw_only=True):
     loss: float
     accuracy: float
     accuracy_interval: tuple[float, float]  # 95 %, Wilson
-    confusion: tuple[tuple[int, ...], ...]  # (K, K) counts, row: truth, column: said
-    precision: tuple[float, ...]  # (K,); NaN-free: 0 where nothing was said
+    confusion: tuple[tuple[int, ...], ...]  # (K, K) counts, row: truth, column: predicted
+    precision: tuple[float, ...]  # (K,); NaN-free: 0 where the class was never predicted
     recall: tuple[float, ...]
     f1: tuple[float, ...]
     calibration_error: float  # expected calibration error, 15 bins

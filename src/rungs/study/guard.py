@@ -15,7 +15,7 @@ from rungs.errors import UserError
 from rungs.report import format as fmt
 from rungs.run import looks
 from rungs.run.folder import RunDir
-from rungs.run.looks import Look, times
+from rungs.run.looks import Kind, Look, times
 from rungs.run.record import Record, RunRecord
 from rungs.study import folders
 from rungs.study.ladder.record import LadderDir
@@ -110,10 +110,20 @@ def _from_record(record: RunRecord) -> tuple[Look, ...]:
     if record.test is None:
         return ()
     watched = [row.epoch for row in record.history if row.test_loss is not None]
-    common = {"when": record.finished, "who": "from run.json, there is no log", "images": record.test.n}
-    found = [("watched", f"after epoch {epoch}") for epoch in watched] + [("scored", "the score of the run")]
+    found: list[tuple[Kind, str]] = [("watched", f"after epoch {epoch}") for epoch in watched]
+    found.append(("scored", "the score of the run"))
     test_hash = record.data.hashes.get("test", f"{record.data.source}, {record.test.n} images")
-    return tuple(Look(kind=kind, purpose=words, test_hash=test_hash, **common) for kind, words in found)  # type: ignore[arg-type]
+    return tuple(
+        Look(
+            when=record.finished,
+            kind=kind,
+            purpose=purpose,
+            images=record.test.n,
+            test_hash=test_hash,
+            who="from run.json, there is no log",
+        )
+        for kind, purpose in found
+    )
 
 
 def _by_set(found: list[Opened]) -> Iterator[SetUse]:

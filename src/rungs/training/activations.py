@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from rungs.data.batches import to_float
 from rungs.run.record import ActivationRow
-from rungs.training.setup import Kit
+from rungs.training.setup import Setup
 
 SEEN = 256
 """Training images that are looked at: a unit that is idle for all of them is idle for nearly all."""
@@ -17,26 +17,26 @@ LOW, HIGH = 0.05, 0.95
 """A sigmoid beyond these has less than a fifth of its steepest slope, s (1 - s) < 0.0475 against 0.25."""
 
 
-def activations(kit: Kit) -> tuple[ActivationRow, ...]:
-    """Run some training images through the judged net of a kit; return a row for each ReLU and sigmoid layer.
+def activations(setup: Setup) -> tuple[ActivationRow, ...]:
+    """Run some training images through the judged net of a setup; return a row for each ReLU and sigmoid layer.
 
     Activations that a net computes by a function call (ResNet, the speedrun's GELU) are not layers, and not seen.
     """
-    layers = {path: m for path, m in kit.judged.named_modules() if isinstance(m, nn.ReLU | nn.Sigmoid)}
+    layers = {path: m for path, m in setup.scored_net.named_modules() if isinstance(m, nn.ReLU | nn.Sigmoid)}
     seen: dict[str, ActivationRow] = {}
 
     def hook(path: str, layer: nn.Module) -> Any:
         return layer.register_forward_hook(lambda _m, _i, out: seen.__setitem__(path, _row(path, layer, out)))
 
     handles = [hook(path, layer) for path, layer in layers.items()]
-    train = kit.parts.train
-    x = to_float(train.at(torch.arange(min(SEEN, len(train)))).to(kit.world.device))
-    was_training = kit.judged.training
+    train = setup.parts.train
+    x = to_float(train.at(torch.arange(min(SEEN, len(train)))).to(setup.world.device))
+    was_training = setup.scored_net.training
     try:
-        with torch.inference_mode(), kit.autocast():
-            kit.judged.eval()(x.contiguous(memory_format=torch.channels_last))
+        with torch.inference_mode(), setup.autocast():
+            setup.scored_net.eval()(x.contiguous(memory_format=torch.channels_last))
     finally:
-        kit.judged.train(was_training)
+        setup.scored_net.train(was_training)
         for handle in handles:
             handle.remove()
     return tuple(seen.values())

@@ -14,7 +14,7 @@ from rungs.data.batches import batches, order, spans, to_float
 from rungs.data.imageset import ImageSet
 from rungs.recipe.augments import AnyAugment
 from rungs.recipe.seeds import Stream, derive
-from rungs.training.setup import Kit
+from rungs.training.setup import Setup
 
 
 def generator(device: torch.device, seed: int, stream: Stream, *key: int) -> torch.Generator:
@@ -27,45 +27,45 @@ def salt(seed: int) -> int:
     return derive(seed, "augment") & 0x7FFFFFFF
 
 
-def training_batches(kit: Kit, epoch: int) -> Iterator[tuple[Tensor, Tensor, int]]:
+def training_batches(setup: Setup, epoch: int) -> Iterator[tuple[Tensor, Tensor, int]]:
     """Yield this rank's share of each batch of an epoch, counted from 0.
 
     Yields:
         float (b, 3, H, W) in [0, 1]; labels int64 (b,) or class probabilities (b, K); the batch's size over all ranks.
     """
-    part, recipe, world = kit.parts.train, kit.recipe, kit.world
+    part, recipe, world = setup.parts.train, setup.recipe, setup.world
     rng = generator(world.device, recipe.seed, "augment", epoch, world.rank)
     index = order(len(part), recipe.seed, epoch).to(part.labels.device)
     size = recipe.training.batch_size
     for images, labels, chosen, whole in batches(part, index, size, rank=world.rank, ranks=world.size):
         draw = augment.Draw(rng, epoch, chosen.to(world.device), len(part.classes), salt(recipe.seed))
         x, y = prepare(images, labels, recipe.augment.train, draw)
-        yield resized(x, kit.image_size(epoch)), y, whole
+        yield resized(x, setup.image_size(epoch)), y, whole
 
 
-def batches_of_members(kit: Kit, epoch: int) -> Iterator[tuple[Tensor, Tensor, int]]:
-    """Yield the training batches of a kit's members side by side: see `together`; of one alone, its own.
+def batches_of_members(setup: Setup, epoch: int) -> Iterator[tuple[Tensor, Tensor, int]]:
+    """Yield the training batches of a setup's members side by side: see `together`; of one alone, its own.
 
     Without augmentation, whose draws belong to each member, the images of all come in one fetch from the source that
     they share: on a GPU a pack of small nets would wait for Python to ask for each member's.
     """
-    parts = [one.parts.train for one in kit.members]
-    pixels, recipe = parts[0].pixels, kit.recipe
+    parts = [one.parts.train for one in setup.members]
+    pixels, recipe = parts[0].pixels, setup.recipe
     if len(parts) == 1 or recipe.augment.train or any(part.pixels.data_ptr() != pixels.data_ptr() for part in parts):
-        yield from together([training_batches(one, epoch) for one in kit.members])
+        yield from together([training_batches(one, epoch) for one in setup.members])
         return
-    orders = [order(len(one.parts.train), one.recipe.seed, epoch).to(pixels.device) for one in kit.members]
+    orders = [order(len(one.parts.train), one.recipe.seed, epoch).to(pixels.device) for one in setup.members]
     rows = torch.stack([index if p.rows is None else p.rows[index] for p, index in zip(parts, orders, strict=True)], 1)
     labels = torch.stack([p.labels[index] for p, index in zip(parts, orders, strict=True)], 1)  # (n, S), as the rows
     for start, stop in spans(len(rows), recipe.training.batch_size):
-        images = pixels.index_select(0, rows[start:stop].flatten()).to(kit.world.device, non_blocking=True)
+        images = pixels.index_select(0, rows[start:stop].flatten()).to(setup.world.device, non_blocking=True)
         x = to_float(images.view(stop - start, -1, *images.shape[2:]))  # (b, 3 S, H, W)
-        y = labels[start:stop].to(kit.world.device, non_blocking=True)
+        y = labels[start:stop].to(setup.world.device, non_blocking=True)
         yield x, y, stop - start
 
 
 def scoring_batches(
-    kit: Kit,
+    setup: Setup,
     part: ImageSet,
     augments: Sequence[AnyAugment] = (),
     epoch: int = 0,
@@ -76,19 +76,19 @@ def scoring_batches(
     """Yield a set in its own order: float (b, 3, H, W) in [0, 1] and labels (b,).
 
     Args:
-        kit: The run's.
+        setup: The run's.
         part: What to score.
         augments: For recipes that augment their validation.
         epoch: Seeds them.
         shared: Yield only this rank's share, where there are enough images for every rank.
         only: Positions int64 (M,) of the images to yield; all by default.
     """
-    world = kit.world
+    world = setup.world
     rank, ranks = (world.rank, world.size) if shared and len(part) >= world.size else (0, 1)
-    rng = generator(world.device, kit.recipe.seed, "validation", epoch, rank)
+    rng = generator(world.device, setup.recipe.seed, "validation", epoch, rank)
     index = torch.arange(rank, len(part), ranks) if only is None else only
     index = index.to(part.labels.device)
-    for images, labels, chosen, _ in batches(part, index, kit.recipe.evaluation.batch_size):
+    for images, labels, chosen, _ in batches(part, index, setup.recipe.evaluation.batch_size):
         draw = augment.Draw(rng, epoch, chosen.to(world.device), len(part.classes))
         yield prepare(images, labels, augments, draw)
 

@@ -19,7 +19,7 @@ from rungs.recipe.seeds import derive
 from rungs.run.record import EpochRow
 from rungs.training.feed import batches_of_members, scoring_batches, together
 from rungs.training.screen import Screen
-from rungs.training.setup import Kit
+from rungs.training.setup import Setup
 from rungs.training.step import Stepper, summed_loss, tally
 
 CHECK_EVERY = 50
@@ -34,57 +34,57 @@ class Diverged(Exception):  # noqa: N818 (an ending, not a mistake)
     """The loss is no longer a finite number."""
 
 
-def train_epochs(kit: Kit, rows: Sequence[EpochRow], screen: Screen) -> Iterator[EpochRow]:
+def train_epochs(setup: Setup, rows: Sequence[EpochRow], screen: Screen) -> Iterator[EpochRow]:
     """Train one run from where `rows` end to the recipe's last epoch, yielding a row after each.
 
     Raises:
         Diverged: The loss stopped being finite; the epoch that was under way yields no row.
     """
-    for (row,) in train_together(kit, rows, screen):
+    for (row,) in train_together(setup, rows, screen):
         if isinstance(row, Diverged):
             raise row
         yield row
 
 
-def train_together(kit: Kit, rows: Sequence[EpochRow], screen: Screen) -> Iterator[tuple[EpochRow | Diverged, ...]]:
-    """Train the members of a kit, a run alone or those of a pack, yielding what an epoch came to for each of them.
+def train_together(setup: Setup, rows: Sequence[EpochRow], screen: Screen) -> Iterator[tuple[EpochRow | Diverged, ...]]:
+    """Train the members of a setup, a run alone or those of a pack, yielding what an epoch came to for each of them.
 
     Args:
-        kit: What is trained.
+        setup: What is trained.
         rows: The finished epochs of its first member; all members stand at the same one.
         screen: Shows the batches.
     """
-    rows, take = list(rows), Stepper(kit)
-    for epoch in range(len(rows), kit.recipe.training.epochs):
+    rows, take = list(rows), Stepper(setup)
+    for epoch in range(len(rows), setup.recipe.training.epochs):
         began, warm_up_s = time.perf_counter(), take.warm_up_s
-        kit.seed_dropout([derive(one.recipe.seed, "dropout", epoch, kit.world.rank) for one in kit.members])
-        kit.trained.train()
-        shape = len(kit.members), 3  # loss, right, images: sums, of each member
-        total = torch.zeros(shape, dtype=torch.float64, device=kit.world.device)
+        setup.seed_dropout([derive(one.recipe.seed, "dropout", epoch, setup.world.rank) for one in setup.members])
+        setup.trained.train()
+        shape = len(setup.members), 3  # loss, right, images: sums, of each member
+        total = torch.zeros(shape, dtype=torch.float64, device=setup.world.device)
         lost: dict[int, Diverged] = {}  # member -> how it ended
-        step = epoch * kit.steps_per_epoch
-        batches = batches_of_members(kit, epoch)
-        for batch, labels, whole in screen.watch(batches, epoch, kit.steps_per_epoch):
-            rate = learning_rate(kit, step, rows)
-            for group in kit.optimizer.param_groups:
+        step = epoch * setup.steps_per_epoch
+        batches = batches_of_members(setup, epoch)
+        for batch, labels, whole in screen.watch(batches, epoch, setup.steps_per_epoch):
+            rate = learning_rate(setup, step, rows)
+            for group in setup.optimizer.param_groups:
                 group["lr"] = rate * group.get("share", 1.0)
             total += take(batch, labels, whole)
-            if kit.ema is not None:
-                kit.ema.update_parameters(kit.model)
+            if setup.ema is not None:
+                setup.ema.update_parameters(setup.model)
             step += 1
-            if step % CHECK_EVERY == 0 and all_lost(kit, total, lost, epoch, step):
+            if step % CHECK_EVERY == 0 and all_lost(setup, total, lost, epoch, step):
                 break
-        if all_lost(kit, total, lost, epoch, step):
-            yield tuple(lost[i] for i in range(len(kit.members)))
+        if all_lost(setup, total, lost, epoch, step):
+            yield tuple(lost[i] for i in range(len(setup.members)))
             return
-        sums = kit.world.sum(total).tolist()
+        sums = setup.world.sum(total).tolist()
         train_s = time.perf_counter() - began
-        validated, watched = validate(kit, epoch), watch_test(kit)
+        validated, watched = validate(setup, epoch), watch_test(setup)
         validation_s = time.perf_counter() - began - train_s
         scores = list(zip(sums, validated, watched, strict=True))
         warm_up_s = take.warm_up_s - warm_up_s
         ended = [
-            epoch_row(epoch, step, rate, (train_s, warm_up_s, validation_s), len(kit.members), *one) for one in scores
+            epoch_row(epoch, step, rate, (train_s, warm_up_s, validation_s), len(setup.members), *one) for one in scores
         ]
         rows.append(ended[0])
         lost = unfit(validated, epoch) | lost
@@ -133,44 +133,46 @@ def epoch_row(
     )
 
 
-def learning_rate(kit: Kit, step: int, rows: Sequence[EpochRow]) -> float:
+def learning_rate(setup: Setup, step: int, rows: Sequence[EpochRow]) -> float:
     """Return the rate of a step, counted from 0: base x schedule(step), a pure function of step and rows."""
-    recipe = kit.recipe
-    rate = recipe.optim.lr * factor(recipe.schedule, step, kit.steps_per_epoch, recipe.training.epochs)
+    recipe = setup.recipe
+    rate = recipe.optim.lr * factor(recipe.schedule, step, setup.steps_per_epoch, recipe.training.epochs)
     if isinstance(recipe.schedule, Plateau):
         rate *= plateau_factor(recipe.schedule, rows, recipe.stopping.monitor)
     return rate
 
 
-def all_lost(kit: Kit, total: Tensor, lost: dict[int, Diverged], epoch: int, step: int) -> bool:
+def all_lost(setup: Setup, total: Tensor, lost: dict[int, Diverged], epoch: int, step: int) -> bool:
     """Note the members whose loss is no number, on every rank at once; tell whether that is all of them."""
-    for i, finite in enumerate(kit.world.sum(total)[:, 0].isfinite().tolist()):
+    for i, finite in enumerate(setup.world.sum(total)[:, 0].isfinite().tolist()):
         if not finite and i not in lost:
             lost[i] = Diverged(f"the training loss stopped being finite in epoch {epoch + 1}, by step {step}")
-    return len(lost) == len(kit.members)
+    return len(lost) == len(setup.members)
 
 
-def validate(kit: Kit, epoch: int) -> tuple[Score, ...]:
+def validate(setup: Setup, epoch: int) -> tuple[Score, ...]:
     """Score each member on its validation part; without one see whether the net still computes numbers."""
-    kit.world.share_buffers(kit.model)  # in the same order on every rank
-    if kit.ema is not None:
-        kit.world.share_buffers(kit.judged)
-    if kit.parts.validation is None:  # a few images tell
-        few = together([islice(scoring_batches(one, one.parts.train), 1) for one in kit.members])
-        logits, _ = score(kit.judged, few, kit.autocast)  # (b, K); of a pack (b, S, K)
-        finite = logits.isfinite().view(len(logits), len(kit.members), -1).all(2).all(0)  # (S,)
+    setup.world.share_buffers(setup.model)  # in the same order on every rank
+    if setup.ema is not None:
+        setup.world.share_buffers(setup.scored_net)
+    if setup.parts.validation is None:  # a few images tell
+        few = together([islice(scoring_batches(one, one.parts.train), 1) for one in setup.members])
+        logits, _ = score(setup.scored_net, few, setup.autocast)  # (b, K); of a pack (b, S, K)
+        finite = logits.isfinite().view(len(logits), len(setup.members), -1).all(2).all(0)  # (S,)
         return tuple((None if fine else math.nan, None) for fine in finite.tolist())
-    augments = kit.recipe.augment.validation
+    augments = setup.recipe.augment.validation
     shared = not augments  # augmented: all ranks draw the same
-    streams = [scoring_batches(one, part, augments, epoch, shared=shared) for one, part in _parts(kit, "validation")]
-    return mean_scores(kit, together(streams))
+    streams = [scoring_batches(one, part, augments, epoch, shared=shared) for one, part in _parts(setup, "validation")]
+    return mean_scores(setup, together(streams))
 
 
-def watch_test(kit: Kit) -> tuple[Score, ...]:
+def watch_test(setup: Setup) -> tuple[Score, ...]:
     """Score each member on the test set where the recipe watches it; nothing is chosen by it."""
-    if kit.parts.test is None or not kit.recipe.evaluation.watch_test:
-        return ((None, None),) * len(kit.members)
-    return mean_scores(kit, together([scoring_batches(one, part, shared=True) for one, part in _parts(kit, "test")]))
+    if setup.parts.test is None or not setup.recipe.evaluation.watch_test:
+        return ((None, None),) * len(setup.members)
+    return mean_scores(
+        setup, together([scoring_batches(one, part, shared=True) for one, part in _parts(setup, "test")])
+    )
 
 
 def unfit(scores: Sequence[Score], epoch: int) -> dict[int, Diverged]:
@@ -183,14 +185,14 @@ def unfit(scores: Sequence[Score], epoch: int) -> dict[int, Diverged]:
     return lost
 
 
-def mean_scores(kit: Kit, batches: Iterable[tuple[Tensor, Tensor]]) -> tuple[Score, ...]:
+def mean_scores(setup: Setup, batches: Iterable[tuple[Tensor, Tensor]]) -> tuple[Score, ...]:
     """Return the mean of the recipe's loss, not smoothed, and the accuracy; over all ranks' shares, of each member."""
-    logits, labels = score(kit.judged, batches, kit.autocast)
-    loss = summed_loss(kit.recipe.training.loss, logits, labels)
-    total = kit.world.sum(tally(loss, logits, labels).to(kit.world.device)).view(-1, 3)
+    logits, labels = score(setup.scored_net, batches, setup.autocast)
+    loss = summed_loss(setup.recipe.training.loss, logits, labels)
+    total = setup.world.sum(tally(loss, logits, labels).to(setup.world.device)).view(-1, 3)
     return tuple((loss, accuracy) for loss, accuracy in (total[:, :2] / total[:, 2:]).tolist())
 
 
-def _parts(kit: Kit, name: str) -> list[tuple[Kit, ImageSet]]:
+def _parts(setup: Setup, name: str) -> list[tuple[Setup, ImageSet]]:
     """Return the members with their parts of one name."""
-    return [(one, one.parts.present()[name]) for one in kit.members]
+    return [(one, one.parts.present()[name]) for one in setup.members]

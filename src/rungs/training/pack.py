@@ -1,7 +1,7 @@
 """A pack: runs that differ in their seed alone, trained side by side as one net of nets.
 
-Each member stays an ordinary `Kit`, with its own split, order, augmentation and weights. `join` stacks what training
-changes, the loop trains the stack, and `hand_back` copies it into the members after each epoch: what is validated,
+Each member stays an ordinary `Setup`, with its own split, order, augmentation and weights. `join` stacks what training
+changes, the loop trains the stack, and `copy_to_members` copies it back after each epoch: what is validated,
 kept, saved and resumed of a member is what a run alone would have.
 """
 
@@ -26,7 +26,7 @@ from rungs.recipe.base import name_of
 from rungs.recipe.optimizers import Plateau
 from rungs.recipe.own import Own
 from rungs.recipe.spec import Recipe
-from rungs.training.setup import Kit
+from rungs.training.setup import Setup
 
 OPTIMIZERS = ("sgd", "adam", "adamw", "rmsprop")
 """They treat each number by itself, so that stacked weights move as they would alone."""
@@ -41,13 +41,13 @@ KNOWN = {
 
 
 @dataclass
-class Pack(Kit):
-    """The kit of at least two runs; what it does not stack is that of the first."""
+class Pack(Setup):
+    """The setup of at least two runs; what it does not stack is that of the first."""
 
-    runs: tuple[Kit, ...]
+    runs: tuple[Setup, ...]
 
     @property
-    def members(self) -> tuple[Kit, ...]:  # noqa: D102
+    def members(self) -> tuple[Setup, ...]:  # noqa: D102
         return self.runs
 
     @property
@@ -70,7 +70,7 @@ class Pack(Kit):
         for grad in grads:
             grad.mul_(factor.view(-1, *[1] * (grad.ndim - 1)))
 
-    def hand_back(self) -> None:  # noqa: D102
+    def copy_to_members(self) -> None:  # noqa: D102
         for i, run in enumerate(self.runs):
             _copy(self.model, run.model, i)
             if self.ema is not None and run.ema is not None:
@@ -117,52 +117,52 @@ def require_packable(recipe: Recipe, ranks: int = 1) -> None:
         raise UserError(f"seeds of {recipe.name} cannot be packed: {reason}", where="--pack", do="leave --pack out")
 
 
-def join(kits: Sequence[Kit]) -> Kit:
-    """Return one kit that trains all of these, which stand at the same epoch; of a single one itself.
+def join(setups: Sequence[Setup]) -> Setup:
+    """Return one setup that trains all of these, which stand at the same epoch; of a single one itself.
 
     Raises:
         UserError: They differ in more than their seed, or cannot be packed.
     """
-    first = kits[0]
-    if len(kits) == 1:
+    first = setups[0]
+    if len(setups) == 1:
         return first
     require_packable(first.recipe, first.world.size)
-    others = [replace(kit.recipe, seed=first.recipe.seed) for kit in kits]
-    sizes = [[len(part) for part in kit.parts.present().values()] for kit in kits]
+    others = [replace(setup.recipe, seed=first.recipe.seed) for setup in setups]
+    sizes = [[len(part) for part in setup.parts.present().values()] for setup in setups]
     if any(other != first.recipe for other in others) or any(size != sizes[0] for size in sizes):
         raise UserError("the runs of a pack differ in more than their seed", where="--pack", do="leave --pack out")
-    models = [kit.model for kit in kits if isinstance(kit.model, Normalized)]
+    models = [setup.model for setup in setups if isinstance(setup.model, Normalized)]
     stack = Stacked(models)
-    own = {"model": stack, "trained": stack, "optimizer": _optimizer(kits, stack), "ema": _ema(kits, stack)}
-    return Pack(**{**_fields(first), **own}, runs=tuple(kits))
+    own = {"model": stack, "trained": stack, "optimizer": _optimizer(setups, stack), "ema": _ema(setups, stack)}
+    return Pack(**{**_fields(first), **own}, runs=tuple(setups))
 
 
-def _fields(kit: Kit) -> dict[str, Any]:
-    return {field.name: getattr(kit, field.name) for field in fields(Kit)}
+def _fields(setup: Setup) -> dict[str, Any]:
+    return {field.name: getattr(setup, field.name) for field in fields(Setup)}
 
 
-def _optimizer(kits: Sequence[Kit], stack: Stacked) -> torch.optim.Optimizer:
+def _optimizer(setups: Sequence[Setup], stack: Stacked) -> torch.optim.Optimizer:
     """Return an optimiser of the stacked weights, in the groups of one run, with the states of all runs."""
-    names = {parameter: name for name, parameter in kits[0].model.named_parameters()}
+    names = {parameter: name for name, parameter in setups[0].model.named_parameters()}
     stacked = dict(stack.named_parameters())
     groups = [
         {**group, "params": [stacked[names[parameter]] for parameter in group["params"]]}
-        for group in kits[0].optimizer.param_groups
+        for group in setups[0].optimizer.param_groups
     ]
-    made: torch.optim.Optimizer = type(kits[0].optimizer)(groups)  # type: ignore[call-arg]
-    each = [dict(kit.model.named_parameters()) for kit in kits]
+    made: torch.optim.Optimizer = type(setups[0].optimizer)(groups)  # type: ignore[call-arg]
+    each = [dict(setup.model.named_parameters()) for setup in setups]
     for name, ours in stacked.items():
-        states = [kit.optimizer.state.get(one[name], {}) for kit, one in zip(kits, each, strict=True)]
+        states = [setup.optimizer.state.get(one[name], {}) for setup, one in zip(setups, each, strict=True)]
         made.state[ours] = {key: _beside([state[key] for state in states], ours) for key in states[0]}
     return made
 
 
-def _ema(kits: Sequence[Kit], stack: Stacked) -> AveragedModel | None:
+def _ema(setups: Sequence[Setup], stack: Stacked) -> AveragedModel | None:
     """Return the moving average of the stack, where the runs stand with theirs."""
-    averages = [kit.ema for kit in kits if kit.ema is not None]
+    averages = [setup.ema for setup in setups if setup.ema is not None]
     if not averages:
         return None
-    made = average(stack, kits[0].recipe.training.ema_decay or 0.0)
+    made = average(stack, setups[0].recipe.training.ema_decay or 0.0)
     each = [one.module.state_dict() for one in averages]
     for name, ours in made.module.state_dict().items():
         ours.copy_(torch.stack([one[name] for one in each]))

@@ -19,9 +19,9 @@ from rungs.training.interrupt import Interrupted, Interrupts
 from rungs.training.loop import Diverged, train_together
 from rungs.training.options import RunOptions
 from rungs.training.pack import join, require_packable
-from rungs.training.run import Session, Status, begin, sit_down
+from rungs.training.run import Session, Status, begin, begin_session
 from rungs.training.screen import Screen
-from rungs.training.setup import assemble, gather
+from rungs.training.setup import assemble, load_dataset
 
 LESS = "use a smaller --pack, smaller batches, smaller images or a smaller net; or free memory, and go on"
 
@@ -61,10 +61,10 @@ def run_pack(
             try:
                 folder.prepare()
                 held.enter_context(folder.locked())
-                recipe, material = gather(recipe, options.skip_unreadable, source)
-                kit = assemble(as_it_is(recipe), material, world, moved)
-                kit.environment = replace(kit.environment, compile_reason="the nets of a pack are not compiled")
-                found = sit_down(kit, material, folder, progress, options)
+                recipe, dataset = load_dataset(recipe, options.skip_unreadable, source)
+                setup = assemble(as_it_is(recipe), dataset, world, moved)
+                setup.environment = replace(setup.environment, compile_reason="the nets of a pack are not compiled")
+                found = begin_session(setup, dataset, folder, progress, options)
             except UserError as error:
                 results[i] = error
                 continue
@@ -115,10 +115,10 @@ def _stretch(going: dict[int, Session], interrupts: Interrupts) -> list[tuple[in
     stands = {i: len(session.progress.rows) for i, session in going.items()}
     group = {i: going[i] for i in going if stands[i] == min(stands.values())}
     first = next(iter(group.values()))
-    kit = join([session.kit for session in group.values()])
-    for came_to in train_together(kit, first.progress.rows, Screen()):
+    setup = join([session.setup for session in group.values()])
+    for came_to in train_together(setup, first.progress.rows, Screen()):
         with interrupts.shield():
-            kit.hand_back()
+            setup.copy_to_members()
             for (i, session), row in zip(group.items(), came_to, strict=True):
                 if isinstance(row, Diverged):
                     over.append((i, "diverged", str(row)))

@@ -1,4 +1,4 @@
-"""Going on with a run: what it has so far, whether it is the same run, and back into the kit."""
+"""Going on with a run: what it has so far, whether it is the same run, and back into the setup."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rungs.run.folder import RunDir
 from rungs.run.record import EpochRow, RunRecord
 from rungs.training import checkpoint
 from rungs.training.screen import Screen
-from rungs.training.setup import Kit, Material
+from rungs.training.setup import Dataset, Setup
 
 
 @dataclass
@@ -34,12 +34,12 @@ class Progress:
         return self.elapsed_s + time.perf_counter() - self.began
 
 
-def identity(kit: Kit, material: Material) -> str:
+def identity(setup: Setup, dataset: Dataset) -> str:
     """Return what a checkpoint must agree with: digest of the recipe, a colon, hash of the data."""
-    return f"{digest(kit.recipe)}:{material.record.hash}"
+    return f"{digest(setup.recipe)}:{dataset.record.hash}"
 
 
-def require_same(kit: Kit, material: Material, folder: RunDir, screen: Screen) -> RunRecord | None:
+def require_same(setup: Setup, dataset: Dataset, folder: RunDir, screen: Screen) -> RunRecord | None:
     """Refuse to go on with a run of another recipe or other data, by whatever of it is there; return its record.
 
     Raises:
@@ -50,7 +50,7 @@ def require_same(kit: Kit, material: Material, folder: RunDir, screen: Screen) -
     if folder.recipe.exists():
         before = read(folder.recipe)
         known.append((digest(before), None))
-        fields = differences(kit.recipe, before)
+        fields = differences(setup.recipe, before)
     record = None
     if folder.record.exists():
         try:
@@ -61,7 +61,7 @@ def require_same(kit: Kit, material: Material, folder: RunDir, screen: Screen) -
     if (state := checkpoint.restore(folder)[0]) is not None:
         recipe_digest, _, data_hash = state.identity.partition(":")
         known.append((recipe_digest, data_hash))
-    mine = (digest(kit.recipe), material.record.hash)
+    mine = (digest(setup.recipe), dataset.record.hash)
     for position, what in enumerate(("recipe", "data")):
         if any(other[position] not in (None, mine[position]) for other in known):
             do = f"give the same {what} as before (see recipe.toml and run.json there), or another --out"
@@ -72,8 +72,8 @@ def require_same(kit: Kit, material: Material, folder: RunDir, screen: Screen) -
     return record
 
 
-def go_on(kit: Kit, folder: RunDir, progress: Progress, screen: Screen) -> None:
-    """Load the newest whole checkpoint into kit and progress; every rank does.
+def restore_run(setup: Setup, folder: RunDir, progress: Progress, screen: Screen) -> None:
+    """Load the newest whole checkpoint into setup and progress; every rank does.
 
     Raises:
         UserError: All checkpoints are damaged.
@@ -84,12 +84,12 @@ def go_on(kit: Kit, folder: RunDir, progress: Progress, screen: Screen) -> None:
     if state is None:
         screen.say("nothing to resume: starting at the beginning")
         return
-    kit.model.load_state_dict(state.model)
-    for saved, own in zip(state.optimizer["param_groups"], kit.optimizer.param_groups, strict=True):
+    setup.model.load_state_dict(state.model)
+    for saved, own in zip(state.optimizer["param_groups"], setup.optimizer.param_groups, strict=True):
         saved.update({"capturable": own["capturable"]} if "capturable" in own else {})  # it was on another device
-    kit.optimizer.load_state_dict(state.optimizer)
-    if kit.ema is not None and state.ema is not None:
-        kit.ema.load_state_dict(state.ema)
+    setup.optimizer.load_state_dict(state.optimizer)
+    if setup.ema is not None and state.ema is not None:
+        setup.ema.load_state_dict(state.ema)
     progress.started, progress.elapsed_s = state.started, state.elapsed_s
     progress.rows, progress.best = list(state.rows), state.best
     if state.code[-1:] == progress.code:

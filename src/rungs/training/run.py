@@ -17,7 +17,8 @@ from rungs.models.own import source_of
 from rungs.models.weights import pack
 from rungs.recipe.identity import changes, code_version, fingerprint
 from rungs.recipe.optimizers import SGD, Muon
-from rungs.recipe.own import Own, beside
+from rungs.recipe.own import Own
+from rungs.recipe.shorten import beside
 from rungs.recipe.spec import Recipe
 from rungs.recipe.toml import to_toml
 from rungs.run import looks
@@ -32,10 +33,10 @@ from rungs.training.device import World, enough_memory, peak_memory_bytes
 from rungs.training.interrupt import Interrupted, Interrupts
 from rungs.training.loop import Diverged, train_epochs
 from rungs.training.options import RunOptions
-from rungs.training.resume import Progress, go_on, identity, require_same
+from rungs.training.resume import Progress, identity, require_same, restore_run
 from rungs.training.scoring import score_parts
 from rungs.training.screen import Screen, title, warn
-from rungs.training.setup import Kit, Material, assemble, gather
+from rungs.training.setup import Dataset, Setup, assemble, load_dataset
 from rungs.training.stopping import best_epoch, should_stop
 from rungs.training.track import TensorBoard, Tracker
 
@@ -68,17 +69,17 @@ def run_recipe(recipe: Recipe, folder: RunDir, world: World, options: RunOptions
     with folder.locked() if world.is_main else nullcontext():
         if world.is_main and not resume:
             folder.require_free()
-        recipe, material = gather(recipe, options.skip_unreadable)
-        warn(screen, material)
-        kit = assemble(chosen_before(recipe, folder) if resume else recipe, material, world, given=options.model)
+        recipe, dataset = load_dataset(recipe, options.skip_unreadable)
+        warn(screen, dataset)
+        setup = assemble(chosen_before(recipe, folder) if resume else recipe, dataset, world, given=options.model)
         with enough_memory(LESS):
-            choose_compiling(kit, recipe.training.compile, screen.say)
-        session = sit_down(kit, material, folder, progress, options)
+            choose_compiling(setup, recipe.training.compile, screen.say)
+        session = begin_session(setup, dataset, folder, progress, options)
         if isinstance(session, RunRecord):
             return session
-        compile_net(kit)
+        compile_net(setup)
         try:
-            screen.open(title(kit, folder), kit.recipe.training.epochs, kit.recipe.training.batch_size)
+            screen.open(title(setup, folder), setup.recipe.training.epochs, setup.recipe.training.batch_size)
             return session.run(options.keep_going)
         finally:
             screen.close()
@@ -91,8 +92,8 @@ def begin() -> Progress:
     return Progress(datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter(), code=(code,))
 
 
-def sit_down(
-    kit: Kit, material: Material, folder: RunDir, progress: Progress, options: RunOptions
+def begin_session(
+    setup: Setup, dataset: Dataset, folder: RunDir, progress: Progress, options: RunOptions
 ) -> Session | RunRecord:
     """Return a session at a run in its folder, from its newest checkpoint on with `resume`; its record if it is done.
 
@@ -101,28 +102,28 @@ def sit_down(
     """
     screen = options.screen or Screen()
     if options.resume:
-        record = require_same(kit, material, folder, screen)
+        record = require_same(setup, dataset, folder, screen)
         if record is not None and record.status == "finished" and folder.weights.exists():
             screen.say(f"{folder.path} is finished; nothing to do")
             return record
-        go_on(kit, folder, progress, screen)
-    is_main = kit.world.is_main
+        restore_run(setup, folder, progress, screen)
+    is_main = setup.world.is_main
     if is_main:
-        _require_room(kit, folder)
+        _require_room(setup, folder)
     tracker = TensorBoard(folder, len(progress.rows)) if options.tensorboard and is_main else Tracker()
     if is_main:
-        write_whole(folder.recipe, to_toml(beside(kit.recipe)).encode())
-        if isinstance(kit.recipe.model, Own) and kit.recipe.model.file:
-            write_whole(folder.path / Path(kit.recipe.model.file).name, source_of(kit.recipe.model))
-    return Session(kit, material, folder, progress, screen, tracker)
+        write_whole(folder.recipe, to_toml(beside(setup.recipe)).encode())
+        if isinstance(setup.recipe.model, Own) and setup.recipe.model.file:
+            write_whole(folder.path / Path(setup.recipe.model.file).name, source_of(setup.recipe.model))
+    return Session(setup, dataset, folder, progress, screen, tracker)
 
 
 @dataclass
 class Session:
     """One sitting at a run: from where it stands to its record."""
 
-    kit: Kit
-    material: Material
+    setup: Setup
+    dataset: Dataset
     folder: RunDir
     progress: Progress
     screen: Screen
@@ -141,7 +142,7 @@ class Session:
                 self.conclude(interrupts, "interrupted", str(interrupt), {})
                 raise
             record = self.conclude(interrupts, *result)
-        self.kit.world.wait()
+        self.setup.world.wait()
         return record
 
     def train(self, interrupts: Interrupts, keep_going: Callable[[EpochRow], bool]) -> tuple[Status, str]:
@@ -149,7 +150,7 @@ class Session:
         if self.patience_is_spent():  # it was interrupted after its last epoch
             return "finished", self.ending()
         try:
-            for row in train_epochs(self.kit, self.progress.rows, self.screen):
+            for row in train_epochs(self.setup, self.progress.rows, self.screen):
                 with interrupts.shield():
                     best = self.keep(row)
                 self.screen.show(self.progress.rows, best if row.validation_loss is not None else None)
@@ -163,15 +164,15 @@ class Session:
 
     def patience_is_spent(self) -> bool:
         """Tell whether training stops early here."""
-        return should_stop(self.progress.rows, self.kit.recipe.stopping)
+        return should_stop(self.progress.rows, self.setup.recipe.stopping)
 
     def is_over(self) -> bool:
         """Tell whether there is nothing left to train."""
-        return self.patience_is_spent() or len(self.progress.rows) >= self.kit.recipe.training.epochs
+        return self.patience_is_spent() or len(self.progress.rows) >= self.setup.recipe.training.epochs
 
     def ending(self) -> str:
         """Say in a sentence why a training that did not fail is over."""
-        recipe = self.kit.recipe
+        recipe = self.setup.recipe
         if self.patience_is_spent():
             return f"{recipe.stopping.monitor} did not improve for {recipe.stopping.patience} epochs"
         return f"all {recipe.training.epochs} epochs of the recipe are done"
@@ -182,10 +183,10 @@ class Session:
         rows.append(row)
         if row.test_loss is not None:
             self.note_look("watched", f"a look after epoch {row.epoch}, which chooses nothing")
-        best = best_epoch(rows, self.kit.recipe.stopping.monitor)
+        best = best_epoch(rows, self.setup.recipe.stopping.monitor)
         if best == row.epoch:
-            self.progress.best = {k: v.detach().clone() for k, v in self.kit.judged.state_dict().items()}
-        if self.kit.world.is_main:
+            self.progress.best = {k: v.detach().clone() for k, v in self.setup.scored_net.state_dict().items()}
+        if self.setup.world.is_main:
             self.save(best == row.epoch)
             self.tracker.row(row)
         return best
@@ -208,16 +209,16 @@ class Session:
 
     def save(self, is_best: bool) -> None:
         """Write the checkpoint, then what can be made from it: history and best weights."""
-        kit, progress = self.kit, self.progress
+        setup, progress = self.setup, self.progress
         state = Checkpoint(
-            identity=identity(kit, self.material),
+            identity=identity(setup, self.dataset),
             started=progress.started,
             code=progress.code,
             rows=tuple(progress.rows),
             elapsed_s=progress.wall_s,
-            model=kit.model.state_dict(),
-            optimizer=kit.optimizer.state_dict(),
-            ema=None if kit.ema is None else kit.ema.state_dict(),
+            model=setup.model.state_dict(),
+            optimizer=setup.optimizer.state_dict(),
+            ema=None if setup.ema is None else setup.ema.state_dict(),
             best=progress.best,
         )
         checkpoint.save(self.folder, state)
@@ -227,11 +228,11 @@ class Session:
 
     def write_best(self) -> None:
         """Write the weights of the best epoch so far, where there is one."""
-        best, data = self.progress.best, self.material.record
-        if best is not None and self.kit.world.is_main:
+        best, data = self.progress.best, self.dataset.record
+        if best is not None and self.setup.world.is_main:
             content = pack(
                 best,
-                recipe=beside(self.kit.recipe),
+                recipe=beside(self.setup.recipe),
                 classes=data.classes,
                 image_size=data.image_size,
                 data_hash=data.hash,
@@ -241,36 +242,36 @@ class Session:
     def score_best(self) -> dict[str, EvalResult]:
         """Score the weights that validation chose, once on each part; only rank 0 does."""
         best = self.progress.best
-        if best is None or not self.kit.world.is_main:
+        if best is None or not self.setup.world.is_main:
             return {}
-        self.kit.judged.load_state_dict(best)
-        chosen = best_epoch(self.progress.rows, self.kit.recipe.stopping.monitor) or 1
+        self.setup.scored_net.load_state_dict(best)
+        chosen = best_epoch(self.progress.rows, self.setup.recipe.stopping.monitor) or 1
         self.note_look("scored", f"the score of epoch {chosen}, which was chosen without it")
-        self.activations = activations(self.kit)
-        return score_parts(self.kit, chosen - 1)
+        self.activations = activations(self.setup)
+        return score_parts(self.setup, chosen - 1)
 
     def note_look(self, kind: Kind, purpose: str) -> None:
         """Write into the run's log that the test set is looked at, where there is one."""
-        test = self.kit.parts.test
-        if test is not None and self.kit.world.is_main:
+        test = self.setup.parts.test
+        if test is not None and self.setup.world.is_main:
             looks.note(self.folder.looks, kind, purpose, len(test), test.hash)
 
     def record(self, status: Status, ending: str, results: dict[str, EvalResult]) -> RunRecord:
         """Gather all that is known of the run."""
-        kit, rows = self.kit, self.progress.rows
+        setup, rows = self.setup, self.progress.rows
         return RunRecord(
-            fingerprint=fingerprint(kit.recipe, self.material.record.hash, code_version()),
+            fingerprint=fingerprint(setup.recipe, self.dataset.record.hash, code_version()),
             status=status,
             ending=ending,
-            recipe=beside(kit.recipe),
-            changed=changes(kit.recipe),
+            recipe=beside(setup.recipe),
+            changed=changes(setup.recipe),
             code=self.progress.code,
-            data=self.material.record,
-            model=kit.description,
-            environment=kit.environment,
+            data=self.dataset.record,
+            model=setup.description,
+            environment=setup.environment,
             activations=self.activations,
             history=tuple(rows),
-            best_epoch=best_epoch(rows, kit.recipe.stopping.monitor),
+            best_epoch=best_epoch(rows, setup.recipe.stopping.monitor),
             train=results.get("train"),
             validation=results.get("validation"),
             test=results.get("test"),
@@ -278,27 +279,27 @@ class Session:
             test_tta=results.get("test_tta"),
             started=self.progress.started,
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
-            train_flops=train_flops(kit, len(rows)),
+            train_flops=train_flops(setup, len(rows)),
             wall_s=self.progress.wall_s,
-            peak_memory_bytes=peak_memory_bytes(kit.world.device),
+            peak_memory_bytes=peak_memory_bytes(setup.world.device),
         )
 
     def write(self, record: RunRecord) -> None:
         """Write the record and finish the events."""
-        if self.kit.world.is_main:
+        if self.setup.world.is_main:
             self.folder.write_record(record)
             self.tracker.finish(record)
 
 
-def train_flops(kit: Kit, epochs: int) -> int:
+def train_flops(setup: Setup, epochs: int) -> int:
     """Return the operations of so many epochs: three forward passes an image (Kaplan et al. 2020, arXiv:2001.08361)."""
-    return sum(3 * kit.forward_flops[kit.image_size(epoch)] * len(kit.parts.train) for epoch in range(epochs))
+    return sum(3 * setup.forward_flops[setup.image_size(epoch)] * len(setup.parts.train) for epoch in range(epochs))
 
 
-def _require_room(kit: Kit, folder: RunDir) -> None:
+def _require_room(setup: Setup, folder: RunDir) -> None:
     """Fail now where the disk cannot hold three checkpoints (one is written before the oldest goes) and the rest."""
-    net = sum(tensor.nbytes for tensor in kit.model.state_dict().values())
-    slots = 1 if isinstance(kit.recipe.optim, SGD | Muon) else 2  # tensors an optimiser keeps for each weight
-    copies = 2 + slots + (kit.ema is not None)  # the net, its best, ...
+    net = sum(tensor.nbytes for tensor in setup.model.state_dict().values())
+    slots = 1 if isinstance(setup.recipe.optim, SGD | Muon) else 2  # tensors an optimiser keeps for each weight
+    copies = 2 + slots + (setup.ema is not None)  # the net, its best, ...
     there = sum(path.stat().st_size for path in folder.checkpoints.glob("*.ckpt"))
     folder.require_space(3 * copies * net - there + net + OTHER_FILES_BYTES)

@@ -12,14 +12,14 @@ from rungs.evaluate.score import score
 from rungs.evaluate.tta import second_look
 from rungs.run.record import EvalResult
 from rungs.training.feed import scoring_batches
-from rungs.training.setup import Kit
+from rungs.training.setup import Setup
 
 
-def score_parts(kit: Kit, epoch: int) -> dict[str, EvalResult]:
-    """Score the net of a kit on its parts, as the recipe says.
+def score_parts(setup: Setup, epoch: int) -> dict[str, EvalResult]:
+    """Score the net of a setup on its parts, as the recipe says.
 
     Args:
-        kit: With the weights that were chosen.
+        setup: With the weights that were chosen.
         epoch: The one they are of, counted from 0: it seeds a validation that is augmented.
 
     Returns:
@@ -28,30 +28,30 @@ def score_parts(kit: Kit, epoch: int) -> dict[str, EvalResult]:
     Raises:
         NotFinite: The net says no numbers of some image.
     """
-    recipe, results = kit.recipe, dict[str, EvalResult]()
-    parts = kit.parts.present()
+    recipe, results = setup.recipe, dict[str, EvalResult]()
+    parts = setup.parts.present()
     shown = list(parts)[-1]  # the part whose mistakes are kept: test, or validation without one
     for name, part in parts.items():
         if name == "train" and not recipe.evaluation.score_train:
             continue
         augments = recipe.augment.validation if name == "validation" else ()
-        logits, labels = score(kit.judged, scoring_batches(kit, part, augments, epoch), kit.autocast)
+        logits, labels = score(setup.scored_net, scoring_batches(setup, part, augments, epoch), setup.autocast)
         mistakes = recipe.evaluation.mistakes if name == shown else 0
         keep_images = name != "train"
         results[name] = judge(
             logits, labels, images=part.at, paths=part.paths, mistakes=mistakes, keep_images=keep_images
         )
         if recipe.evaluation.tta != "none" and name != "train" and not augments:
-            results[f"{name}_tta"] = judge(look_again(kit, part, logits), labels, images=part.at)
+            results[f"{name}_tta"] = judge(look_again(setup, part, logits), labels, images=part.at)
     return results
 
 
-def look_again(kit: Kit, part: ImageSet, logits: Tensor) -> Tensor:
+def look_again(setup: Setup, part: ImageSet, logits: Tensor) -> Tensor:
     """Return logits (N, K) of a part with those of the least sure images replaced, as the recipe says."""
-    spec = kit.recipe.evaluation
+    spec = setup.recipe.evaluation
     assert spec.tta != "none"
 
     def inputs(chosen: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        return scoring_batches(kit, part, only=chosen)
+        return scoring_batches(setup, part, only=chosen)
 
-    return second_look(kit.judged, logits, inputs, kit.autocast, views=spec.tta, share=spec.tta_share)
+    return second_look(setup.scored_net, logits, inputs, setup.autocast, views=spec.tta, share=spec.tta_share)

@@ -17,7 +17,7 @@ from rungs.run.folder import RunDir
 from rungs.run.record import EpochRow
 
 if TYPE_CHECKING:
-    from rungs.training.setup import Kit, Material
+    from rungs.training.setup import Dataset, Setup
 
 T = TypeVar("T")
 SHOWN_ROWS = 15
@@ -145,22 +145,22 @@ def pick_screen(*, quiet: bool) -> Screen:
     return LiveScreen() if sys.stderr.isatty() else PlainScreen()
 
 
-def warn(screen: Screen, material: Material) -> None:
+def warn(screen: Screen, dataset: Dataset) -> None:
     """Say what is odd about the data, before anybody waits for a result from it."""
-    data = material.record
+    data = dataset.record
     if data.canonical is False:
         screen.say(f"{data.origin} is NOT the canonical {data.source}: its content differs from what was published")
-    if material.doubts:
-        screen.say(f"{material.doubts} files are duplicate or doubtful: look at rungs data {data.source}")
+    if dataset.doubts:
+        screen.say(f"{dataset.doubts} files are duplicate or doubtful: look at rungs data {data.source}")
     for part, many in data.leaks.items():
         screen.say(f"a leak: {many:,} of {sum(data.counts[part]):,} {part} images are in a part before it, too")
 
 
-def title(kit: Kit, folder: RunDir) -> str:
+def title(setup: Setup, folder: RunDir) -> str:
     """Return the first line of a training: what is trained on what, how, and where it goes."""
-    sizes = " + ".join(f"{len(part):,} {name}" for name, part in kit.parts.present().items())
-    machine = f"{kit.environment.precision} ({kit.environment.precision_reason})"
+    sizes = " + ".join(f"{len(part):,} {name}" for name, part in setup.parts.present().items())
+    machine = f"{setup.environment.precision} ({setup.environment.precision_reason})"
     return (
-        f"{kit.recipe.name} on {kit.recipe.data.source}, {sizes} images, "
-        f"{kit.description.parameters:,} parameters, {machine} -> {folder.path}"
+        f"{setup.recipe.name} on {setup.recipe.data.source}, {sizes} images, "
+        f"{setup.description.parameters:,} parameters, {machine} -> {folder.path}"
     )

@@ -38,7 +38,8 @@ from rungs.recipe.own import Own, called
 from rungs.recipe.seeds import derive
 from rungs.recipe.spec import Recipe
 from rungs.run.record import DataRecord, Environment, ModelRecord
-from rungs.training.device import World, environment, is_out_of_memory, pick_convolution, pick_precision
+from rungs.training.device import World, environment, is_out_of_memory
+from rungs.training.precision import pick_convolution, pick_precision
 
 SEEN = 5000
 """Training images that a net may look at to set its first weights."""
@@ -52,7 +53,7 @@ def image_size(recipe: Recipe, epoch: int) -> int:
 
 
 @dataclass
-class Material:
+class Dataset:
     """The data of one run: its parts and what the record says of them."""
 
     parts: Parts
@@ -61,11 +62,11 @@ class Material:
 
 
 @dataclass
-class Kit:
+class Setup:
     """Everything that a run trains with.
 
     `model` is the net behind its normalisation; `trained` is the same, wrapped for several ranks;
-    `judged` is what validation and test score: the moving average where there is one. `members` are the runs that
+    `scored_net` is what validation and test score: the moving average where there is one. `members` are the runs that
     are trained with it: itself alone, or those of a pack (`rungs.training.pack`).
     """
 
@@ -87,12 +88,12 @@ class Kit:
         return image_size(self.recipe, epoch)
 
     @property
-    def judged(self) -> nn.Module:
+    def scored_net(self) -> nn.Module:
         """The net whose weights are scored and kept."""
         return self.model if self.ema is None else self.ema.module
 
     @property
-    def members(self) -> tuple[Kit, ...]:
+    def members(self) -> tuple[Setup, ...]:
         """The runs that are trained at once."""
         return (self,)
 
@@ -117,11 +118,11 @@ class Kit:
         """Scale the gradient, of each member by itself, to a norm of at most `most`."""
         clip_grad_norm_(self.model.parameters(), most)
 
-    def hand_back(self) -> None:
+    def copy_to_members(self) -> None:
         """Give each member what training made of it; one alone has it already."""
 
 
-def gather(recipe: Recipe, skip_unreadable: bool, source: Source | None = None) -> tuple[Recipe, Material]:
+def load_dataset(recipe: Recipe, skip_unreadable: bool, source: Source | None = None) -> tuple[Recipe, Dataset]:
     """Load the recipe's data, divide it, and return the recipe with its image size resolved.
 
     Args:
@@ -155,42 +156,42 @@ def gather(recipe: Recipe, skip_unreadable: bool, source: Source | None = None) 
     doubts = sum(problem.kind in ("duplicate", "doubtful") for problem in source.problems)
     if not recipe.evaluation.score_test:  # closed: nothing after this can look at it
         parts = dataclasses.replace(parts, test=None)
-    return recipe, Material(parts, record, doubts)
+    return recipe, Dataset(parts, record, doubts)
 
 
 def assemble(
     recipe: Recipe,
-    material: Material,
+    dataset: Dataset,
     world: World,
     moved: dict[int, Tensor] | None = None,
     given: OwnNet | None = None,
-) -> Kit:
+) -> Setup:
     """Build the net, its optimiser and its precision, and move the data to the device where it fits.
 
     Args:
         recipe: With its image size resolved.
-        material: Its data.
+        dataset: Its data.
         world: Where it is trained.
         moved: Pixels that lie on the device already, by their address before, and those that this call moves.
         given: The user's own net, where it was given in Python.
 
     Returns:
-        The kit, its recipe resolved: every "auto" replaced by what was chosen.
+        The setup, its recipe resolved: every "auto" replaced by what was chosen.
     """
     precision, reason = pick_precision(recipe.training.precision, world.device)
     convolution = pick_convolution(recipe.training.convolution, precision, world.device)
     recipe = replace(recipe, training=replace(recipe.training, precision=precision, convolution=convolution))
-    _require_two_a_rank(recipe, len(material.parts.train), world)
-    size, classes = material.record.image_size, len(material.record.classes)
+    _require_two_a_rank(recipe, len(dataset.parts.train), world)
+    size, classes = dataset.record.image_size, len(dataset.record.classes)
     net = _fresh(recipe, size, classes, given)
-    model = Normalized(net, material.record.mean, material.record.std)
+    model = Normalized(net, dataset.record.mean, dataset.record.std)
     description = describe(model, called(recipe.model), size)
     smaller = {image_size(recipe, epoch) for epoch in range(recipe.training.epochs)} - {size}
     flops = {size: description.flops, **_flops(model, smaller)}
     see: Callable[[Tensor], None] | None = getattr(net, "see", None)
     if see is not None:
-        every = max(1, len(material.parts.train) // SEEN)
-        seen = material.parts.train.at(torch.arange(0, len(material.parts.train), every)[:SEEN])
+        every = max(1, len(dataset.parts.train) // SEEN)
+        seen = dataset.parts.train.at(torch.arange(0, len(dataset.parts.train), every)[:SEEN])
         see(model.normalise(to_float(seen)))
     if convolution == "winograd" and not use_winograd(model, flops):
         recipe = replace(recipe, training=replace(recipe.training, convolution="direct"))  # no layer is wide enough
@@ -198,10 +199,10 @@ def assemble(
     trained: nn.Module = model
     if world.size > 1:  # BatchNorm statistics are shared before scoring, not before each step
         trained = DistributedDataParallel(model, forward_sync_buffers=False)
-    return Kit(
+    return Setup(
         recipe=recipe,
         world=world,
-        parts=_resident(material.parts, world.device, {} if moved is None else moved),
+        parts=_resident(dataset.parts, world.device, {} if moved is None else moved),
         model=model,
         trained=trained,
         ema=average(model, recipe.training.ema_decay) if recipe.training.ema_decay else None,
@@ -209,7 +210,7 @@ def assemble(
         autocast=partial(torch.autocast, world.device.type, torch.bfloat16) if precision == "bf16" else nullcontext,
         environment=environment(world, precision, reason),
         description=description,
-        steps_per_epoch=len(spans(len(material.parts.train), recipe.training.batch_size, world.size)),
+        steps_per_epoch=len(spans(len(dataset.parts.train), recipe.training.batch_size, world.size)),
         forward_flops=flops,
     )
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from rungs.data.batches import spans
-from rungs.training.setup import Kit
+from rungs.training.setup import Setup
 
 WARM_UP = 3
 """Steps of each shape before it is recorded: libraries choose their kernels, the optimiser makes its state."""
@@ -22,11 +22,13 @@ Shape: TypeAlias = tuple[torch.Size, torch.Size, int]
 """Of the images and of the labels of a batch, and its size over all ranks."""
 
 
-def take_step(kit: Kit, batch: Tensor, labels: Tensor, whole: int, mark: Callable[[], None] | None = None) -> Tensor:
+def take_step(
+    setup: Setup, batch: Tensor, labels: Tensor, whole: int, mark: Callable[[], None] | None = None
+) -> Tensor:
     """Change the weights by one batch.
 
     Args:
-        kit: With the rates of this step in the groups of its optimiser.
+        setup: With the rates of this step in the groups of its optimiser.
         batch: This rank's share, float (b, 3, H, W) in [0, 1]; of a pack (b, 3 S, H, W).
         labels: int64 (b,) classes, or float (b, K) probabilities; of a pack with S behind b.
         whole: Images of the batch, over all ranks.
@@ -35,23 +37,23 @@ def take_step(kit: Kit, batch: Tensor, labels: Tensor, whole: int, mark: Callabl
     Returns:
         What `tally` says of the batch: float64 (3,), of a pack (S, 3); on the device, without waiting.
     """
-    training = kit.recipe.training
+    training = setup.recipe.training
     total = torch.zeros((), dtype=torch.float64, device=batch.device)
-    kit.optimizer.zero_grad(set_to_none=True)
+    setup.optimizer.zero_grad(set_to_none=True)
     for x, y, is_last in micro_batches(batch, labels, training.micro_batch):
-        with kit.autocast(), kit.in_step(is_last):
-            logits = kit.trained(x)  # (b, K); of a pack (b, S, K)
+        with setup.autocast(), setup.in_step(is_last):
+            logits = setup.trained(x)  # (b, K); of a pack (b, S, K)
         loss = summed_loss(training.loss, logits.float(), y, training.label_smoothing)  # (); of a pack (S,)
         total = total + tally(loss, logits, y)
         if mark is not None:
             mark()
         # ranks average gradients: this makes it the batch's mean
-        torch.autograd.backward(loss.sum() * (kit.world.size / whole))
+        torch.autograd.backward(loss.sum() * (setup.world.size / whole))
         if mark is not None:
             mark()
     if training.clip_norm is not None:
-        kit.clip_gradients(training.clip_norm)
-    kit.optimizer.step()
+        setup.clip_gradients(training.clip_norm)
+    setup.optimizer.step()
     return total
 
 
@@ -76,13 +78,13 @@ class Stepper:
         warm_up_s: Seconds of the steps that compiled the net or led to a recording, and of recording them.
     """
 
-    def __init__(self, kit: Kit) -> None:
-        self.kit, self.warm_up_s = kit, 0.0
-        self.records, self.waits = kit.records, kit.recipe.training.compile == "yes"
+    def __init__(self, setup: Setup) -> None:
+        self.setup, self.warm_up_s = setup, 0.0
+        self.records, self.waits = setup.records, setup.recipe.training.compile == "yes"
         self.calls, self.recordings = Counter[Shape](), dict[Shape, Recording]()
         if self.records:
             self.stream, self.pool = torch.cuda.Stream(), torch.cuda.graph_pool_handle()  # type: ignore[no-untyped-call]
-            self.rates = [torch.zeros((), device=kit.world.device) for _ in kit.optimizer.param_groups]
+            self.rates = [torch.zeros((), device=setup.world.device) for _ in setup.optimizer.param_groups]
 
     def __call__(self, batch: Tensor, labels: Tensor, whole: int) -> Tensor:
         """Take a step: see `take_step`. What it returns is overwritten by the next one."""
@@ -91,9 +93,9 @@ class Stepper:
             return self._replay(self.recordings[shape], batch, labels)
         self.calls[shape] += 1
         if not (self.records or self.waits) or self.calls[shape] > WARM_UP:
-            return take_step(self.kit, batch, labels, whole)
+            return take_step(self.setup, batch, labels, whole)
         began = _now(batch)
-        total = self._apart(batch, labels, whole) if self.records else take_step(self.kit, batch, labels, whole)
+        total = self._apart(batch, labels, whole) if self.records else take_step(self.setup, batch, labels, whole)
         if self.records and self.calls[shape] == WARM_UP:
             self.recordings[shape] = self._record(batch, labels, whole)
         self.warm_up_s += _now(batch) - began
@@ -122,16 +124,16 @@ class Stepper:
         return recording.total
 
     def _set_rates(self) -> None:
-        for rate, group in zip(self.rates, self.kit.optimizer.param_groups, strict=True):
+        for rate, group in zip(self.rates, self.setup.optimizer.param_groups, strict=True):
             rate.fill_(group["lr"])
 
     def _with_tensor_rates(self, batch: Tensor, labels: Tensor, whole: int) -> Tensor:
-        groups = self.kit.optimizer.param_groups
+        groups = self.setup.optimizer.param_groups
         numbers = [group["lr"] for group in groups]
         for group, rate in zip(groups, self.rates, strict=True):
             group["lr"] = rate
         try:
-            return take_step(self.kit, batch, labels, whole)
+            return take_step(self.setup, batch, labels, whole)
         finally:
             for group, number in zip(groups, numbers, strict=True):
                 group["lr"] = number

@@ -74,19 +74,7 @@ def run(plan: TrainPlan) -> RunRecord:
     return record
 
 
-def train_recipe(options: TrainOptions) -> RunRecord:
-    """Train a recipe, write its run folder and its report, and return its record.
-
-    The arguments are the fields of `TrainOptions`.
-
-    Raises:
-        UserError: Anything that the caller can fix.
-        rungs.training.interrupt.Interrupted: A signal; the run can be resumed.
-    """
-    return run(prepare(options))
-
-
-train = door(TrainOptions, train_recipe)
+train = door("train", TrainOptions, prepare, run)
 
 
 def require_run(folder: str | Path) -> None:

@@ -24,7 +24,7 @@ from rungs.study.bench.record import PHASES, BenchDir, BenchRecord, Spread
 from rungs.training.device import World
 from rungs.training.loop import train_epochs
 from rungs.training.screen import Screen
-from rungs.training.setup import assemble, gather
+from rungs.training.setup import assemble, load_dataset
 
 CPU = torch.device("cpu")
 QUICK = ("training.batch_size=50", "evaluation.batch_size=40")
@@ -155,16 +155,16 @@ def test_operations_are_called_as_the_field_calls_them() -> None:
 def test_a_step_in_phases_is_a_step_of_the_loop(micro_batch: str) -> None:
     """Clipping, smoothing, momentum and the moving average included: a change of the loop's step shows here."""
     fixed = ("schedule.name=constant", "schedule.warmup_epochs=0.0", "model.dropout=[0.0]", "training.clip_norm=0.5")
-    recipe, material = gather(small("training.epochs=1", f"training.micro_batch={micro_batch}", *fixed), False)
-    ours, theirs = (assemble(recipe, material, World(0, 1, open_device())) for _ in range(2))
-    one = Parts(material.parts.train.take(torch.arange(50)), material.parts.validation, None)
-    ours, theirs = (dataclasses.replace(kit, parts=one, steps_per_epoch=1) for kit in (ours, theirs))
+    recipe, dataset = load_dataset(small("training.epochs=1", f"training.micro_batch={micro_batch}", *fixed), False)
+    ours, theirs = (assemble(recipe, dataset, World(0, 1, open_device())) for _ in range(2))
+    one = Parts(dataset.parts.train.take(torch.arange(50)), dataset.parts.validation, None)
+    ours, theirs = (dataclasses.replace(setup, parts=one, steps_per_epoch=1) for setup in (ours, theirs))
     before = [parameter.clone() for parameter in ours.model.parameters()]
     ours.model.train()
     phases.train_on(ours, phases.training_feed(ours, 50))
     list(train_epochs(theirs, [], Screen()))
-    for kit in (ours, theirs):
-        assert kit.ema is not None and int(kit.ema.n_averaged) == 1
+    for setup in (ours, theirs):
+        assert setup.ema is not None and int(setup.ema.n_averaged) == 1
     changed = [not torch.equal(a, b) for a, b in zip(before, ours.model.parameters(), strict=True)]
     assert all(changed)
     for key, value in theirs.model.state_dict().items():
@@ -172,20 +172,20 @@ def test_a_step_in_phases_is_a_step_of_the_loop(micro_batch: str) -> None:
 
 
 def test_passes_of_micro_batches_are_added_up() -> None:
-    recipe, material = gather(small("training.micro_batch=20"), False)
-    kit = assemble(recipe, material, World(0, 1, open_device()))
-    case = phases.Case(kit, "training", 50, True, phases.training_feed(kit, 50))
+    recipe, dataset = load_dataset(small("training.micro_batch=20"), False)
+    setup = assemble(recipe, dataset, World(0, 1, open_device()))
+    case = phases.Case(setup, "training", 50, True, phases.training_feed(setup, 50))
     assert case.folded([1.0, 2.0, 10.0, 3.0, 20.0, 100.0]) == [1.0, 5.0, 30.0, 100.0]
     assert [len(row) for row in case.run(ceilings.Stopwatch(CPU), 3)] == [4, 4, 4]
 
 
 def test_feeds_give_batches_of_one_size_without_end() -> None:
-    recipe, material = gather(small(), False)
-    kit = assemble(recipe, material, World(0, 1, open_device()))
-    feed = phases.training_feed(kit, 150)  # 400 images: 150, 150, 100
+    recipe, dataset = load_dataset(small(), False)
+    setup = assemble(recipe, dataset, World(0, 1, open_device()))
+    feed = phases.training_feed(setup, 150)  # 400 images: 150, 150, 100
     assert [len(next(feed)[0]) for _ in range(7)] == [150] * 7
-    assert kit.parts.validation is not None
-    feed = phases.scoring_feed(kit, kit.parts.validation, 99)  # 100 images: the last joins the others
+    assert setup.parts.validation is not None
+    feed = phases.scoring_feed(setup, setup.parts.validation, 99)  # 100 images: the last joins the others
     assert [len(next(feed)[0]) for _ in range(3)] == [100] * 3
 
 

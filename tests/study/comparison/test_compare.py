@@ -18,7 +18,7 @@ from rungs.errors import UserError
 from rungs.run import looks
 from rungs.run.folder import RunDir, write_whole
 from rungs.run.record import RunRecord, from_json, to_json
-from rungs.study.comparison.candidates import gather
+from rungs.study.comparison.candidates import read_candidates
 from rungs.study.comparison.compare import compare
 from rungs.study.comparison.paired import images_needed
 from rungs.study.comparison.pairs import compare as compare_groups
@@ -44,7 +44,7 @@ def against(trained: Callable[[str], Path]) -> Callable[..., CompareRecord]:
 
     def compared(*names: str | Path) -> CompareRecord:
         folders = [trained(name) if isinstance(name, str) else name for name in names]
-        return compare_groups(gather(folders), "rungs compare")
+        return compare_groups(read_candidates(folders), "rungs compare")
 
     return compared
 
@@ -157,7 +157,7 @@ def test_a_copy_of_a_run_is_no_further_seed(
     assert [one.name for one in seeds.candidates] == ["healthy", "again"]
     assert any(str(copies[0]) in note for note in seeds.pairs[0].notes)
     with pytest.raises(UserError, match=r"the same run of .*healthy, given twice"):
-        gather([trained("healthy"), copies[0]])
+        read_candidates([trained("healthy"), copies[0]])
     newer = change(trained("healthy"), tmp_path / "newer", lambda record: replace(record, code=("rungs 99",)))
     assert against("healthy", newer).pairs[0].same_recipe  # what other code does may be asked
 
@@ -167,7 +167,7 @@ def test_a_seed_on_other_images_is_another_run(trained: Callable[[str], Path], t
         return replace(record, data=replace(record.data, hashes={**record.data.hashes, "validation": "f" * 64}))
 
     other = change(trained("healthy"), tmp_path / "other", cut)
-    assert [len(group.runs) for group in gather([trained("healthy"), other, trained("crippled")])] == [2, 1]
+    assert [len(group.runs) for group in read_candidates([trained("healthy"), other, trained("crippled")])] == [2, 1]
 
 
 def test_images_that_would_decide_are_those_of_one_set(against: Callable[..., CompareRecord]) -> None:
@@ -353,7 +353,7 @@ def test_two_rungs_of_a_climb(climbed: Path, tmp_path: Path) -> None:
 
 
 def test_a_rung_alone_is_its_seeds(climbed: Path) -> None:
-    assert [group.name for group in gather([f"{climbed}:start"])] == ["start, seed 0", "start, seed 1"]
+    assert [group.name for group in read_candidates([f"{climbed}:start"])] == ["start, seed 0", "start, seed 1"]
 
 
 def test_what_cannot_be_compared_is_refused(
@@ -422,7 +422,7 @@ def test_what_is_printed(trained: Callable[[str], Path], tmp_path: Path, capsys:
     COMMANDS["compare"](runs, out=tmp_path / "out")
     said = capsys.readouterr().out
     assert said.startswith("WORSE crippled is worse than healthy: it gets ")
-    for part in ("optim.lr", "0.00001", "test accuracy", "choose on the test set", "On validation: ", "report.html"):
+    for part in ("optim.lr", "0.00001", "test accuracy", "choosing on the test set", "On validation: ", "report.html"):
         assert part in said
     COMMANDS["compare"](runs, out=tmp_path / "out", json=True)
     plain = from_json(capsys.readouterr().out.encode(), CompareRecord, "stdout")

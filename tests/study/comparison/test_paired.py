@@ -9,18 +9,18 @@ import pytest
 from scipy.stats import binomtest
 
 from rungs.errors import UserError
-from rungs.run.predictions import Said, decode
+from rungs.run.predictions import Predictions, decode
 from rungs.run.record import PerImage
 from rungs.study.comparison import paired
 from rungs.study.comparison import seeds as verdict
 from rungs.study.comparison.record import Verdict
 
 
-def said(right: np.ndarray, truth: np.ndarray | None = None) -> Said:
+def said(right: np.ndarray, truth: np.ndarray | None = None) -> Predictions:
     """Return a net that is right where told so; sure and loss follow from it."""
     truth = np.zeros(len(right), dtype=np.int64) if truth is None else truth
     answer = np.where(right, truth, truth + 1)
-    return Said(truth, answer, np.where(right, 0.9, 0.6), np.where(right, 0.1, 1.5))
+    return Predictions(truth, answer, np.where(right, 0.9, 0.6), np.where(right, 0.1, 1.5))
 
 
 def tolerance(p: float, draws: int) -> float:
@@ -42,15 +42,15 @@ def test_what_is_kept_of_each_image_comes_back() -> None:
     assert result.per_image is not None
     back = decode(result.per_image)
     assert len(back) == 50 and back.truth.tolist() == labels.tolist()
-    assert back.said.tolist() == logits.argmax(1).tolist()
-    assert back.right.mean() == pytest.approx(result.accuracy) and back.loss.mean() == pytest.approx(result.loss)
-    assert back.sure == pytest.approx(logits.softmax(1).amax(1).numpy(), rel=1e-6)
+    assert back.predicted.tolist() == logits.argmax(1).tolist()
+    assert back.correct.mean() == pytest.approx(result.accuracy) and back.loss.mean() == pytest.approx(result.loss)
+    assert back.confidence == pytest.approx(logits.softmax(1).amax(1).numpy(), rel=1e-6)
 
 
 @pytest.mark.parametrize("loss", ["AAAA", "?", "AAAAAAAAAAA="])
 def test_what_is_damaged_is_told(loss: str) -> None:
     with pytest.raises(UserError, match="damaged"):
-        decode(PerImage(truth="AAA=", said="AAA=", sure="AAAAAA==", loss=loss), "run.json")
+        decode(PerImage(truth="AAA=", predicted="AAA=", confidence="AAAAAA==", loss=loss), "run.json")
 
 
 # --- McNemar ------------------------------------------------------------------------------------------

@@ -13,15 +13,17 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from msgspec.structs import replace
 
-from rungs.report.style import save
+from rungs.report.style import plain, save
 from rungs.study.ladder import cost as ladder_cost
 from rungs.study.ladder import curves as ladder_figures
 from rungs.study.ladder import words as ladder_words
 from rungs.study.ladder.record import LadderRecord
+from rungs.study.pareto import Point, front
 
 pytestmark = pytest.mark.drawn
 
 PARTS = ("validation_accuracy", "test_accuracy")
+UNITS = {"GFLOP": 1e9, "MFLOP": 1e6, "kFLOP": 1e3, "seconds": 1.0, "minutes": 60.0, "hours": 3600.0}
 
 SIZES: dict[str, Callable[[], LadderRecord]] = {
     "three": ladder_samples.three,
@@ -200,35 +202,32 @@ def test_a_claim_beyond_the_axis_is_an_arrow_that_covers_no_mark(make: Callable[
 # --- cost ---------------------------------------------------------------------------------------------
 
 
-def test_the_front_is_what_nothing_beats() -> None:
-    points = [ladder_cost.Point(*one) for one in ((1, 0.5, "a"), (2, 0.4, "b"), (2, 0.7, "c"), (3, 0.7, "d"))]
-    assert [point.name for point in ladder_cost.front(points)] == ["a", "c"]
-
-
 @pytest.mark.parametrize("name", [name for name in SIZES if name != "nothing"])
-def test_cost_names_the_front_without_overlaps(name: str) -> None:
+def test_cost_numbers_the_front_without_overlaps(name: str) -> None:
     record = SIZES[name]()
     figure = ladder_figures.cost(record)
     metric = ladder_words.judged_by(record)
     assert overlapping(figure, everything(figure)) == []
     for axes, cost in zip(figure.axes, ("flops", "train_s"), strict=True):
         assert axes.get_xscale() == "log"
-        points = [
-            ladder_cost.Point(
-                rung.flops if cost == "flops" else rung.estimates[cost].mean, rung.estimates[metric].mean, rung.name
-            )
-            for rung in record.rungs
+        unit = next(size for word, size in UNITS.items() if word in axes.get_xlabel())
+        points = {
+            i: Point((rung.flops if cost == "flops" else rung.estimates[cost].mean) / unit, rung.estimates[metric].mean)
+            for i, rung in enumerate(record.rungs, 1)
             if metric in rung.estimates
-        ]
-        best = {(point.cost, point.accuracy) for point in ladder_cost.front(points)}
-        assert best == set(marks(axes, "front"))
-        named = [text.get_text() for text in axes.texts if text.get_gid() == "name"]
-        if name == "long":
-            assert {text[0] for text in named} >= {point.name[0] for point in ladder_cost.front(points)}
+        }
+        best = front(list(points.values()))
+        assert set(best) == set(marks(axes, "front"))
+        numbers = [int(text.get_text()) for text in axes.texts if text.get_gid() == "number"]
+        assert {i for i, point in points.items() if point in best} <= set(numbers)
+        if len(record.rungs) > ladder_cost.ALL_NUMBERED:
+            assert len(numbers) == len(best)
         else:
-            assert {point.name for point in ladder_cost.front(points)} <= set(named)
-        if len(record.rungs) > ladder_cost.ALL_NAMED:
-            assert len(named) == len(best)
+            low = axes.get_ylim()[0]
+            assert sorted(numbers) == [i for i, point in points.items() if point.accuracy > low]
+        named = {text.get_text().split("  ")[0]: text.get_text() for text in figure.legends[-1].get_texts()}
+        for i in numbers:
+            assert named[str(i)] == f"{i}  {plain(record.rungs[i - 1].name, ladder_cost.NAME_WIDTH)}"
 
 
 @pytest.mark.parametrize("spread", [1.0, 1.005, 1.05, 1.2, 1.5, 2.0, 2.9, 4.0])
@@ -241,21 +240,19 @@ def test_costs_that_are_nearly_equal_have_few_ticks_without_overlaps(spread: flo
         rungs.append(replace(rung, flops=int(1.7e6 * spread ** (i / n)), estimates={**rung.estimates, "train_s": time}))
     figure = ladder_figures.cost(replace(record, rungs=tuple(rungs)))
     assert overlapping(figure, everything(figure)) == []
-    for axes, smallest in zip(figure.axes, (1.7e6, 17.0), strict=True):
+    for axes, smallest in zip(figure.axes, (1.7, 17.0), strict=True):
         low, high = axes.get_xlim()
         ticks = [x for x in axes.get_xticks() if low <= x <= high]
         if spread < ladder_cost.SAME:
             assert ticks == [smallest]
-        elif high / low < ladder_cost.NARROW:
-            assert 2 <= len(ticks) <= 4
         else:
-            assert 1 <= len(ticks) <= 6
+            assert 2 <= len(ticks) <= 6
 
 
 def test_a_rung_at_chance_is_named_below_the_axis_of_costs(tmp_path: Path) -> None:
     figure = ladder_figures.cost(ladder_samples.broken())
     assert figure.axes[0].get_ylim()[0] > 0.5
-    assert "▼ sigmoid-in-place-of-relu 9.72 %" in texts(figure, tmp_path)
+    assert "▼ 7 sigmoid-in-place-of-relu 9.72 %" in texts(figure, tmp_path)
 
 
 # --- curves -------------------------------------------------------------------------------------------

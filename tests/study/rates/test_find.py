@@ -20,9 +20,9 @@ from rungs.study.rates import sweep as rate_range
 from rungs.study.rates.find import prepare
 from rungs.study.rates.options import RateOptions
 from rungs.study.rates.record import RateCheck, RateDir, RateRecord
-from rungs.training import setup
+from rungs.training import setup as setups
 from rungs.training.device import open_world
-from rungs.training.setup import gather
+from rungs.training.setup import load_dataset
 
 TINY = ("augment.train=[]", "model.stages=[[8]]", "training.ema_decay=none", "schedule.name=cosine")
 STEPS = 40
@@ -80,28 +80,28 @@ def test_the_test_set_stays_closed(found: tuple[RateRecord, Path]) -> None:
 
 def test_no_test_image_can_reach_a_check(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Any] = []
-    real = setup.gather
-    monkeypatch.setattr(study, "gather", lambda *args: seen.append(real(*args)) or seen[-1])
+    real = setups.load_dataset
+    monkeypatch.setattr(study, "load_dataset", lambda *args: seen.append(real(*args)) or seen[-1])
     with open_world() as world:
         table = study.RangeTest.load(
             small("evaluation.watch_test=true"),
             world,
             RateOptions(small("evaluation.watch_test=true"), seeds=2, steps=STEPS),
         )
-    assert [material.parts.test for _, material in seen] == [None, None]
-    assert not table.gathered[0][0].evaluation.watch_test
+    assert [dataset.parts.test for _, dataset in seen] == [None, None]
+    assert not table.loaded[0][0].evaluation.watch_test
     assert rate_range.shortened(seen[0][1], 50, 0).parts.test is None
 
 
 def test_huge_rates_diverge_in_a_sweep_and_in_a_check() -> None:
-    recipe, material = gather(small(*TINY, "training.clip_norm=none", "model.batch_norm=false"), False)
+    recipe, dataset = load_dataset(small(*TINY, "training.clip_norm=none", "model.batch_norm=false"), False)
     rates = rate_range.growing_rates(1e-3, 1e4, 60)
     with open_world() as world:
-        swept = rate_range.sweep(recipe, material, world, rates, {})
+        swept = rate_range.sweep(recipe, dataset, world, rates, {})
         assert swept.diverged_at is not None and 0.1 < swept.diverged_at <= 1e4
         assert len(swept.losses) < 60 and all(map(math.isfinite, swept.losses))
         assert (
-            rate_range.sweep(recipe, material, world, rate_range.growing_rates(1e-6, 1e-4, 20), {}).diverged_at is None
+            rate_range.sweep(recipe, dataset, world, rate_range.growing_rates(1e-6, 1e-4, 20), {}).diverged_at is None
         )
         table = study.RangeTest.load(recipe, world, RateOptions(recipe, seeds=1, steps=20))
         lost = table.check(1e4, ("next",), lambda text: None)
@@ -110,21 +110,21 @@ def test_huge_rates_diverge_in_a_sweep_and_in_a_check() -> None:
 
 def test_a_sweep_takes_the_steps_of_the_loop_with_its_own_rates(monkeypatch: pytest.MonkeyPatch) -> None:
     """Muon's three rates rise together; the batches go on from epoch to epoch."""
-    kits, rates = [], rate_range.growing_rates(1e-4, 1e-2, 20)
+    setups, rates = [], rate_range.growing_rates(1e-4, 1e-2, 20)
     real, seen = rate_range.Stepper, []
 
-    def watched(kit: Any) -> Any:
-        kits.append(kit)
-        take = real(kit)
-        return lambda *batch: (seen.append([group["lr"] for group in kit.optimizer.param_groups]), take(*batch))[1]
+    def watched(setup: Any) -> Any:
+        setups.append(setup)
+        take = real(setup)
+        return lambda *batch: (seen.append([group["lr"] for group in setup.optimizer.param_groups]), take(*batch))[1]
 
     monkeypatch.setattr(rate_range, "Stepper", watched)
-    recipe, material = gather(
+    recipe, dataset = load_dataset(
         small("optim.name=muon", "optim.lr=0.02", "optim.head_lr=0.01", "optim.bias_lr=0.1"), False
     )
     with open_world() as world:
-        done = rate_range.sweep(recipe, material, world, rates, {})
-    assert len(done.losses) == 20 and kits[0].ema is None  # 8 steps an epoch
+        done = rate_range.sweep(recipe, dataset, world, rates, {})
+    assert len(done.losses) == 20 and setups[0].ema is None  # 8 steps an epoch
     assert seen == [pytest.approx([rate, rate / 2, rate * 5]) for rate in rates]
     assert study.assignments(recipe, 0.002) == ("optim.lr=0.002", "optim.head_lr=0.001", "optim.bias_lr=0.01")
     assert study.assignments(recipe, 0.02) == ()

@@ -35,7 +35,7 @@ FIGURES: dict[str, Callable[[SearchRecord], Figure]] = {
     "importance": search_figures.importance,
     "finalists": search_finalists.finalists,
     "slices": search_slices.slices,
-    "contours": search_slices.contours,
+    "pairs": search_slices.over_pairs,
     "parallel": search_parallel.parallel,
 }
 
@@ -232,29 +232,25 @@ def test_long_choices_become_letters_that_the_figure_explains() -> None:
     assert [label.get_text() for label in axes.get_xticklabels()] == ["A", "B", "C", "D"]
 
 
-def test_ordered_pairs_have_a_surface_with_the_points_on_top() -> None:
-    figure = search_slices.contours(make("grid"))
+def test_ordered_pairs_are_dots_at_their_values() -> None:
+    figure = search_slices.over_pairs(make("grid"))
     axes = figure.axes[0]
     assert axes.get_xscale() == "log" and axes.get_yscale() == "linear"
-    assert any(item.get_gid() == "surface" for item in axes.collections)
     params = [(t.params["optim.lr"], t.params["training.label_smoothing"]) for t in make("grid").trials]
     assert np.allclose(sorted(marks(axes, "point")), sorted(params))
-    surface = next(item for item in axes.collections if item.get_gid() == "surface")
-    assert all(line.get_zorder() > surface.get_zorder() for line in axes.get_lines())
 
 
 @pytest.mark.parametrize("name", ["collinear", "few"])
-def test_points_on_a_line_or_too_few_bear_no_surface(name: str) -> None:
+def test_points_on_a_line_or_few_are_drawn_all_the_same(name: str) -> None:
     record = search_samples.search((LR, DECAY), 5, importance={}) if name == "few" else make("collinear")
-    axes = search_slices.contours(record).axes[0]
-    assert not any(item.get_gid() == "surface" for item in axes.collections)
+    axes = search_slices.over_pairs(record).axes[0]
     complete = [trial for trial in record.trials if trial.state == "complete"]
     assert len(marks(axes, "point")) == len(complete) > 3
 
 
 def test_beside_a_choice_each_cell_has_the_median_and_its_number() -> None:
     record = make("usual")
-    figure = search_slices.contours(record)
+    figure = search_slices.over_pairs(record)
     cells = {text.get_text() for text in figure.axes[0].texts if text.get_gid() == "cell"}
     counts = [int(cell.partition("n=")[2]) for cell in cells]
     edges = [0.0001 * 3000 ** (i / 5) for i in range(6)]
@@ -338,9 +334,9 @@ def test_values_beyond_the_space_still_have_a_place() -> None:
 )  # fmt: skip
 def test_ticks_are_round_inside_and_say_what_they_are(low: float, high: float, log: bool) -> None:
     scale = one_scale(Field(field="a", low=low, high=high, log=log))
-    for inches in (1.5, 3.0, 6.0):
-        ticks = along.ticks(scale, inches, upright=False)
-        assert (2 if low < high else 1) <= len(ticks) <= 14
+    for most in (3, 5, 9):
+        ticks = along.ticks(scale, most)
+        assert (2 if low < high else 1) <= len(ticks) <= most
         assert all(low * (1 - 1e-9) <= at <= high * (1 + 1e-9) for at, _ in ticks) or low < 0
         gap = min((b - a for (a, _), (b, _) in itertools.pairwise(ticks)), default=1.0)
         assert all(abs(float(text) - at) <= 0.01 * gap for at, text in ticks)

@@ -1,4 +1,4 @@
-"""The page of a search says what its record says, asks nothing of any network, and fits phones and paper."""
+"""The page of a search says what its record says, needs no network, and fits phones and paper."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from rungs.study.search.record import SearchDir, SearchRecord
 pytestmark = pytest.mark.drawn
 
 NAMES = ("usual", "long-names", "hostile", "all-pruned")
-STEMS = {"finalists", "history", "learning-curves", "importance", "slices", "contours", "parallel"}
+STEMS = {"finalists", "history", "learning-curves", "importance", "slices", "pairs", "parallel"}
 
 make = cache(lambda name: search_samples.MAKERS[name]())
 
@@ -48,7 +48,7 @@ def text(report: Path) -> str:
 
 def without_pictures(name: str) -> str:
     """Return the page of a sample without its pictures, which take most of the time."""
-    return render("rungs.study.search", "page.html", {"pictures": {}, **search_html._facts(make(name))})
+    return render("rungs.study.search/page.html", {"pictures": {}, **search_html._facts(make(name))})
 
 
 def words(report: Path | str) -> str:
@@ -89,7 +89,7 @@ def test_the_sections_stand_in_their_order(reports: Callable[[str], Path]) -> No
 
 def test_the_verdict_stands_first_and_the_merits_below_it(reports: Callable[[str], Path]) -> None:
     record, page = make("usual"), words(reports("usual"))
-    assert page.index(record.verdict) < page.index("trials complete") < page.index("The finalists, trained again")
+    assert page.index(record.verdict) < page.index("trials complete") < page.index("The finalists, retrained")
     named = facts.winner(record)
     assert named is not None and named.optimism is not None and record.test is not None
     low, high = named.rerun.low, named.rerun.high
@@ -166,7 +166,7 @@ def test_without_finals_nothing_is_called_a_winner(reports: Callable[[str], Path
     page = words(without_pictures("no-finals"))
     best = max(t.value for t in make("no-finals").trials if t.state == "complete" and t.value is not None)
     assert f"{100 * best:.2f} % on validation. It is not the winner yet" in page
-    assert "None yet: the best trials have not been trained again on fresh seeds" in page
+    assert "None yet: the best trials have not been retrained with fresh seeds" in page
     assert "the test set is closed" in page
     assert "rungs train" not in without_pictures("no-finals")
     page = words(reports("all-pruned"))
@@ -207,7 +207,7 @@ def test_the_log_of_looks_says_how_often_the_test_set_was_opened() -> None:
     record = make("usual")
     assert "the test set was opened once" in search_html.test_words(record, 1)
     assert "opened 3 times in this search: its score is no longer fresh" in search_html.test_words(record, 3)
-    page = words(render("rungs.study.search", "page.html", {"pictures": {}, **search_html._facts(record, 3)}))
+    page = words(render("rungs.study.search/page.html", {"pictures": {}, **search_html._facts(record, 3)}))
     assert page.count("opened 3 times") == 2 and "opened once" not in page
     assert search_html.test_words(make("no-finals"), 0) == "the test set is closed"
 
@@ -223,12 +223,12 @@ def test_captions_say_what_not_to_read_off(reports: Callable[[str], Path]) -> No
     page = words(reports("long-names"))
     for part in (
         "This is of this space only",
-        "between dots it is interpolation, not measurement",
-        "with n = 1 it is one trial's luck",
-        "the best of more tries is better by luck alone",
+        "each dot is a complete trial",
+        "with n = 1 it is a single trial",
+        "the best of more tries is better by chance alone",
     ):
         assert part in page, part
-    assert "between dots" not in words(reports("usual"))  # its one pair has a choice
+    assert "each dot" not in words(reports("usual"))  # its one pair has a choice
 
 
 def test_names_are_text(reports: Callable[[str], Path]) -> None:
@@ -295,9 +295,7 @@ def test_a_trial_that_diverged_is_not_called_the_best() -> None:
     other = facts.best(record)
     assert other is not None and other.number != top.number and facts.ranked(record)[0] == other
     assert top.value not in facts.best_so_far(record)[1]
-    assert lost.ending in words(
-        render("rungs.study.search", "page.html", {"pictures": {}, **search_html._facts(record)})
-    )
+    assert lost.ending in words(render("rungs.study.search/page.html", {"pictures": {}, **search_html._facts(record)}))
 
 
 def test_the_dashboard_says_what_it_needs() -> None:

@@ -16,8 +16,8 @@ from rungs.study.search import tune
 from rungs.study.search.ledger import give_up, is_surplus, places, ranked, reason_of, record, records
 from rungs.study.search.storage import open_storage, optuna
 from rungs.study.search.study import Search, begin_or_join, distributions
-from rungs.study.search.trial import Lost, finished_twin
-from rungs.study.search.workers import MOST_VAIN_DEATHS, next_trial, search, try_trials
+from rungs.study.search.trial import Lost, finished_duplicate
+from rungs.study.search.workers import MOST_FAILED_STARTS, next_trial, search, try_trials
 
 
 @pytest.fixture
@@ -115,7 +115,7 @@ def test_who_waits_for_a_twin_leaves_when_the_trial_was_taken_from_it(here: Path
     first, second = (study.ask(distributions(plan.work.space)) for _ in range(2))
     assert first.params == second.params and give_up(study, study.get_trials()[1], "died", "its worker died")
     with pytest.raises(Lost):
-        finished_twin(study, second)
+        finished_duplicate(study, second)
 
 
 def _wide(folder: Path) -> str:
@@ -248,10 +248,10 @@ def test_workers_that_die_without_a_trial_are_not_replaced_for_ever(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan, study = prepared(trials=2)
-    monkeypatch.setattr("rungs.study.search.workers.Hand", Broken)
+    monkeypatch.setattr("rungs.study.search.workers.WorkerProcess", Broken)
     with pytest.raises(UserError, match=r"before they have a trial: a worker was killed \(SIGKILL\)"):
         search(plan.work, study, 1, lambda trial, done, of: None)
-    assert Broken.started == MOST_VAIN_DEATHS
+    assert Broken.started == MOST_FAILED_STARTS
 
 
 def test_a_storage_that_goes_away_says_how_to_go_on(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -260,7 +260,7 @@ def test_a_storage_that_goes_away_says_how_to_go_on(here: Path, monkeypatch: pyt
     def away(*_: object, **__: object) -> None:
         raise optuna().exceptions.StorageInternalError("connection to mysql://me:word@h refused")
 
-    monkeypatch.setattr("rungs.study.search.workers.take_up", away)
+    monkeypatch.setattr("rungs.study.search.workers.requeue_abandoned", away)
     with pytest.raises(UserError, match=r"cannot be reached any more: .*me:\*\*\*@h refused") as caught:
         search(plan.work, study, 1, lambda trial, done, of: None)
     assert "same command" in str(caught.value)

@@ -11,12 +11,22 @@ from typing import Any
 import pytest
 from searches import RECIPE, plan_of, start, trials, wait_for, write_files
 
-from rungs.study.search.ledger import BEAT, MOST_DEATHS, TAKES_UP, WORKER, places, reason_of, record, records, take_up
+from rungs.study.search.ledger import (
+    BEAT,
+    MOST_DEATHS,
+    TAKES_UP,
+    WORKER,
+    places,
+    reason_of,
+    record,
+    records,
+    requeue_abandoned,
+)
 from rungs.study.search.liveness import Watch, host, lives_here, me
 from rungs.study.search.storage import optuna
 from rungs.study.search.study import Search, begin_or_join, distributions
 from rungs.study.search.workers import search, try_trials
-from rungs.training.setup import gather
+from rungs.training.setup import load_dataset
 
 LONG = RECIPE.replace("epochs = 2", "epochs = 30")
 
@@ -25,7 +35,7 @@ def prepared(folder: Path, number: int, recipe: str = LONG) -> tuple[Search, Any
     write_files(folder, recipe)
     plan = plan_of(folder / "tiny.toml", folder / "rates.toml", trials=number, pruner="none", folder=folder / "s")
     plan.folder.prepare()
-    return plan, begin_or_join(plan.work, plan.goal, gather(plan.work.recipe, False)[1].record.hash)
+    return plan, begin_or_join(plan.work, plan.goal, load_dataset(plan.work.recipe, False)[1].record.hash)
 
 
 def pid_of(trial: Any) -> int:
@@ -125,7 +135,7 @@ def test_values_that_kill_their_workers_are_given_up_in_the_end(tmp_path: Path) 
     plan, study = prepared(tmp_path, 1, RECIPE)
     for death in range(MOST_DEATHS):
         asked(plan, study, f"{host()}:{2**22 + 1}:0")  # no such process
-        assert take_up(study, Watch(), at_once=True) == [death]
+        assert requeue_abandoned(study, Watch(), at_once=True) == [death]
     (place,) = places(study.get_trials())
     assert place.is_over and len(study.get_trials()) == MOST_DEATHS
     last = records(study.get_trials())[-1]
@@ -137,9 +147,9 @@ def test_who_marked_a_dead_trial_and_died_before_it_let_it_wait_loses_nothing(tm
     trial = asked(plan, study, f"{host()}:{2**22 + 1}:0")
     study._storage.set_trial_user_attr(trial._trial_id, "end", ["died", "its worker died"])
     study.tell(trial.number, state=optuna().trial.TrialState.FAIL)
-    assert take_up(study, Watch()) == [] and len(study.get_trials()) == 1  # another may be about to
-    take_up(study, Watch(), at_once=True)
-    take_up(study, Watch(), at_once=True)
+    assert requeue_abandoned(study, Watch()) == [] and len(study.get_trials()) == 1  # another may be about to
+    requeue_abandoned(study, Watch(), at_once=True)
+    requeue_abandoned(study, Watch(), at_once=True)
     assert [t.user_attrs.get(TAKES_UP) for t in study.get_trials()] == [None, 0]
     assert list(try_trials(plan.work)) == [1]
 
@@ -156,7 +166,7 @@ def test_a_living_worker_keeps_its_trial_and_a_silent_one_elsewhere_loses_it(
     taken = []
     for beat in range(8):
         beating.set_user_attr(BEAT, beat)
-        taken.append(take_up(study, watch))
+        taken.append(requeue_abandoned(study, watch))
         now[0] += 20
     assert taken == [[], [3], [], [], [], [], [], [silent.number]]
 

@@ -19,7 +19,7 @@ from rungs.study.search.ledger import records
 from rungs.study.search.record import SearchDir, SearchRecord
 from rungs.study.search.study import begin_or_join
 from rungs.study.search.workers import search
-from rungs.training.setup import gather
+from rungs.training.setup import load_dataset
 
 
 def test_the_command_searches_re_runs_names_a_winner_and_opens_the_test_set_once(
@@ -87,7 +87,7 @@ def test_a_search_in_sqlite_with_two_workers_gives_its_record_from_the_storage_a
     options: dict[str, Any] = {"trials": 4, "top": 1, "seeds": 1, "storage": "sqlite:///trials.db"}
     plan = plan_of("tiny.toml", "rates.toml", **options, folder="one")
     plan.folder.prepare()
-    study = begin_or_join(plan.work, plan.goal, gather(plan.work.recipe, False)[1].record.hash)
+    study = begin_or_join(plan.work, plan.goal, load_dataset(plan.work.recipe, False)[1].record.hash)
     told: list[int] = []
     search(plan.work, study, 2, lambda trial, done, of: told.append(trial.number))
     assert sorted(told) == [0, 1, 2, 3]

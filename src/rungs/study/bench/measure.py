@@ -21,7 +21,7 @@ from rungs.recipe.flags import door
 from rungs.recipe.seeds import derive
 from rungs.recipe.spec import Recipe
 from rungs.run.folder import numbered, write_whole
-from rungs.run.record import to_json
+from rungs.run.record import DataRecord, to_json
 from rungs.study.bench import page
 from rungs.study.bench.advice import advise
 from rungs.study.bench.ceilings import Copy, Stopwatch, fastest_product, side_by_side, timed
@@ -32,7 +32,7 @@ from rungs.study.bench.record import PHASES, BenchDir, BenchRecord, Ceilings, Ph
 from rungs.study.processes import require_alone
 from rungs.training.compiling import compile_net
 from rungs.training.device import World, is_out_of_memory, open_world, peak_memory_bytes
-from rungs.training.setup import Kit, assemble, gather
+from rungs.training.setup import Setup, assemble, load_dataset
 
 FACTORS = (0.25, 0.5, 1, 2, 4)
 """Batch sizes that are tried, times the recipe's own."""
@@ -68,41 +68,36 @@ def measure(
     """
     started, began = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
     tell("loading data")
-    recipe, material = gather(recipe, skip_unreadable)
+    recipe, dataset = load_dataset(recipe, skip_unreadable)
     if recipe.training.compile == "auto":  # a trial belongs to a run, whose length decides
         recipe = replace(recipe, training=replace(recipe.training, compile="no"))
-    kit = assemble(replace(recipe, optim=slowed(recipe.optim, RATE_FACTOR)), material, world)
-    compile_net(kit)
+    setup = assemble(replace(recipe, optim=slowed(recipe.optim, RATE_FACTOR)), dataset, world)
+    compile_net(setup)
     torch.manual_seed(derive(recipe.seed, "dropout"))
     try:
-        session = Session(kit, seconds, tell)
+        session = Session(setup, seconds, tell)
         session.run()
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
         do = f"--set training.batch_size={max(2, recipe.training.batch_size // 2)}, or choose a smaller net"
         raise UserError("training needs more memory than there is", where="training.batch_size", do=do) from error
-    return BenchRecord(
-        recipe=replace(kit.recipe, optim=recipe.optim),
-        data=material.record,
-        model=kit.description,
-        environment=kit.environment,
-        on_gpu=world.device.type == "cuda",
-        threads=torch.get_num_threads(),
+    return replace(
+        session.record(dataset.record),
+        recipe=replace(setup.recipe, optim=recipe.optim),
         started=started,
         wall_s=time.perf_counter() - began,
-        **session.results(),  # type: ignore[arg-type]
     )
 
 
 class Session:
     """One sitting: what was counted and measured so far."""
 
-    def __init__(self, kit: Kit, seconds: float, tell: Tell) -> None:
-        self.kit, self.seconds, self.tell = kit, seconds, tell
-        self.device = kit.world.device
+    def __init__(self, setup: Setup, seconds: float, tell: Tell) -> None:
+        self.setup, self.seconds, self.tell = setup, seconds, tell
+        self.device = setup.world.device
         self.watch = Stopwatch(self.device)
-        self.judged = kit.parts.train if kit.parts.validation is None else kit.parts.validation
+        self.judged = setup.parts.train if setup.parts.validation is None else setup.parts.validation
         self.left_out: list[str] = []
         self.products: list[float] = []
         self.copies: list[float] = []
@@ -111,13 +106,13 @@ class Session:
     def run(self) -> None:
         """Count, find the ceilings, measure in rounds, profile."""
         self.tell("counting operations")
-        self.own = [self.case("training", self.kit.recipe.training.batch_size, own=True)]
-        self.own.append(self.case("inference", self.kit.recipe.evaluation.batch_size, own=True))
+        self.own = [self.case("training", self.setup.recipe.training.batch_size, own=True)]
+        self.own.append(self.case("inference", self.setup.recipe.evaluation.batch_size, own=True))
         self.counts = (self.count_training(), self.count_inference())
         costs = [case.warm_up(self.watch) for case in self.own]
         self.peak_memory_bytes = peak_memory_bytes(self.device)  # before anything larger than the recipe's batches
         self.tell("looking for the ceilings")
-        self.product = fastest_product(self.device, self.kit.recipe.training.precision)
+        self.product = fastest_product(self.device, self.setup.recipe.training.precision)
         self.copy, self.by_precision = Copy(self.device), side_by_side(self.device)
         self.cases = self.choose(costs)
         self.plain = self.without_augmentation()
@@ -125,32 +120,32 @@ class Session:
         self.measure_rounds()
         self.tell("profiling")
         train = self.own[0]
-        self.kit.trained.train()
-        self.kit.judged.train()
-        self.operations = operations(lambda: train_on(self.kit, train.feed), self.device, min(train.times, PROFILED))
+        self.setup.trained.train()
+        self.setup.scored_net.train()
+        self.operations = operations(lambda: train_on(self.setup, train.feed), self.device, min(train.times, PROFILED))
 
     def case(self, kind: str, batch_size: int, *, own: bool = False) -> Case:
         """Prepare training or inference with a batch size; a set that has fewer images gives smaller batches."""
         if kind == "training":
-            batch_size = min(batch_size, len(self.kit.parts.train))
-            return Case(self.kit, "training", batch_size, own, training_feed(self.kit, batch_size))
+            batch_size = min(batch_size, len(self.setup.parts.train))
+            return Case(self.setup, "training", batch_size, own, training_feed(self.setup, batch_size))
         batch_size = min(batch_size, len(self.judged))
-        return Case(self.kit, "inference", batch_size, own, scoring_feed(self.kit, self.judged, batch_size))
+        return Case(self.setup, "inference", batch_size, own, scoring_feed(self.setup, self.judged, batch_size))
 
     def count_training(self) -> tuple[int, Traffic, int]:
         """Count one step, without its data."""
         x, y = next(self.own[0].feed)
         self.own[0].batch_size = len(x)  # where a last batch of one image joined the one before it
-        self.kit.trained.train()
-        return *count(lambda: step(self.kit, x, y)), len(x)
+        self.setup.trained.train()
+        return *count(lambda: step(self.setup, x, y)), len(x)
 
     def count_inference(self) -> tuple[int, Traffic, int]:
         """Count one batch, without its data."""
         x, _ = next(self.own[1].feed)
         self.own[1].batch_size = len(x)
-        self.kit.judged.eval()
-        with torch.no_grad(), self.kit.autocast():  # in inference mode torch hides what layers are made of
-            return *count(lambda: self.kit.judged(x).float()), len(x)
+        self.setup.scored_net.eval()
+        with torch.no_grad(), self.setup.autocast():  # in inference mode torch hides what layers are made of
+            return *count(lambda: self.setup.scored_net(x).float()), len(x)
 
     def choose(self, costs: Sequence[float]) -> list[Case]:
         """Return the cases that fit into the budget, each warmed up: the recipe's own sizes, then the cheapest."""
@@ -159,7 +154,7 @@ class Session:
             cost * case.times for cost, case in zip(costs, self.own, strict=True)
         )
         others: list[tuple[float, str, int]] = []
-        for own, cost, images in zip(self.own, costs, (len(self.kit.parts.train), len(self.judged)), strict=True):
+        for own, cost, images in zip(self.own, costs, (len(self.setup.parts.train), len(self.judged)), strict=True):
             others += [(cost * size / own.batch_size, own.kind, size) for size in sizes(own, images)]
         kept = list(self.own)
         for expected_s, kind, size in sorted(others):
@@ -190,13 +185,13 @@ class Session:
 
     def without_augmentation(self) -> Case | None:
         """Return what assembles the recipe's own batches without augmentation, to tell the two apart."""
-        recipe = self.kit.recipe
+        recipe = self.setup.recipe
         if not recipe.augment.train:
             return None
         bare = replace(recipe, augment=replace(recipe.augment, train=()))
-        kit = dataclasses.replace(self.kit, recipe=bare)
+        setup = dataclasses.replace(self.setup, recipe=bare)
         size = self.own[0].batch_size
-        return Case(kit, "training", size, True, training_feed(kit, size), times=self.own[0].times)
+        return Case(setup, "training", size, True, training_feed(setup, size), times=self.own[0].times)
 
     def measure_rounds(self) -> None:
         """Measure round after round until the budget is spent."""
@@ -228,16 +223,24 @@ class Session:
         flops, _, images = self.counts[case.kind == "inference"]
         case.shares.append(images_per_s * flops / images / ceiling)
 
-    def results(self) -> dict[str, object]:
-        """Return what was measured, by the names of the record's fields."""
+    def record(self, data: DataRecord) -> BenchRecord:
+        """Return what was measured, of the recipe as it was slowed; when it began is not known here."""
         product, copy = spread(self.products), spread(self.copies)
         training, inference = (
             per_image(flops, traffic, images, product.median, copy.median) for flops, traffic, images in self.counts
         )
         points = tuple(point(case, training if case.kind == "training" else inference) for case in self.cases)
         data_s = statistics.median(row[0] for row in self.own[0].rows)
-        return {
-            "ceilings": Ceilings(
+        return BenchRecord(
+            recipe=self.setup.recipe,
+            data=data,
+            model=self.setup.description,
+            environment=self.setup.environment,
+            on_gpu=self.device.type == "cuda",
+            threads=torch.get_num_threads(),
+            started="",
+            wall_s=0.0,
+            ceilings=Ceilings(
                 precision=self.product.precision,
                 matmul=product,
                 matmul_size=self.product.size,
@@ -245,15 +248,15 @@ class Session:
                 copy_bytes=self.copy.bytes,
                 by_precision=self.by_precision,
             ),
-            "training": training,
-            "inference": inference,
-            "points": points,
-            "augmentation_s": max(0.0, data_s - statistics.median(self.plain_s)) if self.plain_s else None,
-            "operations": self.operations,
-            "peak_memory_bytes": self.peak_memory_bytes,
-            "left_out": tuple(self.left_out),
-            "rounds": self.rounds,
-        }
+            training=training,
+            inference=inference,
+            points=points,
+            augmentation_s=max(0.0, data_s - statistics.median(self.plain_s)) if self.plain_s else None,
+            operations=self.operations,
+            peak_memory_bytes=self.peak_memory_bytes,
+            left_out=tuple(self.left_out),
+            rounds=self.rounds,
+        )
 
 
 def sizes(own: Case, images: int) -> list[int]:
@@ -343,15 +346,4 @@ def run(plan: BenchPlan) -> BenchRecord:
     return record
 
 
-def measure_speed(options: BenchOptions) -> BenchRecord:
-    """Measure how fast a recipe trains and infers here, beside what the chip can do; write the record and its report.
-
-    The arguments are the fields of `BenchOptions`.
-
-    Raises:
-        UserError: Anything that the caller can fix.
-    """
-    return run(prepare(options))
-
-
-bench = door(BenchOptions, measure_speed)
+bench = door("bench", BenchOptions, prepare, run)

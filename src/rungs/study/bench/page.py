@@ -1,4 +1,4 @@
-"""The page of a bench: one HTML file that asks nothing of any network, and its picture as SVG and PNG."""
+"""The page of a bench: one HTML file that needs no network, and its picture as SVG and PNG."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rungs.recipe import toml as recipes
-from rungs.report.page import compact, picture, render
-from rungs.run.folder import write_whole
+from rungs.report.page import Drawing, compact, lay_out
 from rungs.run.record import Finding
 from rungs.study.bench import figures as bench_figures
 from rungs.study.bench import tables as bench_tables
@@ -22,32 +21,19 @@ CAPTION = (
 
 
 def write(record: BenchRecord, findings: Sequence[Finding], folder: BenchDir) -> Path:
-    """Write `report.html` and `figures/` of a bench from its record; the same record gives the same bytes.
-
-    Args:
-        record: What was measured.
-        findings: What `rungs.study.bench.advice.advise` saw in it.
-        folder: Where the bench lives.
-
-    Returns:
-        The path of the report.
-
-    Raises:
-        UserError: The folder cannot be written.
-    """
-    own = record.own("training")
-    phases = ", ".join(f"{phase.name} {100 * phase.share:.0f} %" for phase in own.phases)
-    alt = f"Of a training step: {phases}. {bench_tables.verdict(record)} The tables below have the numbers."
+    """Write the page of a bench from its record and what `advise` found in it, and return its path."""
+    phases = ", ".join(f"{phase.name} {100 * phase.share:.0f} %" for phase in record.own("training").phases)
+    verdict = bench_tables.verdict(record)
     facts = {
         "record": record,
         "findings": findings,
-        "pictures": {"overview": picture(bench_figures.overview(record), alt, folder.figures / "bench")},
         "caption": CAPTION,
-        "verdict": bench_tables.verdict(record),
+        "verdict": verdict,
         "merits": [(name.strip(), value, more) for name, value, more in bench_tables.merits(record)],
         "phases": list(bench_tables.phase_rows(record)),
         "batches": list(bench_tables.batch_rows(record)),
         "toml": compact(recipes.to_toml(record.recipe)),
     }
-    write_whole(folder.report, render("rungs.study.bench", "page.html", facts).encode())
-    return folder.report
+    alt = f"Of a training step: {phases}. {verdict} The tables below have the numbers."
+    drawing = Drawing("bench", alt, bench_figures.overview(record))
+    return lay_out("rungs.study.bench/page.html", facts, [drawing], folder.report)

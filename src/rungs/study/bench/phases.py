@@ -17,7 +17,7 @@ from rungs.data.imageset import ImageSet
 from rungs.study.bench.ceilings import Stopwatch
 from rungs.study.bench.record import Kind
 from rungs.training.feed import scoring_batches, training_batches
-from rungs.training.setup import Kit
+from rungs.training.setup import Setup
 from rungs.training.step import take_step
 
 T = TypeVar("T")
@@ -36,44 +36,44 @@ def again(make: Callable[[], Iterator[T]], images: Callable[[T], int]) -> Iterat
                 yield batch
 
 
-def training_feed(kit: Kit, batch_size: int) -> Iterator[Batch]:
+def training_feed(setup: Setup, batch_size: int) -> Iterator[Batch]:
     """Yield training batches of one size without end: the last epoch's, over and over."""
-    training = replace(kit.recipe.training, batch_size=batch_size)
-    kit = dataclasses.replace(kit, recipe=replace(kit.recipe, training=training))
-    epochs = again(lambda: training_batches(kit, training.epochs - 1), lambda batch: len(batch[1]))
+    training = replace(setup.recipe.training, batch_size=batch_size)
+    setup = dataclasses.replace(setup, recipe=replace(setup.recipe, training=training))
+    epochs = again(lambda: training_batches(setup, training.epochs - 1), lambda batch: len(batch[1]))
     return ((x, y) for x, y, _ in epochs)
 
 
-def scoring_feed(kit: Kit, part: ImageSet, batch_size: int) -> Iterator[Batch]:
+def scoring_feed(setup: Setup, part: ImageSet, batch_size: int) -> Iterator[Batch]:
     """Yield scoring batches of one size without end."""
-    evaluation = replace(kit.recipe.evaluation, batch_size=batch_size)
-    kit = dataclasses.replace(kit, recipe=replace(kit.recipe, evaluation=evaluation))
-    return again(lambda: scoring_batches(kit, part), lambda batch: len(batch[1]))
+    evaluation = replace(setup.recipe.evaluation, batch_size=batch_size)
+    setup = dataclasses.replace(setup, recipe=replace(setup.recipe, evaluation=evaluation))
+    return again(lambda: scoring_batches(setup, part), lambda batch: len(batch[1]))
 
 
-def train_on(kit: Kit, feed: Iterator[Batch], mark: Callable[[], None] = lambda: None) -> None:
+def train_on(setup: Setup, feed: Iterator[Batch], mark: Callable[[], None] = lambda: None) -> None:
     """Take one step, with marks around data, forward, backward, optimiser."""
     mark()
     x, y = next(feed)
     mark()
-    step(kit, x, y, mark)
+    step(setup, x, y, mark)
 
 
-def step(kit: Kit, x: Tensor, y: Tensor, mark: Callable[[], None] = lambda: None) -> None:
+def step(setup: Setup, x: Tensor, y: Tensor, mark: Callable[[], None] = lambda: None) -> None:
     """Train on a batch, with a mark behind each forward and backward pass (of each micro-batch) and the update."""
-    take_step(kit, x, y, len(x), mark)
-    if kit.ema is not None:
-        kit.ema.update_parameters(kit.model)
+    take_step(setup, x, y, len(x), mark)
+    if setup.ema is not None:
+        setup.ema.update_parameters(setup.model)
     mark()
 
 
-def infer_on(kit: Kit, feed: Iterator[Batch], mark: Callable[[], None] = lambda: None) -> None:
+def infer_on(setup: Setup, feed: Iterator[Batch], mark: Callable[[], None] = lambda: None) -> None:
     """Score one batch, with marks around data, forward."""
     mark()
     x, _ = next(feed)
     mark()
-    with kit.autocast():
-        kit.judged(x).float()
+    with setup.autocast():
+        setup.scored_net(x).float()
     mark()
 
 
@@ -81,7 +81,7 @@ def infer_on(kit: Kit, feed: Iterator[Batch], mark: Callable[[], None] = lambda:
 class Case:
     """Training or inference with one batch size, and what was measured of it."""
 
-    kit: Kit
+    setup: Setup
     kind: Kind
     batch_size: int
     own: bool
@@ -93,11 +93,11 @@ class Case:
     def run(self, watch: Stopwatch, times: int) -> list[list[float]]:
         """Run some batches without waiting between them; return the seconds of each one's phases."""
         once = train_on if self.kind == "training" else infer_on
-        self.kit.trained.train(self.kind == "training")
-        self.kit.judged.train(self.kind == "training")
+        self.setup.trained.train(self.kind == "training")
+        self.setup.scored_net.train(self.kind == "training")
         with torch.inference_mode(self.kind == "inference"):
             for _ in range(times):
-                once(self.kit, self.feed, watch.mark)
+                once(self.setup, self.feed, watch.mark)
         seconds = watch.read()
         laps = (len(seconds) + 1) // times  # the last of each batch, but for the very last, leads to the next batch
         return [self.folded(seconds[i : i + laps - 1]) for i in range(0, len(seconds), laps)]

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from rungs.report import format as fmt
 from rungs.run.record import Finding
-from rungs.study.bench.record import PHASES, BenchRecord, Point, Spread
+from rungs.study.bench.record import PHASES, BenchRecord, Kind, Point, Spread, Work
 from rungs.study.bench.words import rate, seconds
 
 
@@ -30,8 +30,9 @@ def merits(record: BenchRecord) -> Iterator[tuple[str, str, str]]:
     yield f"ceiling: matrix product, {ceilings.precision}", rate(matmul.median), f"{size}; {_rates(matmul)}"
     low, high = (fmt.size(round(value)) for value in (copy.low, copy.high))
     yield "ceiling: copy", f"{fmt.size(round(copy.median))}/s", f"{fmt.size(ceilings.copy_bytes)}; {low} to {high}/s"
-    for kind, work in (("training", record.training), ("inference", record.inference)):
-        own = record.own(kind)  # type: ignore[arg-type]
+    kinds: tuple[tuple[Kind, Work], ...] = (("training", record.training), ("inference", record.inference))
+    for kind, work in kinds:
+        own = record.own(kind)
         yield f"{kind}, batch of {own.batch_size}", f"{own.images_per_s:,.0f} images/s", _batch(own)
         yield "  share of the matrix product", fmt.percent(own.share.median, 0), _shares(own.share)
         bound = work.bound_s * own.batch_size / own.seconds.median

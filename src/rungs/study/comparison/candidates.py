@@ -57,7 +57,7 @@ class Group:
         return self.runs[0].record.recipe
 
 
-def gather(words: Sequence[str | Path]) -> tuple[Group, ...]:
+def read_candidates(words: Sequence[str | Path]) -> tuple[Group, ...]:
     """Read what was given and put runs of one recipe together, in the order in which they were given.
 
     Of runs with one seed and the same images one is kept, the first that came to an end: copies would count as seeds.

@@ -20,7 +20,7 @@ from rungs.run import looks
 from rungs.run.folder import numbered, write_whole
 from rungs.run.record import to_json
 from rungs.study.comparison import page
-from rungs.study.comparison.candidates import Given, Group, gather
+from rungs.study.comparison.candidates import Given, Group, read_candidates
 from rungs.study.comparison.options import CompareOptions
 from rungs.study.comparison.pairs import compare as compare_groups
 from rungs.study.comparison.record import CompareDir, CompareRecord
@@ -40,7 +40,7 @@ def prepare(options: CompareOptions) -> ComparePlan:
     Raises:
         UserError: No such run, fewer than two candidates, a folder that holds something else.
     """
-    groups = gather(options.runs)
+    groups = read_candidates(options.runs)
     folder = CompareDir(options.folder or default_folder(groups))
     folder.require_free()
     return ComparePlan(groups, folder)

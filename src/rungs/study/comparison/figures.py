@@ -54,8 +54,8 @@ def differences(record: CompareRecord) -> Figure:
         _difference(axes, pair)
     panels[-1].set_xlabel(f"accuracy minus that of {plain(record.candidates[0].name, NAME)}, points")
     handles = [
-        Line2D([], [], color=INK, linewidth=6, alpha=0.35, label="95 %, luck of images alone"),
-        Line2D([], [], color=INK, linewidth=1.3, marker="|", markersize=9, label="95 %, luck of images and seeds"),
+        Line2D([], [], color=INK, linewidth=6, alpha=0.35, label="95 %, over images alone"),
+        Line2D([], [], color=INK, linewidth=1.3, marker="|", markersize=9, label="95 %, over images and seeds"),
     ]
     figure.legend(handles=handles, loc="outside upper left", ncols=2)
     return figure
@@ -230,13 +230,13 @@ def classes(pair: Pair) -> Figure:
     """For each class the images gained and lost, and what is left of both."""
     rows = shown_classes(pair.parts[0].classes) if pair.parts else []
     if not any(row.gained + row.lost for row in rows):
-        return empty("both say the same of every image" if rows else "not the same images")
+        return empty("both predict the same for every image" if rows else "not the same images")
     figure = Figure(figsize=(7.4, 1.4 + 0.3 * len(rows)), layout="constrained")
     axes = figure.add_subplot()
     y = np.arange(len(rows))
-    axes.barh(y, [row.gained for row in rows], color=GREEN, label="gained: right by the second alone")
+    axes.barh(y, [row.gained for row in rows], color=GREEN, label="gained: correct only in the second")
     lost: dict[str, Any] = {"color": VERMILLION, "hatch": "///", "edgecolor": "white", "linewidth": 0}
-    axes.barh(y, [-row.lost for row in rows], label="lost: right by the first alone", **lost)
+    axes.barh(y, [-row.lost for row in rows], label="lost: correct only in the first", **lost)
     net = [row.gained - row.lost for row in rows]
     axes.plot(net, y, "D", color=INK, markersize=6, markeredgecolor="white", label="the net change")
     axes.axvline(0, color=INK, linewidth=1)
@@ -256,7 +256,7 @@ def classes(pair: Pair) -> Figure:
 
 @matplotlib.rc_context(STYLE)
 def calibration(record: CompareRecord) -> Figure:
-    """How often each candidate is right when it says how sure it is; below, how often it is that sure."""
+    """Accuracy over confidence of each candidate; below, the share of images in each bin."""
     shown = [(i, one) for i, one in enumerate(record.candidates) if one.calibration is not None]
     if not shown:
         return empty("no candidate has a score")
@@ -265,16 +265,16 @@ def calibration(record: CompareRecord) -> Figure:
     upper.plot([0, 100], [0, 100], ":", color=QUIET, linewidth=1.4)
     for i, one in shown:
         assert one.calibration is not None
-        bins = [(100 * sure, 100 * right, many) for sure, right, many in one.calibration.bins if many]
-        sure, right, many = zip(*bins, strict=True)
+        bins = [(100 * confidence, 100 * accuracy, n) for confidence, accuracy, n in one.calibration.bins if n]
+        confidence, accuracy, images = zip(*bins, strict=True)
         label = f"{plain(one.name, NAME)}: error {fmt.percent(one.calibration.error, 1)}"
         line = LINES[i % len(LINES)][1]
-        upper.plot(sure, right, linestyle=line, markersize=6, linewidth=1.6, label=label, **look(i))
-        shares = [100 * m / sum(many) for m in many]
-        lower.plot(sure, shares, linestyle=line, markersize=4, linewidth=1.2, **look(i))
-    upper.text(98, 4, "says more than it knows", ha="right", color=QUIET)
-    upper.text(3, 94, "knows more than it says", color=QUIET)
-    upper.set(ylabel="right, %", ylim=(0, 102), xlim=(0, 102))
-    lower.set(xlabel="how sure it says it is, %", ylabel="images, %", ylim=(0, None))
+        upper.plot(confidence, accuracy, linestyle=line, markersize=6, linewidth=1.6, label=label, **look(i))
+        shares = [100 * n / sum(images) for n in images]
+        lower.plot(confidence, shares, linestyle=line, markersize=4, linewidth=1.2, **look(i))
+    upper.text(98, 4, "overconfident", ha="right", color=QUIET)
+    upper.text(3, 94, "underconfident", color=QUIET)
+    upper.set(ylabel="accuracy, %", ylim=(0, 102), xlim=(0, 102))
+    lower.set(xlabel="confidence, %", ylabel="images, %", ylim=(0, None))
     figure.legend(loc="outside upper left", ncols=1 if len(shown) < 3 else 2)
     return figure

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from rungs.errors import UserError
-from rungs.run.predictions import Ints, Said, decode
+from rungs.run.predictions import Ints, Predictions, decode
 from rungs.study.comparison.candidates import Given
 from rungs.study.comparison.record import Flip, Flips, Part
 
@@ -19,7 +19,7 @@ def flips(part: Part, pair: tuple[Given, Given]) -> Flips:
     Where the data is not there any more, or has changed, the pictures are missing and the record says why.
     """
     first, second = (_said(run, part) for run in pair)
-    gained, lost = ~first.right & second.right, first.right & ~second.right
+    gained, lost = ~first.correct & second.correct, first.correct & ~second.correct
     chosen = [_surest(mask, second) for mask in (gained, lost)]
     index = np.concatenate(chosen)
     pictures, paths, why = [""] * len(index), list[str | None]([None] * len(index)), ""
@@ -32,10 +32,10 @@ def flips(part: Part, pair: tuple[Given, Given]) -> Flips:
             index=i,
             path=path,
             truth=int(first.truth[i]),
-            first=int(first.said[i]),
-            second=int(second.said[i]),
-            first_sure=float(first.sure[i]),
-            second_sure=float(second.sure[i]),
+            first=int(first.predicted[i]),
+            second=int(second.predicted[i]),
+            first_sure=float(first.confidence[i]),
+            second_sure=float(second.confidence[i]),
             picture=picture,
         )
         for i, path, picture in zip(index.tolist(), paths, pictures, strict=True)
@@ -51,15 +51,15 @@ def flips(part: Part, pair: tuple[Given, Given]) -> Flips:
     )
 
 
-def _said(run: Given, part: Part) -> Said:
+def _said(run: Given, part: Part) -> Predictions:
     result = run.on(part)
     assert result is not None and result.per_image is not None  # `comparable.images` has seen to it
     return decode(result.per_image, run.folder.record)
 
 
-def _surest(mask: np.ndarray[tuple[int, ...], np.dtype[np.bool_]], said: Said) -> Ints:
+def _surest(mask: np.ndarray[tuple[int, ...], np.dtype[np.bool_]], said: Predictions) -> Ints:
     index = mask.nonzero()[0]
-    return np.asarray(index[np.argsort(-said.sure[index], kind="stable")][:MOST])
+    return np.asarray(index[np.argsort(-said.confidence[index], kind="stable")][:MOST])
 
 
 def _pictures(run: Given, part: Part, index: Ints) -> tuple[list[str], list[str | None]]:

@@ -1,4 +1,4 @@
-"""The page of a comparison: one HTML file that asks nothing of any network, and its figures as SVG and PNG."""
+"""The page of a comparison: one HTML file that needs no network, and its figures as SVG and PNG."""
 
 from __future__ import annotations
 
@@ -6,32 +6,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
-
 from rungs.report import format as fmt
-from rungs.report.page import picture, render
-from rungs.run.folder import write_whole
+from rungs.report.page import Drawing, lay_out
 from rungs.study.comparison import figures, tables
 from rungs.study.comparison.record import CompareDir, CompareRecord
 
 
 def write(record: CompareRecord, folder: CompareDir) -> Path:
-    """Write `report.html` and `figures/` of a comparison from its record; the same record gives the same bytes.
-
-    Args:
-        record: The comparison.
-        folder: Where it lives.
-
-    Returns:
-        The path of the report.
-
-    Raises:
-        UserError: The folder cannot be written.
-    """
-    pictures = {name: picture(figure, alt, folder.figures / name) for name, alt, figure in _drawn(record)}
+    """Write the page of a comparison from its record alone, and return its path."""
     facts: dict[str, Any] = {
         "record": record,
-        "pictures": pictures,
         "tables": tables,
         "lines": tables.lines(record),
         "part": part(record),
@@ -39,8 +23,7 @@ def write(record: CompareRecord, folder: CompareDir) -> Path:
         "several": any(len(one.runs) > 1 for one in record.candidates),
         "names": [one.name for one in record.candidates],
     }
-    write_whole(folder.report, render("rungs.study.comparison", "page.html", facts).encode())
-    return folder.report
+    return lay_out("rungs.study.comparison/page.html", facts, _drawn(record), folder.report)
 
 
 def part(record: CompareRecord) -> str:
@@ -49,17 +32,17 @@ def part(record: CompareRecord) -> str:
     return "validation" if "test" not in judged and "validation" in judged else "test"
 
 
-def _drawn(record: CompareRecord) -> Iterator[tuple[str, str, Figure]]:
-    """Yield the file name, the text for those who cannot see it, and the figure."""
+def _drawn(record: CompareRecord) -> Iterator[Drawing]:
+    """Yield the figures."""
     names = fmt.many(len(record.candidates), "candidate")
     told = "; ".join(f"{pair.second}: {pair.verdict}" for pair in record.pairs)
-    yield "differences", f"Differences of accuracy with their intervals. {told}", figures.differences(record)
-    yield "curves", f"Loss and accuracy of {names} over the epochs", figures.curves(record)
+    yield Drawing("differences", f"Differences of accuracy with their intervals. {told}", figures.differences(record))
+    yield Drawing("curves", f"Loss and accuracy of {names} over the epochs", figures.curves(record))
     alt = f"Accuracy of {names} against work and time of training and work for an image; the table has the numbers"
-    yield "pareto", alt, figures.pareto(record, part(record))
-    alt = f"How often each of {names} is right when it is how sure; the table has the calibration errors"
-    yield "calibration", alt, figures.calibration(record)
+    yield Drawing("pareto", alt, figures.pareto(record, part(record)))
+    alt = f"Accuracy over confidence of each of {names}; the table has the calibration errors"
+    yield Drawing("calibration", alt, figures.calibration(record))
     for i, pair in enumerate(record.pairs, 1):
         if pair.parts and pair.parts[0].classes:
             alt = f"Images gained and lost by {pair.second} against {pair.first}, by class; the table has the numbers"
-            yield f"classes-{i}", alt, figures.classes(pair)
+            yield Drawing(f"classes-{i}", alt, figures.classes(pair))

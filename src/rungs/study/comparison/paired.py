@@ -14,7 +14,7 @@ import numpy as np
 from scipy.special import ndtr, ndtri
 from scipy.stats import binom, binomtest
 
-from rungs.run.predictions import Bools, Floats, Ints, Said
+from rungs.run.predictions import Bools, Floats, Ints, Predictions
 from rungs.study.comparison.record import ClassChange, Interval, Table
 from rungs.study.statistics import LEVEL, holm
 
@@ -54,7 +54,7 @@ class Matched:
         return self.second_loss - self.first_loss
 
 
-def match(pairs: Sequence[tuple[Said, Said]], *, same_set: bool) -> Matched:
+def match(pairs: Sequence[tuple[Predictions, Predictions]], *, same_set: bool) -> Matched:
     """Put pairs of nets together.
 
     Args:
@@ -65,7 +65,7 @@ def match(pairs: Sequence[tuple[Said, Said]], *, same_set: bool) -> Matched:
     columns = [_columns(*pair) for pair in pairs]  # each (4, n)
     joined = np.mean(columns, axis=0) if same_set else np.concatenate(columns, axis=1)
     truth = pairs[0][0].truth if same_set else np.concatenate([first.truth for first, _ in pairs])
-    both, one, other, neither = np.sum([_counts(a.right, b.right) for a, b in pairs], axis=0).tolist()
+    both, one, other, neither = np.sum([_counts(a.correct, b.correct) for a, b in pairs], axis=0).tolist()
     return Matched(
         truth=truth,
         first=joined[0],
@@ -77,8 +77,8 @@ def match(pairs: Sequence[tuple[Said, Said]], *, same_set: bool) -> Matched:
     )
 
 
-def _columns(first: Said, second: Said) -> Floats:
-    return np.stack([first.right.astype(float), second.right.astype(float), first.loss, second.loss])
+def _columns(first: Predictions, second: Predictions) -> Floats:
+    return np.stack([first.correct.astype(float), second.correct.astype(float), first.loss, second.loss])
 
 
 def _counts(first: Bools, second: Bools) -> tuple[int, int, int, int]:

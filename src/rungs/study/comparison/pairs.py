@@ -11,7 +11,7 @@ from typing import cast
 
 from msgspec.structs import replace
 
-from rungs.run.predictions import Said, decode
+from rungs.run.predictions import Predictions, decode
 from rungs.run.record import Difference, EvalResult
 from rungs.study import statistics as intervals
 from rungs.study.comparison import comparable, paired
@@ -30,7 +30,7 @@ def compare(groups: Sequence[Group], command: str) -> CompareRecord:
     """Compare each candidate with the first.
 
     Args:
-        groups: From `rungs.study.comparison.candidates.gather`, two or more.
+        groups: From `rungs.study.comparison.candidates.read_candidates`, two or more.
         command: That made them.
 
     Raises:
@@ -235,7 +235,7 @@ def _score(run: Given, part: Part) -> EvalResult:
     return cast(EvalResult, run.on(part))
 
 
-def _said(run: Given, part: Part) -> Said:
+def _said(run: Given, part: Part) -> Predictions:
     kept = _score(run, part).per_image
     assert kept is not None  # `comparable.images` has seen to it
     return decode(kept, run.folder.record)

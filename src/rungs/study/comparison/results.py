@@ -14,6 +14,7 @@ from rungs.study.comparison import paired
 from rungs.study.comparison.candidates import Group, brief, key
 from rungs.study.comparison.record import Calibration, Candidate, Part
 from rungs.study.measures import CELL_VALUES
+from rungs.study.pareto import Point, dominates
 
 PRICES = ("train_flops", "train_s", "flops")
 """What accuracy is weighed against: work and time of training, work for an image."""
@@ -23,7 +24,7 @@ def compared(groups: Sequence[Group], part: Part) -> tuple[Candidate, ...]:
     """Return the candidates, each with the prices at which another is as good for less, or better for as much (Pareto).
 
     Args:
-        groups: From `rungs.study.comparison.candidates.gather`.
+        groups: From `rungs.study.comparison.candidates.read_candidates`.
         part: Whose accuracy counts.
     """
     found = [_candidate(group, part) for group in groups]
@@ -78,25 +79,25 @@ def _calibration(group: Group, part: Part) -> Calibration | None:
     interval = None
     if all(result.per_image is not None for result in results):
         said = [decode(result.per_image) for result in results if result.per_image is not None]
-        sure_all, right_all = np.concatenate([s.sure for s in said]), np.concatenate([s.right for s in said])
+        sure_all, right_all = np.concatenate([s.confidence for s in said]), np.concatenate([s.correct for s in said])
         interval = paired.calibration_interval(sure_all, right_all)
     return Calibration(error=error, interval=interval, bins=tuple(bins))
 
 
 def _dominator(one: Candidate, candidates: Sequence[Candidate], price: str, part: Part) -> str:
-    metric = f"{part}_accuracy"
-
-    def point(candidate: Candidate) -> tuple[float, float] | None:
-        cost = float(candidate.flops) if price == "flops" else _mean(candidate, price)
-        accuracy = _mean(candidate, metric)
-        return None if cost is None or accuracy is None else (cost, -accuracy)
-
-    mine = point(one)
+    """Return the name of the first candidate that is as good for less, or better for as much; "" where none is."""
+    mine = _point(one, price, part)
     for other in candidates:
-        theirs = point(other)
-        if mine and theirs and theirs != mine and theirs[0] <= mine[0] and theirs[1] <= mine[1]:
+        theirs = _point(other, price, part)
+        if mine is not None and theirs is not None and dominates(theirs, mine):
             return other.name
     return ""
+
+
+def _point(candidate: Candidate, price: str, part: Part) -> Point | None:
+    cost = float(candidate.flops) if price == "flops" else _mean(candidate, price)
+    accuracy = _mean(candidate, f"{part}_accuracy")
+    return None if cost is None or accuracy is None else Point(cost, accuracy)
 
 
 def _mean(candidate: Candidate, metric: str) -> float | None:

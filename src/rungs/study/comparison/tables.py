@@ -16,7 +16,7 @@ from rungs.study.comparison.words import p_words as p_words  # the page's templa
 from rungs.study.comparison.words import rounded
 
 ON_TEST = (
-    "To choose by this comparison is to choose on the test set: the score of the one that is chosen then flatters. "
+    "Choosing by this comparison means choosing on the test set: the score of the chosen one is then optimistic. "
     "Choose on validation, and keep the test set for the last word (Dwork et al. 2015, doi:10.1126/science.aaa9375)."
 )
 MARKS = {"better": "▲", "worse": "▼", "not to be told apart": "=", "not comparable": "–"}  # noqa: RUF001
@@ -115,22 +115,22 @@ def on_validation(pair: Pair) -> str:
     apart = "the same" if (part.p_holm < 0.05) == (pair.verdict in ("better", "worse")) else "not the same"
     interval = report_metric.difference_bounds(metric, *part.interval)
     points = f"{report_metric.difference(metric, part.difference)} ({interval})"
-    return f"On validation: {points} on {fmt.count(part.images)} images; a verdict from there would be {apart}."
+    return f"On validation: {points} on {fmt.count(part.images)} images; the verdict there would be {apart}."
 
 
 def needed_rows(part: PartResult) -> list[tuple[str, str]]:
     """Return how many images or seeds would decide it, in words."""
-    needed, much = part.needed, "more than could be had"
+    needed, much = part.needed, "more than is feasible"
     return [
         ("images, for these very nets", fmt.count(rounded(needed.images)) if needed.images else much),
         (
             "images, for the recipes",
             fmt.count(rounded(needed.images_for_recipes))
             if needed.images_for_recipes
-            else "no number: seeds alone may do as much",
+            else "none: seeds alone may cause as much",
         ),
         (
             "seeds of each, on these images",
-            fmt.count(needed.seeds) if needed.seeds else "no number: the choice of images alone may do as much",
+            fmt.count(needed.seeds) if needed.seeds else "none: the choice of images alone may cause as much",
         ),
     ]

@@ -98,20 +98,7 @@ def run(plan: CurePlan) -> Tried | Cures:
     return Tried(climb.run(plan.climb), plan.climb.folder, plan.cures)
 
 
-def try_all(options: CureOptions) -> Tried | Cures:
-    """Climb a ladder of the run as it was and each of its cures, and return what they bought.
-
-    Validation judges; the test set stays closed. Each cure is a rung on the run's own recipe, compared with it in pairs
-    of equal seeds. The ladder lies in RUN-cures, and the same call goes on where one was stopped. The arguments are the
-    fields of `CureOptions`.
-
-    Raises:
-        UserError: No such run or finding, or anything that a climb refuses.
-    """
-    return run(prepare(options))
-
-
-try_cures = door(CureOptions, try_all)
+try_cures = door("try_cures", CureOptions, prepare, run)
 
 
 def base_recipe(record: RunRecord) -> Recipe:

@@ -102,19 +102,7 @@ def run(plan: ClimbPlan) -> LadderRecord:
     return record
 
 
-def climb_ladder(options: ClimbOptions) -> LadderRecord:
-    """Train every cell of a ladder that is not trained yet, write its record and its report, and return the record.
-
-    The arguments are the fields of `ClimbOptions`.
-
-    Raises:
-        UserError: Anything that the caller can fix.
-        rungs.training.interrupt.Interrupted: SIGINT or SIGTERM; workers keep what they have, the same call goes on.
-    """
-    return run(prepare(options))
-
-
-climb = door(ClimbOptions, climb_ladder)
+climb = door("climb", ClimbOptions, prepare, run)
 
 
 def _note_comparisons(record: LadderRecord, folder: LadderDir) -> None:

@@ -181,8 +181,8 @@ def confused(record: LadderRecord) -> tuple[RungRecord, ...]:
 def confusions_words(record: LadderRecord) -> str:
     """Return the caption of `confusions`."""
     part = "test" if facts.has(record, "test_accuracy") else "validation"
-    words = f"Per cent of each true class (rows), all seeds together, {part} images; the diagonal is right. "
-    words += "Shades grow with the square root, so that rare mistakes show, and mean the same in all matrices."
+    words = f"Per cent of each true class (rows), all seeds together, {part} images; the diagonal is correct. "
+    words += "Shades grow with the square root, so that rare mistakes are visible, and mean the same in all matrices."
     shown, there = len(confused(record)), sum(bool(rung.confusion) for rung in record.rungs)
     if shown < there:
         words += f" {shown} of {there} rungs: the first, the best, and those with the largest differences."
@@ -217,7 +217,7 @@ def confusions(record: LadderRecord) -> Figure:
     if image is not None:
         bar = figure.colorbar(image, ax=grid, label="% of the true class", shrink=0.6, pad=0.01, aspect=30)
         bar.set_ticks([0, 5, 20, 50, 100])
-    figure.supxlabel("what the net said", fontsize=9.5)
+    figure.supxlabel("predicted class", fontsize=9.5)
     figure.supylabel("true class", fontsize=9.5)
     return figure
 

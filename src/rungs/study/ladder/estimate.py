@@ -25,7 +25,7 @@ from rungs.training.device import World, open_world
 from rungs.training.loop import Diverged, train_together
 from rungs.training.pack import join
 from rungs.training.screen import Screen
-from rungs.training.setup import Kit, assemble, gather
+from rungs.training.setup import Setup, assemble, load_dataset
 from rungs.training.step import WARM_UP
 
 SCORED = 500
@@ -68,20 +68,20 @@ def probe(recipe: Recipe, world: World, pack: int = 1) -> tuple[Speed, dict[str,
         UserError: Bad data, or a net that does not fit it.
     """
     began = time.perf_counter()
-    training, kits = replace(recipe.training, epochs=2, image_scales=()), []
+    training, setups = replace(recipe.training, epochs=2, image_scales=()), []
     source, moved = data.load(recipe.data.source, recipe.data.image_size), dict[int, Tensor]()
     for seed in range(recipe.seed, recipe.seed + pack):
-        resolved, material = gather(replace(recipe, seed=seed, training=training), True, source)
-        kits.append(assemble(resolved, material, world, moved))
+        resolved, dataset = load_dataset(replace(recipe, seed=seed, training=training), True, source)
+        setups.append(assemble(resolved, dataset, world, moved))
     start_s = (time.perf_counter() - began) / pack
-    images = {name: len(part) for name, part in kits[0].parts.present().items()}
-    kit = join([_shortened(kit, images["train"]) for kit in kits])
-    if kit.records:
-        kit.recipe = replace(kit.recipe, training=replace(kit.recipe.training, epochs=WARM_UP + 1))
-    *_, (row, *_) = train_together(kit, [], Screen())
+    images = {name: len(part) for name, part in setups[0].parts.present().items()}
+    setup = join([_shortened(setup, images["train"]) for setup in setups])
+    if setup.records:
+        setup.recipe = replace(setup.recipe, training=replace(setup.recipe.training, epochs=WARM_UP + 1))
+    *_, (row, *_) = train_together(setup, [], Screen())
     if isinstance(row, Diverged):
         raise UserError(f"it cannot be timed: {row}", where=recipe.name, do="use a smaller optim.lr")
-    scored = len(kit.parts.present()["validation"])
+    scored = len(setup.parts.present()["validation"])
     scale = statistics.mean(square_scales(recipe))
     return Speed(start_s, scale / row.images_per_s, row.validation_s / scored), images
 
@@ -91,12 +91,12 @@ def square_scales(recipe: Recipe) -> tuple[float, ...]:
     return tuple(scale**2 for scale in recipe.training.image_scales) or (1.0,)
 
 
-def _shortened(kit: Kit, images: int) -> Kit:
-    """Return a kit that trains one batch and scores a few images."""
-    train = kit.parts.train.take(torch.arange(min(kit.recipe.training.batch_size, images)))
-    judged = kit.parts.train if kit.parts.validation is None else kit.parts.validation
+def _shortened(setup: Setup, images: int) -> Setup:
+    """Return a setup that trains one batch and scores a few images."""
+    train = setup.parts.train.take(torch.arange(min(setup.recipe.training.batch_size, images)))
+    judged = setup.parts.train if setup.parts.validation is None else setup.parts.validation
     judged = judged.take(torch.arange(min(SCORED, len(judged))))
-    return dataclasses.replace(kit, parts=Parts(train, judged, None), steps_per_epoch=1)
+    return dataclasses.replace(setup, parts=Parts(train, judged, None), steps_per_epoch=1)
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ def estimate(plan: ClimbPlan) -> list[Planned]:
         if key not in speeds:
             try:
                 with open_world() as world:
-                    gather(cell.recipe, plan.options.skip_unreadable)  # the probe itself takes what it finds
+                    load_dataset(cell.recipe, plan.options.skip_unreadable)  # the probe itself takes what it finds
                     speeds[key] = probe(_harmless(cell.recipe), world, packed[cell])
             except UserError as error:
                 speeds[key] = error

@@ -1,4 +1,4 @@
-"""The report of a ladder: one HTML file that asks nothing of any network, and its figures as SVG and PNG."""
+"""The report of a ladder: one HTML file that needs no network, and its figures as SVG and PNG."""
 
 from __future__ import annotations
 
@@ -6,52 +6,36 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
-
 from rungs.recipe import toml as recipes
 from rungs.report import format as fmt
 from rungs.report import metric as report_metric
-from rungs.report.page import compact, picture, render
-from rungs.run.folder import write_whole
+from rungs.report.page import Drawing, compact, lay_out
 from rungs.run.record import Estimate, Finding, LayerRow
 from rungs.study.ladder import curves as figures
 from rungs.study.ladder import words as facts
 from rungs.study.ladder.record import CellRecord, LadderRecord, RungRecord
 
-REPORT, FIGURES = "report.html", "figures"
+REPORT = "report.html"
 
 
 def write(record: LadderRecord, folder: Path) -> Path:
-    """Write `report.html` and `figures/` of a ladder from its record; the same record gives the same bytes.
-
-    Args:
-        record: The ladder, climbed.
-        folder: Where the climb lives.
-
-    Returns:
-        The path of the report.
-
-    Raises:
-        UserError: The folder cannot be written.
-    """
-    pictures = {name: picture(figure, alt, folder / FIGURES / name) for name, alt, figure in _drawn(record)}
-    report = folder / REPORT
-    write_whole(report, render("rungs.study.ladder", "page.html", {"pictures": pictures, **_facts(record)}).encode())
-    return report
+    """Write the page of a ladder from its record alone, and return its path."""
+    return lay_out("rungs.study.ladder/page.html", _facts(record), _drawn(record), folder / REPORT)
 
 
-def _drawn(record: LadderRecord) -> Iterator[tuple[str, str, Figure]]:
-    """Yield the file name, the text for those who cannot see it, and the figure."""
+def _drawn(record: LadderRecord) -> Iterator[Drawing]:
+    """Yield the figures."""
     n = fmt.many(len(record.rungs), "rung")
-    yield "staircase", f"Accuracy of {n}, with intervals; the table of rungs has the numbers", figures.staircase(record)
+    alt = f"Accuracy of {n}, with intervals; the table of rungs has the numbers"
+    yield Drawing("staircase", alt, figures.staircase(record))
     if not any(facts.finished(rung) for rung in record.rungs):
         return
-    yield "cost", f"Accuracy of {n} against work for an image and against training time", figures.cost(record)
+    yield Drawing("cost", f"Accuracy of {n} against work for an image and against training time", figures.cost(record))
     if any(cell.curves for rung in record.rungs for cell in rung.cells):
-        yield "learning-curves", f"Accuracy and losses of {n} over the epochs", figures.curves(record)
+        yield Drawing("learning-curves", f"Accuracy and losses of {n} over the epochs", figures.curves(record))
     if shown := figures.confused(record):
         alt = f"Confusion matrices of {fmt.many(len(shown), 'rung')}, {len(record.data.classes)} classes"
-        yield "confusions", alt, figures.confusions(record)
+        yield Drawing("confusions", alt, figures.confusions(record))
 
 
 def _facts(record: LadderRecord) -> dict[str, Any]:
@@ -122,11 +106,11 @@ def _method(record: LadderRecord) -> list[str]:
         ]
     else:
         said.append(
-            "With one seed an interval knows only how many images were scored; it cannot tell a gain from luck."
+            "With one seed an interval accounts only for the number of images; it cannot tell a gain from chance."
         )
     if facts.has(record, "validation_accuracy"):
         said.append(
-            "Validation chose the epoch of each run and judges the rungs; the choice among rungs flatters it a little."
+            "Validation chose the epoch of each run and judges the rungs, so it is slightly optimistic of the best."
         )
     else:
         said.append(
@@ -142,7 +126,7 @@ def _method(record: LadderRecord) -> list[str]:
         once = "The test set was looked at once per run, after its epoch was chosen"
         if again:
             once = f"The test set was opened {sum(opened)} times by {len(opened)} runs, by some more than once"
-        more = "; it was also watched over the epochs, only to show what a maximum flatters" if watched else ""
+        more = "; it was also watched over the epochs, only to show how optimistic a maximum is" if watched else ""
         said.append(f"{once}{more}.")
     return said
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 
 from rich.box import SIMPLE
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -37,9 +38,6 @@ FOLDED = 18
 FEWEST_SEEDS = 3
 """Below, half of an interval says little: Wilson's for one seed is lopsided, Student's t for two is vast."""
 
-GAP = 2
-"""Spaces between two columns."""
-
 Column = dict[str, list[str]]
 
 
@@ -49,29 +47,37 @@ def summary(record: LadderRecord, width: int = 100) -> Table:
     A narrow terminal gets signs in place of the verdicts' words, then fewer columns; the caption says so.
     """
     columns, signs = _columns(record, words=True), False
-    if _needs(columns) > width:
+    if not _fits(columns, width):
         columns, signs = _columns(record, words=False), True
     dropped = []
     for name, folded in (("s/step", False), ("steps", False), ("test, %", True)):
-        if _needs(columns, folded) > width and len(columns) > 2 and name in columns:
+        if not _fits(columns, width, folded) and len(columns) > 2 and name in columns:
             del columns[name]
             dropped.append(name.removesuffix(", %"))
-    table = Table(
-        title=Text(f"{record.name}, which claims: {record.headline}" if record.headline else record.name),
-        caption=_caption(record, signs, dropped, tuple(columns)),
-        title_justify="left",
-        caption_justify="left",
-        box=SIMPLE,
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
-        min_width=min(width, 78),
-    )
+    table = _table(columns)
+    table.title = Text(f"{record.name}, which claims: {record.headline}" if record.headline else record.name)
+    table.caption = _caption(record, signs, dropped, tuple(columns))
+    table.min_width = min(width, 78)
+    return table
+
+
+def _table(columns: Column) -> Table:
+    """Return the columns as a table in which only the names of the rungs may be folded."""
+    table = Table(title_justify="left", caption_justify="left", box=SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
     for name in columns:
         left = name in ("rung", "claimed", "ended") or name.startswith("against")
         table.add_column(name, justify="left" if left else "right", no_wrap=name != "rung", overflow="fold")
     for row in zip(*columns.values(), strict=True):
         table.add_row(*map(Text, row))
     return table
+
+
+def _fits(columns: Column, width: int, folded: bool = False) -> bool:
+    """Tell whether a table of these columns is no wider than `width`, perhaps with folded names."""
+    table = _table(columns)
+    if folded:
+        table.columns[0].max_width = FOLDED
+    return Console(width=10 * width).measure(table).maximum <= width
 
 
 def _columns(record: LadderRecord, *, words: bool) -> Column:
@@ -101,15 +107,6 @@ def _columns(record: LadderRecord, *, words: bool) -> Column:
 def _short_ending(rung: RungRecord) -> str:
     statuses = {cell.status for cell in rung.cells}
     return statuses.pop() if len(statuses) == 1 else "not finished"
-
-
-def _needs(columns: Column, folded: bool = False) -> int:
-    """Return how many characters a table of these columns takes, perhaps with folded names."""
-    texts = {head: "\n".join((head, *cells)) for head, cells in columns.items()}
-    widths = {head: max(map(len, text.split("\n"))) for head, text in texts.items()}
-    if folded:
-        widths["rung"] = min(FOLDED, widths["rung"])
-    return sum(widths.values()) + GAP * len(widths)
 
 
 def _caption(record: LadderRecord, signs: bool, dropped: list[str], shown: tuple[str, ...]) -> Text:

@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from rungs.errors import UserError
 from rungs.run.folder import RunDir
 from rungs.run.record import RunRecord, from_json
 from rungs.study.ladder.spec import Cell
 from rungs.study.processes import CONTEXT, follow_parent, share_threads
+from rungs.training.options import RunOptions
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def train_cells(
         tell(outcome, done, len(cells))
     outcomes = {outcome.cell: outcome for outcome in kept}
     todo = [cell for cell in cells if cell not in outcomes]
-    options = {"skip_unreadable": skip_unreadable, "tensorboard": tensorboard}
+    options = RunOptions(resume=True, skip_unreadable=skip_unreadable, tensorboard=tensorboard)
     groups = packs(todo, pack)
     for outcome in train_all(groups, root, jobs, options) if jobs else train_here(groups, root, options):
         outcomes[outcome.cell] = outcome
@@ -115,7 +116,7 @@ def unpacked(cells: Iterable[Cell], most: int) -> dict[str, str]:
     return {rung: reason for rung, reason in reasons if reason is not None}
 
 
-def train_here(todo: Iterable[Group], root: Path, options: dict[str, Any]) -> Iterator[Outcome]:
+def train_here(todo: Iterable[Group], root: Path, options: RunOptions) -> Iterator[Outcome]:
     """Train the packs one after the other in this process, as a worker would."""
     for cells in todo:
         failures = train([(cell, root / cell.folder) for cell in cells], options)
@@ -123,7 +124,7 @@ def train_here(todo: Iterable[Group], root: Path, options: dict[str, Any]) -> It
             yield _outcome(cell, root / cell.folder, failure)
 
 
-def train_all(todo: Iterable[Group], root: Path, jobs: int, options: dict[str, Any]) -> Iterator[Outcome]:
+def train_all(todo: Iterable[Group], root: Path, jobs: int, options: RunOptions) -> Iterator[Outcome]:
     """Give the packs to `jobs` workers one by one; yield each outcome as it comes. A worker that dies is replaced."""
     waiting = list(todo)
     jobs = min(jobs, max(1, len(waiting)))  # so that a few packs get all the cores
@@ -152,7 +153,7 @@ class Worker:
     """A process that trains cells, and this process's end of the pipe to it."""
 
     jobs: int  # that share the cores out
-    options: dict[str, Any]  # of `run_recipe`
+    options: RunOptions
     cells: Group = ()  # in its hands
     pipe: Connection = field(init=False)
     process: SpawnProcess = field(init=False)
@@ -205,7 +206,7 @@ def _death(code: int | None, cells: int) -> str:
     return f"its process ended with code {code}"
 
 
-def serve(pipe: Connection, jobs: int, options: dict[str, Any]) -> None:
+def serve(pipe: Connection, jobs: int, options: RunOptions) -> None:
     """Be a worker: train what comes through the pipe until it closes, or until the parent is gone."""
     threading.Thread(target=follow_parent, daemon=True).start()
     with suppress(EOFError, KeyboardInterrupt):  # the parent closed the pipe, or a signal: what is done is kept
@@ -214,10 +215,9 @@ def serve(pipe: Connection, jobs: int, options: dict[str, Any]) -> None:
             pipe.send(train(pipe.recv(), options))
 
 
-def train(cells: Sequence[tuple[Cell, Path]], options: dict[str, Any]) -> list[str | None]:
+def train(cells: Sequence[tuple[Cell, Path]], options: RunOptions) -> list[str | None]:
     """Train cells, from their last checkpoints where they have some; return for each None, or what failed."""
     from rungs.training.device import open_world
-    from rungs.training.options import RunOptions
     from rungs.training.pack_run import run_pack
     from rungs.training.run import run_recipe
 
@@ -225,9 +225,9 @@ def train(cells: Sequence[tuple[Cell, Path]], options: dict[str, Any]) -> list[s
     try:
         with open_world() as world:
             if len(cells) > 1:
-                results = run_pack(recipes, folders, world, RunOptions(**options))
+                results = run_pack(recipes, folders, world, options)
                 return [str(result) if isinstance(result, UserError) else None for result in results]
-            run_recipe(recipes[0], folders[0], world, RunOptions(resume=True, **options))
+            run_recipe(recipes[0], folders[0], world, options)
     except UserError as error:
         return [str(error)] * len(cells)
     except Exception as error:  # a cell that fails must not stop the others

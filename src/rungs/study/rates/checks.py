@@ -22,7 +22,7 @@ from rungs.study.rates.record import RateCheck, Role, SweepRecord
 from rungs.study.rates.sweep import short_run, shortened, sweep
 from rungs.study.statistics import estimate
 from rungs.training.device import World
-from rungs.training.setup import Material, gather
+from rungs.training.setup import Dataset, load_dataset
 
 
 @dataclass
@@ -31,7 +31,7 @@ class RangeTest:
 
     recipe: Recipe
     world: World
-    gathered: list[tuple[Recipe, Material]]  # a seed each, resolved
+    loaded: list[tuple[Recipe, Dataset]]  # a seed each, resolved
     epochs: int
     images: int  # training images of a check, at most
     moved: dict[int, Tensor]
@@ -41,11 +41,11 @@ class RangeTest:
         """Load the data, divide it for each seed, and decide how long a check is."""
         closed = replace(recipe, evaluation=replace(recipe.evaluation, score_test=False, watch_test=False))
         source = data.load(recipe.data.source, recipe.data.image_size)
-        gathered = [
-            gather(replace(closed, seed=seed), options.skip_unreadable, source)
+        loaded = [
+            load_dataset(replace(closed, seed=seed), options.skip_unreadable, source)
             for seed in range(recipe.seed, recipe.seed + options.seeds)
         ]
-        parts = gathered[0][1].parts
+        parts = loaded[0][1].parts
         if parts.validation is None:
             do = "set data.validation above 0"
             raise UserError("rates are judged on a validation set, and there is none", where=recipe.data.source, do=do)
@@ -54,17 +54,17 @@ class RangeTest:
         if epochs is None:
             epochs = math.ceil(options.steps / len(spans(images, batch)))
             images = min(images, options.steps * batch)
-        return cls(recipe, world, gathered, epochs, images, {})
+        return cls(recipe, world, loaded, epochs, images, {})
 
     @property
     def seeds(self) -> tuple[int, ...]:
         """All seeds."""
-        return tuple(recipe.seed for recipe, _ in self.gathered)
+        return tuple(recipe.seed for recipe, _ in self.loaded)
 
     @property
     def classes(self) -> tuple[str, ...]:
         """Names of the classes."""
-        return self.gathered[0][1].record.classes
+        return self.loaded[0][1].record.classes
 
     @property
     def steps_per_epoch(self) -> int:
@@ -73,19 +73,19 @@ class RangeTest:
 
     def sweep(self, i: int, rates: Sequence[float], tell: Tell) -> SweepRecord:
         """Sweep with one of the seeds."""
-        tell(f"sweep {i + 1} of {len(self.gathered)}")
-        recipe, material = self.gathered[i]
-        done = sweep(recipe, material, self.world, rates, self.moved)
+        tell(f"sweep {i + 1} of {len(self.loaded)}")
+        recipe, dataset = self.loaded[i]
+        done = sweep(recipe, dataset, self.world, rates, self.moved)
         return SweepRecord(seed=recipe.seed, losses=done.losses, smoothed=done.smoothed, diverged_at=done.diverged_at)
 
     def check(self, rate: float, roles: Sequence[Role], tell: Tell) -> RateCheck:
         """Train with a rate, once a seed, the recipe's schedule compressed to the length of a check."""
         overrides, rows = assignments(self.recipe, rate), []
-        for i, (recipe, material) in enumerate(self.gathered):
-            tell(f"checking {rate:g}, run {i + 1} of {len(self.gathered)}")
+        for i, (recipe, dataset) in enumerate(self.loaded):
+            tell(f"checking {rate:g}, run {i + 1} of {len(self.loaded)}")
             changed = stretched(recipes.choose(recipe, overrides), self.epochs / recipe.training.epochs)
             changed = replace(changed, stopping=replace(changed.stopping, patience=None))
-            rows.append(short_run(changed, shortened(material, self.images, recipe.seed), self.world, self.moved))
+            rows.append(short_run(changed, shortened(dataset, self.images, recipe.seed), self.world, self.moved))
         losses = tuple(None if row is None else row.validation_loss for row in rows)
         accuracies = tuple(None if row is None else row.validation_accuracy for row in rows)
         return RateCheck(

@@ -73,18 +73,7 @@ def run(plan: RatePlan) -> RateRecord:
     return record
 
 
-def find(options: RateOptions) -> RateRecord:
-    """Look for a recipe's learning rate, write its folder and its report, and return the record.
-
-    The test set is not opened. The arguments are the fields of `RateOptions`.
-
-    Raises:
-        UserError: Anything that the caller can fix.
-    """
-    return run(prepare(options))
-
-
-lr_find = door(RateOptions, find)
+lr_find = door("lr_find", RateOptions, prepare, run)
 
 
 def measure(plan: RatePlan, world: World) -> RateRecord:
@@ -95,16 +84,16 @@ def measure(plan: RatePlan, world: World) -> RateRecord:
     test = RangeTest.load(recipe, world, options)
     rates = growing_rates(options.low, options.high, options.steps)
     with enough_memory(LESS):
-        kit = assemble(*test.gathered[0], world, test.moved)
+        setup = assemble(*test.loaded[0], world, test.moved)
         sweeps = [test.sweep(i, rates, options.tell) for i in range(options.seeds)]
         found = read(sweeps, rates)
         checks = check_all(test, found, options.tell)
     suggestion = choose(checks, len(test.classes))
     return RateRecord(
-        recipe=replace(kit.recipe, evaluation=recipe.evaluation),
-        data=test.gathered[0][1].record,
-        model=kit.description,
-        environment=kit.environment,
+        recipe=replace(setup.recipe, evaluation=recipe.evaluation),
+        data=test.loaded[0][1].record,
+        model=setup.description,
+        environment=setup.environment,
         command=echo("lr-find", options),
         longer_command=echo("lr-find", _longer(options)),
         train_command=echo("train", options, only=("recipe", "overrides", "data", "seed")),

@@ -1,12 +1,11 @@
-"""The page of a range test: one HTML file that asks nothing of any network, and its picture as SVG and PNG."""
+"""The page of a range test: one HTML file that needs no network, and its picture as SVG and PNG."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from rungs.recipe import toml as recipes
-from rungs.report.page import compact, picture, render
-from rungs.run.folder import write_whole
+from rungs.report.page import Drawing, compact, lay_out
 from rungs.study.rates import figures as rates_figures
 from rungs.study.rates import tables as rate_tables
 from rungs.study.rates import words as rate_words
@@ -21,31 +20,19 @@ CAPTION = (
 
 
 def write(record: RateRecord, folder: RateDir) -> Path:
-    """Write `report.html` and `figures/` of a range test from its record; the same record gives the same bytes.
-
-    Args:
-        record: What was found.
-        folder: Where it lives.
-
-    Returns:
-        The path of the report.
-
-    Raises:
-        UserError: The folder cannot be written.
-    """
-    verdict, words = rate_words.verdict(record), rate_words.words(record)
-    alt = f"{verdict} The table below has the numbers."
+    """Write the page of a range test from its record alone, and return its path."""
+    verdict = rate_words.verdict(record)
     facts = {
         "record": record,
-        "pictures": {"overview": picture(rates_figures.overview(record), alt, folder.figures / "rates")},
         "caption": CAPTION,
         "verdict": verdict,
-        "words": words,
+        "words": rate_words.words(record),
         "heads": rate_tables.HEADS,
         "words_at": rate_tables.WORDS,
         "rows": list(rate_tables.rows(record)),
         "best": [check is record.best for check in record.checks],
         "toml": compact(recipes.to_toml(record.recipe)),
     }
-    write_whole(folder.report, render("rungs.study.rates", "page.html", facts).encode())
-    return folder.report
+    alt = f"{verdict} The table below has the numbers."
+    drawing = Drawing("rates", alt, rates_figures.overview(record))
+    return lay_out("rungs.study.rates/page.html", facts, [drawing], folder.report)

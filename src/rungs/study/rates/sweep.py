@@ -24,7 +24,7 @@ from rungs.training.device import World
 from rungs.training.feed import batches_of_members
 from rungs.training.loop import Diverged, train_epochs
 from rungs.training.screen import Screen
-from rungs.training.setup import Kit, Material, assemble
+from rungs.training.setup import Dataset, Setup, assemble
 from rungs.training.step import Stepper
 
 LOST = 4.0
@@ -52,23 +52,23 @@ def smoothing(rates: Sequence[float]) -> float:
     return 1 - 1 / max(1.0, (len(rates) - 1) * SMOOTHED_DECADES / math.log10(rates[-1] / rates[0]))
 
 
-def sweep(recipe: Recipe, material: Material, world: World, rates: Sequence[float], moved: dict[int, Tensor]) -> Sweep:
+def sweep(recipe: Recipe, dataset: Dataset, world: World, rates: Sequence[float], moved: dict[int, Tensor]) -> Sweep:
     """Train one step at each of the rates, as the recipe trains in all else; nothing is scored or saved.
 
     Args:
         recipe: With its image size resolved; its own rate, schedule and length say nothing here.
-        material: Its data.
+        dataset: Its data.
         world: One process.
         rates: Of `optim.lr`, rising; the rates that stand beside it keep their proportion.
         moved: See `rungs.training.setup.assemble`.
     """
     training = replace(recipe.training, image_scales=(), compile="no", cuda_graphs=False, ema_decay=None)
-    kit = assemble(replace(recipe, training=training), material, world, moved)
-    take, decay = Stepper(kit), smoothing(rates)
-    kit.trained.train()
+    setup = assemble(replace(recipe, training=training), dataset, world, moved)
+    take, decay = Stepper(setup), smoothing(rates)
+    setup.trained.train()
     losses, smoothed, mean = list[float](), list[float](), 0.0
-    for rate, (batch, labels, whole) in zip(rates, _endless(kit), strict=False):
-        for group in kit.optimizer.param_groups:
+    for rate, (batch, labels, whole) in zip(rates, _endless(setup), strict=False):
+        for group in setup.optimizer.param_groups:
             group["lr"] = rate * group.get("share", 1.0)
         loss, _, images = take(batch, labels, whole).tolist()
         if not math.isfinite(loss):
@@ -81,27 +81,27 @@ def sweep(recipe: Recipe, material: Material, world: World, rates: Sequence[floa
     return Sweep(tuple(losses), tuple(smoothed), None)
 
 
-def _endless(kit: Kit) -> Iterator[tuple[Tensor, Tensor, int]]:
+def _endless(setup: Setup) -> Iterator[tuple[Tensor, Tensor, int]]:
     """Yield the training batches of epoch after epoch."""
     for epoch in count():
-        kit.seed_dropout([derive(kit.recipe.seed, "dropout", epoch, kit.world.rank)])
-        yield from batches_of_members(kit, epoch)
+        setup.seed_dropout([derive(setup.recipe.seed, "dropout", epoch, setup.world.rank)])
+        yield from batches_of_members(setup, epoch)
 
 
-def short_run(recipe: Recipe, material: Material, world: World, moved: dict[int, Tensor]) -> EpochRow | None:
+def short_run(recipe: Recipe, dataset: Dataset, world: World, moved: dict[int, Tensor]) -> EpochRow | None:
     """Train a recipe by the one loop, without a folder, and return its last epoch; None: it diverged."""
     training = replace(recipe.training, compile="no")
-    kit = assemble(replace(recipe, training=training), material, world, moved)
+    setup = assemble(replace(recipe, training=training), dataset, world, moved)
     try:
-        *_, row = train_epochs(kit, [], Screen())
+        *_, row = train_epochs(setup, [], Screen())
     except Diverged:
         return None
     return row
 
 
-def shortened(material: Material, images: int, seed: int) -> Material:
-    """Return a material with at most so many training images, the first of the first epoch; its test set closed."""
-    parts, train = material.parts, material.parts.train
+def shortened(dataset: Dataset, images: int, seed: int) -> Dataset:
+    """Return a dataset with at most so many training images, the first of the first epoch; its test set closed."""
+    parts, train = dataset.parts, dataset.parts.train
     if images < len(train):
         train = train.take(order(len(train), seed, 0)[:images])
-    return dataclasses.replace(material, parts=Parts(train, parts.validation, None))
+    return dataclasses.replace(dataset, parts=Parts(train, parts.validation, None))

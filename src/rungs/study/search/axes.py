@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import math
 import re
 import string
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import FixedFormatter, FixedLocator, LogLocator, MaxNLocator, NullLocator
 
 from rungs.report import format as fmt
 from rungs.report.style import plain
@@ -25,8 +24,8 @@ INCH_A_CHARACTER = 0.078
 """At the size of the tick labels."""
 INCH_A_SMALL_CHARACTER = 0.069
 """At the size of what explains the letters."""
-INCH_A_LINE = 0.2
-"""Of the tick labels of a vertical axis."""
+INCHES_A_TICK, INCHES_A_TICK_UPRIGHT = 0.75, 0.45
+"""Of a horizontal and of a vertical axis, so that labels do not touch."""
 FEW = 8
 """Values of a range that are drawn one by one."""
 ROOM = 0.05
@@ -103,7 +102,7 @@ def key(choice: Any) -> str:
 def text(choice: Any) -> str:
     """Return a value of a field as a person reads it: three digits of a number, a list or a table as JSON."""
     if isinstance(choice, float):
-        return number(choice)
+        return number(choice, 3)
     if isinstance(choice, list | tuple | dict):
         return json.dumps(choice, ensure_ascii=False)
     if isinstance(choice, bool):
@@ -167,63 +166,27 @@ def few_whole(scale: Scale) -> bool:
     return scale.whole and scale.kind == "linear" and scale.high - scale.low <= 6
 
 
-def ticks(scale: Scale, inches: float, *, upright: bool) -> list[tuple[float, str]]:
-    """Return places of an axis with their labels, as many as do not touch, inside of the range; all choices.
-
-    Args:
-        scale: Of the field.
-        inches: How long the axis is.
-        upright: Whether it is vertical.
-    """
+def ticks(scale: Scale, most: int) -> list[tuple[float, str]]:
+    """Return round places inside a range with their labels, at most `most` of them; of choices all."""
     if scale.kind == "choices":
         return [(float(i), plain(label, LONGEST_CHOICE)) for i, label in enumerate(scale.labels)]
-    found = [(v, number(v)) for v in sorted({scale.low, scale.high})]
-    if scale.low == scale.high:
-        return found
-    for values in (*(_log_ticks(scale) if scale.kind == "log" else ()), *_even_ticks(scale)):
-        inside = [v for v in values if scale.low <= v <= scale.high]
-        labelled = list(zip(inside, _numbers(inside), strict=True))
-        if len(inside) >= 2 and _apart(scale, labelled, inches, upright):
-            return labelled
-    return found
+    inside = [v for v in _round(scale, most) if scale.low <= v <= scale.high]
+    ends = sorted({scale.low, scale.high})
+    return [(v, number(v)) for v in (inside if len(inside) >= 2 else ends)]
 
 
-def _log_ticks(scale: Scale) -> Iterator[list[float]]:
-    """Yield round values of a logarithmic axis, dense first."""
-    decades = range(math.floor(math.log10(scale.low)), math.ceil(math.log10(scale.high)) + 1)
-    for steps in ((1, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,)):
-        yield [float(f"{step}e{decade}") for decade in decades for step in steps]
-    for every in (2, 3, 4):
-        yield [float(f"1e{decade}") for decade in decades[::every]]
+def _round(scale: Scale, most: int) -> list[float]:
+    """Return round values along a range, some of them perhaps beyond it."""
+    decades = math.log10(scale.high / scale.low) if scale.kind == "log" else 0.0
+    if decades > 1:
+        steps = next((one for one in ((1, 2, 5), (1, 3)) if decades * len(one) < most), (1,))
+        values = LogLocator(subs=steps, numticks=most).tick_values(scale.low, scale.high)
+    else:
+        values = MaxNLocator(most - 1, steps=[1, 2, 2.5, 5, 10], integer=scale.whole).tick_values(scale.low, scale.high)
+    return [float(f"{v:.12g}") for v in values]  # 0.15 for 0.15000000000000002, which lies beyond a range to 0.15
 
 
-def _even_ticks(scale: Scale) -> Iterator[list[float]]:
-    """Yield round values, equally far apart, dense first."""
-    for most in range(7, 1, -1):
-        places = MaxNLocator(most, steps=[1, 2, 2.5, 5, 10], integer=scale.whole).tick_values(scale.low, scale.high)
-        yield [float(f"{v:.12g}") for v in places]  # 0.15 for 0.15000000000000002, which lies beyond a range to 0.15
-
-
-def _apart(scale: Scale, labelled: Sequence[tuple[float, str]], inches: float, upright: bool) -> bool:
-    """Tell whether neighbouring labels leave room between them."""
-    low, high = (unit(scale, end) for end in ends(scale))
-    shares = [(unit(scale, v) - low) / (high - low) for v, _ in labelled]
-    widths = [INCH_A_LINE if upright else INCH_A_CHARACTER * (len(words) + 1.5) for _, words in labelled]
-    gaps = zip(shares, shares[1:], widths, widths[1:], strict=False)
-    return all((b - a) * inches > (one + two) / 2 for a, b, one, two in gaps)
-
-
-def _numbers(values: Sequence[float]) -> list[str]:
-    """Write ticks with as few digits as say where they are."""
-    gap = min((b - a for a, b in itertools.pairwise(values)), default=1.0)
-    for digits in range(3, 9):
-        words = [number(v, digits) for v in values]
-        if all(abs(float(word) - v) < 0.01 * gap for word, v in zip(words, values, strict=True)):
-            return words
-    return [f"{v:g}" for v in values]
-
-
-def number(v: float, digits: int = 3) -> str:
+def number(v: float, digits: int = 6) -> str:
     """Return a number as short as it can be: 4096, 0.0003, 1e-6."""
     words = f"{v:.0f}" if v.is_integer() and abs(v) < 1e6 else f"{v:.{digits}g}"
     return re.sub(r"e([-+])0*", lambda found: "e" + found[1].replace("+", ""), words)
@@ -243,11 +206,15 @@ def dress(axes: Axes, which: Literal["x", "y"], scale: Scale, inches: float, *, 
     if scale.kind == "log":
         (axes.set_xscale if which == "x" else axes.set_yscale)("log")
     (axes.set_xlim if which == "x" else axes.set_ylim)(*ends(scale))
-    found = ticks(scale, inches, upright=which == "y")
+    found = ticks(scale, max(3, int(inches / (INCHES_A_TICK if which == "x" else INCHES_A_TICK_UPRIGHT))))
     axis.set_major_locator(FixedLocator([at_ for at_, _ in found]))
     axis.set_major_formatter(FixedFormatter([words for _, words in found]))
     axis.set_minor_locator(NullLocator())
-    if which == "x" and scale.kind == "choices" and not _apart(scale, found, inches, upright=False):
+    if (
+        which == "x"
+        and scale.kind == "choices"
+        and sum(len(words) + 1.5 for _, words in found) > inches / INCH_A_CHARACTER
+    ):
         axes.tick_params(axis="x", labelrotation=90)
     if label:
         axis.set_label_text(wrapped(scale.field, max(12, int(inches / INCH_A_CHARACTER))))

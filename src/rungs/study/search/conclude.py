@@ -26,7 +26,7 @@ from rungs.study.search.record import SearchDir, SearchRecord
 from rungs.study.search.storage import is_database, optuna
 from rungs.study.search.study import Search
 from rungs.training.device import World, environment
-from rungs.training.setup import Material
+from rungs.training.setup import Dataset
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -35,14 +35,14 @@ if TYPE_CHECKING:
 STAYED_CLOSED = " The test set stayed closed, as evaluation.score_test = false asks."
 
 
-def conclude(plan: Search, study: Study, resolved: Recipe, material: Material) -> SearchRecord:
+def conclude(plan: Search, study: Study, resolved: Recipe, dataset: Dataset) -> SearchRecord:
     """Make the record of a search that has its trials: finals, winner, test.
 
     Args:
         plan: The search.
         study: Where its trials are.
         resolved: The recipe that they vary, with what a run fills in.
-        material: Its images.
+        dataset: Its images.
 
     Raises:
         UserError: No trial, or no finalist, came to a sound end.
@@ -51,7 +51,7 @@ def conclude(plan: Search, study: Study, resolved: Recipe, material: Material) -
     with ExitStack() as stack:
         _hold(plan.folder, stack)  # one process makes the finals; another waits here, and then finds them done
         before = plan.folder.read_record() if plan.folder.record.is_file() else None
-        record = _record(plan, study, resolved, material)
+        record = _record(plan, study, resolved, dataset)
         ranked = trials.ranked(study.get_trials(deepcopy=False), maximise=plan.work.maximise)
         if before is None or before.finals is None:
             _write(record, plan.folder)
@@ -121,7 +121,7 @@ def _with_finals(
     )
 
 
-def _record(plan: Search, study: Study, resolved: Recipe, material: Material) -> SearchRecord:
+def _record(plan: Search, study: Study, resolved: Recipe, dataset: Dataset) -> SearchRecord:
     """Return the record of the trials alone."""
     work = plan.work
     told = trials.records(study.get_trials(deepcopy=False))
@@ -141,7 +141,7 @@ def _record(plan: Search, study: Study, resolved: Recipe, material: Material) ->
         trials=tuple(replace(trial, folder=folders[trial.number]) for trial in told),
         importance=shares,
         importance_by=by,
-        data=replace(material.record, origin=Path(material.record.origin).name),
+        data=replace(dataset.record, origin=Path(dataset.record.origin).name),
         environment=_environment(plan, folders.values()),
         started=min((trial.started for trial in told if trial.started), default=""),
         finished=max((trial.finished for trial in told), default=""),

@@ -28,7 +28,7 @@ def finalists(record: SearchRecord) -> Figure:
     """A row for each finalist: what the search saw, and what fresh seeds gave; the way between is its optimism."""
     rows = record.finalists[:MOST_ROWS]
     if not rows:
-        return empty("no trial was trained again yet")
+        return empty("no trial was retrained yet")
     figure = Figure(figsize=(9.2, 1.7 + 0.55 * len(rows)), layout="constrained")
     axes = figure.add_subplot()
     ends = _finalist_limits(record, rows)
@@ -45,7 +45,7 @@ def finalists(record: SearchRecord) -> Figure:
     axes.grid(False, axis="y")
     axes.set(xlim=ends, ylim=(len(rows) - 0.5, -0.5))
     dress_metric(axes, record, vertical=False)
-    head = "flattered by" + ("" if metric.is_loss(record.metric) else ",\npoints")
+    head = "optimism" + ("" if metric.is_loss(record.metric) else ",\npoints")
     axes.text(1.015, -0.62, head, transform=axes.get_yaxis_transform(), va="bottom", fontsize=9, color=QUIET)
     figure.legend(handles=_finalist_legend(record, rows), loc="outside upper left", ncols=3, columnspacing=1.4)
     return figure
@@ -88,7 +88,7 @@ def _finalist_legend(record: SearchRecord, rows: Sequence[Finalist]) -> list[Lin
         found.append(Line2D([], [], marker="D", color=VERMILLION, markerfacecolor="white", markersize=7, linewidth=1.1,
                             markeredgewidth=1.6, label="in the search, one seed"))  # fmt: skip
     many = any(one.rerun.n > 1 for one in rows)
-    words = "trained again: mean of the seeds, 95 % interval" if many else "trained again, one seed"
+    words = "retrained: mean over seeds, 95 % interval" if many else "retrained, one seed"
     found.append(Line2D([], [], marker="o", color=BLUE, markersize=7, linewidth=1.6, label=words))
     if many and any(len(facts.seed_values(record, one.name)) > 1 for one in rows):
         found.append(Line2D([], [], marker="o", linestyle="", color=BLUE, alpha=0.5, markersize=4, label="one seed"))

@@ -98,7 +98,7 @@ def legend(figure: Figure, record: SearchRecord, beyond: int, more: Sequence[Lin
             words = state if state == "complete" else "pruned: the best that it reached until then"
             handles.append(Line2D([], [], **look, label=words))
     if facts.finalist_trials(record):
-        handles.append(Line2D([], [], **RING, label="finalist: trained again"))
+        handles.append(Line2D([], [], **RING, label="finalist: retrained"))
     if beyond:
         low = not metric.is_loss(record.metric)
         caret: Any = {"marker": 7 if low else 6, "linestyle": "", "color": BLUE, "markersize": 6}

@@ -129,7 +129,7 @@ def wait_again(study: Study, trial: FrozenTrial) -> None:
     study.enqueue_trial(params, user_attrs={TAKES_UP: trial.number})
 
 
-def take_up(study: Study, watch: Watch, *, at_once: bool = False) -> list[int]:
+def requeue_abandoned(study: Study, watch: Watch, *, at_once: bool = False) -> list[int]:
     """Take from dead workers what they held, so that others go on with it; return the numbers of these trials.
 
     Args:

@@ -27,12 +27,12 @@ def beating(beat: Callable[[], object]) -> Iterator[None]:
     """Call `beat`, which says in the storage that this worker lives, every `BEAT_S` as long as the block lasts."""
     over = threading.Event()
 
-    def go_on() -> None:
+    def restore_run() -> None:
         while not over.wait(BEAT_S):
             with suppress(Exception):  # the storage is away for a moment: the next beat may get through
                 beat()
 
-    thread = threading.Thread(target=go_on, daemon=True)
+    thread = threading.Thread(target=restore_run, daemon=True)
     thread.start()
     try:
         yield

@@ -1,4 +1,4 @@
-"""The report of a search: one HTML file that asks nothing of any network, and its figures as SVG and PNG."""
+"""The report of a search: one HTML file that needs no network, and its figures as SVG and PNG."""
 
 from __future__ import annotations
 
@@ -7,13 +7,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
-
 from rungs.recipe import toml as recipes
 from rungs.report import format as fmt
 from rungs.report import metric as report_metric
-from rungs.report.page import compact, picture, render
-from rungs.run.folder import write_whole
+from rungs.report.page import Drawing, compact, lay_out
 from rungs.run.looks import openings, read
 from rungs.run.record import Estimate
 from rungs.study.ladder import words as ladder_words
@@ -43,61 +40,44 @@ OPTUNA = "Optuna asks for the values and keeps the trials: Akiba et al. 2019, ar
 FANOVA = "Functional analysis of variance (fANOVA): Hutter, Hoos and Leyton-Brown 2014, ICML."
 OPTIMISM = (
     "The best of many noisy results looks better than it is (the winner's curse), and the more one tries, the more so: "
-    "Cawley and Talbot 2010, On Over-fitting in Model Selection, JMLR 11:2079. So the best few are trained again with "
+    "Cawley and Talbot 2010, On Over-fitting in Model Selection, JMLR 11:2079. So the best few are retrained with "
     "seeds that the search has not seen, and the recipe as it was beside them; intervals are Student's t over these "
     "seeds, 95 %, and differences are taken in pairs of equal seeds, corrected after Holm for all of them."
 )
 BEST_MEAN = (
-    "The winner is the best of a few means of re-runs, so that its own mean still flatters a little; its test score, "
-    "by which nothing was chosen, does not."
+    "The winner is the best of a few means of re-runs, so its own mean is still slightly optimistic; its test score, "
+    "by which nothing was chosen, is not."
 )
 
 
 def write(record: SearchRecord, folder: SearchDir) -> Path:
-    """Write `report.html` and `figures/` of a search from its record; the same record gives the same bytes.
-
-    How often the test set was opened is read in the folder's log of looks.
-
-    Args:
-        record: The search, finished or not.
-        folder: Where it lives.
-
-    Returns:
-        The path of the report.
-
-    Raises:
-        UserError: The folder cannot be written.
-    """
-    pictures = {name: picture(figure, alt, folder.figures / name) for name, alt, figure in _drawn(record)}
-    page = render(
-        "rungs.study.search", "page.html", {"pictures": pictures, **_facts(record, openings(read(folder.looks)))}
-    )
-    write_whole(folder.report, page.encode())
-    return folder.report
+    """Write the page of a search from its record and its log of looks, and return its path."""
+    facts = _facts(record, openings(read(folder.looks)))
+    return lay_out("rungs.study.search/page.html", facts, _drawn(record), folder.report)
 
 
-def _drawn(record: SearchRecord) -> Iterator[tuple[str, str, Figure]]:
-    """Yield the file name, the text for those who cannot see it, and the figure; none that would be empty."""
+def _drawn(record: SearchRecord) -> Iterator[Drawing]:
+    """Yield the figures; none that would be empty."""
     metric, n = report_metric.metric_words(record.metric), fmt.many(len(record.trials), "trial")
     if record.finalists:
-        alt = f"{metric} of {fmt.many(len(record.finalists), 'finalist')}, in the search and trained again"
-        yield "finalists", f"{alt}; the table below has the numbers", search_finalists.finalists(record)
+        alt = f"{metric} of {fmt.many(len(record.finalists), 'finalist')}, in the search and retrained"
+        yield Drawing("finalists", f"{alt}; the table below has the numbers", search_finalists.finalists(record))
     if facts.of_state(record, "complete", "pruned"):
-        yield "history", f"{metric} of {n} in their order; the table of all trials has the numbers", \
-            search_figures.history(record)  # fmt: skip
+        alt = f"{metric} of {n} in their order; the table of all trials has the numbers"
+        yield Drawing("history", alt, search_figures.history(record))
     if any(value is not None for trial in record.trials for value in trial.curve):
-        yield "learning-curves", f"{metric} of {n} over the epochs", search_figures.learning_curves(record)
+        yield Drawing("learning-curves", f"{metric} of {n} over the epochs", search_figures.learning_curves(record))
     if record.importance:
         shares = ", ".join(f"{name} {100 * share:.0f} %" for name, share in record.importance.items())
-        yield "importance", f"Importance of the fields: {shares}", search_figures.importance(record)
+        yield Drawing("importance", f"Importance of the fields: {shares}", search_figures.importance(record))
     if not facts.of_state(record, "complete", "pruned"):
         return
     fields = ", ".join(field.field for field in record.space.fields)
-    yield "slices", f"{metric} of {n} over each of {fields}", search_slices.slices(record)
+    yield Drawing("slices", f"{metric} of {n} over each of {fields}", search_slices.slices(record))
     if search_slices.pairs(record) and len(search_slices.pairable(record)) >= 2:
         pairs = "; ".join(f"{a.field} and {b.field}" for a, b in search_slices.pairs(record))
-        yield "contours", f"{metric} over pairs of fields: {pairs}", search_slices.contours(record)
-    yield "parallel", f"{n} as lines through the values of {fields}", search_parallel.parallel(record)
+        yield Drawing("pairs", f"{metric} over pairs of fields: {pairs}", search_slices.over_pairs(record))
+    yield Drawing("parallel", f"{n} as lines through the values of {fields}", search_parallel.parallel(record))
 
 
 def _facts(record: SearchRecord, opened: int = 0) -> dict[str, Any]:
@@ -124,7 +104,7 @@ def _facts(record: SearchRecord, opened: int = 0) -> dict[str, Any]:
         "cell_words": "median"
         if any(s.kind == "choices" for pair in search_slices.pairs(record) for s in pair)
         else "",
-        "surfaces": any("choices" not in (a.kind, b.kind) for a, b in search_slices.pairs(record)),
+        "dots": any("choices" not in (a.kind, b.kind) for a, b in search_slices.pairs(record)),
         "method": list(_method(record)),
         "signs": ladder_words.SIGNS,
         "toml": compact(recipes.to_toml(record.recipe)),
@@ -140,12 +120,12 @@ def _merits(record: SearchRecord, opened: int) -> Iterator[tuple[str, str, str]]
     if named is not None:
         words = f"{named.name}, mean of {fmt.many(named.rerun.n, 'fresh seed')}"
         yield (
-            "winner, trained again",
+            "winner, retrained",
             facts.value(record, named.rerun.mean),
             _with_interval(words, facts.estimate_bounds(record, named.rerun)),
         )
     elif (top := facts.best(record)) is not None:
-        yield "best trial", facts.value(record, top.value), f"trial {top.number}; flattered: not trained again"
+        yield "best trial", facts.value(record, top.value), f"trial {top.number}; optimistic: not retrained"
     promising = facts.most_promising(record)
     if promising is not None and promising.optimism is not None:
         words = f"of the best trial's value ({promising.name})"

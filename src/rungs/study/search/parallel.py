@@ -20,8 +20,8 @@ from rungs.study.search.history import PRUNED, metric_label
 from rungs.study.search.record import SearchRecord, TrialRecord
 from rungs.study.search.slices import colours
 
-HEIGHT = 2.0
-"""Inches by which the ticks are counted: more than the axes' 3.4 would bear are hard to read among lines."""
+MOST_TICKS = 6
+"""More are hard to read among lines."""
 NAMED = 5
 """So many finalists are named at the end of their lines."""
 LABEL_GAP = 0.05
@@ -44,7 +44,7 @@ def parallel(record: SearchRecord) -> Figure:
     ends = facts.limits(record.metric, [trial.value for trial in trials if trial.value is not None])
     _lines(axes, record, trials, shown, ends)
     for i, scale in enumerate(shown):
-        _axis(axes, i, [(along.unit(scale, at), text) for at, text in along.ticks(scale, HEIGHT, upright=True)])
+        _axis(axes, i, [(along.unit(scale, at), text) for at, text in along.ticks(scale, MOST_TICKS)])
         _name(axes, i, along.wrapped(scale.field, 19))
     _axis(axes, len(shown), _metric_ticks(record, ends))
     _name(axes, len(shown), metric_label(record).replace("validation ", "validation\n"))

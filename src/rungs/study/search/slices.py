@@ -1,11 +1,11 @@
-"""Where in its space a search found what: a panel for each field, and a surface or a table for pairs of them."""
+"""Where in its space a search found what: a panel for each field, and one for each pair of them."""
 
 from __future__ import annotations
 
 import itertools
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import matplotlib
 import numpy as np
@@ -14,7 +14,6 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Colormap, LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
-from matplotlib.tri import LinearTriInterpolator, Triangulation, UniformTriRefiner
 
 from rungs.report import metric
 from rungs.report.style import FAINT, INK, QUIET, STYLE, VERMILLION, empty
@@ -26,11 +25,6 @@ from rungs.study.search.record import SearchRecord, TrialRecord
 
 MOST_PAIRED = 3
 """Pairs are made of so many fields, the most important."""
-FEWEST_POINTS = 6
-"""A surface through fewer would be invention."""
-FLAT = 0.02
-"""Points whose smaller spread (second singular value) is below this share of the larger one lie on a line."""
-LEVELS = 9
 CROWD = 100
 """With more points than these they are drawn smaller."""
 BINS = 5
@@ -146,11 +140,11 @@ def pairable(record: SearchRecord) -> tuple[TrialRecord, ...]:
 
 
 @matplotlib.rc_context(STYLE)
-def contours(record: SearchRecord) -> Figure:
-    """A panel for each pair: a surface through the complete trials, or a cell for each pair of choices."""
+def over_pairs(record: SearchRecord) -> Figure:
+    """A panel for each pair: the complete trials as coloured dots, or a cell for each pair of choices."""
     shown, trials = pairs(record), pairable(record)
     if not shown or len(trials) < 2:
-        return empty("a surface needs two fields and some complete trials")
+        return empty("a pair needs two fields and some complete trials")
     fields = [scale.field for pair in shown for scale in pair]
     wide = 6.0 if len(shown) == 1 else 10.8
     words = along.legend_of_choices(record, wide, fields)
@@ -183,13 +177,6 @@ def _pair(axes: Axes, record: SearchRecord, a: Scale, b: Scale, mapped: Colours)
     if a.kind == "choices" or b.kind == "choices":
         _cells(axes, record, a, b, found, mapped)
         return
-    surface = _surface(a, b, found)
-    if surface is not None:
-        triangles, z = surface
-        levels = np.array([float(mapped.norm.inverse(share)) for share in np.linspace(0, 1, LEVELS + 1).tolist()])
-        drawn = axes.tricontourf(triangles, np.clip(z, levels[0], levels[-1]), levels=levels, cmap=mapped.map)
-        drawn.set_edgecolor("face")  # no seams between the levels
-        drawn.set_gid("surface")
     finalists = facts.finalist_trials(record)
     size = 5.5 if len(found) <= CROWD else 4
     for x, y, v, number in sorted(found, key=lambda one: one[3] in finalists):
@@ -200,28 +187,6 @@ def _pair(axes: Axes, record: SearchRecord, a: Scale, b: Scale, mapped: Colours)
 
 Point = tuple[float, float, float, int]
 """x, y, value, number of the trial."""
-
-
-def _surface(a: Scale, b: Scale, found: Sequence[Point]) -> tuple[Triangulation, Any] | None:
-    """Return a fine triangulation of the points and the value at each of its corners; None where they bear none.
-
-    Triangles are laid (Delaunay) and cut where both axes run from 0 to 1, so that a logarithmic axis is interpolated
-    by its logarithm. Of values at the same point the median is taken.
-    """
-    together: dict[tuple[float, float], list[float]] = {}
-    for x, y, v, _ in found:
-        together.setdefault((round(along.unit(a, x), 9), round(along.unit(b, y), 9)), []).append(v)
-    if len(together) < FEWEST_POINTS:
-        return None
-    corners = np.array(sorted(together))  # (P, 2)
-    spread = np.linalg.svd(corners - corners.mean(axis=0), compute_uv=False)
-    if spread[1] < FLAT * spread[0]:
-        return None
-    values = np.array([np.median(together[(x, y)]) for x, y in corners.tolist()])
-    coarse = Triangulation(corners[:, 0], corners[:, 1])
-    fine, z = UniformTriRefiner(coarse).refine_field(values, LinearTriInterpolator(coarse, values), subdiv=2)
-    across, up = ([along.at(s, float(share)) for share in shares] for s, shares in ((a, fine.x), (b, fine.y)))
-    return Triangulation(across, up, fine.triangles), z
 
 
 def _cells(axes: Axes, record: SearchRecord, a: Scale, b: Scale, found: Sequence[Point], mapped: Colours) -> None:

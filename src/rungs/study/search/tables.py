@@ -34,7 +34,7 @@ def summary(record: SearchRecord, opened: int = 1) -> Table:
     if not record.finalists:
         return _best_trials(record, table)
     table.add_column("finalist", overflow="fold")
-    for head in ("searched", "trained again", "95 % interval", "against the recipe", "flattered by"):
+    for head in ("searched", "retrained", "95 % interval", "against the recipe", "optimism"):
         table.add_column(head, justify="right", no_wrap=True)
     for one in record.finalists:
         difference = facts.against_recipe(record, one.name)

@@ -72,7 +72,7 @@ def attempt(work: Work, study: Study, trial: Trial) -> None:
         trial.set_user_attr(WORKER, me())
         recipe = recipe_of(work, trial)
         with beating(lambda: trial.storage.set_trial_user_attr(trial._trial_id, BEAT, time.time())):
-            twin = finished_twin(study, trial)
+            twin = finished_duplicate(study, trial)
             if twin is not None and (run := run_of(twin)) is not None:
                 copy(study, trial, twin, run)
                 return
@@ -94,7 +94,7 @@ def frozen(study: Study, trial: Trial) -> FrozenTrial:
     return study._storage.get_trial(trial._trial_id)
 
 
-def finished_twin(study: Study, trial: Trial) -> FrozenTrial | None:
+def finished_duplicate(study: Study, trial: Trial) -> FrozenTrial | None:
     """Return an earlier trial with the same values that was trained; one that is being trained is waited for.
 
     Raises:

@@ -24,7 +24,7 @@ from rungs.study.search.trial import closed
 from rungs.study.search.values import check, grid
 from rungs.study.search.workers import search
 from rungs.training.interrupt import Interrupts
-from rungs.training.setup import gather
+from rungs.training.setup import load_dataset
 
 TRIALS = 30
 """By default, where the sampler is no grid."""
@@ -93,34 +93,20 @@ def run(plan: Search) -> SearchRecord:
     """
     require_startable("tune")
     optuna()
-    resolved, material = gather(plan.work.recipe, plan.work.skip_unreadable)
-    if material.record.counts.get("validation") is None:
+    resolved, dataset = load_dataset(plan.work.recipe, plan.work.skip_unreadable)
+    if dataset.record.counts.get("validation") is None:
         do = "give the recipe one: --set data.validation=0.1"
         raise UserError("without validation images there is nothing to choose by", where=plan.work.recipe.name, do=do)
     plan.folder.prepare()
     with Interrupts().heeded():
         try:
-            study = studies.begin_or_join(plan.work, plan.goal, material.record.hash)
+            study = studies.begin_or_join(plan.work, plan.goal, dataset.record.hash)
         except UserError:
             with suppress(OSError):  # a storage that is not there leaves no empty folder
                 plan.folder.path.rmdir()
             raise
         search(plan.work, study, plan.workers, plan.options.tell)
-        return conclude(plan, study, resolved, material)
+        return conclude(plan, study, resolved, dataset)
 
 
-def search_space(options: SearchOptions) -> SearchRecord:
-    """Search a space, re-run the best trials on fresh seeds, name a winner, score it on the test set.
-
-    The same call goes on where a search was stopped; on another machine, with the same folder on a shared disk or the
-    same storage, it joins. The search itself scores no image of the test set. The arguments are the fields of
-    `SearchOptions`; the record that is returned is in the folder, too.
-
-    Raises:
-        UserError: Anything that the caller can fix.
-        rungs.training.interrupt.Interrupted: SIGINT or SIGTERM; workers keep what they have, the same call goes on.
-    """
-    return run(prepare(options))
-
-
-tune = door(SearchOptions, search_space)
+tune = door("tune", SearchOptions, prepare, run)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from rungs.errors import UserError
 from rungs.run.looks import without_password
 from rungs.study.processes import CONTEXT, follow_parent, share_threads
-from rungs.study.search.ledger import WORKER, fail, give_up, is_surplus, places, record, take_up
+from rungs.study.search.ledger import WORKER, fail, give_up, is_surplus, places, record, requeue_abandoned
 from rungs.study.search.liveness import Watch, host
 from rungs.study.search.record import TrialRecord
 from rungs.study.search.storage import optuna
@@ -35,7 +35,7 @@ Note: TypeAlias = tuple[Literal["trial", "over", "error"], int, str]
 IDLE_S = 0.25
 """How often a worker without a trial looks whether there is one, and the parent whether a worker elsewhere died."""
 DEAF_S = 1.0
-MOST_VAIN_DEATHS = 3
+MOST_FAILED_STARTS = 3
 """Workers that end one after the other without a trial: something is wrong with all of them."""
 STOPS_S = 60.0
 """How long a worker that was told to stop may take: a step, and its checkpoint."""
@@ -54,22 +54,22 @@ def search(work: Work, study: Study, workers: int, tell: Tell) -> None:
         UserError: Workers cannot start, or the storage cannot be reached any more.
         Interrupted: SIGINT or SIGTERM; what is trained is kept.
     """
-    watch, crew = Watch(), Crew(work)
+    watch, pool = Watch(), WorkerPool(work)
     try:
-        take_up(study, watch, at_once=True)
+        requeue_abandoned(study, watch, at_once=True)
         missing = work.trials - sum(place.is_over for place in places(study.get_trials(deepcopy=False)))
-        crew.jobs = max(0, min(workers, missing))
-        free_dead = partial(take_up, study, watch)
-        for number in crew.working(free_dead) if workers else try_trials(work, free_dead):
+        pool.jobs = max(0, min(workers, missing))
+        free_dead = partial(requeue_abandoned, study, watch)
+        for number in pool.working(free_dead) if workers else try_trials(work, free_dead):
             trials = study.get_trials(deepcopy=False)
             done = sum(place.is_over for place in places(trials))
             tell(record(next(trial for trial in trials if trial.number == number)), min(done, work.trials), work.trials)
     except optuna().exceptions.StorageInternalError as error:
         raise unreachable(work, str(error.__cause__ or error)) from error
     finally:
-        crew.stop()
+        pool.stop()
         with suppress(Exception):  # the storage may be away; then it is done where the search goes on
-            crew.give_back(study)
+            pool.requeue(study)
 
 
 def unreachable(work: Work, why: str) -> UserError:
@@ -79,7 +79,7 @@ def unreachable(work: Work, why: str) -> UserError:
 
 
 @dataclass
-class Hand:
+class WorkerProcess:
     """A worker process, and this process's end of the pipe from it."""
 
     work: Work
@@ -94,75 +94,75 @@ class Hand:
         theirs.close()  # so that the pipe ends when the process does
 
 
-class Crew:
+class WorkerPool:
     """The workers of one search here."""
 
     def __init__(self, work: Work) -> None:
         self.work, self.jobs = work, 0  # how many there are to be
-        self.hands: list[Hand] = []
+        self.workers: list[WorkerProcess] = []
         self.pids: list[int] = []  # of all that were ever started
-        self.vain_deaths = 0
+        self.failed_starts = 0
 
-    def hire(self) -> None:
+    def start_worker(self) -> None:
         """Start a worker."""
-        self.hands.append(Hand(self.work, self.jobs))
-        self.pids.append(self.hands[-1].process.pid or 0)
+        self.workers.append(WorkerProcess(self.work, self.jobs))
+        self.pids.append(self.workers[-1].process.pid or 0)
 
-    def working(self, take_up: Callable[[], list[int]]) -> Iterator[int]:
+    def working(self, requeue_abandoned: Callable[[], list[int]]) -> Iterator[int]:
         """Yield the number of each trial that a worker finishes until all say that it is over; replace those that die.
 
         Args:
-            take_up: Frees what dead workers held and returns the numbers of these trials.
+            requeue_abandoned: Frees what dead workers held and returns the numbers of these trials.
         """
         for _ in range(self.jobs):
-            self.hire()
-        while self.hands:
-            ready = wait([hand.pipe for hand in self.hands], timeout=DEAF_S)
-            for hand in [hand for hand in self.hands if hand.pipe in ready]:
-                kind, number, words = self.hear(hand)
+            self.start_worker()
+        while self.workers:
+            ready = wait([worker.pipe for worker in self.workers], timeout=DEAF_S)
+            for worker in [worker for worker in self.workers if worker.pipe in ready]:
+                kind, number, words = self.receive(worker)
                 if kind == "trial":
-                    self.vain_deaths = 0
+                    self.failed_starts = 0
                     yield number
                     continue
-                self.hands.remove(hand)
+                self.workers.remove(worker)
                 if kind == "error":
-                    self.replace(words, is_vain=not take_up())
-            take_up()
+                    self.replace(words, had_no_trial=not requeue_abandoned())
+            requeue_abandoned()
 
-    def hear(self, hand: Hand) -> Note:
+    def receive(self, worker: WorkerProcess) -> Note:
         """Return what a worker says; that it died, if it does not say anything any more."""
         try:
-            note: Note = hand.pipe.recv()
+            note: Note = worker.pipe.recv()
         except (EOFError, OSError):
-            hand.process.join()
-            code = hand.process.exitcode or 0
+            worker.process.join()
+            code = worker.process.exitcode or 0
             words = f"was killed ({signal.Signals(-code).name})" if code < 0 else f"ended with code {code}"
             return "error", -1, f"a worker {words}"
         if note[0] != "trial":
-            hand.process.join()
+            worker.process.join()
         return note
 
-    def replace(self, words: str, *, is_vain: bool) -> None:
+    def replace(self, words: str, *, had_no_trial: bool) -> None:
         """Start another worker for one that died; not for ever, if none comes to anything."""
-        self.vain_deaths = self.vain_deaths + 1 if is_vain else 0
-        if self.vain_deaths >= MOST_VAIN_DEATHS:
+        self.failed_starts = self.failed_starts + 1 if had_no_trial else 0
+        if self.failed_starts >= MOST_FAILED_STARTS:
             do = "mend the cause (memory? then fewer --workers), and give the same command again"
             raise UserError(f"workers end before they have a trial: {words}", where="rungs tune", do=do)
-        self.hire()
+        self.start_worker()
 
     def stop(self) -> None:
         """Let all workers go; those that train keep what they have."""
-        for hand in self.hands:
-            if hand.process.is_alive():
-                hand.process.terminate()
-        for hand in self.hands:
-            hand.process.join(STOPS_S)
-            if hand.process.is_alive():
-                hand.process.kill()
-                hand.process.join()
-            hand.pipe.close()
+        for worker in self.workers:
+            if worker.process.is_alive():
+                worker.process.terminate()
+        for worker in self.workers:
+            worker.process.join(STOPS_S)
+            if worker.process.is_alive():
+                worker.process.kill()
+                worker.process.join()
+            worker.pipe.close()
 
-    def give_back(self, study: Study) -> None:
+    def requeue(self, study: Study) -> None:
         """Let the trials that our workers still held wait for others."""
         mine = {f"{host()}:{pid}" for pid in self.pids}
         running = optuna().trial.TrialState.RUNNING
@@ -198,7 +198,7 @@ def try_trials(work: Work, while_waiting: Callable[[], object] = lambda: None) -
         try:
             attempt(work, study, trial)
         except Interrupted as signalled:
-            give_back(work, trial.number, str(signalled))
+            requeue(work, trial.number, str(signalled))
             raise
         except Lost:
             continue
@@ -225,7 +225,7 @@ def next_trial(work: Work, study: Study, while_waiting: Callable[[], object] = l
         fail(study, mine, "surplus", "one too many")
 
 
-def give_back(work: Work, number: int, words: str) -> None:
+def requeue(work: Work, number: int, words: str) -> None:
     """Let a trial's values wait for another, over a new connection: a signal may have cut off what the old one did."""
     with suppress(Exception):  # then it is taken up as a dead worker's
         study = join(work)

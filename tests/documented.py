@@ -1,0 +1,35 @@
+"""What the README and the docs tell a reader to type: the code blocks of their pages."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PAGES = tuple(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "bench/README.md")) + tuple(
+    sorted((ROOT / "docs").glob("*.md"))
+)
+
+
+def blocks(language: str = "") -> list[tuple[str, str]]:
+    """Return the name of its page and the text of each code block in this language; without one, it holds commands."""
+    found = []
+    for page in PAGES:
+        for kind, text in re.findall(
+            r"^```(\w*)\n(.*?)^```$", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
+        ):
+            if kind == language:
+                found.append((page.relative_to(ROOT).as_posix(), text))
+    return found
+
+
+def commands() -> list[str]:
+    """Return each command once, without comments, as a shell would take it."""
+    lines = (line for _, text in blocks() for line in text.splitlines())
+    return list(dict.fromkeys(shlex.join(words) for line in lines if (words := shlex.split(line, comments=True))))
+
+
+def of_program(*programs: str) -> list[str]:
+    """Return the commands that start with one of these words."""
+    return [command for command in commands() if command.split()[0] in programs]
