@@ -184,7 +184,7 @@ def calibration(result: EvalResult) -> Figure:
     upper.plot(confidence, accuracy, "-o", color=VERMILLION, markersize=5)
     upper.text(98, 4, "overconfident", ha="right", color="#57606a")
     upper.text(3, 94, "underconfident", color="#57606a")
-    upper.set_title(f"Confidence and accuracy (calibration error {fmt.percent(result.calibration_error, 1)})")
+    upper.set_title(f"Calibration error {fmt.percent(result.calibration_error, 1)}")
     upper.set(ylabel="accuracy, %", ylim=(0, 102), xlim=(0, 102))
     lower.bar(
         confidence, [100 * n / sum(images) for n in images], width=100 / len(result.calibration) * 0.9, color=BLUE

@@ -330,7 +330,11 @@ def prepare(options: BenchOptions) -> BenchPlan:
 
 
 def run(plan: BenchPlan) -> BenchRecord:
-    """Measure, write the record and its report, and return the record."""
+    """Measure how fast a recipe trains and infers here, next to what the chip can do; write record and report.
+
+    Raises:
+        UserError: Bad data, or a net that does not fit it or the memory.
+    """
     options = plan.options
     plan.folder.prepare()
     with plan.folder.locked(), open_world() as world:

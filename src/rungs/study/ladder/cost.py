@@ -8,6 +8,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 from matplotlib.transforms import Bbox
 
@@ -32,6 +33,8 @@ ALL_NUMBERED = 12
 NAME_WIDTH = 38
 """Characters of a name in the legend."""
 
+HALO = [withStroke(linewidth=2.5, foreground="white")]
+"""Around numbers, so that a line behind one does not hide it."""
 PLACES = [
     (far * x, far * y)
     for far in (10.5, 17, 24)
@@ -165,7 +168,7 @@ def _number(axes: Axes, points: Mapping[int, Point], numbered: Sequence[int]) ->
         line = {"arrowstyle": "-", "color": "#b0b7bf", "linewidth": 0.7, "shrinkA": 4, "shrinkB": 3}
         colour, weight = (INK, "bold") if points[i] in best else (QUIET, "normal")
         axes.annotate(str(i), points[i], place, textcoords="offset points", ha="center", va="center", fontsize=8.5,
-                      color=colour, fontweight=weight, arrowprops=line, gid="number")  # fmt: skip
+                      color=colour, fontweight=weight, arrowprops=line, gid="number", path_effects=HALO)  # fmt: skip
 
 
 def _box(x: float, y: float, half_width: float, half_height: float) -> Bbox:
