@@ -24,6 +24,16 @@ def blocks(language: str = "") -> list[tuple[str, str]]:
     return found
 
 
+def prose(page: Path) -> str:
+    """Return a page without its code blocks."""
+    return re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+
+
+def quoted(page: Path) -> list[str]:
+    """Return what stands between backticks in the prose of a page."""
+    return re.findall(r"`([^`]+)`", prose(page))
+
+
 def commands() -> list[str]:
     """Return each command once, without comments, as a shell would take it."""
     lines = (line for _, text in blocks() for line in text.splitlines())

@@ -66,7 +66,7 @@ def test_the_ladder_of_ten_lines_can_be_climbed(tmp_path: Path, monkeypatch: pyt
     assert len(example.splitlines()) <= 10
     (tmp_path / "mine.toml").write_text(example)
     monkeypatch.chdir(tmp_path)
-    record = climb("mine.toml", seeds=1, epochs=1, jobs=0, folder="climbed")
+    record = climb("mine.toml", seeds=1, epochs=1, images=0.1, jobs=0, folder="climbed")
     assert [rung.name for rung in record.rungs] == ["base", "no-dropout", "half-width", "tenth-rate"]
     assert all(rung.cells[0].status == "finished" for rung in record.rungs)
     assert LadderDir("climbed").read_record() == record

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import runpy
 import shlex
 import shutil
 import tomllib
@@ -13,7 +12,11 @@ from pathlib import Path
 import pytest
 from command import rungs, script
 from conftest import draw_photos
-from documented import PAGES, ROOT, blocks, commands, of_program
+from documented import PAGES, ROOT, blocks, commands, of_program, prose, quoted
+
+from rungs.recipe.toml import load
+from rungs.study.search.space import parse
+from rungs.study.search.values import check
 
 PROGRAMS = ("rungs", "torchrun", "make", "python", "pip", ".venv/bin/pip")
 
@@ -31,6 +34,7 @@ APPENDED = {
     "rungs climb mine.toml": "--dry-run --only base",
     "rungs tune lab-003": f"{FEW} {THIN} --images 1 --epochs 1 --trials 1 --workers 0 --top 1 --seeds 1",
     "rungs lr-find lab-003": f"{FEW} {THIN} --steps 20 --seeds 1 --checks 1",
+    "rungs show lab-003": "--data digits",
     "rungs bench resnet18": f"{PHOTOS} --seconds 1",
     "rungs bench digits-quick": f"{FEW} --seconds 1",
     "rungs bench": f"{FEW} {THIN} --seconds 1",
@@ -65,6 +69,11 @@ MADE = {
     ),
 }
 """The folders that commands name, and what makes them."""
+
+WRITTEN = ("runs", "climbs", "searches", "comparisons", "rates", "figures", "RUN-cures")
+"""Folders that commands write."""
+ENDINGS = ("py", "html", "json", "jsonl", "toml")
+"""Of files that pages name."""
 
 
 @pytest.fixture(scope="module")
@@ -140,17 +149,43 @@ def test_an_example_in_python_works(page: str, example: str, workshop: Path) -> 
     shutil.rmtree("runs/mine", ignore_errors=True)
     for whole, part in SMALLER.items():
         example = example.replace(whole, part)
-    Path("example.py").write_text(example)
-    runpy.run_path("example.py", run_name="__main__")
+    (workshop / "example.py").write_text(example)
+    script(workshop / "example.py")
     shutil.rmtree("runs/mine", ignore_errors=True)  # the commands have another of this name
+
+
+def test_the_space_of_the_docs_can_be_searched() -> None:
+    (space,) = (text for page, text in blocks("toml") if page == "docs/deciding.md")
+    check(parse(space, "the docs"), load("lab-003"))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_path_and_link_of_a_page_leads_somewhere(page: Path) -> None:
-    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
-    links = [link for link in re.findall(r"\]\(([^)#]+)", text) if "://" not in link]
+    links = [link for link in re.findall(r"\]\(([^)#]+)", prose(page)) if "://" not in link]
     assert [link for link in links if not (page.parent / link).exists()] == []
-    places = (ROOT, ROOT / "src" / "rungs", ROOT / "src", page.parent)
-    named = re.findall(r"`((?:[\w-]+/)+(?:[a-z_]+\.(?:py|toml|md|html|css))?)`", text)
-    named = [name for name in named if name.split("/")[0] not in ("runs", "climbs", "searches", "figures", "RUN-cures")]
-    assert [name for name in named if not any((place / name).exists() for place in places)] == []
+    paths = [code for code in quoted(page) if re.fullmatch(r"([\w-]+/)+(\w+\.(py|toml|md|html|css))?", code)]
+    paths = [path for path in paths if path.split("/")[0] not in WRITTEN and not re.search("[A-Z]{4}", path)]
+    places = (ROOT, ROOT / "src", ROOT / "src" / "rungs", page.parent)
+    assert [path for path in paths if not any((place / path).exists() for place in places)] == []
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.parent.name != "bench"], ids=lambda page: page.name)
+def test_every_flag_that_a_page_names_is_one_of_a_command(page: Path) -> None:
+    named = {flag for code in quoted(page) for flag in re.findall(r"--([a-z][a-z-]+)", code)}
+    fields = {flag for flag in named if re.search(rf'\b{flag.replace("-", "_")}: |name="{flag}"', source())}
+    assert named - fields - {"help"} == set()
+
+
+def test_every_function_and_class_of_the_map_is_there() -> None:
+    codes = quoted(ROOT / "docs/architecture.md")
+    functions = {name for code in codes for name in re.findall(r"^(?:\w+\.)*(\w+)\(", code)}
+    functions |= {name for code in codes for name in re.findall(r"^(?:\w+\.)+(\w+)$", code)}
+    classes = {code for code in codes if re.fullmatch(r"([A-Z][a-z]+)+", code)}
+    modules = {path.stem for path in (ROOT / "src").rglob("*.py")} | set(ENDINGS)
+    defined = set(re.findall(r"^ *(?:def|class) (\w+)|^ *(\w+)(?:: .*)? = ", source(), re.MULTILINE))
+    names = {name for pair in defined for name in pair}
+    assert (functions | classes) - modules - names - {"Net"} == set()  # any net
+
+
+def source() -> str:
+    return "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "src").rglob("*.py"))

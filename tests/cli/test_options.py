@@ -62,6 +62,11 @@ def test_a_part_of_the_options_can_be_echoed() -> None:
     assert echo("train", asked, only=("recipe", "overrides")) == "rungs train lab-003 --set optim.lr=0.05"
 
 
+def test_lists_from_python_are_echoed_one_by_one() -> None:
+    options = ClimbOptions("first-cnn", ["optim.lr=0.1", "seed=1"], only=["initial"])  # type: ignore[arg-type]
+    assert echo("climb", options) == "rungs climb first-cnn --set optim.lr=0.1 --set seed=1 --only initial"
+
+
 def test_a_recipe_and_a_space_made_in_python_are_echoed_by_name() -> None:
     from rungs.recipe import toml as recipes
     from rungs.study.search import space as spaces

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, ParamSpec, TypeVar, get_args, get_type_hints
 
@@ -87,7 +87,7 @@ def echo(command: str, options: Any, *, only: tuple[str, ...] | None = None) -> 
         if not field.compare or (only is not None and field.name not in only):
             continue
         if _POSITIONAL in kind:
-            words += [_written(one) for one in (value if isinstance(value, tuple) else (value,))]
+            words += [_written(one) for one in _each(value)]
         elif value != field.default:
             given = next((one.name for one in kind if getattr(one, "name", None)), field.name)
             words += _flag(f"--{given.replace('_', '-')}", value)
@@ -97,7 +97,12 @@ def echo(command: str, options: Any, *, only: tuple[str, ...] | None = None) -> 
 def _flag(flag: str, value: object) -> list[str]:
     if value is True:
         return [flag]
-    return [word for one in (value if isinstance(value, tuple) else (value,)) for word in (flag, _written(one))]
+    return [word for one in _each(value) for word in (flag, _written(one))]
+
+
+def _each(value: object) -> Sequence[object]:
+    """Return the values of a flag that may be repeated; in Python they may be a list, too."""
+    return value if isinstance(value, tuple | list) else (value,)
 
 
 def _written(value: object) -> str:
