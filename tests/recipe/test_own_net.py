@@ -23,8 +23,6 @@ from rungs.recipe.toml import choose, parse, read, to_toml
 from rungs.run.folder import RunDir
 from rungs.study.ladder.record import LadderDir
 
-pytestmark = pytest.mark.usefixtures("undrawn")
-
 NET = """
 import torch
 from torch import nn
