@@ -11,6 +11,9 @@ quickstart: $(VENV)/core
 # On a virtual machine it is slow to get back memory that was returned to the system between two trainings. glibc only.
 test test-all: export GLIBC_TUNABLES := glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=8589934592
 
+# The many processes of the tests need not compile every module anew, whatever is set around them.
+test test-all: export PYTHONDONTWRITEBYTECODE :=
+
 test: $(VENV)/dev
 	$(BIN)/pytest -n 2 --dist worksteal -m "not dear"
 

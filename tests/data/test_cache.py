@@ -215,7 +215,7 @@ def test_two_processes_at_once(photos: Path, cache: Path) -> None:
 
 def test_killed_process_leaves_no_half_entry(photos: Path, cache: Path) -> None:
     slow = (
-        "import time; from rungs.data import decoded as d; f = d.decode; d.decode = lambda *a: time.sleep(9) or f(*a);"
+        "import time; from rungs.data import mapped as d; f = d.decode; d.decode = lambda *a: time.sleep(9) or f(*a);"
     )
     with subprocess.Popen([sys.executable, "-c", slow + LOAD, photos]) as process:
         while not list(cache.glob("*.making")) and process.poll() is None:

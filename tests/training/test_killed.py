@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import sys
 import time
 from pathlib import Path
 
@@ -22,8 +24,9 @@ def without_times(record: RunRecord) -> list[EpochRow]:
 
 
 @pytest.mark.dear
-def test_killed_at_fifty_moments_it_ends_with_the_same_bits(tmp_path: Path) -> None:
+def test_killed_at_fifty_moments_it_ends_with_the_same_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe, context = small(), multiprocessing.get_context("forkserver")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))  # where the server finds what it preloads
     context.set_forkserver_preload(["small"])  # so that a process begins to train at once
 
     def train_until(folder: Path, seconds: float) -> float:

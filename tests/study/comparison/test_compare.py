@@ -255,7 +255,7 @@ def test_the_look_is_noted_before_anything_is_shown(
     def broken(*_: object) -> None:
         raise OSError("no room left")
 
-    for step, what in enumerate(("write_whole", "compare_html.write"), 1):
+    for step, what in enumerate(("write_whole", "page.write"), 1):
         with monkeypatch.context() as patch, pytest.raises(OSError, match="no room left"):
             patch.setattr(f"rungs.study.comparison.compare.{what}", broken)
             compare(first, second, folder=tmp_path / "out")
@@ -431,6 +431,7 @@ def test_what_is_printed(trained: Callable[[str], Path], tmp_path: Path, capsys:
 
 
 @pytest.mark.needs_cifar
+@pytest.mark.dear
 def test_on_real_cifar10(against: Callable[..., CompareRecord], tmp_path: Path) -> None:
     """Two seeds, and a rate that teaches nothing."""
     cifar = ("data.source=cifar10", "data.train=600", "data.validation=200", "augment.train=[]", "training.epochs=3",

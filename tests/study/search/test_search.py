@@ -159,6 +159,13 @@ def test_who_asks_for_one_too_many_gives_it_back(here: Path) -> None:
     assert next_trial(plan.work, study) is None
 
 
+def test_who_waits_for_others_frees_what_the_dead_held(here: Path) -> None:
+    """With --workers 0 nobody else looks after workers elsewhere."""
+    plan, study = prepared(trials=1)
+    held = study.ask(distributions(plan.work.space))
+    assert next_trial(plan.work, study, lambda: study.tell(held, 0.5)) is None
+
+
 def test_the_place_of_a_dead_workers_trial_stays_its_own(here: Path) -> None:
     """Between its end and its return another worker may ask: it must not take the slot."""
     plan, study = prepared(trials=2)
