@@ -20,6 +20,7 @@ from rungs.run.folder import RunDir, write_whole
 from rungs.run.record import RunRecord, from_json, to_json
 from rungs.study.comparison.candidates import read_candidates
 from rungs.study.comparison.compare import compare
+from rungs.study.comparison.options import CompareOptions
 from rungs.study.comparison.paired import images_needed
 from rungs.study.comparison.pairs import compare as compare_groups
 from rungs.study.comparison.record import CompareRecord
@@ -419,12 +420,12 @@ def test_the_usual_folder(trained: Callable[[str], Path], tmp_path: Path, monkey
 @pytest.mark.usefixtures("no_page")
 def test_what_is_printed(trained: Callable[[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     runs = str(trained("healthy")), str(trained("crippled"))
-    COMMANDS["compare"](runs, out=tmp_path / "out")
+    COMMANDS["compare"](CompareOptions(runs, folder=tmp_path / "out"))
     said = capsys.readouterr().out
     assert said.startswith("WORSE crippled is worse than healthy: it gets ")
     for part in ("optim.lr", "0.00001", "test accuracy", "choosing on the test set", "On validation: ", "report.html"):
         assert part in said
-    COMMANDS["compare"](runs, out=tmp_path / "out", json=True)
+    COMMANDS["compare"](CompareOptions(runs, folder=tmp_path / "out"), json=True)
     plain = from_json(capsys.readouterr().out.encode(), CompareRecord, "stdout")
     assert plain.pairs[0].verdict == "worse" and plain.pairs[0].flips is not None
     assert all(flip.picture == "" for flip in plain.pairs[0].flips.newly_wrong)
