@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def always(row: EpochRow) -> bool:
-    """Answer that training goes on."""
+    """Always continue training."""
     return True
 
 
@@ -26,11 +26,11 @@ class RunOptions:
     """How a recipe is trained in a folder; nothing here changes the result.
 
     Attributes:
-        resume: Continue from the newest checkpoint, bit for bit; a finished run is returned as it is.
+        resume: Continue from the newest checkpoint, bit for bit; a finished run is returned unchanged.
         skip_unreadable: Leave unreadable files out (the record names them) instead of stopping.
         tensorboard: Also write events.
-        screen: What the user sees; nothing by default.
-        keep_going: Asked after each epoch; a search prunes by answering False.
+        screen: Progress display; none by default.
+        keep_going: Called after each epoch; a search prunes by returning False.
         model: The user's own net, where it was given in Python.
     """
 
@@ -44,7 +44,7 @@ class RunOptions:
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """What a training is asked for."""
+    """Options of `rungs train`."""
 
     recipe: RecipeName
     """Name (see rungs list) or path of a TOML file."""
@@ -54,19 +54,19 @@ class TrainOptions:
     data: Data = None
     """Source of images: cifar10[:PATH], cifar100, digits, folder:PATH, parquet:PATH, hub:OWNER/NAME."""
     folder: Folder = field(default=None, compare=False)
-    """Run folder (default: runs/NAME-DIGEST, a new one each time unless a run is resumed)."""
+    """Run folder (default: runs/NAME-DIGEST, a new one each time unless resuming)."""
     seed: Number = None
     """Seed of split, weights, order and augmentation."""
     resume: bool = field(default=False, compare=False)
-    """Go on where the run in the folder stopped."""
+    """Resume the run in the folder from its last checkpoint."""
     skip_unreadable: bool = False
     """Leave unreadable files out instead of stopping; the record names them."""
     tensorboard: bool = field(default=False, compare=False)
     """Also write events for TensorBoard."""
     screen: Suppress[Screen | None] = field(default=None, compare=False, repr=False)
-    """What to show; nothing by default."""
+    """Progress display; none by default."""
     keep_going: Suppress[Callable[[EpochRow], bool]] = field(default=always, compare=False, repr=False)
-    """Asked after each epoch; answer False to stop."""
+    """Called after each epoch; return False to stop."""
     model: Suppress[Any] = field(default=None, compare=False, repr=False)
     """A net of your own in place of the recipe's: a class or a function that takes the keyword arguments `image_size`
     and `classes`, or an `nn.Module`, of which a copy is trained. To resume or to load such a run, give it again."""

@@ -370,19 +370,19 @@ def test_two_rungs_of_one_name() -> None:
     assert refused(text) == (
         "two rungs are called 'second'",
         "diary.toml, rungs.2.name",
-        "give each rung a name of its own",
+        "give each rung a unique name",
     )
 
 
 def test_on_a_later_an_unknown_or_its_own_rung() -> None:
     for other, hint in (("further", "did you mean 'third'? "), ("aside", ""), ("stat", "did you mean 'start'? ")):
         what, where, do = refused(DIARY.replace('on = "start"', f'on = "{other}"'))
-        assert (what, where) == (f"{other!r} is no rung before 'aside'", "diary.toml, rungs.3.on")
+        assert (what, where) == (f"no rung {other!r} before 'aside'", "diary.toml, rungs.3.on")
         assert do == f"{hint}allowed: second, start, third"
     assert refused(DIARY.replace('name = "start"', 'name = "start"\non = "second"')) == (
-        "'second' is no rung before 'start'",
+        "no rung 'second' before 'start'",
         "diary.toml, rungs.0.on",
-        "the first rung builds on the base recipe: leave it out",
+        "leave it out: the first rung builds on the base recipe",
     )
 
 
@@ -464,7 +464,7 @@ def test_a_ladder_is_data_both_ways() -> None:
     ("claim", "message"),
     [
         ('metric = "test_accuracy", value = 82', "82 is no accuracy\n  -> write per cent as a fraction: 0.82"),
-        ('metric = "highest_test_accuracy", value = 0.8', "needs a test set that is watched"),
+        ('metric = "highest_test_accuracy", value = 0.8', "highest_test_accuracy needs a test score after every epoch"),
     ],
 )
 def test_a_claim_that_can_be_no_measurement_is_refused(tmp_path: Path, claim: str, message: str) -> None:
