@@ -1,6 +1,6 @@
 """rungs: climb from a baseline to an image classifier that you can trust, one measured change at a time.
 
-Importing this package costs nothing: each of its doors brings in torch when it is first used.
+Importing this package is cheap: torch is imported when one of its functions is first used.
 
     from rungs import train, load
     record = train("digits-quick", folder="runs/first")
@@ -10,7 +10,7 @@ Importing this package costs nothing: each of its doors brings in torch when it 
 from importlib import import_module
 from typing import Any
 
-DOORS = {
+FUNCTIONS = {
     "bench": "rungs.study.bench.measure",
     "climb": "rungs.study.ladder.climb",
     "compare": "rungs.study.comparison.compare",
@@ -24,9 +24,9 @@ __all__ = ["__version__", "bench", "climb", "compare", "load", "lr_find", "train
 
 
 def __getattr__(name: str) -> Any:
-    """Import a door of the Python API on first use."""
+    """Import a function of the Python API on first use."""
     if name == "__version__":
         return import_module("importlib.metadata").version("rungs")
-    if name not in DOORS:
+    if name not in FUNCTIONS:
         raise AttributeError(f"module 'rungs' has no attribute {name!r}")
-    return getattr(import_module(DOORS[name]), name)
+    return getattr(import_module(FUNCTIONS[name]), name)

@@ -1,4 +1,4 @@
-"""The one error that a user can cause: it says what is wrong, where, and what to do."""
+"""The error for bad input: what is wrong, where, and what to do."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 class UserError(Exception):
-    """Bad input or a bad place; the command line prints it without a traceback and exits with code 2.
+    """Bad input or an unusable path; the command line prints it without a traceback and exits with code 2.
 
     Args:
         what: What is wrong, one sentence.
@@ -23,7 +23,7 @@ class UserError(Exception):
 
 
 def did_you_mean(word: str, allowed: Sequence[str]) -> str:
-    """Return the sentence that offers the nearest right name and lists the allowed ones."""
+    """Return a hint with the closest allowed name and a list of all allowed ones."""
     from difflib import get_close_matches
 
     near = get_close_matches(word, allowed, n=1, cutoff=0.5)
@@ -38,7 +38,7 @@ def require_between(value: float | None, low: float, high: float, flag: str) -> 
         value: The number; None, which leaves it to the default, is fine.
         low: The least that is allowed.
         high: The most; infinity where there is none.
-        flag: How the number is called.
+        flag: The name of the number.
 
     Raises:
         UserError: It is not from `low` to `high`.
@@ -51,7 +51,7 @@ def require_between(value: float | None, low: float, high: float, flag: str) -> 
 
 
 def require_share(value: float | None, flag: str) -> None:
-    """Check a share that the user gave: of nothing there is nothing to train on.
+    """Check a share that the user gave.
 
     Raises:
         UserError: It is not above 0 and at most 1.
@@ -65,7 +65,7 @@ def require_one_of(word: str, allowed: Sequence[str], flag: str) -> None:
     """Check a word that the user gave.
 
     Raises:
-        UserError: It is none of `allowed`.
+        UserError: It is not one of `allowed`.
     """
     if word not in allowed:
         raise not_allowed(word, allowed, flag)

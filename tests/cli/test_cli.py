@@ -109,7 +109,7 @@ def test_data_lists_what_is_wrong_and_writes_a_sheet(trained: Path) -> None:
 @pytest.mark.needs_cifar
 def test_data_says_that_cifar_10_is_canonical(tmp_path: Path) -> None:
     text = rungs("data", "cifar10", "--sheet", "sheet.png", cwd=tmp_path).stdout
-    assert "the canonical set" in text
+    assert "the canonical data set" in text
     assert "50,000" in text
     assert "airplane" in text
 

@@ -158,7 +158,7 @@ def test_a_cut_is_named_with_its_effect() -> None:
     after = [2.0, 1.6, 1.4, 1.3, 0.9, 0.89, 0.88, 0.88]
     text = told(FALLING, after, CUT_AFTER_4, Step(milestones=(4.0,)))
     assert (
-        "When the learning rate is cut from 0.01 to 0.001, in epoch 5, the validation loss falls at once by 0.400."
+        "When the learning rate is cut from 0.01 to 0.001, in epoch 5, the validation loss falls immediately by 0.400."
         in text
     )
     assert text.count("is cut") == 1
@@ -169,8 +169,8 @@ def test_a_cut_is_named_with_its_effect() -> None:
     [
         (1.301, "hardly moves (1.300 to 1.301)"),
         (1.29, "hardly moves (1.300 to 1.290)"),
-        (1.5, "rises at once by 0.200"),
-        (1.1, "falls at once by 0.200"),
+        (1.5, "rises immediately by 0.200"),
+        (1.1, "falls immediately by 0.200"),
     ],
 )
 def test_what_a_cut_does_is_said_as_it_is(at_the_cut: float, words: str) -> None:

@@ -15,7 +15,7 @@ from rungs.run.record import Estimate
         ("test_tta_accuracy", "test accuracy with TTA"),
         ("validation_tta_loss", "validation loss with TTA"),
         ("highest_test_accuracy", "test accuracy, maximum over epochs"),
-        ("train_s", "time of training"),
+        ("train_s", "training time"),
         ("parameters", "parameters"),
     ],
 )

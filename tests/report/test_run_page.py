@@ -73,7 +73,7 @@ def test_the_page_says_the_verdict_and_the_claims(runs: Callable[[str], RunDir])
         "dropout probability 0.5 (unstated)",
         record.data.hash,
         record.fingerprint,
-        "the published data set, to the byte",
+        "the published data set, byte for byte",
         "stages = [",
         "[128, 128],",
     ):

@@ -80,7 +80,7 @@ def test_layers_are_named_in_full_on_a_usual_terminal(width: int, make: Callable
 def test_the_summary_is_whole_on_a_narrow_terminal() -> None:
     text = printed(tables.summary(samples.claimed()), 60)
     assert "…" not in text
-    for name in ("test accuracy", "validation accuracy", "FLOPs, an image", "2,191,146", "44 min 23 s", "n = 10,000"):
+    for name in ("test accuracy", "validation accuracy", "FLOPs per image", "2,191,146", "44 min 23 s", "n = 10,000"):
         assert name in text
 
 

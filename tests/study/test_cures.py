@@ -108,7 +108,7 @@ def test_two_findings_with_one_cure_are_tried_once() -> None:
     twin = replace(first, rule="gap")
     cures = diagnosis.cures(diagnosis.Diagnosis(samples.overfitting(), (), (first, twin)))
     assert set(cures.to_try) == {"overfitting"}
-    assert cures.left["gap"] == "it is tried for overfitting"
+    assert cures.left["gap"] == "same cure as overfitting"
 
 
 def test_the_second_of_two_findings_with_one_cure_can_be_asked_for(slow: Path, tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_the_second_of_two_findings_with_one_cure_can_be_asked_for(slow: Path, t
     findings = (*found.findings, replace(first, rule="unfinished"))
     twin = diagnosis.Diagnosis(found.record, found.looks, findings)
     cures = diagnosis.cures(twin, ["unfinished"])
-    assert set(cures.to_try) == {"rate-too-small"} and cures.left == {"unfinished": "it is tried for rate-too-small"}
+    assert set(cures.to_try) == {"rate-too-small"} and cures.left == {"unfinished": "same cure as rate-too-small"}
     asked: list[tuple[tuple[str, ...], set[str]]] = []
 
     def run_climb(plan: ClimbPlan) -> LadderRecord:

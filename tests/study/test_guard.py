@@ -1,4 +1,4 @@
-"""The guard adds up the logs of a folder, and says what choosing by a test set would flatter."""
+"""The guard adds up the logs of a folder, and says how optimistic choosing by a test set would be."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_later_looks_and_comparisons_are_told(runs: Path, tmp_path: Path) -> Non
     (one,) = sum_up(tmp_path).sets
     assert one.opened[0].openings == 2
     said = verdict(one)
-    assert "scored on it again, once" in said and "side by side once" in said
+    assert "scored on it again, once" in said and "Its scores were compared once" in said
     assert "Each opened it once" not in said
 
 
@@ -126,7 +126,7 @@ def test_the_highest_of_n_normals() -> None:
 
 
 def test_nothing_to_guard_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no run in here"):
+    with pytest.raises(UserError, match="no runs found"):
         sum_up(tmp_path)
     with pytest.raises(UserError, match="no such folder"):
         sum_up(tmp_path / "nowhere")

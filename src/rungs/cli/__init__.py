@@ -1,1 +1,1 @@
-"""The command line: flags, and handlers that hand over."""
+"""The command line: flags and thin handlers."""

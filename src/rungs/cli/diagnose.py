@@ -1,4 +1,4 @@
-"""Commands that judge what is there: diagnose a run, guard the test sets of a folder."""
+"""Commands on existing runs: diagnose a run, guard the test sets of a folder."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ SHOWN = 30
 
 
 def diagnose(options: Annotated[CureOptions, arg(name="")], try_: Try = False, json: bool = False) -> None:
-    """Say what is wrong with a run, on what evidence, and the command that cures it; with --try, what that buys.
+    """Diagnose a run: findings, their evidence and a cure for each; with --try, measure what the cures gain.
 
     Args:
         options: See `CureOptions`.
-        try_: Train the run as it was and each cure, with several seeds, and say what the cures bought.
+        try_: Train the unchanged run and each cure with several seeds, and report what the cures gain.
         json: Print the findings as JSON.
     """
     if try_:
@@ -46,12 +46,12 @@ def diagnose(options: Annotated[CureOptions, arg(name="")], try_: Try = False, j
     given = [name for name in given if getattr(options, name) not in (None, ())]
     if given:
         flags = " ".join(f"--{name}" for name in given)
-        raise UserError("this is for trying the cures", where=flags, do="add --try")
+        raise UserError("applies only with --try", where=flags, do="add --try")
     _diagnose(Path(options.run), json)
 
 
 def _diagnose(run: Path, as_json: bool) -> None:
-    """Print what a run shows."""
+    """Print the findings of a run."""
     import msgspec
 
     from rungs.run.rerun import command
@@ -64,17 +64,17 @@ def _diagnose(run: Path, as_json: bool) -> None:
         print_json([{**msgspec.to_builtins(finding), "command": whole} for finding, whole in rows])
         return
     for finding in found.findings:
-        _tell(finding, found, run)
+        _print_finding(finding, found, run)
 
 
-def _tell(finding: Finding, found: Diagnosis, run: Path) -> None:
+def _print_finding(finding: Finding, found: Diagnosis, run: Path) -> None:
     from rungs.run.rerun import command
 
     colour = COLOURS[finding.level]
     out.print(f"[bold {colour}]{finding.level}[/] [bold]{escape(finding.title)}[/] [dim]({finding.rule})[/]")
     out.print(Padding(escape(finding.text), (0, 0, 0, 2)))
     if finding.threshold:
-        out.print(Padding(f"[dim]Speaks when {escape(finding.threshold)}.[/]", (0, 0, 0, 2)))
+        out.print(Padding(f"[dim]Applies when {escape(finding.threshold)}.[/]", (0, 0, 0, 2)))
     if finding.citation:
         out.print(Padding(f"[dim]Source: {escape(finding.citation)}.[/]", (0, 0, 0, 2)))
     if finding.cure:
@@ -83,7 +83,7 @@ def _tell(finding: Finding, found: Diagnosis, run: Path) -> None:
 
 
 def _try(options: CureOptions, as_json: bool) -> None:
-    """Try the cures of a run, telling of each cell, and print what they bought.
+    """Try the cures of a run, reporting each cell, and print what they gained.
 
     Raises:
         UserError: No such run or rule; or at the end, when a cell failed.
@@ -91,7 +91,7 @@ def _try(options: CureOptions, as_json: bool) -> None:
     from rungs.study.cures import trial
 
     if as_json:
-        raise UserError("what cures bought has no JSON of its own", where="--json --try", do="read its ladder.json")
+        raise UserError("--try has no JSON output", where="--json --try", do="read its ladder.json")
 
     def tell(outcome: Outcome, done: int, of: int) -> None:
         out.print(cell_line(outcome, done, of), markup=False, soft_wrap=True)
@@ -99,19 +99,19 @@ def _try(options: CureOptions, as_json: bool) -> None:
     tried = trial.run(trial.prepare(dataclasses.replace(options, tell=tell)))
     if not isinstance(tried, trial.Tried):
         out.print("No cure of this run can be tried.")
-        _tell_left(tried)
+        _print_left(tried)
         return
-    _bought(tried)
-    _tell_left(tried.cures)
+    _print_gains(tried)
+    _print_left(tried.cures)
     out.print(f"report: {tried.folder.report}", soft_wrap=True)
     refuse_failed(tried.record.rungs, options.run)
 
 
-def _bought(tried: Tried) -> None:
-    """Print a table: each cure beside the run as it was."""
+def _print_gains(tried: Tried) -> None:
+    """Print a table of each cure and the unchanged run."""
     base, *others = tried.record.rungs
-    table = Table("tried against", "sets", "validation", "gain, points", "95 % interval", "verdict", box=None)
-    table.add_row("(as it was)", "", _accuracy(base), "", "", "")
+    table = Table("cure for", "sets", "validation", "gain, points", "95 % interval", "verdict", box=None)
+    table.add_row("(unchanged)", "", _accuracy(base), "", "", "")
     for rung in others:
         if rung.name not in tried.cures.to_try:
             continue
@@ -137,16 +137,16 @@ def _compared(rung: RungRecord, base: RungRecord) -> tuple[str, str, str]:
     return metric.signed(difference.metric, difference.mean), interval, difference.words
 
 
-def _tell_left(cures: Cures) -> None:
+def _print_left(cures: Cures) -> None:
     for rule, why in cures.left.items():
         out.print(f"not tried: {rule}, {escape(why)}", soft_wrap=True)
 
 
 def guard(folder: Positional[Path] = Path("runs"), /, json: bool = False) -> None:
-    """Say how often each test set was opened by the runs and studies in a folder, by whom and what for.
+    """Report how often the runs and studies in a folder opened each test set, which ones and what for.
 
     Args:
-        folder: Folder of runs, of climbs or of searches, however deep (default: runs).
+        folder: Folder of runs, climbs or searches, read recursively (default: runs).
         json: Print everything as JSON.
     """
     from rungs.report import format as fmt
@@ -162,7 +162,7 @@ def guard(folder: Positional[Path] = Path("runs"), /, json: bool = False) -> Non
         out.print(f"\n{escape(verdict(one))}", soft_wrap=True)
         out.print(_table(one.opened))
     if not found.sets:
-        out.print("No test set was looked at here.")
+        out.print("No test set was opened here.")
     for line in found.unreadable:
         out.print(f"[yellow]not read[/] {escape(line)}", soft_wrap=True)
 

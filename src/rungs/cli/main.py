@@ -1,4 +1,4 @@
-"""The command line: one table of commands, and what becomes of errors and signals."""
+"""The command line: the table of commands, and the handling of errors and signals."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ COMMANDS: dict[str, Callable[..., None]] = {
 }
 
 
-THE_SAME = "go on with the same command"
-GOING_ON = {"train": f"{THE_SAME} and --resume", "climb": THE_SAME, "tune": THE_SAME, "diagnose": THE_SAME}
-"""What takes up again a command that was stopped; the others begin anew."""
+RESUME = "resume with the same command"
+HOW_TO_RESUME = {"train": f"{RESUME} and --resume", "climb": RESUME, "tune": RESUME, "diagnose": RESUME}
+"""How to resume an interrupted command; the others start over."""
 
 
 def main() -> None:
@@ -58,23 +58,25 @@ def main() -> None:
         _fail(str(error))
     except KeyboardInterrupt as interrupt:
         signum = getattr(interrupt, "signum", None)
-        kept = f"; what is done is kept: {again}" if signum and (again := GOING_ON.get("".join(sys.argv[1:2]))) else ""
+        kept = f"; progress is kept: {again}" if signum and (again := HOW_TO_RESUME.get("".join(sys.argv[1:2]))) else ""
         _say(f"{str(interrupt) or 'interrupted'}{kept}")
         sys.exit(128 + (signum or signal.SIGINT))
     except OSError as error:
-        if error.errno == errno.EPIPE:  # the reader has seen enough
+        if error.errno == errno.EPIPE:  # the reader closed the pipe
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(0)
         if error.errno != errno.ENOSPC and error.filename is None:
             raise
-        _fail(f"{error.filename or 'output'}: {error.strerror}\n  -> make room or rights, or choose another place")
+        _fail(
+            f"{error.filename or 'output'}: {error.strerror}\n  -> free space, fix permissions or choose another path"
+        )
 
 
 def overview() -> str:
-    """Return what `rungs --help` says; tyro would take twice as long to find it out."""
+    """Return the text of `rungs --help`; tyro would take twice as long."""
     commands = [f"  {name:<10}{(do.__doc__ or '').partition(chr(10))[0]}" for name, do in COMMANDS.items()]
     usage = f"usage: rungs [-h] {{{','.join(COMMANDS)}}} ..."
-    return "\n".join([usage, "", DESCRIPTION, "", *commands, "", "More of each: rungs COMMAND --help"])
+    return "\n".join([usage, "", DESCRIPTION, "", *commands, "", "Details: rungs COMMAND --help"])
 
 
 def _fail(message: str) -> NoReturn:
@@ -85,7 +87,7 @@ def _fail(message: str) -> NoReturn:
 
 
 def _say(markup: str) -> None:
-    """Print on standard error, of several ranks only the first."""
+    """Print on standard error, on the first rank only."""
     from rich.console import Console
 
     from rungs.cli.terminal import is_first_rank

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 
 def train(options: Annotated[TrainOptions, arg(name="")], quiet: bool = False) -> None:
-    """Train a recipe; leaves a run folder with weights, record and report.
+    """Train a recipe; write a run folder with weights, record and report.
 
     Args:
         options: See `TrainOptions`.
-        quiet: Show errors and nothing else.
+        quiet: Show errors only.
     """
     from rungs.report import run_tables
     from rungs.training import train as training
@@ -57,7 +57,7 @@ def evaluate(
         run: Run folder or weights.safetensors.
         data: Source of images (default: the recipe's own).
         part: Part of the source (default: test where there is one, else all).
-        model: Python file of the run's net, where that is your own; no file is loaded that you do not name.
+        model: Python file of the run's net, if it is your own; only a file named here is loaded.
         skip_unreadable: Leave unreadable files out instead of stopping.
         json: Print the whole result as JSON.
     """
@@ -82,7 +82,7 @@ def predict(run: Positional[Path], files: Files, /, model: Where = None, json: b
     Args:
         run: Run folder or weights.safetensors.
         files: Images (JPEG, PNG, WebP, GIF, BMP).
-        model: Python file of the run's net, where that is your own; no file is loaded that you do not name.
+        model: Python file of the run's net, if it is your own; only a file named here is loaded.
         json: Print JSON with all probabilities.
         csv: Print CSV with all probabilities.
     """
@@ -131,7 +131,7 @@ def report(run: Positional[Path], /) -> None:
     """Rebuild report.html and the figures of a run or a study from its record alone.
 
     Args:
-        run: Folder of a run, a climb, a bench, a search, a comparison or a range test of rates.
+        run: Folder of a run, a climb, a bench, a search, a comparison or a learning-rate range test.
     """
     from rungs.study.folders import rewrite_report
 

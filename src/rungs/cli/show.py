@@ -18,17 +18,17 @@ if TYPE_CHECKING:
     from rungs.recipe.spec import Recipe
 
 CANONICAL = {
-    True: "the canonical set, to the byte",
-    False: "NOT the canonical set: its content differs from what was published",
-    None: "no canonical set is known to compare it with",
+    True: "the canonical data set, byte for byte",
+    False: "NOT the canonical data set: its content differs from what was published",
+    None: "no canonical data set to compare it with",
 }
 KNOWN = {"cifar10": (32, 10), "cifar100": (32, 100), "digits": (8, 10)}
-"""Pixels and classes of the sources that are always the same."""
+"""Pixels and classes of the sources that never change."""
 EXTRAS = {"hub": "datasets", "track": "tensorboard", "search": "optuna"}
 
 
 def data(source: Positional[str], /, image_size: Number = None, sheet: Where = None) -> None:
-    """Say what is in a source of images, and which files are unreadable, empty, duplicate or doubtful.
+    """Summarise a source of images, and list its unreadable, empty, duplicate or doubtful files.
 
     Args:
         source: cifar10[:PATH], cifar100, digits, folder:PATH, parquet:PATH, hub:OWNER/NAME.
@@ -219,7 +219,7 @@ def _show(recipe: Recipe, image_size: int | None, classes: int | None, folder: P
 
 
 def _show_augmented(recipe: Recipe, folder: Path) -> None:
-    """Write a contact sheet: each row an image as it is, then as training sees it in a few epochs."""
+    """Write a contact sheet: each row an original image, then its augmentations in a few epochs."""
     import torch
 
     from rungs.data.audit import contact_sheet
@@ -248,11 +248,11 @@ def _show_augmented(recipe: Recipe, folder: Path) -> None:
     pictures = torch.stack(shown, 1).flatten(0, 1)  # (rows * 10, 3, H, W)
     names = [part.classes[int(part.labels[i])] for i in rows]
     write_whole(path, contact_sheet(pictures.numpy(), labels.numpy(), names, counted=False))
-    out.print(f"augmented images (first column: as they are): {path}", soft_wrap=True)
+    out.print(f"augmented images (first column: originals): {path}", soft_wrap=True)
 
 
 def doctor() -> None:
-    """Say what this machine offers: device, precision, cores, versions, and where data is found."""
+    """Report on this machine: device, precision, cores, versions, and where data is found."""
     from rich.markup import escape
     from rich.table import Table
 

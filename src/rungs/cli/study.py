@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 
 
 def climb(options: Annotated[ClimbOptions, arg(name="")], dry_run: bool = False, quiet: bool = False) -> None:
-    """Climb a ladder: train every rung with several seeds and say what each change bought.
+    """Climb a ladder: train every rung with several seeds and report what each change gains.
 
-    The same command goes on where a climb was stopped; what is trained is not trained again.
+    The same command resumes an interrupted climb; trained cells are kept.
 
     Args:
         options: See `ClimbOptions`.
         dry_run: List all cells and estimate the time from a short probe of each; train nothing.
-        quiet: Show errors and nothing else.
+        quiet: Show errors only.
     """
     from rungs.study.ladder import climb as climbing
     from rungs.study.ladder import tables
@@ -47,7 +47,7 @@ def climb(options: Annotated[ClimbOptions, arg(name="")], dry_run: bool = False,
 
     plan = climbing.prepare(dataclasses.replace(options, tell=tell))
     if dry_run or not quiet:
-        _tell_unpacked(plan)
+        _print_unpacked(plan)
     if dry_run:
         _print_estimate(plan)
         return
@@ -59,7 +59,7 @@ def climb(options: Annotated[ClimbOptions, arg(name="")], dry_run: bool = False,
 
 
 def cell_line(outcome: Outcome, done: int, of: int, elapsed_s: float | None = None) -> str:
-    """Return what is said of a cell that came to an end; `elapsed_s` since the climb began."""
+    """Return the line printed for a cell that has ended; `elapsed_s` since the start of the climb."""
     name, record = f"[{done}/{of}] {outcome.cell.rung}, seed {outcome.cell.seed}", outcome.record
     if record is None:
         return f"{name}: FAILED, {outcome.ending}"
@@ -71,28 +71,28 @@ def cell_line(outcome: Outcome, done: int, of: int, elapsed_s: float | None = No
 
 
 def refuse_failed(rungs: Sequence[RungRecord], where: object) -> None:
-    """End with an error that names the cells that failed, where there are some.
+    """Raise an error that names the failed cells, if any.
 
     Raises:
-        UserError: There are.
+        UserError: There are some.
     """
     failed = [(rung.name, cell) for rung in rungs for cell in rung.cells if cell.status == "failed"]
     if failed:
         lines = "".join(f"\n  {name}, seed {cell.seed}: {cell.ending}" for name, cell in failed)
-        do = "fix the cause and give the same command again: the cells that are done are kept"
+        do = "fix the cause and repeat the command: finished cells are kept"
         raise UserError(f"{len(failed)} cell{'s' * (len(failed) > 1)} failed{lines}", where=where, do=do)
 
 
-def _tell_unpacked(plan: ClimbPlan) -> None:
-    """Say which rungs train their seeds one by one though a pack was asked for."""
+def _print_unpacked(plan: ClimbPlan) -> None:
+    """Print which rungs train their seeds one by one though a pack was asked for."""
     from rungs.study.ladder.workers import unpacked
 
     for rung, reason in unpacked(plan.cells, plan.pack).items():
-        out.print(f"{rung}: its seeds train one by one, not packed: {reason}", markup=False, soft_wrap=True)
+        out.print(f"{rung}: seeds are trained one by one, not packed: {reason}", markup=False, soft_wrap=True)
 
 
 def _print_estimate(plan: ClimbPlan) -> None:
-    """Print every cell, what there is of it, and how long it would take."""
+    """Print every cell, its state and its estimated time."""
     from rich.markup import escape
     from rich.table import Table
 
@@ -107,15 +107,15 @@ def _print_estimate(plan: ClimbPlan) -> None:
         epochs = str(step.cell.recipe.training.epochs)
         table.add_row(str(i), step.cell.rung, str(step.cell.seed), epochs, escape(step.state), time_s)
     out.print(table)
-    left = [step for step in steps if step.state in ("to do", "begun")]
-    at_once = f"{plan.jobs} at once" if plan.jobs > 1 else "one after the other"
+    left = [step for step in steps if step.state in ("to do", "started")]
+    at_once = f"{plan.jobs} in parallel" if plan.jobs > 1 else "one after the other"
     own = {step.cell: step.estimate_s for step in left}
     of_packs = [sum(own[cell] for cell in group) for group in packs(own, plan.pack)] or [0.0]
     total = fmt.seconds(max(sum(of_packs) / min(max(1, plan.jobs), len(of_packs)), *of_packs, 0.0))
-    out.print(f"{len(steps)} cells, {len(left)} to train, {at_once}: about {total}, less where training stops early")
+    out.print(f"{len(steps)} cells, {len(left)} to train, {at_once}: about {total}, less with early stopping")
     if any(len(group) > 1 for group in packs(own, plan.pack)):
         size = f"up to {plan.pack} seeds of a rung"
-        out.print(f"packs of {size}: an estimate is a cell's share of its pack, as two steps of one took")
+        out.print(f"packs of {size}: an estimate is a cell's share of its pack, from a short probe")
     out.print(f"folder: {plan.folder.path}", soft_wrap=True)
     broken = {step.state for step in steps if step.state.startswith("cannot run")}
     if broken and not left:
@@ -127,12 +127,12 @@ def _print_estimate(plan: ClimbPlan) -> None:
 def tune(options: Annotated[SearchOptions, arg(name="")], quiet: bool = False) -> None:
     """Search a space by validation alone, re-run the best on fresh seeds, then score the winner on the test set, once.
 
-    The same command goes on where a search was stopped. On another machine, with the folder on a shared disk or with
-    the same --storage, it joins.
+    The same command resumes an interrupted search. On another machine, with the folder on a shared disk or with the
+    same --storage, it joins the search.
 
     Args:
         options: See `SearchOptions`.
-        quiet: Show errors and nothing else.
+        quiet: Show errors only.
     """
     from rungs.run.looks import openings, read
     from rungs.study.search import tables, words
@@ -160,7 +160,7 @@ def tune(options: Annotated[SearchOptions, arg(name="")], quiet: bool = False) -
 
 
 def _rerun(outcome: Outcome) -> str:
-    """Return what is said of a re-run."""
+    """Return the line printed for a re-run."""
     name, record = f"{outcome.cell.rung}, seed {outcome.cell.seed}", outcome.record
     if record is None:
         return f"{name}: FAILED, {outcome.ending}"
@@ -169,13 +169,13 @@ def _rerun(outcome: Outcome) -> str:
 
 
 def lr_find(options: Annotated[RateOptions, arg(name="")], quiet: bool = False) -> None:
-    """Look for a recipe's learning rate: sweep over all of them, guess, and check the guess by short runs.
+    """Find a recipe's learning rate: sweep over a range, suggest one, and check it by short runs.
 
-    The test set stays closed: rates are judged on validation.
+    The test set stays closed: rates are compared on validation.
 
     Args:
         options: See `RateOptions`.
-        quiet: Show errors and nothing else.
+        quiet: Show errors only.
     """
     from rungs.study.rates import find, tables
 
@@ -193,7 +193,7 @@ def bench(options: Annotated[BenchOptions, arg(name="")], quiet: bool = False) -
 
     Args:
         options: See `BenchOptions`.
-        quiet: Show errors and nothing else.
+        quiet: Show errors only.
     """
     from rungs.study.bench import measure, tables
     from rungs.study.bench.advice import advise
@@ -209,8 +209,8 @@ def bench(options: Annotated[BenchOptions, arg(name="")], quiet: bool = False) -
 def compare(options: Annotated[CompareOptions, arg(name="")], json: bool = False) -> None:
     """Compare runs with the first: better, worse, or not to be told apart, and why.
 
-    Runs of one recipe with different seeds are taken together. Comparing by the test set is a use of it: it is noted in
-    the log of each run.
+    Runs of one recipe with different seeds are grouped. Comparing test scores uses the test set: it is logged for each
+    run.
 
     Args:
         options: See `CompareOptions`.
@@ -248,6 +248,6 @@ def _without_pictures(record: CompareRecord) -> CompareRecord:
         return tuple(replace(flip, picture="") for flip in flips)
 
     def emptied(flips: Flips | None) -> Flips | None:
-        return flips and replace(flips, newly_right=bare(flips.newly_right), newly_wrong=bare(flips.newly_wrong))
+        return flips and replace(flips, newly_correct=bare(flips.newly_correct), newly_wrong=bare(flips.newly_wrong))
 
     return replace(record, pairs=tuple(replace(pair, flips=emptied(pair.flips)) for pair in record.pairs))

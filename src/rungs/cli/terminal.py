@@ -1,4 +1,4 @@
-"""Where commands print: standard output, of several ranks only the first."""
+"""Where commands print: standard output, on the first rank only."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from rich.console import Console
 
 
 class Output(Console):
-    """Standard output; a reader that has seen enough (`| head`) ends the program quietly."""
+    """Standard output; a closed pipe (`| head`) ends the program quietly."""
 
     def on_broken_pipe(self) -> None:
-        """Leave as a program does whose reader is gone."""
+        """Exit quietly when the pipe is closed."""
         self.quiet = True
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
@@ -25,12 +25,12 @@ out = Output(highlight=False, emoji=False, width=None if sys.stdout.isatty() els
 
 
 def is_first_rank() -> bool:
-    """Tell whether this process is alone or the first of `torchrun`'s ranks: the one that talks."""
+    """Return whether this process is alone or the first of `torchrun`'s ranks: the one that prints."""
     return os.environ.get("WORLD_SIZE", "1") == "1" or os.environ.get("RANK", "0") == "0"
 
 
 def print_json(value: Any) -> None:
-    """Print a record, or a list of them, as JSON that a person can read."""
+    """Print a record, or a list of them, as indented JSON."""
     import msgspec
 
     sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(value), indent=1) + b"\n")
@@ -38,7 +38,7 @@ def print_json(value: Any) -> None:
 
 @contextmanager
 def status(name: str, *, quiet: bool) -> Iterator[Callable[[str], None]]:
-    """Show what happens now on a line of its own, where a person watches; yield the function that says it."""
+    """Show progress on a status line if standard error is a terminal; yield the function that updates it."""
     screen = Console(stderr=True, quiet=quiet or not Console(stderr=True).is_terminal)
     with screen.status("") as line:
         yield lambda text: line.update(f"{name}: {text}")

@@ -1,4 +1,4 @@
-"""Rules about the configuration: a net for other images, a schedule, a softmax too many."""
+"""Rules about the configuration: a stem for larger images, a schedule, a double softmax."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ CUT = 2.5
 STEEP = 0.03
 """A training loss that fell by 3 % an epoch before the cut was still learning fast ..."""
 HARDLY = 1 / 3
-"""... if it falls by less than a third of that in each epoch behind it, the cut has ended the learning ..."""
+"""... if it falls by less than a third of that in each epoch after it, the cut has ended the learning ..."""
 FAR = 0.3
 """... and a training loss that ends above this share of ln K is far from done."""
 EPOCHS_LEFT = 0.2
@@ -87,7 +87,7 @@ def early_decay(record: RunRecord) -> Finding | None:
             text,
             cures.later_cut(record),
             f"the rate falls by a factor of {CUT:g}, the training loss fell by {100 * STEEP:.0f} % an epoch before and "
-            f"falls by less than a third of that behind, and ends above {FAR:g} ln K",
+            f"falls by less than a third of that after, and ends above {FAR:g} ln K",
             "Loshchilov & Hutter 2017, arXiv:1608.03983, for schedules that fall late; the numbers are " + OURS,
             evidence.curves(record, at=after.epoch, at_name="rate cut"),
         )
@@ -102,14 +102,14 @@ def _fall_an_epoch(losses: list[float]) -> float:
 
 
 ROUNDING = 0.005
-"""A mean over batches in bf16 may lie this much beside the bounds."""
+"""A mean over batches in bf16 may lie this much outside the bounds."""
 NEAR = 0.1
 """A net with the greatest confidence has the floor's loss on correct predictions and 1 more on wrong ones, the
 floor + 1 - accuracy in the mean; one that comes so near to it is not just slow."""
 ACCURATE = 0.9
-"""A net that is so accurate and yet has such a loss is no slow one: their losses are about 1 by then."""
+"""A net this accurate with such a loss is not just slow: a slow one's loss is about 1 by then."""
 LEVEL = 0.02
-"""A loss that falls by less than 2 % in the last epoch has met its floor; that of a slow net goes on falling."""
+"""A loss that falls by less than 2 % in the last epoch has reached its floor; that of a slow net keeps falling."""
 
 
 def floor(classes: int) -> float:
@@ -140,8 +140,8 @@ def double_softmax(record: RunRecord) -> Finding | None:
     text = (
         f"In the last epoch {100 * last.train_accuracy:.1f} % of the training images are classified correctly, and "
         f"the training loss is {last.train_loss:.3f}; it cannot fall below {low:.3f}. Outputs go through a softmax "
-        "in the net and once more in the loss, so that even a perfect net is penalised as unsure, and gradients are "
-        "small. Pass the logits to the loss."
+        "in the net and once more in the loss, so that even a perfect net is penalised as underconfident, and "
+        "gradients are small. Pass the logits to the loss."
     )
     return warning(
         "double-softmax",
@@ -152,13 +152,13 @@ def double_softmax(record: RunRecord) -> Finding | None:
         f"last, within {NEAR:g} of {low:.3f} + 1 - accuracy, with {100 * ACCURATE:.0f} % of the training "
         "images classified correctly",
         "Bridle 1990, doi:10.1007/978-3-642-76153-9_28, for softmax with its loss; the floor ln(1 + (K - 1) / e) "
-        "follows from it; telling it by the losses is " + OURS,
+        "follows from it; detecting it from the losses is " + OURS,
         evidence.curves(record, level=low, level_name=f"floor {low:.3f}"),
     )
 
 
 def _seen(record: RunRecord) -> bool:
-    """Tell by the losses alone, of training and validation, whether there is a second softmax."""
+    """Return whether the losses alone, of training and validation, show a second softmax."""
     rows, classes = validated(record), len(record.data.classes)
     if not rows or classes < 2:
         return False

@@ -16,13 +16,13 @@ Z95 = 1.96
 
 
 LARGEST_RATE, SMALLEST_RATE = 1.0, 1e-6
-"""Learning rates beyond these are slips of the pen: no factor leads back from them."""
+"""Learning rates beyond these are typing errors: no factor leads back from them."""
 LATE = 0.7
 """A first cut of the rate after this share of the epochs leaves time to learn before it, and to settle after it."""
 
 
 def rate(record: RunRecord, factor: float) -> str:
-    """Return the learning rate times `factor`; instead of an absurd one a usual one of the optimiser."""
+    """Return the learning rate times `factor`; an absurd one is replaced by the optimiser's usual one."""
     optim = record.recipe.optim
     lr = optim.lr * factor
     if not SMALLEST_RATE <= min(lr, optim.lr) <= max(lr, optim.lr) <= LARGEST_RATE:
@@ -31,13 +31,13 @@ def rate(record: RunRecord, factor: float) -> str:
 
 
 def usual_rate(record: RunRecord) -> float:
-    """Return a learning rate that seldom is too large for the record's optimiser."""
+    """Return a learning rate that is seldom too large for the record's optimiser."""
     optim = record.recipe.optim
     return 0.02 if isinstance(optim, Muon) else 0.01 if isinstance(optim, SGD) else 0.001
 
 
 def regularise(record: RunRecord) -> str:
-    """Return the cheapest thing against overfitting that this recipe does not do yet."""
+    """Return the cheapest regularisation that this recipe does not use yet."""
     there = [msgspec.to_builtins(augment) for augment in record.recipe.augment.train]
     for name in ("crop", "flip"):
         if all(augment["name"] != name for augment in there):
@@ -49,7 +49,7 @@ def regularise(record: RunRecord) -> str:
 
 
 def larger_net(record: RunRecord) -> str | None:
-    """Return the net with twice the channels in every layer; None where nobody knows which of its fields are these."""
+    """Return the net with twice the channels in every layer; None where its width fields are unknown."""
     model = record.recipe.model
     if isinstance(model, Plain):
         return f"--set model.stages='{json.dumps([[2 * width for width in stage] for stage in model.stages])}'"
@@ -91,7 +91,7 @@ def later_cut(record: RunRecord) -> str:
 
 
 def larger_validation(record: RunRecord, half_width: float) -> str | None:
-    """Return the split that tells the validation accuracy to within `half_width`; None where images are too few.
+    """Return the split that measures the validation accuracy to within `half_width`; None where images are too few.
 
     It is at most a fifth of all images that are not the test's.
     """
@@ -107,5 +107,5 @@ def larger_validation(record: RunRecord, half_width: float) -> str | None:
 
 
 def images_for(accuracy: float, half_width: float) -> int:
-    """Return how many images tell an accuracy to within `half_width`: n = z^2 p (1 - p) / half_width^2, up to 500."""
+    """Return how many images measure an accuracy within `half_width`: n = z^2 p (1 - p) / half_width^2, up to 500."""
     return max(1, math.ceil(Z95**2 * accuracy * (1 - accuracy) / half_width**2 / 500)) * 500

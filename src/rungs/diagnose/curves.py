@@ -33,7 +33,7 @@ LEVEL = 0.01
 HOT = 0.3
 """... though the rate is above this share of its highest value, and could move it."""
 UNDERFIT_EPOCHS = 8
-"""Fewer epochs make no level."""
+"""Fewer epochs cannot show a plateau."""
 LEARNT = 0.85
 """A training loss above this share of ln K, the loss of guessing, is that of a net that has hardly begun to learn."""
 
@@ -207,7 +207,7 @@ def unfinished(record: RunRecord) -> Finding | None:
 
 
 def annealed(rows: list[EpochRow]) -> bool:
-    """Tell whether the learning rate has fallen so far that a loss levels out by itself."""
+    """Return whether the learning rate has fallen so far that a loss levels out by itself."""
     return rows[-1].learning_rate <= 1.001 * ANNEALED * max(row.learning_rate for row in rows)
 
 

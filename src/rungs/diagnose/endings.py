@@ -1,4 +1,4 @@
-"""Rules about how training ended: whether it came to its end, and whether the net learnt anything."""
+"""Rules about how training ended: whether it finished, and whether the net learnt anything."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LEARNT = 0.9
 LOST = 1.0
 """... and one that ends above this share of it has lost that again."""
 WORSE = 1.1
-"""One that ends a tenth above it is worse than guessing: no smaller step leads there."""
+"""One that ends a tenth above it is worse than guessing: small steps do not lead there."""
 
 
 def diverged(record: RunRecord) -> Finding | None:
@@ -74,7 +74,7 @@ def interrupted(record: RunRecord) -> Finding | None:
 
 
 def guessing(record: RunRecord) -> Finding | None:
-    """An accuracy that cannot be told from that of always naming the largest class."""
+    """An accuracy indistinguishable from that of always predicting the largest class."""
     part, result = ("test", record.test) if record.test else ("validation", record.validation)
     if result is None:
         return None
@@ -97,7 +97,7 @@ def guessing(record: RunRecord) -> Finding | None:
         cure = None
     return warning(
         "guessing",
-        "Cannot be told from guessing",
+        "No better than guessing",
         text,
         cure,
         "the lower end of the accuracy's 95 % interval does not lie above the share of the largest class",

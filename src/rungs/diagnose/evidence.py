@@ -83,5 +83,5 @@ def bars(
 
 
 def finite(value: float | None) -> float | None:
-    """Return a value that JSON can hold; None for what is no number."""
+    """Return a value that JSON can hold; None where it is not finite."""
     return float(value) if value is not None and math.isfinite(value) else None

@@ -12,7 +12,7 @@ from rungs.run.record import EpochRow, Evidence, Finding, RunRecord
 FEW_EPOCHS = 3
 """Fewer points than this make no curve."""
 OURS = "a rule of thumb of ours"
-"""Put before the nearest source where a number is in no paper."""
+"""Marks a number that is not from a paper, before the nearest source."""
 
 
 def finding(
@@ -25,7 +25,7 @@ def finding(
     citation: str = "",
     evidence: Evidence | None = None,
 ) -> Finding:
-    """Return what a rule saw.
+    """Return a finding of a rule.
 
     Args:
         level: "warning" if something went wrong, "note" if it is good to know.

@@ -1,4 +1,4 @@
-"""The losses plot, interpreted: what the curves of a run say, in sentences for a student."""
+"""The losses plot, interpreted: what the curves of a run show, in sentences for a student."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rungs.recipe.optimizers import Plateau, Step
 from rungs.run.record import EpochRow, RunRecord
 
 LEVEL = 0.02
-"""A loss within 2 % of its minimum has arrived; a change of 2 % of what it fell in all shows on a plot."""
+"""A loss within 2 % of its minimum has converged; a change of 2 % of its total fall is visible on a plot."""
 CUT = 1.5
 """A learning rate that falls by this factor between two epochs was cut; smaller falls do not show in the curves."""
 GAP = 2.0
@@ -24,7 +24,7 @@ CUTS_TOLD = 3
 
 
 def interpretation(record: RunRecord) -> str:
-    """Return what the loss curves of a run say; "" where no epoch was finished."""
+    """Return what the loss curves of a run show; "" where no epoch was finished."""
     rows = record.history
     if not rows:
         return ""
@@ -48,7 +48,7 @@ def _training(rows: Sequence[EpochRow]) -> str:
 
 
 def _floor(record: RunRecord) -> str:
-    """Say how low a cross-entropy of probabilities can get."""
+    """Return a sentence on how low a cross-entropy of probabilities can get."""
     if record.recipe.training.loss != "softmax-cross-entropy":
         return ""
     low = floor(len(record.data.classes))
@@ -56,7 +56,7 @@ def _floor(record: RunRecord) -> str:
 
 
 def _falls(rows: Sequence[EpochRow]) -> bool:
-    """Tell whether the training loss falls so far that a plot shows it."""
+    """Return whether the training loss falls so far that a plot shows it."""
     return rows[-1].train_loss < (1 - LEVEL / 2) * rows[0].train_loss
 
 
@@ -108,7 +108,7 @@ def _response(before: float, after: float) -> str:
     change = after - before
     if abs(change) < LEVEL * before:
         return f"hardly moves ({before:.3f} to {after:.3f})"
-    return f"{'falls' if change < 0 else 'rises'} at once by {abs(change):.3f}"
+    return f"{'falls' if change < 0 else 'rises'} immediately by {abs(change):.3f}"
 
 
 def _ending(record: RunRecord) -> str:

@@ -13,7 +13,7 @@ STUCK = 0.97
 POOR = 0.5
 """A training loss that ends above half of ln K is far from done."""
 SLOW = 0.85
-"""A training loss that ends above this share of ln K has gone less than 15 % of the way from guessing to nothing ..."""
+"""A training loss that ends above this share of ln K has gone less than 15 % of the way from guessing to zero ..."""
 HARDLY = 0.93
 """... and one above this share less than 7 %."""
 BEND = 0.6
@@ -30,15 +30,15 @@ STILL = 0.0005
 """A loss that moves by less than this share of ln K is that of weights which stay as they were drawn."""
 CREEP = 0.2
 """A small rate takes even steps: a loss that falls in the second half by less than a fifth of its fall in the first,
-for the same rates, came down from the first weights at once, and then stood still."""
+for the same rates, dropped at first, and then stood still."""
 STEPS_AN_EPOCH = 10
 """Fewer steps than these an epoch: the net is hardly moved by all of its images ..."""
 STEPS = 500
 """... and fewer than these in all are few for any net."""
 WARM_UP_STEPS = 5
-"""A warm-up of fewer steps warms up nothing."""
+"""A warm-up of fewer steps has no effect."""
 STILL_FALLING = 0.01
-"""A training loss that falls by 1 % in the last epoch has not arrived ..."""
+"""A training loss that falls by 1 % in the last epoch has not converged ..."""
 FAR = 0.3
 """... where it is above this share of ln K."""
 SMALLER = 8
@@ -179,7 +179,7 @@ def slow(record: RunRecord) -> Finding | None:
 
 
 def stuck(record: RunRecord) -> Finding | None:
-    """A training loss that stays at that of guessing and does not go on falling: the steps are too large."""
+    """A training loss that stays at that of guessing and does not keep falling: the steps are too large."""
     rows, guess = record.history, guess_loss(record)
     if not _stuck(record) or _creeps(record):
         return None
@@ -194,7 +194,7 @@ def stuck(record: RunRecord) -> Finding | None:
         "The loss does not move",
         text,
         cures.rate(record, 0.1),
-        f"the training loss stays above {STUCK:g} ln K = {STUCK * guess:.3f} and does not go on falling, or stands "
+        f"the training loss stays above {STUCK:g} ln K = {STUCK * guess:.3f} and does not keep falling, or stands "
         f"still at a rate above {cures.usual_rate(record):g}",
         RATE_SOURCE,
         evidence.curves(record, level=guess, level_name="guessing"),
@@ -202,14 +202,14 @@ def stuck(record: RunRecord) -> Finding | None:
 
 
 def _stuck(record: RunRecord) -> bool:
-    """Tell whether the training loss never left that of guessing."""
+    """Return whether the training loss never left that of guessing."""
     if len(record.history) < FEW_EPOCHS or record.status == "diverged":
         return False
     return min(row.train_loss for row in record.history) >= STUCK * guess_loss(record)
 
 
 def _creeps(record: RunRecord) -> bool:
-    """Tell whether a loss hardly moves as at a rate that is too small: evenly, or at small rates without a rise."""
+    """Return whether a loss hardly moves as at a rate that is too small: evenly, or at small rates without a rise."""
     losses, still = [row.train_loss for row in record.history], STILL * guess_loss(record)
     rates, half = [row.learning_rate for row in record.history], len(losses) // 2
     if max(rates) <= cures.usual_rate(record):

@@ -1,4 +1,4 @@
-"""Rules about the protocol: what a run was given to see, and who has looked at its test set."""
+"""Rules about the protocol: what data a run saw, and how often its test set was opened."""
 
 from __future__ import annotations
 
@@ -29,9 +29,8 @@ def test_selection(record: RunRecord, looks: tuple[Look, ...] = ()) -> Finding |
     if (found := flattery(record)) is not None:
         epoch, best, kept = found
         text += (
-            f" By the test set it would have been epoch {epoch} with {100 * best:.2f} %, "
-            f"{100 * (best - kept):.2f} points more than the kept epoch's {100 * kept:.2f} %: so optimistic "
-            "would that choice be."
+            f" On test the best epoch is {epoch} with {100 * best:.2f} %, {100 * (best - kept):.2f} points above the "
+            f"kept epoch's {100 * kept:.2f} %: choosing by test would be optimistic by that much."
         )
     watch, cure = record.recipe.evaluation.watch_test, None
     if watch or blind:
@@ -83,7 +82,7 @@ def leak(record: RunRecord) -> Finding | None:
 def mixed_code(record: RunRecord) -> Finding | None:
     """A run that was resumed under other code.
 
-    It has no picture: the record knows which versions trained it, not which epochs were whose.
+    It has no picture: the record knows which versions trained it, not which epochs each trained.
     """
     if len(record.code) < 2:
         return None
@@ -99,7 +98,7 @@ def mixed_code(record: RunRecord) -> Finding | None:
 
 
 def skipped(record: RunRecord) -> Finding | None:
-    """Files that were left out at the user's word."""
+    """Files that were left out on request."""
     files = record.data.skipped
     if not files:
         return None

@@ -1,7 +1,7 @@
-"""All rules that read a `RunRecord`, which of them outrank others, and what is said of a sound run.
+"""All rules that read a `RunRecord`, which of them outrank others, and the finding of a sound run.
 
-Each rule is a function of the record that returns a `Finding` or None; the files beside this one hold them by what
-they look at.
+Each rule is a function of the record that returns a `Finding` or None; the other files of this package hold them by
+topic.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ SILENCES: dict[str, tuple[str, ...]] = {
     "unstable": ("unfinished",),
     "test-selection": ("no-validation",),
 }
-"""One fault, one finding: a rule that speaks silences those that see its consequences."""
+"""One fault, one finding: a rule that applies silences those that see its consequences."""
 
 
 def examine(record: RunRecord, looks: tuple[Look, ...] = ()) -> tuple[Finding, ...]:
@@ -87,7 +87,7 @@ def _silenced(finding: Finding) -> tuple[str, ...]:
 
 
 def _sound(record: RunRecord) -> Finding:
-    """What is said of a finished run without a warning."""
+    """Return the finding of a finished run without a warning."""
     done, losses = len(record.history), [loss_of(row) for row in validated(record)]
     above = bool(losses) and losses[-1] > min(losses) + max(OVERFIT_NATS, OVERFIT_RISE * min(losses))
     if done < FEW_EPOCHS or above:

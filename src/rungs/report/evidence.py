@@ -1,4 +1,4 @@
-"""The small picture beside a finding: what its rule saw."""
+"""The small picture next to a finding: what its rule saw."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rungs.report.style import BLUE, FAINT, GREEN, INK, STYLE, VERMILLION, empty
 from rungs.run.record import Evidence
 
 SIZE = (4.0, 2.2)
-"""Inches: beside the text of a finding."""
+"""Inches: next to the text of a finding."""
 COLOURS = {"train": BLUE, "validation": VERMILLION, "test": GREEN}
 OTHERS = (BLUE, VERMILLION, GREEN, "#cc79a7")
 LINES = {"train": "--", "test": "-."}
@@ -23,7 +23,7 @@ NAME = 20
 """Characters of a bar's name that can be read."""
 SMALL: Any = {**STYLE, "font.size": 8.0, "axes.labelsize": 8.0, "xtick.labelsize": 7.5, "ytick.labelsize": 7.5}
 MARKED = 25
-"""Up to so many points each gets a mark."""
+"""Up to this many points, each gets a marker."""
 
 
 @matplotlib.rc_context(SMALL)

@@ -29,7 +29,7 @@ CELL_WIDTH, SLAB_HEIGHT, LEFT, ABOVE, BELOW = 1.3, 0.95, 0.15, 0.35, 0.85
 LEGEND = (
     "Height of a slab: pixels of the map (square root); width: channels (logarithm).\nArrows: order of computation."
 )
-HATCHED = " Hatched: beside its block, added to the block's output."
+HATCHED = " Hatched: shortcut, added to the block's output."
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def layers(model: ModelRecord, input_size: int) -> Figure:
     figure = Figure(figsize=(width, height))
     axes = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(0, height))
     axes.set_axis_off()
-    work = f"{fmt.count(model.parameters)} parameters, {fmt.flops(model.flops)} for an image"
+    work = f"{fmt.count(model.parameters)} parameters, {fmt.flops(model.flops)} per image"
     axes.text(LEFT, height - 0.22, f"{model.name}: {work}", fontweight="bold", fontsize=10.5, va="center")
     top = height - 0.35
     for line, high in zip(lines, heights, strict=True):

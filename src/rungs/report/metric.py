@@ -1,4 +1,4 @@
-"""How a metric is called, and how its values, differences, intervals and spreads are written: here and nowhere else.
+"""The names of metrics, and the format of their values, differences, intervals and spreads, all in one place.
 
 An accuracy is a fraction of 1, written in % (its differences in points), and more is better. Where a metric's name ends
 with "loss", less is better, and it is written with four digits. Costs have their units; what is left is a count.
@@ -18,11 +18,11 @@ WORDS = {
     "test_tta_loss": "test loss with TTA",
     "highest_test_accuracy": "test accuracy, maximum over epochs",
     "highest_train_accuracy": "train accuracy, maximum over epochs",
-    "train_flops": "work of training",
-    "train_s": "time of training",
-    "peak_memory_bytes": "memory, peak",
+    "train_flops": "training compute",
+    "train_s": "training time",
+    "peak_memory_bytes": "peak memory",
 }
-"""Of metrics that are not called what their names say."""
+"""Of metrics whose keys do not read as names."""
 COSTS: dict[str, Callable[[float], str]] = {
     "epochs": lambda number: f"{number:g}",
     "train_flops": lambda number: fmt.flops(round(number)),
@@ -37,12 +37,12 @@ def metric_words(metric: str) -> str:
 
 
 def is_loss(metric: str) -> bool:
-    """Tell whether less is better."""
+    """Return whether less is better."""
     return metric.endswith("loss")
 
 
 def is_accuracy(metric: str) -> bool:
-    """Tell whether a metric is a fraction of 1."""
+    """Return whether a metric is a fraction of 1."""
     return metric.endswith("accuracy")
 
 
@@ -61,7 +61,7 @@ def value(metric: str, number: float | None) -> str:
 
 
 def bounds(metric: str, low: float | None, high: float | None) -> str:
-    """Return an interval of a metric for a table, "82.19 – 83.66 %", as far as it can be; "" where there is none."""
+    """Return an interval of a metric for a table, "82.19 – 83.66 %", clipped to what is possible; "" for none."""
     if low is None or high is None:
         return ""
     low, high = clipped(metric, low, high)
@@ -71,7 +71,7 @@ def bounds(metric: str, low: float | None, high: float | None) -> str:
 
 
 def between(metric: str, low: float, high: float) -> str:
-    """Return an interval of a metric for a sentence, "82.19 to 83.66 %", as far as it can be."""
+    """Return an interval of a metric for a sentence, "82.19 to 83.66 %", clipped to possible values."""
     low, high = clipped(metric, low, high)
     first = value(metric, low)
     return f"{first.removesuffix(' %') if is_accuracy(metric) else first} to {value(metric, high)}"
@@ -79,10 +79,10 @@ def between(metric: str, low: float, high: float) -> str:
 
 def with_tolerance(metric: str, number: float, tolerance: float) -> str:
     """Return a value that holds give or take a tolerance, "80 ± 0.5 %"; without one just the value."""
-    told = value(metric, number)
+    shown = value(metric, number)
     if not tolerance:
-        return told
-    return f"{told.removesuffix(' %')} ± {100 * tolerance:g} %" if is_accuracy(metric) else f"{told} ± {tolerance:g}"
+        return shown
+    return f"{shown.removesuffix(' %')} ± {100 * tolerance:g} %" if is_accuracy(metric) else f"{shown} ± {tolerance:g}"
 
 
 def spread(metric: str, estimate: Estimate) -> str:

@@ -17,7 +17,7 @@ from rungs.report import style
 from rungs.run.folder import write_whole
 
 FIGURES = "figures"
-"""The folder of the figures, beside the page."""
+"""The folder of the figures, next to the page."""
 
 
 class Picture(NamedTuple):
@@ -38,7 +38,7 @@ class Drawing(NamedTuple):
 
 
 def lay_out(template: str, facts: dict[str, Any], drawings: Iterable[Drawing], report: Path) -> Path:
-    """Write a page, one HTML file that needs no network, and its figures beside it as SVG and PNG.
+    """Write a page, one HTML file that needs no network, and its figures next to it as SVG and PNG.
 
     The same facts and drawings give the same bytes.
 
@@ -46,7 +46,7 @@ def lay_out(template: str, facts: dict[str, Any], drawings: Iterable[Drawing], r
         template: "package/file"; what it extends and includes lies in `rungs.report`.
         facts: What the template fills in; whatever is filled in is text. `pictures` is added to them.
         drawings: The figures of the page.
-        report: The path of the page; the figures go into `figures/` beside it.
+        report: The path of the page; the figures go into `figures/` next to it.
 
     Returns:
         The path of the page.

@@ -32,7 +32,7 @@ def write(
         record: The result of the run.
         findings: What `rungs.diagnose.examine` saw in it.
         folder: Where the run lives.
-        interpretation: What `rungs.diagnose.interpretation` says of its curves.
+        interpretation: Of its curves, by `rungs.diagnose.interpretation`.
         looks: From the run's log.
     """
     drawings = [*_drawn(record), *_evidence(findings)]
@@ -77,7 +77,7 @@ def _evidence(findings: Sequence[Finding]) -> Iterator[Drawing]:
 
 
 def _tidy(folder: RunDir, kept: Collection[str]) -> None:
-    """Take away the pictures of findings that are none any more."""
+    """Delete the pictures of findings that no longer apply."""
     for path in folder.figures.glob("finding-*"):
         if path.stem not in kept:
             path.unlink(missing_ok=True)
@@ -86,7 +86,7 @@ def _tidy(folder: RunDir, kept: Collection[str]) -> None:
 def _facts(
     record: RunRecord, findings: Sequence[Finding], interpretation: str, looks: tuple[Look, ...]
 ) -> dict[str, Any]:
-    """Return all that the template fills in."""
+    """Return the template's variables."""
     part, result = scored(record) or ("", None)
     return {
         "record": record,
@@ -107,7 +107,7 @@ def _facts(
 
 
 def _trained_on(record: RunRecord) -> str:
-    """Say what was learnt: the recipe's own words may speak of other images."""
+    """Return what it was trained on: the recipe's own text may describe other images."""
     data = record.data
     images = fmt.many(sum(data.counts.get("train", ())), "image")
     size = f"{data.image_size} × {data.image_size} pixels"  # noqa: RUF001
@@ -115,7 +115,7 @@ def _trained_on(record: RunRecord) -> str:
 
 
 def _monitor(record: RunRecord, looks: tuple[Look, ...]) -> str:
-    """Say how the weights were chosen, and how often the test set was opened."""
+    """Return how the weights were chosen, and how often the test set was opened."""
     opened = f" {found}" if (found := looked.opened(looks)) else ""
     if record.best_epoch is None:
         return "No epoch was finished, so there are no weights to keep."
@@ -128,5 +128,5 @@ def _monitor(record: RunRecord, looks: tuple[Look, ...]) -> str:
     if opened and openings(looks) > 1:
         return f"{chosen}; nothing was chosen by the test set while it was trained.{opened}"
     if record.recipe.evaluation.watch_test:
-        return f"{chosen}. The recipe has the test set watched after every epoch; nothing was chosen by it."
+        return f"{chosen}. The recipe scores the test set after every epoch; nothing was chosen by it."
     return f"{chosen}; the test set was opened once, after that."

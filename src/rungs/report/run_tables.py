@@ -17,23 +17,23 @@ from rungs.run.record import EvalResult, ModelRecord, RunRecord
 
 @dataclass(frozen=True)
 class Comparison:
-    """A claim beside the measurement, ready to print."""
+    """A claim and its measurement, formatted."""
 
     metric: str  # "test accuracy"
     claimed: str
     measured: str
     interval: str  # 95 %
     verdict: str
-    agrees: bool | None  # None: it cannot be said
+    agrees: bool | None  # None: undecided
     source: str
 
 
 def comparisons(record: RunRecord) -> tuple[Comparison, ...]:
-    """Set each claim of the recipe beside what this run measured.
+    """Compare each claim of the recipe with this run's measurement.
 
     A claimed accuracy agrees when it lies inside the 95 % interval (Wilson) of the measured one. The interval
-    knows the size of the scored set; it does not know how much another seed would change. Where fields of the
-    recipe were changed, the claim is about something else, and nothing is said of it.
+    accounts for the size of the scored set, not for seed-to-seed variation. Where fields of the recipe were changed,
+    the claim is about something else, and is not judged.
     """
     rows = [_compare(claim, record) for claim in record.recipe.claims]
     if not record.changed:
@@ -66,7 +66,7 @@ def _compare_number(claim: Claim, record: RunRecord) -> Comparison:
     metric = metric_words(claim.metric)
     if claim.metric == "parameters":
         same = record.model.parameters == claim.value
-        verdict = "agrees with the claim" if same else "another number"
+        verdict = "agrees with the claim" if same else "differs from the claim"
         shown = (fmt.count(round(claim.value)), fmt.count(record.model.parameters), fmt.NOTHING)
         return Comparison(metric, *shown, verdict, same, claim.source)
     part = claim.metric.split("_")[1]
@@ -96,7 +96,7 @@ def verdict(record: RunRecord) -> str:
 
 
 def summary(record: RunRecord) -> Table:
-    """What a person reads after training: a line for each figure, claims beside it where the recipe has any."""
+    """Return the table printed after training: a line for each figure, with claims where the recipe has any."""
     claimed = {row.metric: f"{row.claimed}\n{row.verdict}" for row in comparisons(record)}
     table = Table(title=Text(f"{record.recipe.name}: {record.status}"), title_justify="left", show_header=bool(claimed))
     for head in ("", "measured", *(["claimed"] if claimed else [])):
@@ -123,10 +123,10 @@ def _summary_rows(record: RunRecord) -> list[tuple[str, str]]:
         *rows,
         ("best epoch", f"{record.best_epoch or fmt.NOTHING} of {done} done, {planned} planned"),
         ("time", fmt.seconds(record.wall_s)),
-        ("memory, peak", fmt.size(record.peak_memory_bytes)),
+        ("peak memory", fmt.size(record.peak_memory_bytes)),
         ("parameters", fmt.count(record.model.parameters)),
-        ("FLOPs, an image", fmt.flops(record.model.flops)),
-        *([("FLOPs, training", fmt.flops(record.train_flops))] if record.train_flops else []),
+        ("FLOPs per image", fmt.flops(record.model.flops)),
+        *([("training FLOPs", fmt.flops(record.train_flops))] if record.train_flops else []),
         ("device", f"{machine.device}, {machine.precision}, ranks: {machine.ranks}"),
     ]
 
@@ -148,7 +148,7 @@ def layers(model: ModelRecord) -> Table:
 
 
 def _compact(detail: str) -> str:
-    """Return "3->64, 7x7, stride 2, pad 3" as "3->64, 7x7 /2, pad 3"; a stride of 1 is not said."""
+    """Return "3->64, 7x7, stride 2, pad 3" as "3->64, 7x7 /2, pad 3"; a stride of 1 is omitted."""
     return detail.replace(", stride 1", "").replace(", stride ", " /")
 
 

@@ -1,6 +1,6 @@
 """Colours and style of every figure, and how a figure is saved.
 
-Colours are those of Okabe and Ito 2008 (https://jfly.uni-koeln.de/color/), told apart by every kind
+Colours are those of Okabe and Ito 2008 (https://jfly.uni-koeln.de/color/), distinguishable for every kind
 of colour vision; line styles and labels carry the same meaning, so that they also print in grey.
 """
 
@@ -52,7 +52,7 @@ LOG_SPAN = 30
 """Values that span more than this factor get a logarithmic axis."""
 
 NUMBERED_CLASSES = 20
-"""Up to so many classes the cells of a confusion matrix hold their numbers."""
+"""Up to this many classes, the cells of a confusion matrix hold their numbers."""
 
 
 @matplotlib.rc_context(STYLE)

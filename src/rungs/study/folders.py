@@ -1,4 +1,4 @@
-"""What a folder is: a run or one of the studies, by the record in it; and how its report is written again.
+"""Identify a folder, a run or one of the studies, by the record in it, and rebuild its report.
 
 A new kind of study is added here: to `AnyDir`, to `KINDS` and to `rewrite_report`.
 """
@@ -22,21 +22,21 @@ KINDS: tuple[type[AnyDir], ...] = (RunDir, LadderDir, SearchDir, CompareDir, Rat
 
 
 def identify(folder: str | Path) -> AnyDir | None:
-    """Return a folder as what it is; None where no record lies in it."""
+    """Return a folder as its kind; None where it holds no record."""
     places = [kind(folder) for kind in KINDS]
     return next((place for place in places if place.record.is_file()), None)
 
 
 def holder(record: Path) -> AnyDir | None:
-    """Return the folder of a record, by the file's name; None where it is none of ours."""
+    """Return the folder of a record, by the file's name; None where the name is not one of ours."""
     return next((kind(record.parent) for kind in KINDS if kind.name == record.name), None)
 
 
 def require_known(folder: str | Path) -> AnyDir:
-    """Return a folder as what it is.
+    """Return a folder as its kind.
 
     Raises:
-        UserError: No record lies in it.
+        UserError: It holds no record.
     """
     place = identify(folder)
     if place is None:
@@ -59,15 +59,15 @@ def require_runs(words: Sequence[str | Path]) -> None:
 
 
 def not_a_run(place: AnyDir, do: str) -> UserError:
-    """Return the error that says what a folder is instead of a run."""
+    """Return the error for a study given instead of a run."""
     return UserError(f"this is {place.what}, not a run", where=place.path, do=do)
 
 
 def rewrite_report(folder: str | Path) -> Path:
-    """Write the report of a run or of a study again from its record, and return its path.
+    """Rebuild the report of a run or of a study from its record, and return its path.
 
     Raises:
-        UserError: No record lies in the folder, or it is damaged.
+        UserError: The folder holds no record, or it is damaged.
     """
     match place := require_known(folder):
         case LadderDir():

@@ -1,4 +1,4 @@
-"""The protocol guard: who looked at which test set how often, over a whole folder of runs, climbs and searches."""
+"""The protocol guard: how often each test set was opened, and by whom, in a folder of runs, climbs and searches."""
 
 from __future__ import annotations
 
@@ -39,15 +39,13 @@ class Opened(Record, frozen=True, kw_only=True):
 
 
 class SetUse(Record, frozen=True, kw_only=True):
-    """One test set, and all who looked at it."""
+    """One test set, and all runs and studies that looked at it."""
 
     source: str
     images: int
     test_hash: str
     opened: tuple[Opened, ...]
-    luck: (
-        float  # how far the best of its runs, if all are equally good, lies above their mean by the luck of the images
-    )
+    luck: float  # expected lead of the best of its runs over their mean, if all are equally good, by chance over images
 
     def of(self, kind: Literal["run", "study"]) -> tuple[Opened, ...]:
         """Return the runs, or the studies, that looked at it."""
@@ -55,7 +53,7 @@ class SetUse(Record, frozen=True, kw_only=True):
 
 
 class Guard(Record, frozen=True, kw_only=True):
-    """What a folder's logs say."""
+    """The summary of a folder's logs."""
 
     folder: str
     runs: int
@@ -65,13 +63,13 @@ class Guard(Record, frozen=True, kw_only=True):
 
 
 def sum_up(folder: Path) -> Guard:
-    """Read every run, climb and search in a folder, however deep.
+    """Read every run, climb and search in a folder, recursively.
 
     Raises:
         UserError: There is no such folder, or none of these in it.
     """
     if not folder.is_dir():
-        raise UserError("no such folder", where=folder, do="give a folder of runs, as runs or climbs")
+        raise UserError("no such folder", where=folder, do="give a folder of runs, such as runs or climbs")
     found, unreadable = list[Opened](), list[str]()
     for path in sorted(folder.rglob("*.json")):
         try:
@@ -80,7 +78,7 @@ def sum_up(folder: Path) -> Guard:
             unreadable.append(f"{path.relative_to(folder)}: {error.what}")
     runs = [one for one in found if one.kind == "run"]
     if not (found or unreadable):
-        raise UserError("no run in here", where=folder, do="give a folder of runs, as runs or climbs")
+        raise UserError("no runs found", where=folder, do="give a folder of runs, such as runs or climbs")
     return Guard(
         folder=str(folder),
         runs=len(runs),
@@ -91,7 +89,7 @@ def sum_up(folder: Path) -> Guard:
 
 
 def _logs(path: Path, name: str) -> Iterator[Opened]:
-    """Yield what the record at `path`, if it is one of a run or a study, and the log beside it say."""
+    """Yield the looks of the record at `path` and its log, if it is one of a run or a study."""
     place = folders.holder(path)
     if isinstance(place, RunDir):
         record = place.read_record()
@@ -100,7 +98,7 @@ def _logs(path: Path, name: str) -> Iterator[Opened]:
         flattered = None if told is None else told[1] - told[2]
         source = record.data.source
         yield Opened(folder=name, kind="run", source=source, looks=seen, accuracy=accuracy, flattery=flattered)
-    elif isinstance(place, LadderDir | SearchDir):  # of the studies these two keep a log of their own
+    elif isinstance(place, LadderDir | SearchDir):  # only these two studies keep a log of their own
         source = place.read_record().data.source
         yield Opened(folder=name, kind="study", source=source, looks=looks.read(place.looks))
 
@@ -120,19 +118,19 @@ def _from_record(record: RunRecord) -> tuple[Look, ...]:
             purpose=purpose,
             images=record.test.n,
             test_hash=test_hash,
-            who="from run.json, there is no log",
+            who="from run.json (no log)",
         )
         for kind, purpose in found
     )
 
 
 def _by_set(found: list[Opened]) -> Iterator[SetUse]:
-    """Yield each test set with those who looked at it; who looked at several is with each."""
+    """Yield each test set with those that looked at it; one that looked at several is listed with each."""
     by_hash: dict[str, list[Opened]] = defaultdict(list)
     for one in found:
         for test_hash in dict.fromkeys(look.test_hash for look in one.looks):
             mine = tuple(look for look in one.looks if look.test_hash == test_hash)
-            own = any(look.kind == "scored" for look in mine)  # an accuracy is of the run's own test set
+            own = any(look.kind == "scored" for look in mine)  # the accuracy is on the run's own test set
             accuracy, flattered = (one.accuracy, one.flattery) if own else (None, None)
             by_hash[test_hash].append(
                 Opened(
@@ -161,7 +159,7 @@ def highest_of(n: int) -> float:
 
 
 def verdict(one: SetUse) -> str:
-    """Say in sentences how a test set was used."""
+    """Return sentences on how a test set was used."""
     openings, kinds = sum(who.openings for who in one.opened), Counter(kinds_of(one.opened))
     runs, studies = one.of("run"), one.of("study")
     who = [fmt.many(len(runs), "run")] * bool(runs)
@@ -175,19 +173,19 @@ def verdict(one: SetUse) -> str:
     if flattered:
         mean = 100 * sum(flattered) / len(flattered)
         watchers = "One watched it" if len(flattered) == 1 else f"{len(flattered)} watched it"
-        would = f"the epoch that is best on test would have flattered by {mean:.2f} points"
+        would = f"choosing the epoch on test would have been optimistic by {mean:.2f} points"
         said.append(f"{watchers} over the epochs; {would}.")
     if kinds["evaluated"]:
         said.append(f"Trained nets were scored on it again, {times(kinds['evaluated'])}.")
     compared = {(look.when, look.who) for who in one.opened for look in who.looks if look.kind == "compared"}
     if compared:  # a comparison is in the log of each of its runs
-        side_by_side = f"Its scores were set side by side {times(len(compared))}"
-        said.append(f"{side_by_side}: what is chosen so is chosen on test.")
+        what = f"Its scores were compared {times(len(compared))}"
+        said.append(f"{what}: choosing by that is selecting on test.")
     scored = sum(run.accuracy is not None for run in one.opened)
     if scored > 1:
         said.append(
-            f"Whoever picks the best of these {scored} by it flatters it: of {scored} equally good nets the best "
-            f"shows about {100 * one.luck:.2f} points too much, by the luck of the images alone."
+            f"Choosing the best of these {scored} by it is optimistic: the best of {scored} equally good nets "
+            f"scores about {100 * one.luck:.2f} points too high by chance over images alone."
         )
     return " ".join(said)
 

@@ -17,7 +17,7 @@ CELL_VALUES = (
     "validation_tta_accuracy", "validation_tta_loss", "test_tta_accuracy", "test_tta_loss",
     "steps", "convergence_steps", "epochs", "train_flops",
     "step_s", "train_s",  # a step, and all epochs, at the pace of the fastest, least disturbed epoch
-    "packed",  # the most runs that were trained at once with it, where there were others: its times are shares
+    "packed",  # the size of the pack that it was trained in, if any: its times are shares
     "wall_s", "peak_memory_bytes",
 )  # fmt: skip
 CURVES = (
@@ -27,7 +27,7 @@ CURVES = (
 
 
 def system(platform: str) -> str:
-    """Shorten "Linux-6.1.0-x86_64-with-glibc2.36": like paths, the name of a kernel build is nobody else's business."""
+    """Shorten "Linux-6.1.0-x86_64-with-glibc2.36": kernel builds, like paths, are private."""
     system, _, rest = platform.partition("-")
     machine = next((part for part in ("x86_64", "arm64", "aarch64", "AMD64") if part in rest), "")
     return f"{system} {machine}".strip()
@@ -42,7 +42,7 @@ def measured(record: RunRecord) -> dict[str, float]:
         if result is not None:
             values |= {f"{part}_accuracy": result.accuracy, f"{part}_loss": result.loss}
     if rows:
-        fastest_s = min(row.train_s for row in rows)  # the epoch that was least disturbed by what else the machine did
+        fastest_s = min(row.train_s for row in rows)  # the epoch least disturbed by other load
         losses = [row.train_loss if row.validation_loss is None else row.validation_loss for row in rows]
         arrived = next(row for row, loss in zip(rows, losses, strict=True) if loss <= CONVERGED * min(losses))
         values |= {"epochs": len(rows), "steps": rows[-1].step, "convergence_steps": arrived.step}

@@ -1,4 +1,4 @@
-"""Accuracy against its price: what nothing else beats (Pareto's front)."""
+"""Accuracy against cost: the Pareto front."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import NamedTuple
 
 
 class Point(NamedTuple):
-    """What something costs, and what it came to."""
+    """A cost and the accuracy it brings."""
 
     cost: float
     accuracy: float
 
 
 def dominates(one: Point, other: Point) -> bool:
-    """Tell whether `one` is as accurate for less, or more accurate for as much; of equals neither dominates."""
+    """Return whether `one` is as accurate for less, or more accurate at the same cost; equals do not dominate."""
     return one != other and one.cost <= other.cost and one.accuracy >= other.accuracy
 
 

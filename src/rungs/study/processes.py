@@ -1,4 +1,4 @@
-"""Worker processes: how many, with how many threads, and that they end with their parent."""
+"""Worker processes: their number, their threads, and their end with the parent."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ MOST_JOBS = 4
 
 
 def default_jobs() -> int:
-    """Return how many cells to train at once: small nets leave cores idle that a cell beside them can use."""
+    """Return how many cells to train in parallel: small nets leave cores idle that another cell can use."""
     import torch
 
     return 1 if torch.cuda.is_available() else min(torch.get_num_threads(), MOST_JOBS)
 
 
 def share_threads(jobs: int) -> None:
-    """Let this process use its share of the threads that it would use alone."""
+    """Limit this process to its share of the threads."""
     import torch
 
     torch.set_num_threads(max(1, torch.get_num_threads() // max(1, jobs)))
 
 
 def follow_parent() -> None:
-    """End this process when its parent is gone, so that nobody trains for nobody."""
+    """End this process when its parent is gone, so that no orphaned worker keeps training."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
         os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(60)  # for a step that is under way
+        time.sleep(60)  # for a running step
         os._exit(1)
 
 
 def require_alone(command: str) -> None:
-    """Refuse to start on each rank of `torchrun` what trains in one process, or starts its own.
+    """Refuse several ranks of `torchrun` for what trains in one process, or starts its own.
 
     Raises:
         UserError: There are several ranks.
@@ -51,7 +51,7 @@ def require_alone(command: str) -> None:
 
 
 def require_startable(command: str) -> None:
-    """Refuse what would start itself again in each of its workers, or on each rank.
+    """Refuse a script that would start this again in each of its workers, or on each rank.
 
     Args:
         command: "climb" or "tune".
@@ -59,7 +59,9 @@ def require_startable(command: str) -> None:
     Raises:
         UserError: It would.
     """
-    if getattr(multiprocessing.current_process(), "_inheriting", False):  # what Python itself asks before it starts one
+    if getattr(
+        multiprocessing.current_process(), "_inheriting", False
+    ):  # Python itself checks this before it starts one
         what = f"a worker of this {command} imported your script and called {command}() again"
         raise UserError(what, where=f"rungs.{command}", do=f'call {command}() under  if __name__ == "__main__":')
     require_alone(command)

@@ -1,4 +1,4 @@
-"""What a few seeds can bear: intervals over runs, differences in pairs of equal seeds.
+"""Statistics over a few seeds: intervals over runs, differences paired by seed.
 
 Runs that differ in the seed alone are taken as draws from a normal distribution.
 """
@@ -16,7 +16,7 @@ from rungs.report import metric as words
 from rungs.run.record import Difference, Estimate
 
 LEVEL = 0.05  # of all tests of a ladder together; intervals are of 1 - LEVEL
-MOST_MORE_SEEDS = 20  # what would need more seeds than these is called no difference
+MOST_MORE_SEEDS = 20  # a difference that needs more seeds than this counts as none
 FEWEST_PAIRS = 3  # one shows no spread, and two may agree by chance where a test set is small
 TIE = 1e-12  # differences of accuracies are multiples of one image: small sets often give the same
 
@@ -30,7 +30,7 @@ def estimate(values: Sequence[float], interval_of_one: Interval | None = None) -
     """Return mean, sd and the 95 % interval of the mean over seeds (Student 1908, doi:10.1093/biomet/6.1.1).
 
     Args:
-        values: One a seed, at least one.
+        values: One per seed, at least one.
         interval_of_one: For a single seed, which has no spread: Wilson's interval over its images.
     """
     n, centre = len(values), float(mean(values))
@@ -43,9 +43,9 @@ def estimate(values: Sequence[float], interval_of_one: Interval | None = None) -
 
 
 def prediction(values: Sequence[float], interval_of_one: Interval | None = None) -> Interval | None:
-    """Return where one more run would lie, with 95 %: mean ± t sd sqrt(1 + 1/n), t with n - 1 degrees of freedom.
+    """Return the 95 % prediction interval for one more run: mean ± t sd sqrt(1 + 1/n), t with n - 1 degrees of freedom.
 
-    It is what to hold a claim against, which is somebody's single run (Hahn & Meeker, Statistical Intervals, 1991).
+    Claims are compared with it, because they are single runs (Hahn & Meeker, Statistical Intervals, 1991).
     For a single value it is `interval_of_one`.
     """
     n = len(values)
@@ -81,10 +81,10 @@ def holm(ps: Sequence[float | None]) -> tuple[float | None, ...]:
 
 
 def more_seeds(differences: Sequence[Sequence[float]]) -> tuple[int | None, ...]:
-    """Return, for each comparison of a ladder, the fewest more seeds that would decide it, if they change nothing.
+    """Return, for each comparison of a ladder, the fewest additional seeds that would decide it.
 
-    All comparisons get as many more, and keep their mean and sd; decided is what Holm then finds below `LEVEL`. Since
-    the next seeds do change something, it is about as likely as not that they suffice. None: not even
+    All comparisons get as many more, and are assumed to keep their mean and sd; one is decided if its p after Holm is
+    below `LEVEL`. Since new seeds do change mean and sd, the number suffices about half of the time. None: not even
     `MOST_MORE_SEEDS` would, or there are fewer than two differences.
     """
     seen = [(float(mean(d)), float(stdev(d)), len(d)) if len(d) > 1 else None for d in differences]
@@ -112,7 +112,7 @@ def compare(changes: Sequence[Change]) -> dict[str, Difference]:
 
 
 def _quantile(n: int) -> float:
-    """Return how many standard errors of n values hold 95 % to both sides."""
+    """Return the two-sided 95 % quantile of Student's t for n values."""
     return float(stdtrit(n - 1, 1 - LEVEL / 2))
 
 

@@ -54,7 +54,7 @@ class TrainOptions:
     data: Data = None
     """Source of images: cifar10[:PATH], cifar100, digits, folder:PATH, parquet:PATH, hub:OWNER/NAME."""
     folder: Folder = field(default=None, compare=False)
-    """Run folder (default: runs/NAME-DIGEST, a new one each time unless a run is resumed)."""
+    """Run folder (default: runs/NAME-DIGEST, a new one each time unless resuming)."""
     seed: Number = None
     """Seed of split, weights, order and augmentation."""
     resume: bool = field(default=False, compare=False)
@@ -64,7 +64,7 @@ class TrainOptions:
     tensorboard: bool = field(default=False, compare=False)
     """Also write events for TensorBoard."""
     screen: Suppress[Screen | None] = field(default=None, compare=False, repr=False)
-    """What to show; nothing by default."""
+    """Progress display; none by default."""
     keep_going: Suppress[Callable[[EpochRow], bool]] = field(default=always, compare=False, repr=False)
     """Called after each epoch; return False to stop."""
     model: Suppress[Any] = field(default=None, compare=False, repr=False)

@@ -90,7 +90,7 @@ def test_even_vastly_different_seeds_are_called_no_better(
     assert crippled.test is not None and pair.parts[0].second == crippled.test.accuracy
     assert pair.verdict == "not to be told apart" and pair.parts[0].p < 0.001
     assert any("look for another cause" in sentence for sentence in pair.more)
-    assert any("that test knows no seeds" in sentence for sentence in pair.more)
+    assert any("that test ignores seeds" in sentence for sentence in pair.more)
 
 
 def test_a_crippled_run_is_worse_and_a_healthy_one_better(against: Callable[..., CompareRecord]) -> None:
@@ -102,7 +102,7 @@ def test_a_crippled_run_is_worse_and_a_healthy_one_better(against: Callable[...,
     assert one.interval[1] - one.interval[0] > one.images_interval[1] - one.images_interval[0] > 0
     assert one.loss_interval is not None and one.loss_interval[0] > 0
     assert "of 180 test images right" in worse.words and "p < 0.001" in worse.words
-    assert "One run" not in worse.words and any("seeds are allowed an sd of" in more for more in worse.more)
+    assert "One run" not in worse.words and any("our prior, as there is one run of each" in more for more in worse.more)
     assert worse.flips is not None and one.table is not None
     assert (worse.flips.gained, worse.flips.lost) == (one.table.second, one.table.first)
     assert sum(row.gained for row in one.classes) == one.table.second
@@ -124,7 +124,7 @@ def test_several_seeds_are_one_candidate(against: Callable[..., CompareRecord]) 
 def test_runs_without_a_partner_only_tell_of_seeds(against: Callable[..., CompareRecord]) -> None:
     (pair,) = against("healthy", "again", "third", "crippled").pairs
     assert pair.parts[0].pairs == 1 and pair.parts[0].seed_df == 6
-    assert "On test, 2 runs have no partner: used only for how much seeds differ." in pair.notes
+    assert "On test, 2 runs have no partner: used only for the seed variance." in pair.notes
 
 
 def test_with_several_pairs_the_runs_without_a_partner_are_left_out(against: Callable[..., CompareRecord]) -> None:
@@ -149,7 +149,7 @@ def test_a_copy_of_a_run_is_no_further_seed(
     single = against("healthy", "crippled").pairs[0]
     assert [len(one.runs) for one in record.candidates] == [1, 1] and pair.parts[0] == single.parts[0]
     for name, left in (("healthy", trained("healthy")), ("crippled", copies[1])):
-        said = next(note for note in pair.notes if note.startswith(f"Of {name} one run of each seed counts"))
+        said = next(note for note in pair.notes if note.startswith(f"Only one run per seed of {name} counts"))
         assert said.endswith(f"left out: {left} (seed 0).")
     dead = change(trained("healthy"), tmp_path / "dead", lost)
     kept = against(dead, "healthy", "again", "crippled").candidates[0]  # what came to an end goes before
@@ -157,7 +157,7 @@ def test_a_copy_of_a_run_is_no_further_seed(
     seeds = against("healthy", copies[0], "again")
     assert [one.name for one in seeds.candidates] == ["healthy", "again"]
     assert any(str(copies[0]) in note for note in seeds.pairs[0].notes)
-    with pytest.raises(UserError, match=r"the same run of .*healthy, given twice"):
+    with pytest.raises(UserError, match=r"the same run as .*healthy, given twice"):
         read_candidates([trained("healthy"), copies[0]])
     newer = change(trained("healthy"), tmp_path / "newer", lambda record: replace(record, code=("rungs 99",)))
     assert against("healthy", newer).pairs[0].same_recipe  # what other code does may be asked
@@ -181,7 +181,7 @@ def test_images_that_would_decide_are_those_of_one_set(against: Callable[..., Co
     spread = seen * part.images_se**2 + part.difference**2  # mean square of an image's difference
     whole = images_needed(part.difference, spread)
     assert whole is not None and part.needed.images == math.ceil(whole / 2)
-    assert any("each pair of runs has images of its own" in note for note in pair.notes)
+    assert any("each pair of runs has its own images" in note for note in pair.notes)
     (same,) = against("healthy", "again", "crippled", "crippled-1").pairs
     assert not any("On test, each pair" in note for note in same.notes)
 
@@ -199,9 +199,9 @@ def test_digits_cut_with_other_seeds_are_samples_of_their_own(against: Callable[
     (pair,) = against("digits", "digits-1").pairs
     part = pair.parts[0]
     assert (part.pairs, part.table, part.loss_interval, part.classes, pair.flips) == (0, None, None, (), None)
-    assert "Image by image on test: the test images were cut with other seeds (0 and 1)" in pair.not_comparable[0]
+    assert "Image by image on test: the test images were split with different seeds (0 and 1)" in pair.not_comparable[0]
     assert "train both with one --seed" in pair.not_comparable[0]
-    assert pair.verdict == "worse" and "each on images of its own" in pair.words
+    assert pair.verdict == "worse" and "each on its own images" in pair.words
 
 
 def test_protocols_that_differ_are_told(against: Callable[..., CompareRecord]) -> None:
@@ -217,7 +217,9 @@ def test_protocols_that_differ_are_told(against: Callable[..., CompareRecord]) -
 def test_other_image_sizes_are_the_same_images(against: Callable[..., CompareRecord]) -> None:
     (pair,) = against("healthy", "larger").pairs
     assert pair.parts[0].table is not None
-    assert any("decoded to 16 and 20 pixels; that they are the same follows" in note for note in pair.notes)
+    assert any(
+        "decoded to 16 and 20 pixels; source and labels show that they are the same" in note for note in pair.notes
+    )
 
 
 def test_what_diverged_has_no_score(against: Callable[..., CompareRecord]) -> None:
@@ -237,9 +239,7 @@ def test_old_records_are_compared_as_samples(
 
     old = change(trained("crippled"), tmp_path / "old", older)
     (pair,) = against("healthy", old).pairs
-    assert any(
-        "keeps no results image by image" in why and "train that run again" in why for why in pair.not_comparable
-    )
+    assert any("has no per-image results" in why and "retrain that run" in why for why in pair.not_comparable)
     assert pair.verdict == "worse" and pair.parts[0].table is None
 
 
@@ -283,8 +283,8 @@ def test_a_log_that_cannot_be_written_is_told(trained: Callable[[str], Path], tm
     RunDir(first).looks.mkdir()
     record = compare(first, trained("crippled"), folder=tmp_path / "out")
     (warning,) = record.warnings
-    assert str(RunDir(first).looks) in warning and "could not be noted" in warning
-    assert "could not be noted" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert str(RunDir(first).looks) in warning and "could not be logged" in warning
+    assert "could not be logged" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
 
 
 def test_what_differs_is_in_the_table(against: Callable[..., CompareRecord]) -> None:
@@ -305,7 +305,9 @@ def test_flipped_images_have_their_pictures(against: Callable[..., CompareRecord
     wrong = pair.flips.newly_wrong
     assert len(wrong) == min(24, pair.flips.lost) > 5 and all(flip.picture for flip in wrong)
     assert all(flip.first == flip.truth != flip.second for flip in wrong)
-    assert [flip.second_sure for flip in wrong] == sorted((flip.second_sure for flip in wrong), reverse=True)
+    assert [flip.second_confidence for flip in wrong] == sorted(
+        (flip.second_confidence for flip in wrong), reverse=True
+    )
     assert all(flip.path and "test" in flip.path for flip in wrong)
 
 
@@ -378,8 +380,8 @@ def test_what_cannot_be_compared_is_refused(
         ((healthy, place), "no run.json here"),
         ((healthy, climbed), f"name a rung: {climbed}:start, {climbed}:slow"),
         ((healthy, f"{climbed}:strat"), "did you mean 'start'"),
-        ((healthy, trained("digits")), "other classes than"),
-        ((healthy, change(healthy, tmp_path / "classes", classes)), "other classes than"),
+        ((healthy, trained("digits")), "different classes from"),
+        ((healthy, change(healthy, tmp_path / "classes", classes)), "different classes from"),
         ((healthy, change(healthy, tmp_path / "data", data)), "the data changed in between"),
     ]
     for runs, message in cases:
@@ -395,7 +397,7 @@ def test_other_data_is_refused(trained: Callable[[str], Path], tmp_path: Path) -
         return replace(record, data=replace(record.data, hashes=hashes, source="folder:elsewhere"))
 
     away = change(trained("healthy"), tmp_path / "away", other)
-    with pytest.raises(UserError, match=r"other data than .*: folder:elsewhere, not folder:"):
+    with pytest.raises(UserError, match=r"different data from .*: folder:elsewhere, not folder:"):
         compare(trained("healthy"), away, folder=tmp_path / "out")
 
 
@@ -422,8 +424,8 @@ def test_what_is_printed(trained: Callable[[str], Path], tmp_path: Path, capsys:
     runs = str(trained("healthy")), str(trained("crippled"))
     COMMANDS["compare"](CompareOptions(runs, folder=tmp_path / "out"))
     said = capsys.readouterr().out
-    assert said.startswith("WORSE crippled is worse than healthy: it gets ")
-    for part in ("optim.lr", "0.00001", "test accuracy", "choosing on the test set", "On validation: ", "report.html"):
+    assert said.startswith("WORSE crippled is worse than healthy: ")
+    for part in ("optim.lr", "0.00001", "test accuracy", "selecting on the test set", "On validation: ", "report.html"):
         assert part in said
     COMMANDS["compare"](CompareOptions(runs, folder=tmp_path / "out"), json=True)
     plain = from_json(capsys.readouterr().out.encode(), CompareRecord, "stdout")

@@ -145,7 +145,7 @@ def test_the_interval_of_the_calibration_error_covers_it() -> None:
     assert covered / sets > 0.95 - tolerance(0.95, sets) - 0.02
 
 
-# --- how many would decide ----------------------------------------------------------------------------
+# --- sample size --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("gained", "lost"), [(0.06, 0.04), (0.15, 0.10), (0.02, 0.005)])
@@ -182,8 +182,8 @@ def test_what_is_needed_decides() -> None:
 
 def test_one_run_of_each_rests_on_the_allowance_alone() -> None:
     seeds = verdict.seeds_of_pairs([0.01], [[0.93], [0.94]])
-    assert seeds.df == verdict.ALLOWANCE_DF
-    assert seeds.sd == pytest.approx(verdict.allowance(0.935)) == pytest.approx(0.00296, abs=1e-5)
+    assert seeds.df == verdict.PRIOR_DF
+    assert seeds.sd == pytest.approx(verdict.prior_sd(0.935)) == pytest.approx(0.00296, abs=1e-5)
     assert seeds.se == pytest.approx(seeds.sd * math.sqrt(2))
 
 
@@ -204,12 +204,12 @@ def test_the_allowance_is_what_this_project_measured() -> None:
     assert pytest.approx(float(np.median(shares)), rel=0.25) == verdict.SEED_SD
 
 
-def test_measured_seeds_outweigh_the_allowance() -> None:
+def test_measured_seeds_outweigh_the_prior() -> None:
     calm = [0.9, 0.9001, 0.9002, 0.8999] * 5
     few, many = verdict.seeds_apart([calm[:2], calm[:2]]), verdict.seeds_apart([calm, calm])
-    assert verdict.allowance(0.9) > few.sd > many.sd
+    assert verdict.prior_sd(0.9) > few.sd > many.sd
     paired_seeds = verdict.seeds_of_pairs([0.01, 0.012, 0.011], [[0.9, 0.91, 0.92], [0.91, 0.922, 0.931]])
-    assert paired_seeds.df == verdict.ALLOWANCE_DF + 2 and paired_seeds.pairs == 3
+    assert paired_seeds.df == verdict.PRIOR_DF + 2 and paired_seeds.pairs == 3
 
 
 def judged(first: np.ndarray, second: np.ndarray) -> Verdict:
@@ -240,7 +240,7 @@ def test_equal_recipes_are_seldom_called_different(runs: int, images: int) -> No
     alarms = mcnemar = 0
     for _ in range(draws):
         hard = draw.uniform(-0.2, 0.2, images)
-        sides = [trained(draw, runs, images, accuracy, verdict.allowance(accuracy), hard) for _ in range(2)]
+        sides = [trained(draw, runs, images, accuracy, verdict.prior_sd(accuracy), hard) for _ in range(2)]
         alarms += judged(*sides) != "not to be told apart"
         table = paired.table(paired.match([(said(sides[0][0]), said(sides[1][0]))], same_set=True))
         mcnemar += table.p < 0.05

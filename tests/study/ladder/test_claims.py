@@ -1,4 +1,4 @@
-"""Claims beside measurements."""
+"""Claims and measurements."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ def test_a_claim_where_one_more_run_would_lie_is_reproduced() -> None:
     found = answer(claim(0.65), values, None)
     assert (found.low, found.high) == pytest.approx(prediction(values))
     assert (found.measured, found.claimed, found.source) == (pytest.approx(0.645), 0.65, "a paper")
-    assert (found.verdict, found.why) == ("reproduced", "inside 62.02 to 66.98 %, where one more run would lie")
+    assert (found.verdict, found.why) == (
+        "reproduced",
+        "inside 62.02 to 66.98 %, the prediction interval for one more run",
+    )
 
 
 def test_a_tolerance_reaches_to_both_sides() -> None:
@@ -29,7 +32,7 @@ def test_a_tolerance_reaches_to_both_sides() -> None:
         found = answer(claim(value, 0.04), values, None)
         assert found.tolerance == 0.04
         assert found.verdict == "reproduced"
-        assert found.why == "within its tolerance of 62.02 to 66.98 %, where one more run would lie"
+        assert found.why == "within its tolerance of 62.02 to 66.98 %, the prediction interval for one more run"
         assert answer(claim(value, 0.02), values, None).verdict != "reproduced"
 
 
@@ -37,15 +40,15 @@ def test_a_claim_beside_what_was_measured() -> None:
     values = [0.640, 0.645, 0.650]
     better, worse = answer(claim(0.6), values, None), answer(claim(0.7), values, None)
     assert (better.verdict, worse.verdict) == ("better", "worse")
-    assert better.why == "the claim is below 62.02 to 66.98 %, where one more run would lie"
-    assert worse.why == "the claim is above 62.02 to 66.98 %, where one more run would lie"
+    assert better.why == "the claim is below 62.02 to 66.98 %, the prediction interval for one more run"
+    assert worse.why == "the claim is above 62.02 to 66.98 %, the prediction interval for one more run"
 
 
 def test_a_larger_loss_is_worse() -> None:
     values = [1.000, 1.010, 1.020]
     larger, smaller, equal = (answer(claim(v, metric="validation_loss"), values, None) for v in (0.9, 1.2, 1.0))
     assert (larger.verdict, smaller.verdict, equal.verdict) == ("worse", "better", "reproduced")
-    assert larger.why == "the claim is below 0.9603 to 1.0597, where one more run would lie"
+    assert larger.why == "the claim is below 0.9603 to 1.0597, the prediction interval for one more run"
     assert larger.high is not None and larger.high > 1  # a loss has no upper end to cut at
 
 
@@ -59,7 +62,7 @@ def test_one_seed_is_held_against_its_images() -> None:
     found = answer(claim(0.65), [0.64], (0.63, 0.66))
     assert (found.low, found.high, found.measured) == (0.63, 0.66, 0.64)
     assert found.verdict == "reproduced"
-    assert found.why == "inside 63.00 to 66.00 %, the interval of our one seed over its images"
+    assert found.why == "inside 63.00 to 66.00 %, the interval of our single seed over images"
     assert answer(claim(0.7), [0.64], (0.63, 0.66)).verdict == "worse"
 
 

@@ -187,7 +187,7 @@ def test_ctrl_c_ends_a_climb_with_130_and_says_how_to_go_on(tmp_path: Path) -> N
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "go on with the same command" in errors and "--resume" not in errors and "Traceback" not in errors
+    assert "resume with the same command" in errors and "--resume" not in errors and "Traceback" not in errors
     wait_for(lambda: not any(is_locked(root / cell.folder) for cell in cells))
 
 
@@ -199,7 +199,7 @@ def test_sigterm_ends_a_climb_with_143(tmp_path: Path) -> None:
         wait_for(RunDir(tmp_path / "climb" / cell.folder).history.exists)
         process.send_signal(signal.SIGTERM)
         _, errors = process.communicate(timeout=60)
-    assert process.returncode == 143 and "go on with the same command" in errors
+    assert process.returncode == 143 and "resume with the same command" in errors
     assert not is_locked(tmp_path / "climb" / cell.folder)  # it waited for its workers
 
 
@@ -225,7 +225,7 @@ def test_a_packed_climb_gives_what_an_unpacked_one_gives(tmp_path: Path) -> None
     planned = rungs(*words, "--dry-run", cwd=tmp_path)
     assert "6 cells, 4 to train" in planned.stdout and "packs of up to 4 seeds of a rung" in planned.stdout
     done = rungs(*words, cwd=tmp_path)
-    assert "wider: its seeds train one by one, not packed: with a plateau schedule" in done.stdout
+    assert "wider: seeds are trained one by one, not packed: with a plateau schedule" in done.stdout
     for outcome in alone:
         cell, record = RunDir(tmp_path / "packed" / outcome.cell.folder).read_record(), outcome.record
         assert record is not None
@@ -378,7 +378,7 @@ def test_a_dry_run_lists_every_cell_with_an_estimate_and_writes_nothing(ladder_f
         (["ladder.toml", "--pack", "0"], "--pack must be from 1 to 256, got 0"),
         (["ladder.toml", "--only", "furst"], "did you mean 'first'"),
         (["ladder.toml", "--set", "optim.rate=1"], "optim.rate: no such field"),
-        (["ladder.toml", "--set", "seed=7"], "seeds are counted from 0: use --seeds"),
+        (["ladder.toml", "--set", "seed=7"], "use --seeds: seeds are counted from 0"),
         (["ladder.toml", "--data", "digit"], "no data source 'digit' -> did you mean 'digits'?"),
         (["lab-003"], "lab-003 is a recipe, not a ladder -> rungs train lab-003"),
         (["."], "this is a folder"),

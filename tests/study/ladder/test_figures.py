@@ -174,8 +174,8 @@ def narrow(high: float) -> LadderRecord:
 
 def test_another_study_is_said_below_the_axis_and_only_where_there_are_claims() -> None:
     axes = ladder_figures.staircase(ladder_samples.three()).axes[0]
-    assert axes.get_xlabel().endswith("\nnot the file's study: claims are not comparable")
-    assert axes.get_title(loc="left") == "three: the accuracy of each rung"
+    assert axes.get_xlabel().endswith("\ndiffers from the ladder's file: claims are not comparable")
+    assert axes.get_title(loc="left") == "three: accuracy of each rung"
     assert "claims" not in ladder_figures.staircase(ladder_samples.orphan()).axes[0].get_xlabel()
 
 

@@ -59,8 +59,8 @@ def test_the_record_alone_rebuilds_the_same_bytes(reports: Callable[[str], Path]
 
 def test_the_sections_stand_in_their_order(reports: Callable[[str], Path]) -> None:
     found = re.findall(r'<h2 id="([a-z]+)"', text(reports("broken")))
-    assert found == ["staircase", "claims", "rungs", "cost", "curves", "told", "classes", "unfinished", "assumptions",
-                     "method", "nets", "machine", "recipe"]  # fmt: skip
+    assert found == ["staircase", "claims", "rungs", "cost", "curves", "diagnosis", "classes", "unfinished",
+                     "assumptions", "method", "nets", "machine", "recipe"]  # fmt: skip
 
 
 def test_the_page_says_what_was_measured(reports: Callable[[str], Path]) -> None:
@@ -71,7 +71,7 @@ def test_the_page_says_what_was_measured(reports: Callable[[str], Path]) -> None
         record.command,
         record.data.hash,
         "README, table 2",
-        "one more run would lie between these",
+        "compared with the 95 % prediction interval for one more run",
         "<code>model.step=3</code>",
         "± 0.48 sd",
         "82.05 – 84.43 %",  # noqa: RUF001
@@ -79,17 +79,17 @@ def test_the_page_says_what_was_measured(reports: Callable[[str], Path]) -> None
         "▼ loses 4.45 points (",
         "? undecided: +0.55 points (-0.05 to +1.15); about 4 more seeds would decide it</span></td>",
         "<small>steps to converge</small>",
-        "Steps to converge: steps until within 2 % of its smallest validation loss.",
-        "at the pace of the fastest epoch, which was least disturbed by what else the machine did",
+        "Steps to converge: until within 2 % of the smallest validation loss.",
+        "Time per step is that of the fastest epoch, the one least disturbed by other load",
         "2,191,146",
         "150 MFLOP",
         "11,875",
         "the final rate is 0 (unstated)",
         "<small>against <b>third-block</b></small>",
         "prediction interval",
-        "corrected after Holm",
+        "Holm-corrected for all differences",
         "maximum over epochs",
-        "11 h 23 min, 24 cells together",
+        "11 h 23 min, 24 cells in total",
         "stages = [",
         "features.conv1_1",
     ):
@@ -110,7 +110,7 @@ def test_a_reduced_ladder_warns_before_anything_is_shown(reports: Callable[[str]
     assert box < page.index('id="staircase"')
     assert "<li>epochs: 5 of 24</li><li>rungs: 3 of 8</li>" in page
     assert re.findall(r'class="verdict-cell (\w*)">([a-z ]+)<', page) == [("", "not comparable")] * 2
-    assert "so its claims are not comparable:" in page
+    assert "so claims are not comparable:" in page
     assert "claims are not comparable" not in text(reports("orphan"))
 
 
@@ -130,10 +130,10 @@ def test_a_common_reason_is_told_once(reports: Callable[[str], Path], tmp_path: 
 def test_a_comparison_on_test_or_without_its_parent_is_said(reports: Callable[[str], Path]) -> None:
     page = text(reports("on-test"))
     assert page.count("<small>on test</small>") == 1
-    assert "Rungs with other validation images are compared on test." in page
+    assert "Rungs with different validation images are compared on test." in page
     assert "compared on test" not in text(reports("diary"))
     assert "<small>on test</small>" not in text(reports("unvalidated"))
-    assert "no comparison: batch-norm is not here" in text(reports("orphan"))
+    assert "no comparison: batch-norm was not trained" in text(reports("orphan"))
 
 
 def test_no_interval_is_beyond_what_can_be(reports: Callable[[str], Path]) -> None:
@@ -146,7 +146,7 @@ def test_no_interval_is_beyond_what_can_be(reports: Callable[[str], Path]) -> No
 def test_what_did_not_finish_is_named_with_its_ending(reports: Callable[[str], Path]) -> None:
     page = text(reports("broken"))
     section = page[page.index('id="unfinished"') : page.index('id="method"')]
-    assert "7 of 24 cells" in section
+    assert "7 of 24 cells did not finish." in section
     assert section.count("the training loss was not finite in epoch 4 (step 2412)") == 5
     for part in ("out of memory", "stopped by SIGINT after epoch 7", "cells/third-block-seed2-0123abcd", "failed"):
         assert part in section
@@ -155,7 +155,7 @@ def test_what_did_not_finish_is_named_with_its_ending(reports: Callable[[str], P
 
 def test_what_the_curves_say_has_warnings_first(reports: Callable[[str], Path]) -> None:
     page = text(reports("diary"))
-    section = page[page.index('id="told"') : page.index('id="classes"')]
+    section = page[page.index('id="diagnosis"') : page.index('id="classes"')]
     counts = re.findall(r'class="count(?: warning)?">(\d warning|no warning)', section)
     assert counts == sorted(counts, key=lambda count: count == "no warning")
     assert len(counts) == 8
@@ -169,9 +169,9 @@ def test_a_ladder_without_validation_or_seeds_says_what_that_means(reports: Call
     assert "There is no validation set: weights are those of the last epoch" in page
     assert "Best on test" in page
     page = text(reports("single"))
-    assert "With one seed an interval knows only how many images were scored" in page
+    assert "With one seed an interval accounts only for the number of images" in page
     assert "Holm for all" not in page
-    assert "One more run" not in page
+    assert "Prediction" not in page
 
 
 def test_names_are_text(reports: Callable[[str], Path]) -> None:
@@ -194,7 +194,7 @@ def test_seeds_may_hold_other_images(tmp_path: Path) -> None:
     cells = tuple(replace(cell, data_hash=f"{cell.seed}f" * 32) for cell in record.rungs[0].cells)
     record = replace(record, rungs=(replace(record.rungs[0], cells=cells), *record.rungs[1:]))
     page = text(ladder_html.write(record, tmp_path))
-    assert "4 in all: which images a part holds depends on the seed" in page
+    assert "4 in all: the split depends on the seed" in page
 
 
 @pytest.mark.parametrize("name", MAKERS)

@@ -370,19 +370,19 @@ def test_two_rungs_of_one_name() -> None:
     assert refused(text) == (
         "two rungs are called 'second'",
         "diary.toml, rungs.2.name",
-        "give each rung a name of its own",
+        "give each rung a unique name",
     )
 
 
 def test_on_a_later_an_unknown_or_its_own_rung() -> None:
     for other, hint in (("further", "did you mean 'third'? "), ("aside", ""), ("stat", "did you mean 'start'? ")):
         what, where, do = refused(DIARY.replace('on = "start"', f'on = "{other}"'))
-        assert (what, where) == (f"{other!r} is no rung before 'aside'", "diary.toml, rungs.3.on")
+        assert (what, where) == (f"no rung {other!r} before 'aside'", "diary.toml, rungs.3.on")
         assert do == f"{hint}allowed: second, start, third"
     assert refused(DIARY.replace('name = "start"', 'name = "start"\non = "second"')) == (
-        "'second' is no rung before 'start'",
+        "no rung 'second' before 'start'",
         "diary.toml, rungs.0.on",
-        "the first rung builds on the base recipe: leave it out",
+        "leave it out: the first rung builds on the base recipe",
     )
 
 

@@ -171,7 +171,7 @@ def test_without_validation_nothing_judges_for_the_test_set_may_not() -> None:
     outcomes = [outcome(name, 0, scored(without_validation(), 0.8)) for name in ("base", "changed")]
     record = summed(outcomes)
     assert rung(record, "changed").difference is None
-    assert "the test set chooses nothing" in facts.no_comparison(record, rung(record, "changed"))
+    assert "the test set must not choose" in facts.no_comparison(record, rung(record, "changed"))
 
 
 def test_claims_meet_what_one_more_run_would_give() -> None:
@@ -207,7 +207,7 @@ def test_a_rung_of_which_a_seed_diverged_reproduces_nothing() -> None:
     outcomes = both([0.80, 0.82], [])
     outcomes.append(outcome("base", 2, replace(healthy(), status="diverged", ending="the loss exploded")))
     (first, *_) = rung(summed(outcomes), "base").answers
-    assert (first.verdict, first.why) == ("not comparable", "only 2 of 3 seeds came to their end")
+    assert (first.verdict, first.why) == ("not comparable", "only 2 of 3 seeds finished")
 
 
 def test_convergence_is_the_first_epoch_within_2_per_cent_of_the_smallest_loss() -> None:
@@ -261,7 +261,7 @@ def replace_record(one: Outcome, record: RunRecord) -> Outcome:
 
 
 def test_nothing_finished_is_an_error_that_says_why() -> None:
-    with pytest.raises(UserError, match="no cell came to its end\n  base: no memory"):
+    with pytest.raises(UserError, match="no cell finished\n  base: no memory"):
         summed([outcome("base", 0, None, "no memory")])
 
 

@@ -45,7 +45,7 @@ def test_a_wide_terminal_shows_all_in_words() -> None:
 
 def test_the_title_says_that_a_headline_is_a_claim() -> None:
     record = ladder_samples.diary()
-    assert printed(record, 140).splitlines()[0].strip() == f"diary, which claims: {record.headline}"
+    assert printed(record, 140).splitlines()[0].strip() == f"diary; claimed: {record.headline}"
     assert printed(replace(record, headline=""), 140).splitlines()[0].strip() == "diary"
 
 
@@ -68,7 +68,7 @@ def test_some_rungs_of_few_seeds() -> None:
 
 def test_what_has_no_comparison_is_said_and_claims_are_named_only_where_there_are_any() -> None:
     text = printed(ladder_samples.orphan(), 140)
-    assert "no comparison: batch-norm is not here" in text
+    assert "no comparison: batch-norm was not trained" in text
     assert "rungs: 7 of 8." in text
     assert "comparable" not in text
     assert "comparable" not in ladder_tables.markdown(ladder_samples.orphan())
@@ -100,7 +100,7 @@ def test_a_usual_terminal_loses_no_number_and_says_what_it_left_out(
             assert f"{100 * estimate.mean:.2f} ±"[: None if estimate.n >= ladder_tables.FEWEST_SEEDS else -2] in line
         if rung.difference:
             assert f"{100 * rung.difference.mean:+.2f}" in text
-    left_out = re.search(r"no room here for (.*)", text)
+    left_out = re.search(r"no room for (.*)", text)
     shown = [head for head in ("s/step", "steps", "test, %") if re.search(rf"\b{head}", text.splitlines()[2])]
     assert len(shown) + (len(left_out[1].split(", ")) if left_out else 0) == 3
 

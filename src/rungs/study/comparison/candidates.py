@@ -1,4 +1,4 @@
-"""From what was given on the command line to candidates: recipes, each with its runs."""
+"""Group the runs given on the command line into candidates: recipes, each with its runs."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from rungs.study.ladder.record import LadderDir
 from rungs.study.measures import CURVES, measured
 
 NO_OTHER_RECIPE: tuple[Role, ...] = ("about", "seed", "place", "path", "speed", "rounding", "scores")
-"""Roles of the fields that make no other candidate: they change where the same data lies, how the same is computed, up
-to rounding, and how it is scored."""
+"""Roles of the fields that do not make a different candidate: where the same data lies, how the same is computed, up to
+rounding, and how it is scored."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Given:
     climb: LadderDir | None = None
 
     def on(self, part: Part) -> EvalResult | None:
-        """Return its scores on a part, if it was trained to an end."""
+        """Return its scores on a part, if its training finished."""
         result: EvalResult | None = getattr(self.record, part)
         return result if self.record.status == "finished" else None
 
@@ -48,8 +48,8 @@ class Group:
     """A candidate: runs of one recipe."""
 
     name: str
-    runs: tuple[Given, ...]  # one a seed
-    left_out: tuple[Given, ...] = ()  # further runs of a seed that is there already: they are no further seed
+    runs: tuple[Given, ...]  # one per seed
+    left_out: tuple[Given, ...] = ()  # repeated runs of the same seed, which do not count
 
     @property
     def recipe(self) -> Recipe:
@@ -58,9 +58,9 @@ class Group:
 
 
 def read_candidates(words: Sequence[str | Path]) -> tuple[Group, ...]:
-    """Read what was given and put runs of one recipe together, in the order in which they were given.
+    """Read runs and group those of one recipe, in the order given.
 
-    Of runs with one seed and the same images one is kept, the first that came to an end: copies would count as seeds.
+    Of runs with the same seed and images only the first finished one is kept: copies must not count as seeds.
 
     Args:
         words: Run folders, or FOLDER:RUNG for all seeds of a rung of a climb.
@@ -72,10 +72,10 @@ def read_candidates(words: Sequence[str | Path]) -> tuple[Group, ...]:
     places = [run.folder.path.resolve() for run in runs]
     for run, place in zip(runs, places, strict=True):
         if places.count(place) > 1:
-            raise UserError("given twice", where=run.folder.path, do="give runs that differ")
+            raise UserError("given twice", where=run.folder.path, do="give each run once")
     if len(runs) < 2:
         what = "one run alone cannot be compared" if runs else "nothing to compare"
-        raise UserError(what, where="rungs compare", do="rungs compare runs/a runs/b, or FOLDER:RUNG FOLDER:RUNG")
+        raise UserError(what, where="rungs compare", do="give two: rungs compare runs/a runs/b (or FOLDER:RUNG)")
     groups: list[list[Given]] = []
     for run in runs:
         mine = next((g for g in groups if key(g[0].record.recipe) == key(run.record.recipe)), None)
@@ -83,21 +83,19 @@ def read_candidates(words: Sequence[str | Path]) -> tuple[Group, ...]:
             groups.append([run])
         else:
             mine.append(run)
-    apart = len(groups) == 1  # of one recipe: then what differs are the runs themselves
-    kept = [_one_a_seed(group, apart=apart) for group in groups]
+    apart = len(groups) == 1  # all of one recipe: each run is a candidate
+    kept = [_one_per_seed(group, apart=apart) for group in groups]
     if apart:
         kept = [([run], [other for other in kept[0][1] if _same(run, other, apart=True)]) for run in kept[0][0]]
     if len(kept) < 2:
-        what = (
-            f"the same run of {runs[0].folder.path}, given {looks.times(len(runs))}: one recipe, one seed, one program"
-        )
-        do = "give runs of another seed or recipe; a copy of a run or its repetition says nothing new"
+        what = f"the same run as {runs[0].folder.path}, given {looks.times(len(runs))}: same recipe, seed and code"
+        do = "give runs of another seed or recipe; a copy or repetition adds nothing"
         raise UserError(what, where=runs[1].folder.path, do=do)
     names = _names([group for group, _ in kept], apart=apart)
     return tuple(Group(name, tuple(group), tuple(left)) for name, (group, left) in zip(names, kept, strict=True))
 
 
-def _one_a_seed(runs: Sequence[Given], *, apart: bool) -> tuple[list[Given], list[Given]]:
+def _one_per_seed(runs: Sequence[Given], *, apart: bool) -> tuple[list[Given], list[Given]]:
     """Return one run of each seed, finished ones before others, and those left out; each in the order given."""
     kept: list[Given] = []
     for run in sorted(runs, key=lambda run: run.record.status != "finished"):  # stable
@@ -109,13 +107,12 @@ def _one_a_seed(runs: Sequence[Given], *, apart: bool) -> tuple[list[Given], lis
 
 
 def _same(one: Given, other: Given, *, apart: bool) -> bool:
-    """Tell whether two runs of one recipe are the same: of one seed, on the same images as far as is known.
+    """Return whether two runs of one recipe are the same: same seed and, as far as is known, same images.
 
     Args:
         one: A run.
         other: Another one.
-        apart: Each run is a candidate, none a further seed of another: then what may have made the difference, code,
-            machine and way of computing, tells them apart, too.
+        apart: Each run is its own candidate, so that code, machine and training settings distinguish runs, too.
     """
     a, b = one.record, other.record
     if (a.recipe.seed, a.data.classes) != (b.recipe.seed, b.data.classes):
@@ -157,13 +154,13 @@ def read(word: str | Path) -> list[Given]:
         raise UserError("this is a climb of several rungs", where=path, do=f"name a rung: {names}")
     run = RunDir(path)
     if not run.record.is_file():
-        do = "let it end first (rungs train … --resume)" if run.holds_run() else "give the folder of a run"
+        do = "finish it first: rungs train … --resume" if run.holds_run() else "give the folder of a run"
         raise UserError("no run.json here", where=path, do=do)
     return [Given(run, run.read_record())]
 
 
 def _of_rung(climbed: LadderDir, name: str) -> list[Given]:
-    """Return the runs of a rung, whatever their number of seeds."""
+    """Return the runs of all seeds of a rung."""
     record = climbed.read_record()
     rungs = {rung.name: rung for rung in record.rungs}
     if name not in rungs:
@@ -174,8 +171,8 @@ def _of_rung(climbed: LadderDir, name: str) -> list[Given]:
         if folder.record.is_file():
             runs.append(Given(folder, folder.read_record(), name, climbed))
     if not runs:
-        do = "climb again: rungs needs the runs' own folders, which lie inside the climb's"
-        raise UserError(f"no run of rung {name!r} is here", where=climbed.path, do=do)
+        do = "climb again: the run folders inside the climb's are needed"
+        raise UserError(f"no run of rung {name!r} found", where=climbed.path, do=do)
     return runs
 
 
@@ -183,7 +180,7 @@ def _of_rung(climbed: LadderDir, name: str) -> list[Given]:
 
 
 def _names(groups: Sequence[Sequence[Given]], *, apart: bool) -> list[str]:
-    """Return a name for each candidate, no two alike."""
+    """Return a unique name for each candidate."""
     names = [_name(group, apart=apart) for group in groups]
     for i, name in enumerate(names):
         if names.count(name) > 1:

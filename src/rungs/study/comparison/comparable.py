@@ -1,4 +1,4 @@
-"""What may be compared: the same data, the same images, the same way of scoring; and if not, why and what to do."""
+"""What may be compared: same data, same images, same scoring; and if not, why and what to do."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rungs.study.comparison.candidates import Given, Group
 from rungs.study.comparison.record import Part
 
 PUBLISHED = ("cifar10", "cifar100")
-"""Sources that are the same wherever they lie, and have a test set of their own."""
+"""Published data sets: the same everywhere, with a test set of their own."""
 
 
 @dataclass(frozen=True)
@@ -18,34 +18,34 @@ class Images:
     """Whether two runs were scored on the same images."""
 
     same: bool
-    why: str = ""  # they are not
+    why: str = ""  # why not
     note: str = ""  # how that is known, where it is not by their hash
 
 
 def require_same_data(first: Given, other: Given) -> None:
-    """Refuse two runs that learnt different things.
+    """Refuse two runs trained on different data.
 
     Raises:
         UserError: Their classes differ, or their sources, or the images of one source.
     """
     one, two = first.record.data, other.record.data
     if one.classes != two.classes:
-        what = f"other classes than {first.folder.path}: {_first_words(two)}, not {_first_words(one)}"
-        raise UserError(what, where=other.folder.path, do="compare runs that tell the same classes apart")
+        what = f"different classes from {first.folder.path}: {_first_words(two)}, not {_first_words(one)}"
+        raise UserError(what, where=other.folder.path, do="compare runs with the same classes")
     known = one.hashes.keys() & two.hashes.keys() & {"test", "validation"}
     if any(one.hashes[part] == two.hashes[part] for part in known):
         return
     if place_free(one.source) != place_free(two.source):
-        what = f"other data than {first.folder.path}: {two.source}, not {one.source}"
-        do = "compare runs of one data set; for another one: rungs evaluate RUN --data SOURCE"
+        what = f"different data from {first.folder.path}: {two.source}, not {one.source}"
+        do = "compare runs of one data set; to score a run on another: rungs evaluate RUN --data SOURCE"
         raise UserError(what, where=other.folder.path, do=do)
-    if one.image_size == two.image_size and known and _same_cut(first.record, other.record, known):
-        what = f"not the same images as {first.folder.path}, though both say {two.source}: the data changed in between"
-        raise UserError(what, where=other.folder.path, do="train one of them again on the data as it is now")
+    if one.image_size == two.image_size and known and _same_split(first.record, other.record, known):
+        what = f"not the same images as {first.folder.path}, though both use {two.source}: the data changed in between"
+        raise UserError(what, where=other.folder.path, do="retrain one of them on the current data")
 
 
-def _same_cut(one: RunRecord, two: RunRecord, known: set[str]) -> bool:
-    """Tell whether seed and sizes would have given both the same images."""
+def _same_split(one: RunRecord, two: RunRecord, known: set[str]) -> bool:
+    """Return whether seed and sizes give both the same images."""
     if "test" in known and place_free(one.data.source) in PUBLISHED:
         return True  # its own test set
     a, b = one.recipe, two.recipe
@@ -58,13 +58,13 @@ def _first_words(data: DataRecord) -> str:
 
 
 def place_free(source: str) -> str:
-    """Return a source, without the place where it lies if it is the same everywhere."""
+    """Return a source, without its path if it is the same everywhere."""
     name = source.partition(":")[0]
     return name if name in PUBLISHED else source
 
 
 def images(first: Given, second: Given, part: Part) -> Images:
-    """Tell whether two runs, both with scores on a part, saw the same images there."""
+    """Return whether two runs, both with scores on a part, saw the same images there."""
     one, two = first.on(part), second.on(part)
     if one is None or two is None:
         return Images(False, "one has no score there")
@@ -72,30 +72,32 @@ def images(first: Given, second: Given, part: Part) -> Images:
     old = next((run for run, result in ((first, one), (second, two)) if result.per_image is None), None)
     if old is not None or not (part in a.data.hashes and part in b.data.hashes):
         which = (old or (first if part not in a.data.hashes else second)).folder.path
-        why = f"the record of {which} keeps no results image by image (it was made by an earlier version)"
-        return Images(False, f"{why}: train that run again")
+        why = f"the record of {which} has no per-image results (it was made by an earlier version)"
+        return Images(False, f"{why}: retrain that run")
     if a.data.hashes[part] == b.data.hashes[part]:
         return Images(True)
     if a.data.image_size != b.data.image_size:
         return _of_other_size(first, second, part)
     if a.recipe.seed != b.recipe.seed:
-        what = f"the {part} images were cut with other seeds ({a.recipe.seed} and {b.recipe.seed})"
-        return Images(False, f"{what}, so they are not the same: train both with one --seed")
-    what = f"the {part} images were cut with other sizes (data.test, data.validation)"
-    return Images(False, f"{what}, so they are not the same: train both with one cut")
+        what = f"the {part} images were split with different seeds ({a.recipe.seed} and {b.recipe.seed})"
+        return Images(False, f"{what}, so they differ: train both with one --seed")
+    what = f"the {part} images were split with different sizes (data.test, data.validation)"
+    return Images(False, f"{what}, so they differ: train both with one split")
 
 
 def _of_other_size(first: Given, second: Given, part: Part) -> Images:
-    """Judge by source and labels where images were decoded to other sizes, so that their hashes must differ."""
+    """Compare source and labels where images were decoded to different sizes, so that their hashes differ."""
     a, b = first.record, second.record
     sizes = f"{a.data.image_size} and {b.data.image_size} pixels"
     one, two = first.on(part), second.on(part)
     labels = one and two and one.per_image and two.per_image and one.per_image.truth == two.per_image.truth
-    same_cut = _same_cut(a, b, {part})
-    if labels and same_cut and place_free(a.data.source) == place_free(b.data.source):
-        note = f"the {part} images were decoded to {sizes}; that they are the same follows from source and labels"
+    same_split = _same_split(a, b, {part})
+    if labels and same_split and place_free(a.data.source) == place_free(b.data.source):
+        note = f"the {part} images were decoded to {sizes}; source and labels show that they are the same"
         return Images(True, note=note)
-    return Images(False, f"the {part} images were decoded to {sizes}, and the cut differs: train both with one --seed")
+    return Images(
+        False, f"the {part} images were decoded to {sizes}, and split differently: train both with one --seed"
+    )
 
 
 def unscored(group: Group, part: Part) -> str:
@@ -106,7 +108,7 @@ def unscored(group: Group, part: Part) -> str:
     if record.status == "diverged":
         return f"the training of {group.name} diverged ({record.ending}), so it has no score"
     if record.status == "interrupted":
-        return f"{group.name} was interrupted, so it has no score: go on with --resume"
+        return f"{group.name} was interrupted, so it has no score: resume it with --resume"
     if part == "validation":
         return f"{group.name} has no validation set"
     closed = not record.recipe.evaluation.score_test
@@ -114,50 +116,46 @@ def unscored(group: Group, part: Part) -> str:
 
 
 def otherwise_scored(first: Group, second: Group, part: Part) -> str:
-    """Return how the protocols of two candidates on a part differ so that scores mean different things; "" if not."""
+    """Return how the protocols of two candidates on a part differ so that scores are not comparable; "" if not."""
     if part == "validation" and first.recipe.augment.validation != second.recipe.augment.validation:
-        return "validation images are augmented differently (augment.validation): score both as they are"
+        return "validation images are augmented differently (augment.validation): score both without augmentation"
     return ""
 
 
 def notes(first: Group, second: Group) -> list[str]:
-    """Return what to know of two candidates that can be compared all the same."""
+    """Return caveats about two candidates that can be compared."""
     a, b, found = first.runs[0].record, second.runs[0].record, []
     chosen = [how_chosen(record) for record in (a, b)]
     if chosen[0] != chosen[1] and a.history and b.history:
-        found.append(
-            f"Weights were chosen in different ways: {first.name} by {chosen[0]}, {second.name} by {chosen[1]}."
-        )
+        found.append(f"Weights were chosen differently: {first.name} by {chosen[0]}, {second.name} by {chosen[1]}.")
     if a.data.image_size != b.data.image_size:
-        found.append(f"They see images of {a.data.image_size} and of {b.data.image_size} pixels.")
+        found.append(f"Image sizes differ: {a.data.image_size} and {b.data.image_size} pixels.")
     if watched := [group.name for group in (first, second) if group.recipe.evaluation.watch_test]:
         found.append(
             f"The test set was watched over the epochs of {' and '.join(watched)}; the epoch was not chosen by it."
         )
     if a.environment.device != b.environment.device:
         found.append(
-            f"Times are of different machines ({a.environment.device}; {b.environment.device}): compare work instead."
+            f"Times are from different machines ({a.environment.device}; {b.environment.device}): compare FLOPs."
         )
     if any(group.recipe.evaluation.tta != "none" for group in (first, second)):
-        found.append("What is compared are the scores without test-time augmentation.")
+        found.append("Scores without test-time augmentation are compared.")
     if a.recipe.training.label_smoothing != b.recipe.training.label_smoothing:
-        found.append("They were trained with different label smoothing, which moves the loss by itself.")
+        found.append("Label smoothing differs, which changes the loss by itself.")
     for group in (first, second):
         failed = [run for run in group.runs if run.record.status != "finished"]
         if failed and len(failed) < len(group.runs):
-            found.append(f"{len(failed)} of {len(group.runs)} runs of {group.name} did not come to an end: left out.")
+            found.append(f"{len(failed)} of {len(group.runs)} runs of {group.name} did not finish: left out.")
         found += _left_out(group)
     return found
 
 
 def _left_out(group: Group) -> list[str]:
-    """Say which runs repeat a seed of a candidate."""
+    """Return a note on runs that repeat a seed of a candidate."""
     if not group.left_out:
         return []
     places = ", ".join(f"{run.folder.path} (seed {run.record.recipe.seed})" for run in group.left_out)
-    return [
-        f"Of {group.name} one run of each seed counts, copies and repetitions are no further seeds; left out: {places}."
-    ]
+    return [f"Only one run per seed of {group.name} counts; copies and repetitions left out: {places}."]
 
 
 def how_chosen(record: RunRecord) -> str:

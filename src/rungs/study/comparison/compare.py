@@ -1,4 +1,4 @@
-"""Compare runs, from Python: what two recipes differ in, which is better, and whether that can be said at all.
+"""Compare runs, from Python: how recipes differ, which is better, and whether the data can decide.
 
 from rungs import compare
 record = compare("runs/wide", "runs/narrow")
@@ -28,7 +28,7 @@ from rungs.study.comparison.record import CompareDir, CompareRecord
 
 @dataclass(frozen=True)
 class ComparePlan:
-    """A comparison as it will be made."""
+    """The plan of a comparison."""
 
     groups: Sequence[Group]
     folder: CompareDir
@@ -47,7 +47,7 @@ def prepare(options: CompareOptions) -> ComparePlan:
 
 
 def run(plan: ComparePlan) -> CompareRecord:
-    """Compare, note the look in each run's log, write record and report, and return the record.
+    """Compare, log the look for each run, write record and report, and return the record.
 
     Raises:
         UserError: Runs of different data or classes.
@@ -64,11 +64,11 @@ def run(plan: ComparePlan) -> CompareRecord:
 def compare(*runs: str | Path, folder: str | Path | None = None) -> CompareRecord:
     """Compare trained runs with the first of them; write record and report, and return the record.
 
-    That the scores on the test set were set side by side is written into each run's log of looks before.
+    If test scores are compared, each run's log of looks records it first.
 
     Args:
         runs: Run folders; "FOLDER:RUNG" is all seeds of a rung of a climb. Runs of one recipe are one candidate.
-        folder: Where; by default `comparisons/A-vs-B`, with a number behind it where that holds another comparison.
+        folder: Where; by default `comparisons/A-vs-B`, numbered if that holds another comparison.
 
     Raises:
         UserError: No such run, runs of different data or classes, a folder that holds something else.
@@ -77,14 +77,14 @@ def compare(*runs: str | Path, folder: str | Path | None = None) -> CompareRecor
 
 
 def default_folder(groups: Sequence[Group]) -> Path:
-    """Return `comparisons/A-vs-B`, with the next number behind it where another comparison lies there."""
+    """Return `comparisons/A-vs-B`, with the next free number if that holds another comparison."""
     first, second, *more = (re.sub(r"[^\w.-]+", "-", group.name).strip("-.") or "run" for group in groups)
     first_choice = Path("comparisons") / f"{first}-vs-{second}{f'-and-{len(more)}-more' if more else ''}"
     return numbered(first_choice, lambda path: path.exists() and not _is_of(path, groups))
 
 
 def _is_of(path: Path, groups: Sequence[Group]) -> bool:
-    """Tell whether a folder holds a comparison of the very same runs, which is written again."""
+    """Return whether a folder holds a comparison of the same runs, which is rewritten."""
     with suppress(UserError):
         there = CompareDir(path).read_record()
         return _places(groups) == [[run.folder for run in one.runs] for one in there.candidates]
@@ -119,5 +119,5 @@ def _note_in(path: Path, run: Given, purpose: str) -> list[str]:
     try:
         looks.note(path, "compared", purpose, test.n, run.record.data.hashes.get("test", ""))
     except UserError as error:
-        return [f"This comparison could not be noted in {path} ({error.what}): whoever reads that log will not know."]
+        return [f"This comparison could not be logged in {path} ({error.what}): that log is incomplete."]
     return []

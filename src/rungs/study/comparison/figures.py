@@ -1,6 +1,6 @@
 """The figures of a comparison: functions from a `CompareRecord` to a matplotlib `Figure`.
 
-A candidate has one colour, one marker and one line in all of them.
+A candidate has the same colour, marker and line style in all of them.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from rungs.study.ladder.curves import LINES
 MARKERS = "osD^vP*X"
 QUIET = "#57606a"
 FEW_RUNS = 12
-"""Up to so many runs in all, each seed's curve is drawn thin beside the mean."""
+"""Up to this many runs in all, each seed's curve is drawn thin along with the mean."""
 MOST_CLASSES = 20
-"""Bars for so many classes at most: those with the most images that flipped."""
+"""Bars for at most this many classes: those with the most flipped images."""
 NAME = 26
 """Characters of a candidate's name."""
 
@@ -43,7 +43,7 @@ def look(i: int) -> dict[str, Any]:
 
 @matplotlib.rc_context(STYLE)
 def differences(record: CompareRecord) -> Figure:
-    """A row for each pair and part: the difference, its interval over images, and the one with seeds allowed for."""
+    """A row for each pair and part: the difference, its interval over images, and that over images and seeds."""
     pairs = [pair for pair in record.pairs if pair.parts]
     if not pairs:
         return empty("nothing can be compared")
@@ -62,7 +62,7 @@ def differences(record: CompareRecord) -> Figure:
 
 
 def _difference(axes: Axes, pair: Pair) -> None:
-    """Draw the parts of a pair, on a scale of its own."""
+    """Draw the parts of a pair, on its own scale."""
     for y, part in enumerate(pair.parts):
         judge = part.part == pair.judged_on
         colour = INK if judge else "#8b949e"
@@ -70,8 +70,8 @@ def _difference(axes: Axes, pair: Pair) -> None:
         axes.plot(wide, [y, y], color=colour, linewidth=1.3, marker="|", markersize=9)
         axes.plot(narrow, [y, y], color=colour, linewidth=6, alpha=0.35, solid_capstyle="butt")
         axes.plot(100 * part.difference, y, "D" if judge else "o", color=colour, markersize=7)
-        told = report_metric.signed(f"{part.part}_accuracy", part.difference)
-        axes.annotate(told, (100 * part.difference, y), (0, 8), ha="center", fontsize=9,
+        change = report_metric.signed(f"{part.part}_accuracy", part.difference)
+        axes.annotate(change, (100 * part.difference, y), (0, 8), ha="center", fontsize=9,
                       textcoords="offset points", color=colour, fontweight="bold" if judge else "normal")  # fmt: skip
     axes.axvline(0, color=INK, linewidth=1.1, linestyle=":")
     names = [f"{plain(pair.second, NAME)}\n{part.part}, {fmt.count(part.images)} images" for part in pair.parts]
@@ -90,7 +90,7 @@ def _difference(axes: Axes, pair: Pair) -> None:
 
 @matplotlib.rc_context(STYLE)
 def curves(record: CompareRecord) -> Figure:
-    """Loss and accuracy of all candidates over one another: validation solid, training dashed."""
+    """Plot loss and accuracy of all candidates together: validation solid, training dashed."""
     if not any(run.curves for one in record.candidates for run in one.runs):
         return empty("no epoch was finished")
     figure = Figure(figsize=(9.2, 4.6), layout="constrained")
@@ -105,7 +105,7 @@ def curves(record: CompareRecord) -> Figure:
         if what == "loss":
             log_if_wide(axes, shown)
     accuracy.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{100 * y:g} %"))
-    lines = [Line2D([], [], color=QUIET, linestyle="--", label="training, as it ran")]
+    lines = [Line2D([], [], color=QUIET, linestyle="--", label="training")]
     if any("validation_loss" in run.curves for one in record.candidates for run in one.runs):
         lines.insert(0, Line2D([], [], color=QUIET, linestyle="-", label="validation"))
     figure.legend(handles=[*_handles(record), *lines], loc="outside upper left", ncols=4)
@@ -113,7 +113,7 @@ def curves(record: CompareRecord) -> Figure:
 
 
 def _candidate_curves(axes: Axes, record: CompareRecord, i: int, one: Candidate, what: str) -> list[float]:
-    """Draw the means over a candidate's runs, thin lines for each run beside them; return the values."""
+    """Draw the mean over a candidate's runs, with thin lines for single runs; return the values."""
     many, values = sum(len(c.runs) for c in record.candidates), list[float]()
     for part, line in (("train", "--"), ("validation", "-")):
         all_runs = [run.curves[f"{part}_{what}"] for run in one.runs if f"{part}_{what}" in run.curves]
@@ -131,7 +131,7 @@ def _candidate_curves(axes: Axes, record: CompareRecord, i: int, one: Candidate,
 
 
 def mean_curve(runs: Sequence[Sequence[float]]) -> list[float]:
-    """Return the mean of curves, each epoch's of those that are so long."""
+    """Return the mean of curves; an epoch averages the runs that reached it."""
     longest = max(map(len, runs), default=0)
     return [statistics.fmean(run[i] for run in runs if i < len(run)) for i in range(longest)]
 
@@ -143,7 +143,7 @@ def _handles(record: CompareRecord) -> list[Line2D]:
     ]
 
 
-# --- what it costs ------------------------------------------------------------------------------------
+# --- cost ---------------------------------------------------------------------------------------------
 
 
 def work(operations: float) -> str:
@@ -153,11 +153,11 @@ def work(operations: float) -> str:
 
 @matplotlib.rc_context(STYLE)
 def pareto(record: CompareRecord, part: str) -> Figure:
-    """Accuracy against work of training, time of training and work for an image; hollow where another does better."""
+    """Plot accuracy against training compute, training time and compute per image; hollow where dominated."""
     prices: tuple[tuple[str, str, Callable[[float], str]], ...] = (
-        ("train_flops", "work of training", work),
-        ("train_s", "time of training", fmt.seconds),
-        ("flops", "work for an image", work),
+        ("train_flops", "training compute", work),
+        ("train_s", "training time", fmt.seconds),
+        ("flops", "compute per image", work),
     )
     figure = Figure(figsize=(9.2, 3.9), layout="constrained")
     panels = figure.subplots(1, 3, sharey=True)
@@ -191,7 +191,7 @@ def pareto(record: CompareRecord, part: str) -> Figure:
         axes.xaxis.set_major_locator(FixedLocator(places))
         axes.xaxis.set_major_formatter(FixedFormatter([show(place) for place in places]))
         axes.xaxis.set_minor_locator(NullLocator())
-        if len(places) > 1 and high / low < 2:  # the two numbers would touch
+        if len(places) > 1 and high / low < 2:  # the two numbers would overlap
             for label, side in zip(axes.get_xticklabels(), ("right", "left"), strict=True):
                 label.set_horizontalalignment(side)
     panels[0].set_ylabel(f"{part} accuracy")
@@ -199,7 +199,7 @@ def pareto(record: CompareRecord, part: str) -> Figure:
     handles = _handles(record)
     if any(one.dominated for one in record.candidates):
         hollow_mark: dict[str, Any] = {"marker": "o", "markersize": 8, "markerfacecolor": "white", "color": QUIET}
-        handles.append(Line2D([], [], linestyle="none", label="hollow: another does better", **hollow_mark))
+        handles.append(Line2D([], [], linestyle="none", label="hollow: dominated by another", **hollow_mark))
     figure.legend(handles=handles, loc="outside upper left", ncols=4)
     return figure
 
@@ -212,7 +212,7 @@ def price_of(one: Candidate, price: str) -> float | None:
 
 
 def ticks(low: float, high: float) -> list[float]:
-    """Return two places for numbers on a logarithmic axis; one where all costs are nearly one."""
+    """Return two tick positions for a logarithmic axis; one where all costs are nearly equal."""
     return [low, high] if high / low > 1.25 else [math.sqrt(low * high)]
 
 
@@ -227,7 +227,7 @@ def shown_classes(rows: Sequence[ClassChange]) -> list[ClassChange]:
 
 @matplotlib.rc_context(STYLE)
 def classes(pair: Pair) -> Figure:
-    """For each class the images gained and lost, and what is left of both."""
+    """Plot for each class the images gained and lost, and the net change."""
     rows = shown_classes(pair.parts[0].classes) if pair.parts else []
     if not any(row.gained + row.lost for row in rows):
         return empty("both predict the same for every image" if rows else "not the same images")
@@ -238,7 +238,7 @@ def classes(pair: Pair) -> Figure:
     lost: dict[str, Any] = {"color": VERMILLION, "hatch": "///", "edgecolor": "white", "linewidth": 0}
     axes.barh(y, [-row.lost for row in rows], label="lost: correct only in the first", **lost)
     net = [row.gained - row.lost for row in rows]
-    axes.plot(net, y, "D", color=INK, markersize=6, markeredgecolor="white", label="the net change")
+    axes.plot(net, y, "D", color=INK, markersize=6, markeredgecolor="white", label="net change")
     axes.axvline(0, color=INK, linewidth=1)
     axes.set_yticks(y, [f"{plain(row.name, 20)}{' *' if row.p_holm < 0.05 else ''}" for row in rows])
     axes.set_ylim(len(rows) - 0.4, -0.6)

@@ -14,13 +14,13 @@ MOST = 24
 
 
 def flips(part: Part, pair: tuple[Given, Given]) -> Flips:
-    """Return what two runs with the same images say differently of them, those that the second is surest of first.
+    """Return the images that only one of two runs classifies correctly, by decreasing confidence of the second.
 
-    Where the data is not there any more, or has changed, the pictures are missing and the record says why.
+    If the data is gone or has changed, the pictures are missing and the record gives the reason.
     """
-    first, second = (_said(run, part) for run in pair)
+    first, second = (_predictions(run, part) for run in pair)
     gained, lost = ~first.correct & second.correct, first.correct & ~second.correct
-    chosen = [_surest(mask, second) for mask in (gained, lost)]
+    chosen = [_most_confident(mask, second) for mask in (gained, lost)]
     index = np.concatenate(chosen)
     pictures, paths, why = [""] * len(index), list[str | None]([None] * len(index)), ""
     try:
@@ -34,8 +34,8 @@ def flips(part: Part, pair: tuple[Given, Given]) -> Flips:
             truth=int(first.truth[i]),
             first=int(first.predicted[i]),
             second=int(second.predicted[i]),
-            first_sure=float(first.confidence[i]),
-            second_sure=float(second.confidence[i]),
+            first_confidence=float(first.confidence[i]),
+            second_confidence=float(second.confidence[i]),
             picture=picture,
         )
         for i, path, picture in zip(index.tolist(), paths, pictures, strict=True)
@@ -45,28 +45,28 @@ def flips(part: Part, pair: tuple[Given, Given]) -> Flips:
         seeds=(pair[0].record.recipe.seed, pair[1].record.recipe.seed),
         gained=int(gained.sum()),
         lost=int(lost.sum()),
-        newly_right=tuple(rows[: len(chosen[0])]),
+        newly_correct=tuple(rows[: len(chosen[0])]),
         newly_wrong=tuple(rows[len(chosen[0]) :]),
         why_no_pictures=why,
     )
 
 
-def _said(run: Given, part: Part) -> Predictions:
+def _predictions(run: Given, part: Part) -> Predictions:
     result = run.on(part)
-    assert result is not None and result.per_image is not None  # `comparable.images` has seen to it
+    assert result is not None and result.per_image is not None  # ensured by `comparable.images`
     return decode(result.per_image, run.folder.record)
 
 
-def _surest(mask: np.ndarray[tuple[int, ...], np.dtype[np.bool_]], said: Predictions) -> Ints:
+def _most_confident(mask: np.ndarray[tuple[int, ...], np.dtype[np.bool_]], predictions: Predictions) -> Ints:
     index = mask.nonzero()[0]
-    return np.asarray(index[np.argsort(-said.confidence[index], kind="stable")][:MOST])
+    return np.asarray(index[np.argsort(-predictions.confidence[index], kind="stable")][:MOST])
 
 
 def _pictures(run: Given, part: Part, index: Ints) -> tuple[list[str], list[str | None]]:
     """Return pictures and files of the images at some positions.
 
     Raises:
-        UserError: The data is not there, or is not what the run saw.
+        UserError: The data is missing, or is not what the run saw.
     """
     import torch
 

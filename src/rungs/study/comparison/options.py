@@ -9,10 +9,10 @@ from rungs.recipe.flags import Folder, Runs
 
 @dataclass(frozen=True)
 class CompareOptions:
-    """What a comparison is asked for."""
+    """Options of `rungs compare`."""
 
     runs: Runs
-    """Run folders, two or more; FOLDER:RUNG is a rung of a climb, with all of its seeds."""
+    """Two or more run folders; FOLDER:RUNG stands for all seeds of a rung of a climb."""
     _: KW_ONLY
     folder: Folder = field(default=None, compare=False)
-    """Folder of record and report (default: comparisons/A-vs-B)."""
+    """Folder for record and report (default: comparisons/A-vs-B)."""

@@ -27,7 +27,7 @@ def write(record: CompareRecord, folder: CompareDir) -> Path:
 
 
 def part(record: CompareRecord) -> str:
-    """Return the part that judges: test where any pair is judged on it."""
+    """Return the part that decides: test where any pair is judged on it."""
     judged = {pair.judged_on for pair in record.pairs}
     return "validation" if "test" not in judged and "validation" in judged else "test"
 
@@ -35,10 +35,12 @@ def part(record: CompareRecord) -> str:
 def _drawn(record: CompareRecord) -> Iterator[Drawing]:
     """Yield the figures."""
     names = fmt.many(len(record.candidates), "candidate")
-    told = "; ".join(f"{pair.second}: {pair.verdict}" for pair in record.pairs)
-    yield Drawing("differences", f"Differences of accuracy with their intervals. {told}", figures.differences(record))
+    verdicts = "; ".join(f"{pair.second}: {pair.verdict}" for pair in record.pairs)
+    yield Drawing("differences", f"Accuracy differences with intervals. {verdicts}", figures.differences(record))
     yield Drawing("curves", f"Loss and accuracy of {names} over the epochs", figures.curves(record))
-    alt = f"Accuracy of {names} against work and time of training and work for an image; the table has the numbers"
+    alt = (
+        f"Accuracy of {names} against training compute, training time and compute per image; the table has the numbers"
+    )
     yield Drawing("pareto", alt, figures.pareto(record, part(record)))
     alt = f"Accuracy over confidence of each of {names}; the table has the calibration errors"
     yield Drawing("calibration", alt, figures.calibration(record))

@@ -1,7 +1,7 @@
 """Two nets on the same images: McNemar's test, the paired bootstrap, classes, and how many images would decide.
 
-All of it takes the nets as they are and the images as drawn from all images that there could be. What another seed
-would do, `rungs.study.comparison.seeds` adds.
+Here the nets are fixed and the images are a sample of all possible ones; `rungs.study.comparison.seeds` adds the
+variation over seeds.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ RESAMPLES = 10_000
 """Of the bootstrap: the ends of a 95 % interval then vary by about 1.5 % of its width (Efron & Tibshirani, An
 Introduction to the Bootstrap, 1993, section 14.2 asks for 1,000 or more)."""
 CHUNK = 2_000_000
-"""Draws at once, 16 MB."""
+"""Draws per chunk, 16 MB."""
 FEW_VALUES = 33
-"""Differences of rights take 2 m + 1 values with m pairs of runs: counts of these are drawn in place of images."""
+"""Differences in correctness take 2 m + 1 values with m pairs of runs: their counts are drawn instead of images."""
 POWER = 0.8
 MOST_IMAGES = 10_000_000
-"""What would need more images than these is not to be decided by images."""
+"""A difference that needs more images than this cannot be decided by images."""
 BINS = 15  # of the calibration error, as in `rungs.evaluate.metrics`
 
 
@@ -36,16 +36,16 @@ class Matched:
     """Pairs of nets that were scored on the same images; N images, or all images of all pairs where sets differ."""
 
     truth: Ints  # (N,)
-    first: Floats  # (N,), share of the pairs in which the first is right
+    first: Floats  # (N,), share of the pairs in which the first is correct
     second: Floats
     first_loss: Floats  # (N,), mean over the pairs
     second_loss: Floats
-    counts: tuple[int, int, int, int]  # of image and pair: right by both, the first alone, the second alone, neither
+    counts: tuple[int, int, int, int]  # images x pairs correct in: both, only the first, only the second, neither
     by_pair: tuple[float, ...]  # difference of the accuracies of each pair
 
     @property
     def change(self) -> Floats:
-        """Second minus first in being right, (N,), each between -1 and 1."""
+        """Second minus first in correctness, (N,), each between -1 and 1."""
         return self.second - self.first
 
     @property
@@ -55,12 +55,12 @@ class Matched:
 
 
 def match(pairs: Sequence[tuple[Predictions, Predictions]], *, same_set: bool) -> Matched:
-    """Put pairs of nets together.
+    """Combine pairs of nets.
 
     Args:
         pairs: At least one; within a pair both saw the same images in the same order.
         same_set: Whether all pairs saw the same images, so that an image's values can be averaged over them; else
-            the images of all pairs are put one after the other.
+            the images of all pairs are concatenated.
     """
     columns = [_columns(*pair) for pair in pairs]  # each (4, n)
     joined = np.mean(columns, axis=0) if same_set else np.concatenate(columns, axis=1)
@@ -92,20 +92,20 @@ def _counts(first: Bools, second: Bools) -> tuple[int, int, int, int]:
 def exact_p(lost: int, gained: int) -> float:
     """Return p of McNemar's exact test (McNemar 1947, doi:10.1007/BF02295996).
 
-    Of the images on which two nets differ, each is equally likely to get any right if neither is better: two-sided
-    binomial test with a half.
+    Of the images on which two nets differ, each net is equally likely to be correct if neither is better: two-sided
+    binomial test with p = 1/2.
 
     Args:
-        lost: Images that the first alone gets right.
-        gained: Images that the second alone gets right.
+        lost: Images that only the first classifies correctly.
+        gained: Images that only the second classifies correctly.
     """
     return float(binomtest(gained, lost + gained).pvalue) if lost + gained else 1.0
 
 
 def mid_p(lost: int, gained: int) -> float:
-    """Return McNemar's mid-p, which counts half of the chance of what was seen (Fagerland, Lydersen & Laake 2013).
+    """Return McNemar's mid-p, which halves the probability of the observed counts (Fagerland, Lydersen & Laake 2013).
 
-    The exact test is cautious: its false alarms are rarer than it says. See doi:10.1186/1471-2288-13-91.
+    The exact test is conservative: its false positives are rarer than its level. See doi:10.1186/1471-2288-13-91.
     """
     n = lost + gained
     if n == 0 or lost == gained:
@@ -116,7 +116,7 @@ def mid_p(lost: int, gained: int) -> float:
 def table(matched: Matched) -> Table:
     """Return the four counts with their p.
 
-    With several pairs an image counts once, for the net that is right on it more often: the sign test over images,
+    With several pairs an image counts once, for the net that is correct on it more often: the sign test over images,
     which for one pair is McNemar's.
     """
     lost, gained = _signs(matched.change)
@@ -147,7 +147,7 @@ def class_changes(matched: Matched, classes: Sequence[str]) -> tuple[ClassChange
 
 
 def bootstrap(values: Floats, seed: int = 0, resamples: int = RESAMPLES) -> Interval:
-    """Return the 95 % interval of a mean: draw as many images again, with replacement, many times.
+    """Return the 95 % interval of a mean: resample the images with replacement, many times.
 
     With paired differences this is the paired bootstrap (Efron & Tibshirani 1993, chapter 8). The interval is BCa,
     corrected for bias and for an error that grows with the value (Efron 1987, doi:10.1080/01621459.1987.10478410);
@@ -155,8 +155,8 @@ def bootstrap(values: Floats, seed: int = 0, resamples: int = RESAMPLES) -> Inte
 
     Args:
         values: (N,), N >= 1.
-        seed: Of the drawing: the same gives the same interval.
-        resamples: How many times.
+        seed: Of the resampling, so that the interval is reproducible.
+        resamples: How many.
     """
     n, centre = len(values), float(values.mean())
     centred = values - centre
@@ -187,21 +187,21 @@ def _resampled(values: Floats, generator: np.random.Generator, resamples: int) -
     return np.concatenate(pieces)
 
 
-def calibration_interval(sure: Floats, right: Bools, seed: int = 0, resamples: int = 1000) -> Interval:
+def calibration_interval(confidence: Floats, correct: Bools, seed: int = 0, resamples: int = 1000) -> Interval:
     """Return the 95 % interval of the expected calibration error over images.
 
-    It is the basic bootstrap interval (Davison & Hinkley, Bootstrap Methods, 1997, section 5.2): drawing images again
-    makes the error larger on the whole, as it is a sum of absolute values, and reflecting at the estimate undoes this.
+    It is the basic bootstrap interval (Davison & Hinkley, Bootstrap Methods, 1997, section 5.2): resampling
+    inflates the error, as it is a sum of absolute values, and reflecting at the estimate undoes this.
 
     Args:
-        sure: (N,), probability of what was said.
-        right: (N,).
-        seed: Of the drawing.
-        resamples: How many times.
+        confidence: (N,), probability of the predicted class.
+        correct: (N,).
+        seed: Of the resampling.
+        resamples: How many.
     """
-    n, generator = len(sure), np.random.default_rng(seed)
-    which = np.minimum((sure * BINS).astype(np.int64), BINS - 1)
-    gap = right - sure  # (N,)
+    n, generator = len(confidence), np.random.default_rng(seed)
+    which = np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
+    gap = correct - confidence  # (N,)
     found = float(np.abs(np.bincount(which, gap, BINS)).sum() / n)
     errors = np.empty(resamples)
     for i in range(resamples):
@@ -211,13 +211,13 @@ def calibration_interval(sure: Floats, right: Bools, seed: int = 0, resamples: i
     return max(0.0, 2 * found - float(high)), min(1.0, max(0.0, 2 * found - float(low)))
 
 
-# --- how many would decide ----------------------------------------------------------------------------
+# --- sample size --------------------------------------------------------------------------------------
 
 Z_LEVEL, Z_POWER = float(ndtri(1 - LEVEL / 2)), float(ndtri(POWER))
 
 
 def images_needed(difference: float, discordant: float) -> int | None:
-    """Return how many images let McNemar's test find a difference with 80 % power at 5 % (Connor 1987).
+    """Return how many images let McNemar's test detect a difference with 80 % power at 5 % (Connor 1987).
 
     N = (z(97.5 %) sqrt(psi) + z(80 %) sqrt(psi - delta^2))^2 / delta^2, doi:10.2307/2531961; delta is the difference of
     the accuracies, psi the share of images on which the two differ.

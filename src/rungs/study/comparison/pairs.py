@@ -1,4 +1,4 @@
-"""From runs to the record of their comparison."""
+"""Compare runs, and record the result."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def compare(groups: Sequence[Group], command: str) -> CompareRecord:
 
     Args:
         groups: From `rungs.study.comparison.candidates.read_candidates`, two or more.
-        command: That made them.
+        command: The command that compares them.
 
     Raises:
-        UserError: They were trained on different data or tell other classes apart.
+        UserError: They were trained on different data or classes.
     """
     first, *rest = groups
     for group in groups:
@@ -59,7 +59,7 @@ def compare(groups: Sequence[Group], command: str) -> CompareRecord:
 
 
 def judged_on(groups: Sequence[Group]) -> Part:
-    """Return the part that can judge: the test set where every candidate has a score there, else validation."""
+    """Return the part that decides: the test set where every candidate has a score there, else validation."""
     scored = [group for group in groups if any(run.record.status == "finished" for run in group.runs)]
     return "test" if all(not comparable.unscored(group, "test") for group in scored or groups) else "validation"
 
@@ -112,8 +112,8 @@ def _sentences(reasons: Sequence[tuple[str, str]]) -> tuple[str, ...]:
     parts: dict[str, list[str]] = {}
     for part, reason in reasons:
         parts.setdefault(reason, []).append(part)
-    told = [(" and ".join(those), reason) for reason, those in parts.items()]
-    return tuple(f"{those[0].upper()}{those[1:]}: {reason}." for those, reason in told)
+    joined = [(" and ".join(those), reason) for reason, those in parts.items()]
+    return tuple(f"{those[0].upper()}{those[1:]}: {reason}." for those, reason in joined)
 
 
 def runs_on(first: Group, second: Group, part: Part) -> tuple[Runs | None, str]:
@@ -135,23 +135,21 @@ def runs_on(first: Group, second: Group, part: Part) -> tuple[Runs | None, str]:
     why = "" if pairs else comparable.images(ours[0], theirs[0], part).why
     left = len(ours) + len(theirs) - 2 * len(pairs)
     if pairs and left:
-        what = (
-            "used only for how much seeds differ" if len(pairs) == 1 else "left out of the difference and its verdict"
-        )
+        what = "used only for the seed variance" if len(pairs) == 1 else "left out of the difference and its verdict"
         notes.append(f"On {part}, {left} run{'s have' if left > 1 else ' has'} no partner: {what}.")
     if pairs and not _same_set(pairs, part):
-        own = f"On {part}, each pair of runs has images of its own, taken together here"
-        notes.append(f"{own}; where they are cut from one pool some are in several, and the images count as too many.")
+        own = f"On {part}, each pair of runs has its own images, pooled here"
+        notes.append(f"{own}; where their splits overlap, images are counted more than once.")
     return Runs(part, ours, theirs, tuple(pairs), why, tuple(notes)), ""
 
 
 def _same_set(pairs: Sequence[tuple[Given, Given]], part: Part) -> bool:
-    """Tell whether all pairs of runs saw the same images."""
+    """Return whether all pairs of runs saw the same images."""
     return all(comparable.images(pairs[0][0], one, part).same for one, _ in pairs)
 
 
 def compare_part(runs: Runs, classes: Sequence[str]) -> PartResult:
-    """Compare two candidates on a part: image by image where they saw the same images, else as samples."""
+    """Compare two candidates on a part: image by image where they saw the same images, else as independent samples."""
     sides = zip(*runs.pairs, strict=True) if len(runs.pairs) > 1 else (runs.first, runs.second)
     groups = [[_score(run, runs.part).accuracy for run in side] for side in sides]
     return _matched(runs, groups, classes) if runs.pairs else _samples(runs, groups)
@@ -160,7 +158,9 @@ def compare_part(runs: Runs, classes: Sequence[str]) -> PartResult:
 def _matched(runs: Runs, groups: Sequence[Sequence[float]], classes: Sequence[str]) -> PartResult:
     part, pairs = runs.part, runs.pairs
     same_set = _same_set(pairs, part)
-    matched = paired.match([(_said(one, part), _said(two, part)) for one, two in pairs], same_set=same_set)
+    matched = paired.match(
+        [(_predictions(one, part), _predictions(two, part)) for one, two in pairs], same_set=same_set
+    )
     change, n = matched.change, len(matched.truth)
     difference, images_se = float(change.mean()), float(change.std() / math.sqrt(n))
     seeds = verdict.seeds_of_pairs(matched.by_pair, groups)
@@ -196,7 +196,7 @@ def _matched(runs: Runs, groups: Sequence[Sequence[float]], classes: Sequence[st
 
 
 def _samples(runs: Runs, groups: Sequence[Sequence[float]]) -> PartResult:
-    """Compare two candidates that were scored on images of their own, which is less sharp."""
+    """Compare two candidates that were scored on different images, which is less precise."""
     scores = [[_score(run, runs.part) for run in side] for side in (runs.first, runs.second)]
     first, second = (fmean(group) for group in groups)
     per_image = [fmean(side) * (1 - fmean(side)) for side in groups]
@@ -235,9 +235,9 @@ def _score(run: Given, part: Part) -> EvalResult:
     return cast(EvalResult, run.on(part))
 
 
-def _said(run: Given, part: Part) -> Predictions:
+def _predictions(run: Given, part: Part) -> Predictions:
     kept = _score(run, part).per_image
-    assert kept is not None  # `comparable.images` has seen to it
+    assert kept is not None  # ensured by `comparable.images`
     return decode(kept, run.folder.record)
 
 
@@ -259,7 +259,7 @@ def _by(runs: Sequence[Given], part: Part) -> Mapping[int, float]:
 
 
 def _with_verdicts(pairs: Sequence[Pair]) -> list[Pair]:
-    """Correct the p of all pairs for their number (Holm), and say which is better."""
+    """Correct the p of all pairs for their number (Holm), and add the verdicts."""
     corrected = {
         part: intervals.holm([next((one.p for one in pair.parts if one.part == part), None) for pair in pairs])
         for part in PARTS
@@ -268,6 +268,6 @@ def _with_verdicts(pairs: Sequence[Pair]) -> list[Pair]:
     for i, pair in enumerate(pairs):
         parts = tuple(replace(one, p_holm=corrected[one.part][i]) for one in pair.parts)
         pair = replace(pair, parts=parts)
-        said = words(pair)
-        judged.append(replace(pair, verdict=said[0], words=said[1], more=said[2]))
+        outcome, sentence, more = words(pair)
+        judged.append(replace(pair, verdict=outcome, words=sentence, more=more))
     return judged

@@ -1,12 +1,14 @@
-"""The record of a comparison, as JSON: candidates, each against the first, and what can be said of the difference.
+"""The record of a comparison, as JSON: candidates, each against the first, and the verdict on their difference.
 
 Units are those of `rungs.run.record`. A candidate is one recipe, trained once or with several seeds. Differences are
-second minus first; of accuracies more is better, of losses less.
+second minus first; of accuracies higher is better, of losses lower.
 """
 
 from __future__ import annotations
 
 from typing import Literal, TypeAlias
+
+from msgspec import field
 
 from rungs.run.folder import StudyDir
 from rungs.run.record import Difference, Estimate, Record
@@ -26,9 +28,9 @@ class ComparedRun(Record, frozen=True, kw_only=True):
     best_epoch: int | None
     planned_epochs: int
     values: dict[str, float]  # each of `rungs.study.measures.CELL_VALUES` that was measured
-    curves: dict[str, tuple[float, ...]]  # each of `rungs.study.measures.CURVES` that was measured, a value an epoch
+    curves: dict[str, tuple[float, ...]]  # each of `rungs.study.measures.CURVES` that was measured, one value per epoch
     openings: int  # how often its log says that the test set was opened
-    compared: int  # how often it was set beside others before this comparison
+    compared: int  # how often it was compared before this comparison
 
 
 class Calibration(Record, frozen=True, kw_only=True):
@@ -50,21 +52,21 @@ class Candidate(Record, frozen=True, kw_only=True):
     flops: int  # forward, one image
     estimates: dict[str, Estimate]  # of `rungs.study.measures.CELL_VALUES`, over the finished runs
     calibration: Calibration | None  # on the part that is judged
-    dominated: dict[str, str]  # a price ("train_flops", "train_s", "flops") -> who is as good for less, or better
+    dominated: dict[str, str]  # a price ("train_flops", "train_s", "flops") -> the candidate that dominates it
 
 
 class Row(Record, frozen=True, kw_only=True):
     """Something in which the candidates differ, in words."""
 
     name: str  # a dotted field of the recipe, or what it is
-    values: tuple[str, ...]  # one a candidate
+    values: tuple[str, ...]  # one per candidate
 
 
 class Table(Record, frozen=True, kw_only=True):
     """Two nets on the same images: McNemar's four counts. Of several seeds, all pairs of runs together."""
 
-    both: int  # right
-    first: int  # right by the first alone
+    both: int  # correct
+    first: int  # correct in the first only
     second: int
     neither: int
     p: float  # two-sided, exact, over images
@@ -76,17 +78,17 @@ class ClassChange(Record, frozen=True, kw_only=True):
 
     name: str
     images: int
-    gained: int  # images that the second gets right more often than the first
+    gained: int  # images that the second classifies correctly more often than the first
     lost: int
     p: float  # two-sided, exact, over images
     p_holm: float  # corrected for all classes
 
 
 class Needed(Record, frozen=True, kw_only=True):
-    """What would decide it with a power of 80 %, were the difference as large as it looks; None: no such number."""
+    """What it takes to decide with 80 % power if the true difference is as large as the measured; None: no number."""
 
-    images: int | None  # for these very nets, whatever their seeds
-    images_for_recipes: int | None  # with seeds allowed for, and as many runs as now
+    images: int | None  # for these two nets, ignoring seeds
+    images_for_recipes: int | None  # accounting for seeds, with as many runs as now
     seeds: int | None  # of each, on as many images as now
 
 
@@ -101,12 +103,12 @@ class PartResult(Record, frozen=True, kw_only=True):
     second: float
     difference: float
     images_interval: Interval  # 95 %, of the difference, over images alone (bootstrap, BCa)
-    interval: Interval  # 95 %, with seeds allowed for
-    images_se: float  # standard error that the choice of images gives the difference
-    seeds_se: float  # that the choice of seeds gives it
-    seed_sd: float  # sd of the accuracy over seeds that was reckoned with
+    interval: Interval  # 95 %, over images and seeds
+    images_se: float  # standard error of the difference from the choice of images
+    seeds_se: float  # from the choice of seeds
+    seed_sd: float  # sd of the accuracy over seeds, as used for it
     seed_df: float  # degrees of freedom behind it
-    p: float  # two-sided, of the difference with seeds allowed for
+    p: float  # two-sided, of the difference, over images and seeds
     p_holm: float  # corrected for all pairs of this comparison
     first_loss: float
     second_loss: float
@@ -119,26 +121,26 @@ class PartResult(Record, frozen=True, kw_only=True):
 
 
 class Flip(Record, frozen=True, kw_only=True):
-    """An image that one of two nets gets right and the other wrong."""
+    """An image that only one of two nets classifies correctly."""
 
     index: int  # position in the scored part
     path: str | None
     truth: int
-    first: int  # what the first said
+    first: int  # predicted by the first
     second: int
-    first_sure: float
-    second_sure: float
+    first_confidence: float = field(name="first_sure")
+    second_confidence: float = field(name="second_sure")
     picture: str  # base64 of a PNG; "" where the images could not be read
 
 
 class Flips(Record, frozen=True, kw_only=True):
-    """The images that flipped between two runs, the surest of the second first."""
+    """The images that flipped between two runs, by decreasing confidence of the second."""
 
     part: Part
     seeds: tuple[int, int]  # of the two runs
-    gained: int  # of all, that the second alone gets right
+    gained: int  # of all, correct in the second only
     lost: int
-    newly_right: tuple[Flip, ...]
+    newly_correct: tuple[Flip, ...] = field(name="newly_right")
     newly_wrong: tuple[Flip, ...]
     why_no_pictures: str = ""
 
@@ -151,16 +153,16 @@ class Pair(Record, frozen=True, kw_only=True):
     same_recipe: bool  # they differ in the seed, the code or the machine alone
     verdict: Verdict
     words: str  # the verdict in a plain sentence
-    more: tuple[str, ...]  # sentences: what it rests on, what would decide it
+    more: tuple[str, ...]  # sentences: what it rests on, what would decide
     judged_on: Part | None
     parts: tuple[PartResult, ...]  # those that can be compared, test first
-    not_comparable: tuple[str, ...]  # what cannot be compared, why, and the cure
-    notes: tuple[str, ...]  # what to know when reading it
+    not_comparable: tuple[str, ...]  # what cannot be compared, why, and what to do
+    notes: tuple[str, ...]  # caveats
     flips: Flips | None
 
 
 class CompareRecord(Record, frozen=True, kw_only=True):
-    """Runs, compared."""
+    """The results of a comparison."""
 
     schema: int = 1
     command: str
@@ -168,7 +170,7 @@ class CompareRecord(Record, frozen=True, kw_only=True):
     source: str
     classes: tuple[str, ...]
     image_size: int
-    candidates: tuple[Candidate, ...]  # the first is what the others are held against
+    candidates: tuple[Candidate, ...]  # the others are compared with the first
     fields: tuple[Row, ...]  # of the recipes, where they differ
     others: tuple[Row, ...]  # code, machine, number of images, where they differ
     pairs: tuple[Pair, ...]

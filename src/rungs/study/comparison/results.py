@@ -1,4 +1,4 @@
-"""The candidates of a comparison: what each came to, and at which prices another does as well for less."""
+"""The candidates of a comparison: their results, and the costs at which another dominates them."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from rungs.study.measures import CELL_VALUES
 from rungs.study.pareto import Point, dominates
 
 PRICES = ("train_flops", "train_s", "flops")
-"""What accuracy is weighed against: work and time of training, work for an image."""
+"""Costs that accuracy is weighed against: training compute, training time, compute per image."""
 
 
 def compared(groups: Sequence[Group], part: Part) -> tuple[Candidate, ...]:
-    """Return the candidates, each with the prices at which another is as good for less, or better for as much (Pareto).
+    """Return the candidates, each with the costs at which another is as good for less, or better for as much (Pareto).
 
     Args:
         groups: From `rungs.study.comparison.candidates.read_candidates`.
         part: Whose accuracy counts.
     """
     found = [_candidate(group, part) for group in groups]
-    if len({key(group.recipe) for group in groups}) == 1:  # what seeds do has no price
+    if len({key(group.recipe) for group in groups}) == 1:  # seeds alone cost the same
         return tuple(found)
     return tuple(
         replace(one, dominated={p: other for p in PRICES if (other := _dominator(one, found, p, part))})
@@ -73,14 +73,15 @@ def _calibration(group: Group, part: Part) -> Calibration | None:
     bins = []
     for same in zip(*(result.calibration for result in results), strict=True):
         n = sum(count for _, _, count in same)
-        sure, right = (sum(row[i] * row[2] for row in same) / max(1, n) for i in (0, 1))
-        bins.append((sure, right, n))
-    error = sum(n * abs(right - sure) for sure, right, n in bins) / max(1, sum(n for *_, n in bins))
+        confidence, accuracy = (sum(row[i] * row[2] for row in same) / max(1, n) for i in (0, 1))
+        bins.append((confidence, accuracy, n))
+    error = sum(n * abs(accuracy - confidence) for confidence, accuracy, n in bins) / max(1, sum(n for *_, n in bins))
     interval = None
     if all(result.per_image is not None for result in results):
-        said = [decode(result.per_image) for result in results if result.per_image is not None]
-        sure_all, right_all = np.concatenate([s.confidence for s in said]), np.concatenate([s.correct for s in said])
-        interval = paired.calibration_interval(sure_all, right_all)
+        predictions = [decode(result.per_image) for result in results if result.per_image is not None]
+        confidences = np.concatenate([one.confidence for one in predictions])
+        correct = np.concatenate([one.correct for one in predictions])
+        interval = paired.calibration_interval(confidences, correct)
     return Calibration(error=error, interval=interval, bins=tuple(bins))
 
 

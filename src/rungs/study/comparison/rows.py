@@ -1,4 +1,4 @@
-"""In what candidates differ, as rows of a table: fields of their recipes, and what else was not the same."""
+"""Differences between candidates, as rows of a table: fields of their recipes, code, machine and images."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def fields(groups: Sequence[Group]) -> tuple[Row, ...]:
 
 
 def shown(value: Any) -> str:
-    """Return a value of a recipe as a person writes it; a list of tables as their names and fields."""
+    """Return a value as written in a recipe; a list of tables as their names and fields."""
     if value is None:
         return NONE
     if isinstance(value, list | tuple) and value and all(isinstance(one, dict) for one in value):

@@ -1,14 +1,14 @@
-"""Better, worse, or not to be told apart: the difference of two recipes with both kinds of luck allowed for.
+"""Better, worse, or not to be told apart: the difference of two recipes, over both images and seeds.
 
-A score rests on images that happen to be in the test set, and on a seed that happened to be drawn. Comparing two single
-runs image by image knows the first alone: with 10,000 images it may well find two runs of one recipe different, and so
-they are, as nets; but the recipe is not better than itself. Bouthillier et al. 2021 (arXiv:2103.03098) measured how
-large the luck of seeds is beside that of images, and that conclusions without it fail. So both variances are added.
+A score depends on which images are in the test set and on the seed. Comparing two single runs image by image accounts
+for the images alone: with 10,000 images it may well find two runs of one recipe different, and so they are, as nets;
+but the recipe is not better than itself. Bouthillier et al. 2021 (arXiv:2103.03098) measured the variance over seeds
+against that over images, and showed that conclusions without it fail. So both variances are added.
 
-The luck of seeds is measured where a recipe was trained with several. Where it was not, or with few, an allowance
-stands in for it: `SEED_SD`, weighed as if it were `ALLOWANCE_DF` degrees of freedom of measurement (the moderated
-variance of Smyth 2004, doi:10.2202/1544-6115.1027). So one run of each recipe can be compared at all, cautiously, and
-each further seed makes the answer more one's own.
+The variance over seeds is measured where a recipe was trained with several, and shrunk towards a prior, which stands in
+for it where there is only one: `SEED_SD`, weighted as `PRIOR_DF` degrees of freedom (the moderated variance of Smyth
+2004, doi:10.2202/1544-6115.1027). So single runs can be compared, cautiously, and each further seed moves the estimate
+from the prior to what was measured.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ SEED_SD = 0.012
 """Sd of an accuracy p over seeds, divided by sqrt(p (1 - p)): the median of ten rungs of this project's ladders, each
 measured with 3 to 5 seeds on the 10,000 test images of CIFAR-10 (smallest 0.006: speedrun-94 at 93.3 %, sd 0.17
 points; largest 0.033: a first net at 51.8 %, sd 1.66 points; `results/*.json`). At 94 % it is 0.28 points, at 70 %
-0.55. Some of it is the luck of images, which so counts twice: on the side of caution."""
-ALLOWANCE_DF = 4.0
-"""Four more runs of a recipe than one weigh as much as the allowance."""
+0.55. Some of it is variation over images, which is so counted twice: a conservative choice."""
+PRIOR_DF = 4.0
+"""Four more runs of a recipe than one weigh as much as the prior."""
 MOST_SEEDS = 200
-"""What would need more seeds than these is not to be decided by seeds."""
+"""A difference that needs more seeds than this cannot be decided by seeds."""
 
 
 @dataclass(frozen=True)
@@ -41,11 +41,11 @@ class Seeds:
 
     pair_variance: float
     df: float
-    pairs: float  # that the difference is the mean of; 2 / (1/a + 1/b) of a and b runs that are no pairs
+    pairs: float  # averaged in the difference; 2 / (1/a + 1/b) for a and b unpaired runs
 
     @property
     def se(self) -> float:
-        """Standard error that seeds give the mean difference."""
+        """Standard error of the mean difference from the choice of seeds."""
         return math.sqrt(self.pair_variance / self.pairs)
 
     @property
@@ -54,42 +54,42 @@ class Seeds:
         return math.sqrt(self.pair_variance / 2)
 
 
-def allowance(accuracy: float) -> float:
+def prior_sd(accuracy: float) -> float:
     """Return the sd over seeds that is assumed of a recipe with such an accuracy; see `SEED_SD`."""
     return SEED_SD * math.sqrt(max(0.0, accuracy * (1 - accuracy)))
 
 
 def seeds_of_pairs(differences: Sequence[float], groups: Sequence[Sequence[float]]) -> Seeds:
-    """Return the luck of seeds in the mean of paired differences.
+    """Return the variation over seeds of the mean of paired differences.
 
     Args:
-        differences: Of each pair's accuracies, at least one. Two or more say themselves how much seeds move them.
+        differences: Of each pair's accuracies, at least one. From two or more their variance is measured.
         groups: The accuracies of all runs of each candidate; with two or more pairs of those in pairs, as the others
             are left out.
     """
     if len(differences) < 2:
         seeds = seeds_apart(groups)
         return Seeds(seeds.pair_variance, seeds.df, 1.0)
-    prior = 2 * allowance(_centre(groups)) ** 2
+    prior = 2 * prior_sd(_centre(groups)) ** 2
     moderated, df = _moderated(variance(differences), len(differences) - 1, prior)
     return Seeds(moderated, df, len(differences))
 
 
 def seeds_apart(groups: Sequence[Sequence[float]]) -> Seeds:
-    """Return the luck of seeds in the difference of two means, pooled within the candidates.
+    """Return the variation over seeds of the difference of two means, pooled within the candidates.
 
     Args:
         groups: The accuracies of all runs of each of the two candidates.
     """
     df = sum(len(group) - 1 for group in groups)
     pooled = sum(variance(group) * (len(group) - 1) for group in groups if len(group) > 1) / max(1, df)
-    moderated, df_all = _moderated(pooled, df, allowance(_centre(groups)) ** 2)
+    moderated, df_all = _moderated(pooled, df, prior_sd(_centre(groups)) ** 2)
     return Seeds(2 * moderated, df_all, 2 / sum(1 / len(group) for group in groups))
 
 
 def _moderated(measured: float, df: int, prior: float) -> tuple[float, float]:
-    together = ALLOWANCE_DF + df
-    return (ALLOWANCE_DF * prior + df * measured) / together, together
+    together = PRIOR_DF + df
+    return (PRIOR_DF * prior + df * measured) / together, together
 
 
 def _centre(groups: Sequence[Sequence[float]]) -> float:
@@ -98,7 +98,7 @@ def _centre(groups: Sequence[Sequence[float]]) -> float:
 
 @dataclass(frozen=True)
 class Judged:
-    """A difference with both kinds of luck allowed for."""
+    """A difference tested over both images and seeds."""
 
     interval: Interval  # 95 %
     p: float  # two-sided
@@ -113,9 +113,9 @@ def judge(difference: float, images_se: float, images: int, seeds: Seeds, exact:
         difference: Of accuracies.
         images_se: Its standard error over images.
         images: How many.
-        seeds: Its luck of seeds.
-        exact: p of an exact test over images alone, which the result is never below: with few images on which the nets
-            differ the normal distribution promises too much.
+        seeds: Its variation over seeds.
+        exact: p of an exact test over images alone, a lower bound of the result: with few images on which the nets
+            differ the normal approximation is too optimistic.
     """
     images_part, seeds_part = images_se**2, seeds.se**2
     total = images_part + seeds_part
@@ -130,17 +130,16 @@ def judge(difference: float, images_se: float, images: int, seeds: Seeds, exact:
 def needed(difference: float, discordant: float, images_se: float, seeds: Seeds, sets: int = 1) -> Needed:
     """Return how many images or seeds would decide a difference as large as this one with 80 % power.
 
-    Both answers come from asking that |difference| be z(97.5 %) + z(80 %) standard errors, with the other kind of luck
-    as it is now; normal distribution, so that few seeds are a little too few.
+    Both require that |difference| be z(97.5 %) + z(80 %) standard errors, with the other variance unchanged; by the
+    normal approximation, so that small numbers of seeds are slightly too small.
 
     Args:
         difference: Of accuracies.
         discordant: Mean square of an image's difference; for single runs the share of images on which they differ.
         images_se: Standard error over images.
-        seeds: The luck of seeds.
-        sets: How many sets of images the pairs of runs have, each its own; 1 where all have the same. Images are those
-            of one set, as a user would cut it. The sets are taken for independent; cuts of one pool overlap, so that
-            it takes somewhat more.
+        seeds: The variation over seeds.
+        sets: How many distinct sets of images the pairs of runs have; 1 where all share one. Images are counted per
+            set. The sets are treated as independent; splits of one pool overlap, so that it takes somewhat more.
     """
     allowed = (difference / (Z_LEVEL + Z_POWER)) ** 2  # the variance that the difference may have
     for_images, for_seeds = allowed - seeds.se**2, allowed - images_se**2

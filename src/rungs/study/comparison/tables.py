@@ -1,4 +1,4 @@
-"""What a comparison says in tables and sentences, for the terminal and the page."""
+"""Tables and sentences of a comparison, for the terminal and the page."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from rungs.study.comparison.words import p_words as p_words  # the page's templa
 from rungs.study.comparison.words import rounded
 
 ON_TEST = (
-    "Choosing by this comparison means choosing on the test set: the score of the chosen one is then optimistic. "
-    "Choose on validation, and keep the test set for the last word (Dwork et al. 2015, doi:10.1126/science.aaa9375)."
+    "Choosing by this comparison means selecting on the test set: the score of the choice is then optimistic. Choose "
+    "on validation, and keep the test set for the final evaluation (Dwork et al. 2015, doi:10.1126/science.aaa9375)."
 )
 MARKS = {"better": "▲", "worse": "▼", "not to be told apart": "=", "not comparable": "–"}  # noqa: RUF001
 
@@ -35,7 +35,7 @@ def lines(record: CompareRecord) -> list[Line]:
         *(_line(record, metric) for metric in SCORES),
         Line("calibration error", tuple(map(_calibration, record.candidates))),
         *(_line(record, metric) for metric in COSTS),
-        Line("work for an image", tuple((fmt.flops(one.flops), "forward") for one in record.candidates)),
+        Line("compute per image", tuple((fmt.flops(one.flops), "forward") for one in record.candidates)),
         Line("parameters", tuple((fmt.count(one.parameters), one.model) for one in record.candidates)),
     ]
     return [row for row in rows if any(value != fmt.NOTHING for value, _ in row.cells)]
@@ -76,13 +76,15 @@ def _calibration(one: Candidate) -> tuple[str, str]:
 
 def tables(record: CompareRecord, width: int) -> Iterator[Table]:
     """Yield the tables for the terminal: the candidates, and the fields of their recipes that differ."""
-    told = Table(title="measured", title_justify="left")
-    told.add_column("")
+    measured = Table(title="measured", title_justify="left")
+    measured.add_column("")
     for one in record.candidates:
-        told.add_column(Text(f"{one.name}{f' ({len(one.runs)} runs)' if len(one.runs) > 1 else ''}"), justify="right")
+        measured.add_column(
+            Text(f"{one.name}{f' ({len(one.runs)} runs)' if len(one.runs) > 1 else ''}"), justify="right"
+        )
     for row in lines(record):
-        told.add_row(row.name, *(Text(f"{value}\n{more}".rstrip()) for value, more in row.cells))
-    yield told
+        measured.add_row(row.name, *(Text(f"{value}\n{more}".rstrip()) for value, more in row.cells))
+    yield measured
     rows = (*record.fields, *record.others)
     if rows:
         differing = Table(title="what differs", title_justify="left")
@@ -95,7 +97,7 @@ def tables(record: CompareRecord, width: int) -> Iterator[Table]:
 
 
 def remarks(record: CompareRecord) -> Iterator[str]:
-    """Yield what must be known beside the verdicts."""
+    """Yield the caveats to the verdicts."""
     for pair in record.pairs:
         name = f"{pair.second}: " if len(record.pairs) > 1 else ""
         for sentence in (*(pair.not_comparable if pair.parts else ()), *pair.notes):
@@ -107,7 +109,7 @@ def remarks(record: CompareRecord) -> Iterator[str]:
 
 
 def on_validation(pair: Pair) -> str:
-    """Return what validation says beside the test set, a sentence; "" where it cannot."""
+    """Return a sentence on the result on validation, where test decides; "" without one."""
     part = next((one for one in pair.parts[1:] if one.part == "validation"), None)
     if part is None:
         return ""
@@ -119,18 +121,18 @@ def on_validation(pair: Pair) -> str:
 
 
 def needed_rows(part: PartResult) -> list[tuple[str, str]]:
-    """Return how many images or seeds would decide it, in words."""
+    """Return how many images or seeds would decide it, as rows of a table."""
     needed, much = part.needed, "more than is feasible"
     return [
-        ("images, for these very nets", fmt.count(rounded(needed.images)) if needed.images else much),
+        ("images, for these two nets", fmt.count(rounded(needed.images)) if needed.images else much),
         (
             "images, for the recipes",
             fmt.count(rounded(needed.images_for_recipes))
             if needed.images_for_recipes
-            else "none: seeds alone may cause as much",
+            else "none: seeds alone may cause such a difference",
         ),
         (
             "seeds of each, on these images",
-            fmt.count(needed.seeds) if needed.seeds else "none: the choice of images alone may cause as much",
+            fmt.count(needed.seeds) if needed.seeds else "none: the choice of images alone may cause such a difference",
         ),
     ]

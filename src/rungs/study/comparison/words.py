@@ -5,89 +5,89 @@ from __future__ import annotations
 from rungs.report import format as fmt
 from rungs.report import metric
 from rungs.study.comparison.record import Pair, PartResult, Verdict
-from rungs.study.comparison.seeds import ALLOWANCE_DF
+from rungs.study.comparison.seeds import PRIOR_DF
 from rungs.study.statistics import LEVEL
 
 
 def words(pair: Pair) -> tuple[Verdict, str, tuple[str, ...]]:
-    """Return the verdict on the second of a pair, the sentence that says it, and those that say what it rests on."""
+    """Return the verdict on the second of a pair, its sentence, and further sentences on what it rests on."""
     if not pair.parts:
         return "not comparable", f"{pair.second} cannot be compared with {pair.first}.", pair.not_comparable
     part = pair.parts[0]
     if pair.same_recipe:
-        return "not to be told apart", _of_one_recipe(pair, part), _what_seeds_do(part)
+        return "not to be told apart", _of_one_recipe(pair, part), _seed_remarks(part)
     if part.p_holm < LEVEL:
         better = part.difference > 0
-        what = f"{pair.second} is {'better' if better else 'worse'} than {pair.first}: it gets {_scores(part)}"
+        what = f"{pair.second} is {'better' if better else 'worse'} than {pair.first}: {_scores(part)}"
         said = f"{what}, {_difference(part)}; {p_words(part.p_holm)}."
         return ("better" if better else "worse"), said, (_seeds(part),)
-    what = f"{pair.second} and {pair.first} are not to be told apart with this much data: {pair.second} gets"
+    what = f"{pair.second} and {pair.first} are not to be told apart with this much data:"
     more = (_seeds(part), *_as_nets(part), would_decide(part))
     return "not to be told apart", f"{what} {_scores(part)}, {_difference(part)}.", more
 
 
 def _as_nets(part: PartResult) -> tuple[str, ...]:
-    """Say what McNemar's test says of single nets, where it is another thing than the verdict on recipes."""
+    """Return the result of McNemar's test of single nets, where it differs from the verdict on recipes."""
     if part.table is None or part.table.p >= LEVEL or part.by_seed:
         return ()
     nets = f"These two nets do differ on these images ({p_words(part.table.p)}, McNemar)"
-    return (f"{nets}, but one run of each cannot say whether the recipe did it or the seed.",)
+    return (f"{nets}, but one run of each cannot show whether the recipe or the seed caused it.",)
 
 
 def _of_one_recipe(pair: Pair, part: PartResult) -> str:
     said = f"{pair.first} and {pair.second} are runs of one recipe: not to be told apart."
     if part.table and not part.table.first + part.table.second:
-        return f"{said} They get the very same {part.part} images right, {fmt.percent(part.second)}."
-    does = f"a difference of {fmt.points(part.difference)} is what a seed does, and makes neither better"
-    return f"{said} {pair.second} gets {_scores(part)}; {does}."
+        return f"{said} They classify the same {part.part} images correctly, {fmt.percent(part.second)}."
+    size = "exceeds" if part.p < LEVEL else "is within"
+    return f"{said} {_scores(part)}: {fmt.points(part.difference)} {size} seed-to-seed variation."
 
 
-def _what_seeds_do(part: PartResult) -> tuple[str, ...]:
+def _seed_remarks(part: PartResult) -> tuple[str, ...]:
     said = []
     if part.table and part.table.p < LEVEL:
         nets = f"The two nets do differ on these images ({p_words(part.table.p)}, McNemar)"
-        said.append(f"{nets}: that test knows no seeds, and this is why it alone decides nothing here.")
+        said.append(f"{nets}: that test ignores seeds, so it does not decide here.")
     if part.p < LEVEL:
-        more = f"It is more than seeds were allowed (sd {100 * part.seed_sd:.2f} points)"
+        more = f"Seed sd is taken as {100 * part.seed_sd:.2f} points"
         said.append(f"{more}: look for another cause, such as the code or the machine, or run more seeds.")
     return tuple(said)
 
 
 def _scores(part: PartResult) -> str:
-    """Return "84.10 % of 10,000 test images right, against 80.20 %"."""
+    """Return "84.10 % against 80.20 % of 10,000 test images correct"."""
     images = f"{fmt.count(part.images)} {part.part} images"
     mean = f" (mean of {part.pairs} runs)" if part.pairs > 1 else ""
-    return f"{fmt.percent(part.second)} of {images} right{mean}, against {fmt.percent(part.first)}"
+    return f"{fmt.percent(part.second)} against {fmt.percent(part.first)} of {images} correct{mean}"
 
 
 def _difference(part: PartResult) -> str:
     interval = metric.difference_bounds(f"{part.part}_accuracy", *part.interval)
-    own = "" if part.table else "; each on images of its own"
-    return f"{fmt.points(part.difference)} (95 % interval {interval}, luck of images and of seeds{own})"
+    own = "" if part.table else "; each on its own images"
+    return f"{fmt.points(part.difference)} (95 % interval {interval}, over images and seeds{own})"
 
 
 def _seeds(part: PartResult) -> str:
-    """Say where the luck of seeds was taken from."""
+    """Return where the variation over seeds was taken from."""
     sd = f"{100 * part.seed_sd:.2f} points"
-    runs = part.seed_df - ALLOWANCE_DF
+    runs = part.seed_df - PRIOR_DF
     if runs < 1:
-        return f"With one run of each, seeds are allowed an sd of {sd}, as measured elsewhere, not here."
-    return f"Seeds are reckoned with an sd of {sd}: measured here, and tempered by what was measured elsewhere."
+        return f"Seed sd {sd}: our prior, as there is one run of each."
+    return f"Seed sd {sd}: measured here, shrunk towards our prior."
 
 
 def would_decide(part: PartResult) -> str:
-    """Say how many images or seeds would decide it."""
+    """Return how many images or seeds would decide it."""
     needed = part.needed
     if part.difference == 0:
-        return "They get equally many right: there is no difference that more data could be asked for."
+        return "Their accuracies are equal: there is no difference for more data to decide."
     ways = []
     if needed.images_for_recipes:
         ways.append(f"about {fmt.count(rounded(needed.images_for_recipes))} images with as many runs")
     if needed.seeds:
         ways.append(f"about {needed.seeds} seeds of each with these images")
     if ways:
-        return f"Were the difference what it looks like, {' or '.join(ways)} would decide it (power 80 %)."
-    return "Neither more images alone nor more seeds alone would decide a difference so small: it takes both."
+        return f"If the true difference is this large, {' or '.join(ways)} would decide it (power 80 %)."
+    return "Neither more images alone nor more seeds alone would decide so small a difference: it takes both."
 
 
 def rounded(number: int) -> int:

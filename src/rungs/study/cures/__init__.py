@@ -1,1 +1,1 @@
-"""What a run shows, and what the cures of its findings buy when they are tried: `rungs diagnose --try`."""
+"""Diagnose a run, and measure what the cures of its findings gain: `rungs diagnose --try`."""

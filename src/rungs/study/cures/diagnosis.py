@@ -1,4 +1,4 @@
-"""What a run shows, and which of the cures that its findings offer can be tried."""
+"""The findings of a run, and which of their cures can be tried."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from rungs.study.bench.record import BenchDir
 from rungs.study.ladder.record import LadderDir
 from rungs.study.search.record import SearchDir
 
-OF_NO_ACCURACY = {
-    "calibration": "it mends probabilities, which accuracy does not see",
-    "small-validation": "it changes what judges, not the net",
-    "no-validation": "it changes what judges, not the net",
-    "test-selection": "it is about how the net is judged",
-    "augmented-test": "it is about how the net is judged; what it costs is measured already",
-    "interrupted": "the run is not finished: go on with it first",
+NOT_TRIED = {
+    "calibration": "it corrects probabilities, which accuracy does not measure",
+    "small-validation": "it changes the evaluation, not the net",
+    "no-validation": "it changes the evaluation, not the net",
+    "test-selection": "it is about how the net is evaluated",
+    "augmented-test": "it is about how the net is evaluated; its cost is already measured",
+    "interrupted": "the run is not finished: resume it first",
 }
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What a run shows."""
+    """A run with its looks and findings."""
 
     record: RunRecord
     looks: tuple[Look, ...]
@@ -40,17 +40,17 @@ class Diagnosis:
 
 @dataclass(frozen=True)
 class Cures:
-    """The cures of a run: those that can be tried, by the rule that offers each, and why others cannot."""
+    """The cures of a run: those that can be tried, by rule, and why the others cannot."""
 
     to_try: dict[str, tuple[str, ...]]  # rule -> assignments
     left: dict[str, str]  # rule -> why not
 
 
 def diagnose(run: str | Path) -> Diagnosis:
-    """Read a run's record and its log of looks, and ask every rule.
+    """Read a run's record and its log of looks, and apply every rule.
 
     Raises:
-        UserError: This is no folder of a run that has ended.
+        UserError: This is not the folder of a run that has ended.
     """
     place = folders.identify(run)
     if place is not None and not isinstance(place, RunDir):
@@ -70,16 +70,16 @@ def _instead(place: folders.AnyDir) -> str:
         return f"give one of its runs: rungs diagnose {one}"
     if isinstance(place, BenchDir):
         return f"its advice is in its report: rungs report {place.path}"
-    return f"give the folder of a run; what this one came to is in its report: rungs report {place.path}"
+    return f"give the folder of a run; this one's results are in its report: rungs report {place.path}"
 
 
 def cures(found: Diagnosis, only: Sequence[str] = ()) -> Cures:
     """Decide which cures can be tried; cures that two findings share are tried once.
 
     Args:
-        found: What the run shows.
+        found: The diagnosis of the run.
         only: Rules whose cures are wanted; all by default. A cure has the name of the first finding that offers it,
-            wanted or not, so that it is the same rung whatever is wanted.
+            wanted or not, so that its rung does not depend on `only`.
 
     Raises:
         UserError: A rule of `only` that found nothing.
@@ -100,7 +100,7 @@ def cures(found: Diagnosis, only: Sequence[str] = ()) -> Cures:
             left[finding.rule] = why
         elif assignments in to_try.values():
             same[finding.rule] = next(rule for rule, one in to_try.items() if one == assignments)
-            left[finding.rule] = f"it is tried for {same[finding.rule]}"
+            left[finding.rule] = f"same cure as {same[finding.rule]}"
         else:
             to_try[finding.rule] = assignments
     if only:
@@ -112,12 +112,12 @@ def cures(found: Diagnosis, only: Sequence[str] = ()) -> Cures:
 
 def _why_not(rule: str, cure: str, assignments: tuple[str, ...], record: RunRecord) -> str:
     """Return why a cure is not tried; "" where it can be."""
-    if why := OF_NO_ACCURACY.get(rule):
+    if why := NOT_TRIED.get(rule):
         return why
     if not assignments:
-        return f"it trains nothing: {cure}"
+        return f"it does not change the recipe: {cure}"
     if any(has_role(one.partition("=")[0].strip(), "judge") for one in assignments):
-        return "it changes what judges, not the net"
+        return "it changes the evaluation, not the net"
     if not sum(record.data.counts.get("validation", ())):
-        return "there are no validation images to judge by, and the test set stays closed"
+        return "no validation images to compare by, and the test set stays closed"
     return ""

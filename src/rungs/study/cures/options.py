@@ -14,7 +14,7 @@ from rungs.study.ladder.options import MOST_EPOCHS, MOST_JOBS, MOST_SEEDS
 
 @dataclass(frozen=True)
 class CureOptions:
-    """What trying the cures of a run is asked for.
+    """Options of `rungs diagnose`.
 
     Raises:
         UserError: A number out of range.
@@ -24,19 +24,19 @@ class CureOptions:
     """Folder of a run that has ended."""
     _: KW_ONLY
     seeds: Number = None
-    """Seeds of each cure, from 0 (default: 3)."""
+    """Number of seeds per cure, counted from 0 (default: 3)."""
     epochs: Number = None
-    """Epochs of the run's recipe; cures and schedules change in proportion."""
+    """Epochs of the run's recipe; cures and schedules are scaled in proportion."""
     images: Share = None
     """Share of the training images to use, above 0 and at most 1."""
     jobs: Number = None
-    """Trainings at once (default: 1 on a GPU, else as many as there are cores, at most 4; 0: in this process)."""
+    """Runs trained in parallel (default: 1 on a GPU, else one per core, at most 4; 0: in this process)."""
     only: Rules = ()
     """Try the cure of this finding only (repeatable)."""
     data: Data = None
-    """Another source of images than the run's."""
+    """Source of images, instead of the run's."""
     tell: Suppress[Callable[..., None]] = field(default=lambda outcome, done, of: None, compare=False, repr=False)
-    """Called with each `Outcome`, the number of cells that are done, and of all."""
+    """Called with each `Outcome`, the number of cells done, and the total."""
 
     def __post_init__(self) -> None:
         require_between(self.seeds, 1, MOST_SEEDS, "--seeds")

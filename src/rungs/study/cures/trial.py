@@ -1,8 +1,8 @@
-"""Try the cures of a run: a ladder of the run as it was and of each cure, climbed with several seeds.
+"""Try the cures of a run: climb a ladder of the unchanged run and each cure, with several seeds.
 
 from rungs.study.cures.trial import try_cures
 
-if __name__ == "__main__":  # its worker processes read this file again
+if __name__ == "__main__":  # its worker processes import this file
     print(try_cures("runs/mine", seeds=3).record)
 """
 
@@ -36,15 +36,15 @@ BASE = "as-it-was"
 """The rung of the run's own recipe."""
 
 ASKED = "the recipe asks for it"
-"""What a record says of a setting that was not left to the machine."""
+"""The reason that a record gives for a setting fixed by the recipe."""
 
 SEEDS = 3
-"""By default; fewer pairs than these tell no gain from luck."""
+"""By default; fewer pairs cannot separate a gain from chance."""
 
 
 @dataclass(frozen=True)
 class Tried:
-    """What the cures of a run bought."""
+    """What the cures of a run gained."""
 
     record: LadderRecord
     folder: LadderDir
@@ -53,7 +53,7 @@ class Tried:
 
 @dataclass(frozen=True)
 class CurePlan:
-    """The cures of a run as they will be tried: those wanted, and the climb of them; None where none can be."""
+    """The plan of trying cures: those wanted, and their climb; None where none can be tried."""
 
     cures: Cures
     climb: ClimbPlan | None
@@ -72,8 +72,8 @@ def prepare(options: CureOptions) -> CurePlan:
         return CurePlan(chosen, None)
     base = base_recipe(found.record)
     if isinstance(base.model, Own):
-        what = f"this run's net is your own, {called(base.model)}, and a record alone brings no code"
-        raise UserError(what, where=run, do="try the cures by a ladder of your own, whose base recipe names the file")
+        what = f"this run's net is your own code, {called(base.model)}, which the record does not contain"
+        raise UserError(what, where=run, do="climb a ladder of your own, whose base recipe names the file")
     folder = _folder(run, recipes.choose(base, data=options.data), base, options.epochs, options.images)
     write_whole(folder / "base.toml", recipes.to_toml(base).encode())
     write_whole(folder / "cures.toml", tomli_w.dumps(_plain(_ladder(found, every))).encode())
@@ -102,7 +102,7 @@ try_cures = door("try_cures", CureOptions, prepare, run)
 
 
 def base_recipe(record: RunRecord) -> Recipe:
-    """Return the recipe of a run as a ladder's base: open again what the machine chose, the test set closed."""
+    """Return the recipe of a run as a ladder's base: what the machine chose is "auto" again, the test set closed."""
     recipe, machine = record.recipe, record.environment
     training = replace(
         recipe.training,
@@ -114,7 +114,7 @@ def base_recipe(record: RunRecord) -> Recipe:
 
 
 def _folder(run: Path, asked: Recipe, base: Recipe, epochs: int | None, images: float | None) -> Path:
-    """Return RUN-cures, with a digest behind it where the study is another than the run's own."""
+    """Return RUN-cures, plus a digest if the study differs from the run's own."""
     name = run.name or run.resolve().name
     other = epochs is not None or images is not None or asked != base
     return run.resolve().parent / f"{name}-cures{f'-{digest(asked, epochs, images)}' if other else ''}"
@@ -124,7 +124,7 @@ def _ladder(found: Diagnosis, every: Cures) -> Ladder:
     titles = {finding.rule: finding.title for finding in found.findings}
     return Ladder(
         name=f"cures-{found.record.recipe.name}"[:80].rstrip(),
-        about=f"What the diagnosis of a run of {found.record.recipe.name} offers as cures, each tried on its own.",
+        about=f"The cures suggested for a run of {found.record.recipe.name}, each tried on its own.",
         base="base.toml",
         builds_on="base",
         seeds=SEEDS,
@@ -136,7 +136,7 @@ def _ladder(found: Diagnosis, every: Cures) -> Ladder:
 
 
 def _plain(ladder: Ladder) -> dict[str, object]:
-    """Return a ladder as TOML can hold it, without what is empty."""
+    """Return a ladder as TOML can hold it, without empty fields."""
     table: dict[str, object] = msgspec.to_builtins(ladder)
     rungs = msgspec.to_builtins(ladder.rungs)
     table["rungs"] = [{key: value for key, value in rung.items() if value not in (None, (), [])} for rung in rungs]

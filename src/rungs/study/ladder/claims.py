@@ -1,4 +1,4 @@
-"""Claims beside measurements: what somebody published, held against the runs of a rung."""
+"""Claims and measurements: published values compared with the runs of a rung."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ AnswerVerdict: TypeAlias = Literal["reproduced", "better", "worse", "not compara
 
 
 def answer(claim: Claim, values: Sequence[float], interval_of_one: Interval | None, not_comparable: str = "") -> Answer:
-    """Hold a claim, give or take its tolerance, against the measurement.
+    """Compare a claim, within its tolerance, with the measurement.
 
     Args:
-        claim: What somebody published.
-        values: What was measured, one a seed.
-        interval_of_one: Wilson's interval over the images, for a single seed of an accuracy.
-        not_comparable: Why the two are not of the same thing, where they are not.
+        claim: The published value.
+        values: The measured values, one per seed.
+        interval_of_one: Wilson's interval over the images, for the accuracy of a single seed.
+        not_comparable: Why the two cannot be compared; "" where they can.
     """
     bounds = None if claim.metric == "parameters" else prediction(values, interval_of_one)
     if bounds:
@@ -56,7 +56,7 @@ def _judge(claim: Claim, values: Sequence[float], bounds: Interval | None) -> tu
         return "not comparable", "one seed gives no interval"
     low, high = bounds
     where = f"{words.between(claim.metric, low, high)}, " + (
-        "where one more run would lie" if len(values) > 1 else "the interval of our one seed over its images"
+        "the prediction interval for one more run" if len(values) > 1 else "the interval of our single seed over images"
     )
     if low - ROUNDING <= claim.value <= high + ROUNDING:
         return "reproduced", f"inside {where}"

@@ -24,24 +24,24 @@ from rungs.training.interrupt import Interrupts
 
 @dataclass(frozen=True)
 class ClimbPlan:
-    """A ladder as it will be climbed: its cells, where they go, and how it differs from the ladder's file."""
+    """The plan of a climb: its cells, its folder, and how it differs from the ladder's file."""
 
     options: ClimbOptions
     ladder: spec.Ladder
     cells: tuple[spec.Cell, ...]  # to train
-    others: tuple[spec.Cell, ...]  # of rungs left out: reported where they were trained before
+    others: tuple[spec.Cell, ...]  # of rungs left out by --only: reported if already trained
     folder: LadderDir
     command: str
     reduced: tuple[str, ...]
 
     @property
     def jobs(self) -> int:
-        """Cells, or packs of them, trained at once."""
+        """Number of cells, or packs of cells, trained in parallel."""
         return default_jobs() if self.options.jobs is None else self.options.jobs
 
     @property
     def pack(self) -> int:
-        """Seeds of a rung that one process trains at once."""
+        """Number of seeds of a rung that one process trains together."""
         return 1 if self.options.pack is None else self.options.pack
 
 
@@ -51,15 +51,15 @@ def prepare(options: ClimbOptions) -> ClimbPlan:
     Raises:
         UserError: No such ladder or rung, a wrong field or value.
     """
-    ladder, usual = spec.load(options.ladder)
+    ladder, original = spec.load(options.ladder)
     for one in options.overrides:
-        spec.require_no_business(one, f"--set {one}")
-    base = recipes.choose(usual, options.overrides, data=options.data)
+        spec.require_not_reserved(one, f"--set {one}")
+    base = recipes.choose(original, options.overrides, data=options.data)
     require_known(base.data.source)
     seeds, epochs, images = options.seeds, options.epochs, options.images
     every = spec.cells(ladder, base, seeds=seeds, epochs=epochs, images=images)
     cells = spec.cells(ladder, base, seeds=seeds, only=options.only, epochs=epochs, images=images)
-    reduced = shorten.reductions(usual, base, options.overrides, epochs=epochs, images=images)
+    reduced = shorten.reductions(original, base, options.overrides, epochs=epochs, images=images)
     default = Path("climbs") / (f"{ladder.name}-{shorten.digest(base, epochs, images)}" if reduced else ladder.name)
     return ClimbPlan(
         options=options,
@@ -76,8 +76,8 @@ def run(plan: ClimbPlan) -> LadderRecord:
     """Train every cell that is not trained yet, write the record and its report, and return the record.
 
     Raises:
-        UserError: No cell came to its end, or the folder holds another study.
-        rungs.training.interrupt.Interrupted: SIGINT or SIGTERM; workers keep what they have, the same call goes on.
+        UserError: No cell finished, or the folder holds another study.
+        rungs.training.interrupt.Interrupted: SIGINT or SIGTERM; progress is kept, and the same call resumes.
     """
     require_startable("climb")
     options, place = plan.options, plan.folder
@@ -118,7 +118,7 @@ def _note_comparisons(record: LadderRecord, folder: LadderDir) -> None:
 
 
 def _require_same_study(plan: ClimbPlan) -> None:
-    """Refuse to write over the record of another study."""
+    """Refuse to overwrite the record of another study."""
     if not plan.folder.record.is_file():
         return
     before = plan.folder.read_record()

@@ -1,4 +1,4 @@
-"""What accuracy costs: the rungs of a ladder against their work per image and their training time."""
+"""Cost of accuracy: the rungs of a ladder against FLOPs per image and training time."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ TIME = ((3600.0, "hours"), (60.0, "minutes"), (1.0, "seconds"))
 """Units, the largest first."""
 
 DECADE = 10.0
-"""An axis that spans less than this factor has evenly spaced ticks: of a logarithm's it would have one or two."""
+"""An axis that spans less than this factor gets evenly spaced ticks: only one or two logarithmic ones would fit."""
 SAME = 1.02
-"""Costs within this factor are one, with one tick."""
+"""Costs within this factor count as equal and share a tick."""
 
 ALL_NUMBERED = 12
-"""Up to so many rungs each has its number beside its mark; above, those of the front."""
+"""Up to this many rungs every marker is numbered; beyond it, only those on the Pareto front."""
 NAME_WIDTH = 38
 """Characters of a name in the legend."""
 
@@ -40,14 +40,14 @@ PLACES = [
     for far in (10.5, 17, 24)
     for x, y in ((-0.7, 0.8), (0.7, -0.8), (0, 1), (0, -1), (1, 0), (-1, 0), (0.7, 0.8), (-0.7, -0.8))
 ]
-"""Where a number can stand, in typographic points from its mark: first where the line of the front does not run."""
+"""Offsets of a number from its marker, in points; those away from the front's line come first."""
 
 
 @matplotlib.rc_context(STYLE)
 def cost(record: LadderRecord) -> Figure:
-    """Mean accuracy against FLOPs of an image, and against the time of training; the best for each price is joined.
+    """Plot mean accuracy against FLOPs per image and against training time; the Pareto front is joined.
 
-    Marks bear the numbers of the rungs, counted from 1 as in the page's table; the legend below has their names.
+    Markers are numbered from 1 as in the page's table; the legend below gives the names.
     """
     metric = facts.judged_by(record)
     part = metric.partition("_")[0]
@@ -56,37 +56,37 @@ def cost(record: LadderRecord) -> Figure:
     work = {i: Point(rungs[i].flops, mean) for i, mean in means.items() if rungs[i].flops > 0}
     times = {i: Point(s, mean) for i, mean in means.items() if (s := facts.mean(rungs[i], "train_s"))}
     if not work and not times:
-        return empty("no rung has a result, so none has a price")
+        return empty("no rung has a result")
     low = fences(list(means.values()))[0]
     work, times = ({i: p for i, p in some.items() if p.accuracy >= low} for some in (work, times))
     (work, work_unit), (times, time_unit) = _scaled(work, WORK), _scaled(times, TIME)
     numbered = {i for some in (work, times) for i in _numbered(some, len(rungs))}
     figure = Figure(figsize=(9.2, 4.4 + 0.19 * -(-len(numbered) // 3)), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
-    _panel(panels[0], work, f"forward work per image{work_unit}", PARTS[metric][1])
-    label = f"training time at its fastest pace{time_unit}\n{plain(record.environment.device, 40)}"
+    _panel(panels[0], work, f"forward compute per image{work_unit}", PARTS[metric][1])
+    label = f"training time at the speed of the fastest epoch{time_unit}\n{plain(record.environment.device, 40)}"
     _panel(panels[1], times, label, PARTS[metric][1])
-    panels[0].set(title="Accuracy and work", ylabel=f"mean {part} accuracy, %")
-    panels[1].set_title("Accuracy and time")
+    panels[0].set(title="Accuracy and compute", ylabel=f"mean {part} accuracy, %")
+    panels[1].set_title("Accuracy and training time")
     panels[0].yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{100 * y:g}"))
     panels[0].yaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10]))
     _below(panels[0], {f"{i} {plain(rungs[i].name, 24)}": mean for i, mean in means.items() if mean < low})
     _legends(figure, panels, [f"{i}  {plain(rungs[i].name, NAME_WIDTH)}" for i in sorted(numbered)])
-    figure.draw_without_rendering()  # so that the panels have their places
+    figure.draw_without_rendering()  # places the panels
     for axes, some in zip(panels, (work, times), strict=True):
         _number(axes, some, _numbered(some, len(rungs)))
     return figure
 
 
 def _numbered(points: Mapping[int, Point], rungs: int) -> list[int]:
-    """Return the rungs whose numbers are written, those of the front first."""
+    """Return the rungs to number, those on the front first."""
     best = front(list(points.values()))
     first = sorted(points, key=lambda i: points[i] not in best)
     return [i for i in first if rungs <= ALL_NUMBERED or points[i] in best]
 
 
 def _scaled(points: Mapping[int, Point], units: Sequence[tuple[float, str]]) -> tuple[dict[int, Point], str]:
-    """Return the points in the largest unit of which the cheapest costs one or more, and the unit for the label."""
+    """Return the points in the largest unit in which the cheapest costs at least 1, and that unit for the label."""
     if not points:
         return {}, ""
     least = min(point.cost for point in points.values())
@@ -107,10 +107,12 @@ def _panel(axes: Axes, points: Mapping[int, Point], label: str, colour: str) -> 
     axes.set_xlim(low / room, high * room)
     if rest:
         xs, ys = zip(*rest, strict=True)
-        axes.plot(xs, ys, "o", color="#8b949e", alpha=0.55, markersize=5, markeredgewidth=0, label="another is better")
+        axes.plot(
+            xs, ys, "o", color="#8b949e", alpha=0.55, markersize=5, markeredgewidth=0, label="dominated by another"
+        )
     xs, ys = zip(*best, strict=True)
     axes.step([*xs, high * room], [*ys, ys[-1]], where="post", color=colour, linewidth=1.3, alpha=0.6)
-    axes.plot(xs, ys, "o", color=colour, markersize=6.5, label="best at its price or less", gid="front")
+    axes.plot(xs, ys, "o", color=colour, markersize=6.5, label="best at its cost or less", gid="front")
     axes.margins(y=0.12)
     _ticks(axes, low, high)
 
@@ -131,7 +133,7 @@ def _ticks(axes: Axes, low: float, high: float) -> None:
 
 
 def _legends(figure: Figure, panels: Sequence[Axes], names: Sequence[str]) -> None:
-    """Say above the panels what the marks are, and below them which rungs the numbers are."""
+    """Put the legend of the markers above the panels, and the names of the numbered rungs below."""
     handles, labels = max((panel.get_legend_handles_labels() for panel in panels), key=lambda pair: len(pair[0]))
     if handles:
         figure.legend(handles, labels, loc="outside upper left", ncols=3)
@@ -141,7 +143,7 @@ def _legends(figure: Figure, panels: Sequence[Axes], names: Sequence[str]) -> No
 
 
 def _below(axes: Axes, points: Mapping[str, float]) -> None:
-    """Name those that are so far below that they would squeeze the others."""
+    """Name the rungs too far below to draw without squeezing the others."""
     if points:
         named = ", ".join(f"{name} {fmt.percent(mean)}" for name, mean in list(points.items())[:2])
         more = f" and {len(points) - 2} more" if len(points) > 2 else ""
@@ -150,7 +152,7 @@ def _below(axes: Axes, points: Mapping[str, float]) -> None:
 
 
 def _number(axes: Axes, points: Mapping[int, Point], numbered: Sequence[int]) -> None:
-    """Write each number at the nearest place beside its mark that no mark and no other number has taken."""
+    """Write each number at the nearest free place around its marker."""
     assert axes.figure is not None
     scale, best = axes.figure.dpi / 72, front(list(points.values()))
     at = {i: axes.transData.transform(point) for i, point in points.items()}

@@ -1,6 +1,6 @@
 """The figures of a ladder: functions from a `LadderRecord` to a matplotlib `Figure`.
 
-The two largest have files of their own and are named here: `staircase` and `cost`.
+The two largest have files of their own and are re-exported here: `staircase` and `cost`.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ from rungs.study.ladder.staircase import staircase
 
 __all__ = ["confused", "confusions", "confusions_words", "cost", "curves", "curves_words", "staircase"]
 
-TOLD_APART = 8
-"""Up to so many curves each has a colour and a line of its own."""
+DISTINCT = 8
+"""Up to this many curves, each has its own colour and line style."""
 
 LINES = (
     ("#000000", "-"), ("#e69f00", "-"), ("#56b4e9", "-"), ("#009e73", "-"),
     ("#0072b2", "--"), ("#d55e00", "--"), ("#cc79a7", "-"), ("#806600", "--"),
 )  # fmt: skip
-"""Okabe and Ito's colours; their yellow, hardly seen on white, is darkened."""
+"""Okabe and Ito's colours; their yellow is darkened, to show on white."""
 
 MATRICES = 12
-"""So many confusion matrices are shown at most."""
+"""Confusion matrices shown at most."""
 
 
 # --- learning curves ----------------------------------------------------------------------------------
@@ -56,7 +56,7 @@ MATRICES = 12
 
 @matplotlib.rc_context(STYLE)
 def curves(record: LadderRecord) -> Figure:
-    """All learning curves over one another, a line for each rung: the best one strong, with its best epoch ringed."""
+    """Plot the learning curves of all rungs together; the best rung is bold, with its best epoch ringed."""
     part = "validation" if any("validation_loss" in cell.curves for rung in record.rungs for cell in rung.cells) else ""
     panels = [f"{part or 'train'}_accuracy", *([f"{part}_loss"] if part else []), "train_loss"]
     if not any(name in cell.curves for name in panels for rung in record.rungs for cell in rung.cells):
@@ -67,8 +67,8 @@ def curves(record: LadderRecord) -> Figure:
     axes = [drawn["accuracy"], *([drawn["first"]] if part else []), drawn["last"]]
     for panel, name in zip(axes, panels, strict=True):
         _all_curves(panel, record, name)
-        told = " (as it trained)" if name.startswith("train") else ""
-        panel.set_title(f"{name.replace('_', ' ').capitalize()}{told}")
+        suffix = " (while training)" if name.startswith("train") else ""
+        panel.set_title(f"{name.replace('_', ' ').capitalize()}{suffix}")
         panel.set_xlabel("epoch")
         panel.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
     _raise_floor(axes[0], record, panels[0])
@@ -79,7 +79,7 @@ def curves(record: LadderRecord) -> Figure:
 
 
 def _raise_floor(axes: Axes, record: LadderRecord, name: str) -> None:
-    """Leave out the steep beginning of the accuracies, so that their ends can be told apart."""
+    """Cut off the steep start of the accuracy curves, so that their ends can be distinguished."""
     all_curves = [values for rung in record.rungs if facts.finished(rung) and (values := mean_curve(rung, name))]
     if not all_curves:
         return
@@ -87,11 +87,11 @@ def _raise_floor(axes: Axes, record: LadderRecord, name: str) -> None:
     floor = math.floor(20 * (top - 3 * max(top - low, 0.03))) / 20
     if floor > min(map(min, all_curves)):
         axes.set_ylim(floor, top + 0.06 * (top - floor))
-        axes.set_title(f"{axes.get_title(loc='left')}, from {100 * floor:.0f} % on")
+        axes.set_title(f"{axes.get_title(loc='left')}, from {100 * floor:.0f} %")
 
 
 def mean_curve(rung: RungRecord, name: str) -> list[float]:
-    """Return the mean over the seeds, each epoch's of those that trained so long; where none finished, of all."""
+    """Return the mean over finished seeds, over all if none finished; an epoch averages the seeds that reached it."""
     cells = [cell for cell in facts.finished(rung) or rung.cells if cell.curves.get(name)]
     longest = max((len(cell.curves[name]) for cell in cells), default=0)
     rows = ([cell.curves[name][i] for cell in cells if i < len(cell.curves[name])] for i in range(longest))
@@ -115,20 +115,20 @@ def _all_curves(axes: Axes, record: LadderRecord, name: str) -> None:
         axes.plot(epochs, values, **style)
         if rung is top:
             _ring(axes, rung, values)
-            if len(record.rungs) > TOLD_APART:
+            if len(record.rungs) > DISTINCT:
                 axes.annotate(plain(rung.name, 24), (epochs[-1], values[-1]), (6, 0), textcoords="offset points",
                               va="center", fontweight="bold", fontsize=9, gid="name", zorder=6,
                               bbox={"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 1})  # fmt: skip
     if is_loss(name):
         log_if_wide(axes, lasting)
-        if max(lasting) > 0 and axes.get_ylim()[1] > 1.5 * max(lasting):  # what diverged does not squeeze the others
+        if max(lasting) > 0 and axes.get_ylim()[1] > 1.5 * max(lasting):  # diverged runs must not squeeze the others
             axes.set_ylim(top=1.15 * max(lasting))
 
 
 def _curve_style(record: LadderRecord, i: int, is_best: bool) -> dict[str, Any]:
     strong = {"linewidth": 2.8, "zorder": 4} if is_best else {"linewidth": 1.4, "zorder": 3}
     name = plain(record.rungs[i].name, 26)
-    if len(record.rungs) <= TOLD_APART:
+    if len(record.rungs) <= DISTINCT:
         colour, line = LINES[i]
         label = f"{name} (best)" if is_best else name
         return {"color": colour, "linestyle": "-" if is_best else line, "label": label, **strong}
@@ -152,9 +152,9 @@ def _ring(axes: Axes, rung: RungRecord, values: Sequence[float]) -> None:
 def curves_words(record: LadderRecord) -> str:
     """Return the caption of `curves`."""
     top = facts.best(record)
-    words = "A line is the mean over the seeds of a rung, each epoch's of those seeds that trained so long."
+    words = "Each line is the mean over the seeds of a rung; an epoch averages the seeds that reached it."
     if top is not None:
-        words += f" {top.name} is the best rung; the ring marks the median of the epochs that its seeds kept."
+        words += f" {top.name} is the best rung; the ring marks the median best epoch of its seeds."
     if any(not facts.finished(rung) and mean_curve(rung, "train_loss") for rung in record.rungs):
         words += " Dotted: no seed of this rung finished."
     return words
@@ -181,8 +181,8 @@ def confused(record: LadderRecord) -> tuple[RungRecord, ...]:
 def confusions_words(record: LadderRecord) -> str:
     """Return the caption of `confusions`."""
     part = "test" if facts.has(record, "test_accuracy") else "validation"
-    words = f"Per cent of each true class (rows), all seeds together, {part} images; the diagonal is correct. "
-    words += "Shades grow with the square root, so that rare mistakes are visible, and mean the same in all matrices."
+    words = f"Per cent of each true class (rows), over all seeds, {part} images; the diagonal is correct. "
+    words += "Shading follows the square root, so that rare mistakes are visible; all matrices share one scale."
     shown, there = len(confused(record)), sum(bool(rung.confusion) for rung in record.rungs)
     if shown < there:
         words += f" {shown} of {there} rungs: the first, the best, and those with the largest differences."
@@ -191,7 +191,7 @@ def confusions_words(record: LadderRecord) -> str:
 
 @matplotlib.rc_context(STYLE)
 def confusions(record: LadderRecord) -> Figure:
-    """Confusion matrices side by side, each row of a matrix in per cent, one scale of colours for all."""
+    """Plot confusion matrices side by side, in per cent of each row, on one colour scale."""
     rungs, k = confused(record), len(record.data.classes)
     if not rungs:
         return empty("no cell has finished")
@@ -209,8 +209,8 @@ def confusions(record: LadderRecord) -> Figure:
         table = np.array(rungs[i].confusion, dtype=float)  # (K, K)
         shares = 100 * table / np.maximum(1, table.sum(axis=1, keepdims=True))
         image = axes.imshow(shares, cmap="Blues", norm=norm, interpolation="nearest")
-        right = float(np.trace(table) / max(1.0, table.sum()))
-        axes.set_title(f"{plain(rungs[i].name, int(15 * side))}\n{fmt.percent(right)}", fontsize=8.5, linespacing=1.3)
+        score = float(np.trace(table) / max(1.0, table.sum()))
+        axes.set_title(f"{plain(rungs[i].name, int(15 * side))}\n{fmt.percent(score)}", fontsize=8.5, linespacing=1.3)
         axes.grid(False)
         shown = record.data.classes if named else ()
         _matrix_ticks(axes, shown, side, left=i % columns == 0, bottom=i + columns >= len(rungs))
@@ -229,7 +229,7 @@ def _matrix_ticks(axes: Axes, classes: Sequence[str], side: float, *, left: bool
     if not classes:
         return
     ends = axes.xaxis, axes.yaxis
-    class_ticks(axes, classes, 1.3 * side)  # in a smaller type
+    class_ticks(axes, classes, 1.3 * side)  # smaller labels
     axes.tick_params(labelsize=8, pad=2)
     for axis, shown in zip(ends, (bottom, left), strict=True):
         if not shown:

@@ -29,22 +29,22 @@ from rungs.training.setup import Setup, assemble, load_dataset
 from rungs.training.step import WARM_UP
 
 SCORED = 500
-"""Validation images that are scored to learn the speed of scoring."""
+"""Validation images scored to measure the speed of scoring."""
 
 
 @dataclass(frozen=True)
 class Speed:
-    """What was measured, in seconds."""
+    """Measured durations, in seconds."""
 
     start_s: float  # to load the data and build the net
-    train_image_s: float  # a training image, all that a step does included
+    train_image_s: float  # per training image, all work of a step included
     score_image_s: float
 
     def estimate_s(self, recipe: Recipe, images: dict[str, int]) -> float:
         """Return the time that a run takes if nothing stops it early.
 
         Args:
-            recipe: Another length or other data than the probed one is fine, another net is not.
+            recipe: May differ from the probed one in length and data, not in the net.
             images: How many "train", "validation" and "test" images there are.
         """
         train, validation, test = (images.get(part, 0) for part in ("train", "validation", "test"))
@@ -55,14 +55,15 @@ class Speed:
 
 
 def probe(recipe: Recipe, world: World, pack: int = 1) -> tuple[Speed, dict[str, int]]:
-    """Train two epochs of a single batch (more where steps are recorded), time the last, and return it.
+    """Train two epochs of a single batch (more where steps are recorded) and time the last.
 
-    With it comes the number of images in each part.
+    Returns:
+        The speed, and the number of images in each part.
 
     Args:
         recipe: What will be trained.
         world: Where.
-        pack: How many of its seeds are trained at once; the speed is a run's share of theirs.
+        pack: How many seeds are trained together; the speed is one run's share.
 
     Raises:
         UserError: Bad data, or a net that does not fit it.
@@ -80,14 +81,14 @@ def probe(recipe: Recipe, world: World, pack: int = 1) -> tuple[Speed, dict[str,
         setup.recipe = replace(setup.recipe, training=replace(setup.recipe.training, epochs=WARM_UP + 1))
     *_, (row, *_) = train_together(setup, [], Screen())
     if isinstance(row, Diverged):
-        raise UserError(f"it cannot be timed: {row}", where=recipe.name, do="use a smaller optim.lr")
+        raise UserError(f"cannot be timed: {row}", where=recipe.name, do="use a smaller optim.lr")
     scored = len(setup.parts.present()["validation"])
     scale = statistics.mean(square_scales(recipe))
     return Speed(start_s, scale / row.images_per_s, row.validation_s / scored), images
 
 
 def square_scales(recipe: Recipe) -> tuple[float, ...]:
-    """Return the pixels of training images, as shares of the full size's: work grows with them."""
+    """Return the pixel counts of training images relative to the full size: compute grows with them."""
     return tuple(scale**2 for scale in recipe.training.image_scales) or (1.0,)
 
 
@@ -101,17 +102,17 @@ def _shortened(setup: Setup, images: int) -> Setup:
 
 @dataclass(frozen=True)
 class Planned:
-    """A cell, whether it is done, and how long it takes if nothing stops it early."""
+    """A cell, its state, and how long it takes if nothing stops it early."""
 
     cell: Cell
-    state: str  # "finished", "begun", "to do", or what is wrong with it
+    state: str  # "finished", "started", "to do", or what is wrong with it
     estimate_s: float  # 0 for a finished one
 
 
 def estimate(plan: ClimbPlan) -> list[Planned]:
-    """Return what becomes of every cell of a climb; unfinished ones are probed, each net with each batch once.
+    """Return the state and estimated time of every cell; unfinished ones are probed, each net and batch size once.
 
-    Cells that are trained in a pack are probed in one of its size; their estimates are their shares of it.
+    Packed cells are probed in a pack of the same size; an estimate is the cell's share of it.
     """
     cells, root = plan.cells, plan.folder.path
     left = [cell for cell in cells if finished(cell, root) is None]
@@ -128,7 +129,7 @@ def estimate(plan: ClimbPlan) -> list[Planned]:
         if key not in speeds:
             try:
                 with open_world() as world:
-                    load_dataset(cell.recipe, plan.options.skip_unreadable)  # the probe itself takes what it finds
+                    load_dataset(cell.recipe, plan.options.skip_unreadable)  # raises on bad files; the probe skips them
                     speeds[key] = probe(_harmless(cell.recipe), world, packed[cell])
             except UserError as error:
                 speeds[key] = error
@@ -141,16 +142,16 @@ def estimate(plan: ClimbPlan) -> list[Planned]:
             whole = speed.estimate_s(cell.recipe, images)
             done = len(begun.history.read_text().splitlines()) if begun.history.is_file() else 0
             left_s = whole * max(0.0, 1 - done / cell.recipe.training.epochs)
-            steps.append(Planned(cell, "begun" if begun.holds_run() else "to do", left_s))
+            steps.append(Planned(cell, "started" if begun.holds_run() else "to do", left_s))
     return steps
 
 
 def _harmless(recipe: Recipe) -> Recipe:
-    """Return a recipe that is as fast and cannot diverge."""
+    """Return an equally fast recipe that cannot diverge."""
     return replace(recipe, optim=slowed(recipe.optim, 1e-6 / recipe.optim.lr))
 
 
 def _speed_key(recipe: Recipe) -> object:
-    """Return what decides how fast an image is trained and how many there are; the seed does not."""
+    """Return what affects speed and the number of images; the seed does not."""
     training = replace(recipe.training, epochs=1)
     return recipe.model, training, recipe.evaluation.batch_size, recipe.data, recipe.augment, type(recipe.optim)

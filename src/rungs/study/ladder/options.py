@@ -16,7 +16,7 @@ MOST_JOBS, MOST_PACKED = 64, 256
 
 @dataclass(frozen=True)
 class ClimbOptions:
-    """What a climb is asked for.
+    """Options of `rungs climb`.
 
     Raises:
         UserError: A number out of range.
@@ -25,30 +25,30 @@ class ClimbOptions:
     ladder: PathOrName
     """Name (see rungs list ladders) or path of a TOML file."""
     overrides: Override = ()
-    """Change a field of the base recipe, below all rungs (repeatable)."""
+    """Change a field of the base recipe, for all rungs (repeatable)."""
     _: KW_ONLY
     data: Data = None
-    """Another source of images than the base recipe's."""
+    """Source of images, instead of the base recipe's."""
     folder: Folder = field(default=None, compare=False)
-    """Folder (default: climbs/NAME; with a digest where the study is not the ladder file's)."""
+    """Folder (default: climbs/NAME, plus a digest if the study differs from the ladder's file)."""
     seeds: Number = None
-    """Seeds per rung, from 0 (default: the ladder's own number)."""
+    """Number of seeds per rung, counted from 0 (default: the ladder's)."""
     only: Rungs = ()
-    """Climb this rung only (repeatable); rungs that were trained before stay in the report."""
+    """Train this rung only (repeatable); rungs already trained stay in the report."""
     epochs: Number = None
-    """Epochs of the base recipe; other rungs and all schedules change in proportion."""
+    """Epochs of the base recipe; other rungs and all schedules are scaled in proportion."""
     images: Share = None
     """Share of the training images that each rung uses, above 0 and at most 1."""
     jobs: Number = field(default=None, compare=False)
-    """Cells trained at once (default: 1 on a GPU, else as many as there are cores, at most 4; 0: in this process)."""
+    """Cells trained in parallel (default: 1 on a GPU, else one per core, at most 4; 0: in this process)."""
     pack: Number = field(default=None, compare=False)
-    """Seeds of a rung trained as one net of nets in each of these jobs, where they can be (default: 1)."""
+    """Seeds of a rung that one job trains together as one packed net, where possible (default: 1)."""
     skip_unreadable: bool = False
     """Leave unreadable files out instead of stopping."""
     tensorboard: bool = field(default=False, compare=False)
     """Also write events for TensorBoard into each cell's folder."""
     tell: Suppress[Callable[..., None]] = field(default=lambda outcome, done, of: None, compare=False, repr=False)
-    """Called with each `Outcome`, the number of cells that are done, and of all."""
+    """Called with each `Outcome`, the number of cells done, and the total."""
 
     def __post_init__(self) -> None:
         require_between(self.seeds, 1, MOST_SEEDS, "--seeds")

@@ -30,7 +30,7 @@ def _drawn(record: LadderRecord) -> Iterator[Drawing]:
     yield Drawing("staircase", alt, figures.staircase(record))
     if not any(facts.finished(rung) for rung in record.rungs):
         return
-    yield Drawing("cost", f"Accuracy of {n} against work for an image and against training time", figures.cost(record))
+    yield Drawing("cost", f"Accuracy of {n} against compute per image and training time", figures.cost(record))
     if any(cell.curves for rung in record.rungs for cell in rung.cells):
         yield Drawing("learning-curves", f"Accuracy and losses of {n} over the epochs", figures.curves(record))
     if shown := figures.confused(record):
@@ -39,7 +39,7 @@ def _drawn(record: LadderRecord) -> Iterator[Drawing]:
 
 
 def _facts(record: LadderRecord) -> dict[str, Any]:
-    """Return all that the template fills in."""
+    """Return the template's variables."""
     return {
         "record": record,
         "facts": facts,
@@ -51,12 +51,10 @@ def _facts(record: LadderRecord) -> dict[str, Any]:
         "within": within,
         "curves_words": figures.curves_words(record),
         "confusions_words": figures.confusions_words(record),
-        "told": _told(record),
+        "diagnoses": _diagnoses(record),
         "unfinished": facts.unfinished(record),
         "assumptions": _assumptions(record),
-        "flattering": [
-            rung for rung in record.rungs if {"highest_test_accuracy", "test_accuracy"} <= set(rung.estimates)
-        ],
+        "watched": [rung for rung in record.rungs if {"highest_test_accuracy", "test_accuracy"} <= set(rung.estimates)],
         "method": _method(record),
         "nets": _nets(record),
         "code": _code(record),
@@ -67,23 +65,25 @@ def _facts(record: LadderRecord) -> dict[str, Any]:
 
 
 def within(metric: str, estimate: Estimate) -> str:
-    """Return the 95 % interval of an estimate as it is written."""
+    """Return the 95 % interval of an estimate, formatted."""
     return report_metric.bounds(metric, estimate.low, estimate.high)
 
 
-def _told(record: LadderRecord) -> list[tuple[RungRecord, CellRecord | None, tuple[tuple[Finding, int], ...], int]]:
-    """Return what the curves of each rung say, with the number of its kinds of warnings; those with some first."""
-    told = []
+def _diagnoses(
+    record: LadderRecord,
+) -> list[tuple[RungRecord, CellRecord | None, tuple[tuple[Finding, int], ...], int]]:
+    """Return the interpretation and findings of each rung, with its number of warnings; rungs with any first."""
+    diagnoses = []
     for rung in record.rungs:
         found = facts.found(rung)
         first = next((cell for cell in rung.cells if cell.interpretation), None)
         if first or found:
-            told.append((rung, first, found, sum(finding.level == "warning" for finding, _ in found)))
-    return sorted(told, key=lambda one: one[3] == 0)
+            diagnoses.append((rung, first, found, sum(finding.level == "warning" for finding, _ in found)))
+    return sorted(diagnoses, key=lambda one: one[3] == 0)
 
 
 def _assumptions(record: LadderRecord) -> list[tuple[str, list[str]]]:
-    """Return every assumption with the rungs that rest on it, in the order in which they are first met."""
+    """Return every assumption with the rungs that rest on it, in order of first use."""
     by_words: dict[str, list[str]] = {}
     for rung in record.rungs:
         for words in rung.assumptions:
@@ -92,47 +92,50 @@ def _assumptions(record: LadderRecord) -> list[tuple[str, list[str]]]:
 
 
 def _method(record: LadderRecord) -> list[str]:
-    """Say how the numbers were made, only as far as this record has them."""
+    """Return sentences on how the numbers were obtained, as far as this record has them."""
     seeds = fmt.many(len(record.seeds), "seed")
     every = all(len(facts.finished(rung)) == len(record.seeds) for rung in record.rungs)
-    said = [f"Every rung was trained with {'' if every else 'up to '}{seeds} ({', '.join(map(str, record.seeds))})."]
+    sentences = [
+        f"Every rung was trained with {'' if every else 'up to '}{seeds} ({', '.join(map(str, record.seeds))})."
+    ]
     if len(record.seeds) > 1:
-        said += [
-            "The interval of a mean is Student's t over the seeds, 95 %.",
-            "A difference is taken between runs of equal seeds, so that what they share cancels; its p value is "
-            "that of a paired t test, corrected after Holm for all differences of the ladder.",
-            "A claim is set beside the interval in which one more run would lie with 95 % (prediction interval): "
-            "it is a single run, not a mean.",
+        sentences += [
+            "Intervals of means are 95 % Student's t intervals over seeds.",
+            "Differences are paired by seed, so that shared variation cancels; p values are those of paired t tests, "
+            "Holm-corrected for all differences of the ladder.",
+            "A claim is a single run, not a mean, so it is compared with the 95 % prediction interval for one "
+            "more run.",
         ]
     else:
-        said.append(
-            "With one seed an interval accounts only for the number of images; it cannot tell a gain from chance."
+        sentences.append(
+            "With one seed an interval accounts only for the number of images; it cannot separate a gain from "
+            "seed-to-seed variation."
         )
     if facts.has(record, "validation_accuracy"):
-        said.append(
-            "Validation chose the epoch of each run and judges the rungs, so it is slightly optimistic of the best."
+        sentences.append(
+            "Validation chose the epoch of each run and ranks the rungs, so it is slightly optimistic about the best."
         )
     else:
-        said.append(
-            "There is no validation set: weights are those of the last epoch, and nothing compares the rungs: choosing "
+        sentences.append(
+            "There is no validation set: weights are those of the last epoch, and rungs are not compared: choosing "
             "among them by the test set would be selecting on it."
         )
     if any(rung.difference and facts.on_test(record, rung.difference) for rung in record.rungs):
-        said.append("Rungs with other validation images are compared on test.")
+        sentences.append("Rungs with different validation images are compared on test.")
     if facts.has(record, "test_accuracy"):
         watched = facts.has(record, "highest_test_accuracy")
         opened = [cell.test_openings for rung in record.rungs for cell in rung.cells if cell.test_openings]
         again = any(number > 1 for number in opened) and not watched
-        once = "The test set was looked at once per run, after its epoch was chosen"
+        once = "The test set was opened once per run, after its epoch was chosen"
         if again:
-            once = f"The test set was opened {sum(opened)} times by {len(opened)} runs, by some more than once"
-        more = "; it was also watched over the epochs, only to show how optimistic a maximum is" if watched else ""
-        said.append(f"{once}{more}.")
-    return said
+            once = f"The test set was opened {sum(opened)} times by {len(opened)} runs, more than once by some"
+        more = "; it was also scored after every epoch, only to show how optimistic a maximum is" if watched else ""
+        sentences.append(f"{once}{more}.")
+    return sentences
 
 
 def _nets(record: LadderRecord) -> list[tuple[list[str], RungRecord]]:
-    """Return every net with the names of the rungs that change it so; rungs that build on them train it, too."""
+    """Return every distinct net with the rungs that introduce it; rungs that build on them train it, too."""
     by_layers: dict[tuple[LayerRow, ...], tuple[list[str], RungRecord]] = {}
     for rung in record.rungs:
         if rung.layers:
@@ -146,6 +149,6 @@ def _code(record: LadderRecord) -> list[str]:
 
 
 def _hashes(record: LadderRecord) -> list[str]:
-    """Return every hash of data: seeds divide the images differently, so that each may have its own."""
+    """Return every hash of the data: each seed splits the images differently, so each may have its own."""
     found = dict.fromkeys(cell.data_hash for rung in record.rungs for cell in rung.cells if cell.data_hash)
     return list(dict.fromkeys([record.data.hash, *found]))

@@ -10,30 +10,30 @@ from rungs.run.record import DataRecord, Difference, Environment, Estimate, Find
 
 
 class CellRecord(Record, frozen=True, kw_only=True):
-    """One cell of a ladder, a rung with one seed: what its run came to, without pictures and weights."""
+    """One cell of a ladder, a rung with one seed: the results of its run, without pictures and weights."""
 
     seed: int
-    folder: str  # of the run, inside the climb's
+    folder: str  # of the run, relative to the climb's
     status: Literal["finished", "interrupted", "diverged", "failed"]
     ending: str  # why training ended, or what failed
     values: dict[str, float] = {}  # each of `CELL_VALUES` that was measured
     best_epoch: int | None = None
-    curves: dict[str, tuple[float, ...]] = {}  # each of `CURVES` that was measured, a value an epoch
+    curves: dict[str, tuple[float, ...]] = {}  # each of `CURVES` that was measured, one value per epoch
     findings: tuple[Finding, ...] = ()  # of the run's diagnosis
     interpretation: str = ""  # of its curves, in sentences
     code: tuple[str, ...] = ()  # versions of rungs and torch
     data_hash: str = ""
-    test_openings: int | None = None  # of its test set, by its log, when the study was summed up
+    test_openings: int | None = None  # of its test set, from its log when the study was summarised
 
 
 class Answer(Record, frozen=True, kw_only=True):
-    """A claim beside the measurement."""
+    """A claim and its measurement."""
 
     metric: str
     claimed: float
     tolerance: float
     measured: float | None
-    low: float | None  # where one more run would lie, with 95 % (prediction interval)
+    low: float | None  # 95 % prediction interval for one more run
     high: float | None
     verdict: Literal["reproduced", "better", "worse", "not comparable"]
     why: str
@@ -59,7 +59,7 @@ class RungRecord(Record, frozen=True, kw_only=True):
 
 
 class LadderRecord(Record, frozen=True, kw_only=True):
-    """A ladder, climbed."""
+    """The results of a climb."""
 
     schema: int = 1
     name: str
@@ -67,8 +67,8 @@ class LadderRecord(Record, frozen=True, kw_only=True):
     headline: str
     source: str
     builds_on: Literal["previous", "base"]
-    command: str  # that makes this record
-    reduced: tuple[str, ...]  # what makes it smaller than, or another than, the ladder file's
+    command: str  # that made this record
+    reduced: tuple[str, ...]  # how it differs from the ladder's file
     seeds: tuple[int, ...]
     recipe: Recipe  # of the first rung and seed, resolved
     data: DataRecord  # of the first seed
@@ -80,6 +80,6 @@ class LadderRecord(Record, frozen=True, kw_only=True):
 
 
 class LadderDir(StudyDir[LadderRecord]):
-    """A climb. It holds a run folder for each cell, RUNG-seedN-…, too."""
+    """A climb; it also holds a run folder per cell, RUNG-seedN-…."""
 
     name, what, kind = "ladder.json", "a climb", LadderRecord

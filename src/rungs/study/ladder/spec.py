@@ -1,4 +1,4 @@
-"""Ladders: TOML into frozen structs, and from these to the recipe of every cell.
+"""Ladders: TOML parsed into frozen structs, and from these the recipe of every cell.
 
 A ladder is a base recipe and its rungs, each a named change, times seeds. It is data: no conditions, no expressions.
 """
@@ -28,14 +28,14 @@ RungName = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9.-]*$", max_length=40)]
 
 
 WITHOUT_VALIDATION = ("cifar10", "cifar100", "digits")
-"""Sources that come without a validation set: it is cut, or there is none."""
+"""Sources without a validation set of their own: it is split off, or there is none."""
 
 
 class Rung(Spec, kw_only=True, frozen=True):
     """A named change.
 
-    `set` holds assignments as after `--set`. They come on top of those of the rung that this one builds on: `on`,
-    else what the ladder's `builds_on` says.
+    `set` holds assignments as for `--set`, applied on top of those of the rung that this one builds on: `on`, by
+    default according to the ladder's `builds_on`.
     """
 
     name: RungName
@@ -47,17 +47,17 @@ class Rung(Spec, kw_only=True, frozen=True):
 
 
 class Ladder(Spec, kw_only=True, frozen=True):
-    """A base recipe and its rungs. The first rung is the base as it is measured.
+    """A base recipe and its rungs. The first rung measures the base.
 
-    `builds_on`: whether each further rung builds on the one "previous" to it (a diary) or on the "base", that is the
-    first (single factors, a sweep). `seeds`: how many, counted from 0.
+    `builds_on`: whether each further rung builds on the "previous" one (cumulative changes) or on the "base", the
+    first (one change at a time, a sweep). `seeds`: how many, counted from 0.
     """
 
     name: Name
     about: str
     headline: str = ""  # what it claims, in a few words
     source: str = ""
-    base: str  # a shipped recipe, or the path of one, from the ladder's file
+    base: str  # a shipped recipe, or a path relative to the ladder's file
     builds_on: Literal["previous", "base"]
     seeds: Count = 3
     rungs: Annotated[tuple[Rung, ...], Meta(min_length=1)]
@@ -86,8 +86,8 @@ def load(name: str | Path) -> tuple[Ladder, Recipe]:
     """Read a shipped ladder by its name, or any by its path; return it with its base recipe.
 
     Raises:
-        UserError: No such ladder, bad TOML, a wrong field or value, two rungs of one name, a rung whose changes no
-            recipe has.
+        UserError: No such ladder, bad TOML, a wrong field or value, two rungs with the same name, a change that does
+            not fit the recipe.
     """
     if str(name) in recipes.shipped():
         raise UserError(f"{name} is a recipe, not a ladder", do=f"rungs train {name}; for ladders: rungs list ladders")
@@ -99,10 +99,10 @@ def load(name: str | Path) -> tuple[Ladder, Recipe]:
 
 
 def _base(ladder: Ladder, path: Path) -> Recipe:
-    """Load the base recipe of the ladder in a file: a file from there, or a shipped recipe."""
-    beside = path.parent / ladder.base
+    """Load the base recipe of a ladder: a file relative to the ladder's, or a shipped recipe."""
+    local = path.parent / ladder.base
     try:
-        return recipes.load(beside if beside.is_file() else ladder.base)
+        return recipes.load(local if local.is_file() else ladder.base)
     except UserError as error:
         raise UserError(error.what, where=error.where or f"{path}, base", do=error.do) from error
 
@@ -118,18 +118,18 @@ def parse(text: str, where: str) -> Ladder:
     for position, rung in enumerate(ladder.rungs):
         recipes.require_sane(rung.claims, f"{where}, rung {rung.name}")
         if rung.name in names:
-            do = "give each rung a name of its own"
+            do = "give each rung a unique name"
             raise UserError(f"two rungs are called {rung.name!r}", where=f"{where}, rungs.{position}.name", do=do)
         if rung.on is not None and rung.on not in names:
-            what = f"{rung.on!r} is no rung before {rung.name!r}"
-            do = did_you_mean(rung.on, names) if names else "the first rung builds on the base recipe: leave it out"
+            what = f"no rung {rung.on!r} before {rung.name!r}"
+            do = did_you_mean(rung.on, names) if names else "leave it out: the first rung builds on the base recipe"
             raise UserError(what, where=f"{where}, rungs.{position}.on", do=do)
         names.append(rung.name)
     return ladder
 
 
 def _explain(error: msgspec.ValidationError, table: dict[str, Any], where: str) -> NoReturn:
-    """Raise the UserError for what is wrong in a ladder; rungs are called by their names."""
+    """Raise the UserError for a bad field of a ladder, with rungs named instead of numbered."""
     try:
         explain(str(error), table, where, Ladder)
     except UserError as plain:
@@ -151,7 +151,7 @@ def parent(ladder: Ladder, rung: Rung) -> str | None:
 
 
 def assignments(ladder: Ladder, rung: Rung) -> tuple[str, ...]:
-    """Return all that makes the rung's recipe from the base recipe, in order."""
+    """Return all assignments from the base recipe to the rung's, in order."""
     below = parent(ladder, rung)
     if below is None:
         return rung.set
@@ -175,25 +175,25 @@ def cells(
     epochs: int | None = None,
     images: float | None = None,
 ) -> list[Cell]:
-    """Return every cell, seed by seed, so that a climb that is stopped has compared all rungs.
+    """Return every cell, seed by seed, so that an interrupted climb covers all rungs.
 
     Args:
         ladder: The ladder.
         base: Its base recipe, perhaps with fields changed.
         seeds: How many, instead of the ladder's own.
-        only: Names of rungs; all without any.
-        epochs: Of the base recipe; every rung is shortened or lengthened in proportion, its schedule with it.
-        images: Share of the training images that every rung would have, above 0 and at most 1.
+        only: Names of rungs; empty for all.
+        epochs: Of the base recipe; every rung and its schedule are scaled in proportion.
+        images: Share of each rung's training images to use, above 0 and at most 1.
 
     Raises:
-        UserError: A name that no rung has, or changes that do not fit the recipe or are the ladder's own business.
+        UserError: An unknown rung, or changes that do not fit the recipe or touch what the ladder sets.
     """
     names = [rung.name for rung in ladder.rungs]
     for name in only:
         if name not in names:
             raise UserError(f"no rung {name!r} in {ladder.name}", where="--only", do=did_you_mean(name, names))
     chosen = [rung for rung in ladder.rungs if not only or rung.name in only]
-    _require_judges(ladder, base)
+    _require_validation(ladder, base)
     factor = 1.0 if epochs is None else epochs / base.training.epochs
     made = {rung.name: thinned(stretched(_recipe(ladder, rung, base), factor), images) for rung in chosen}
     return [
@@ -205,7 +205,7 @@ def cells(
 
 def _recipe(ladder: Ladder, rung: Rung, base: Recipe) -> Recipe:
     for one in rung.set:
-        require_no_business(one, f"ladder {ladder.name}, rung {rung.name}, {one}")
+        require_not_reserved(one, f"ladder {ladder.name}, rung {rung.name}, {one}")
     try:
         made = recipes.parse(recipes.to_toml(base), ladder.base, assignments(ladder, rung))
     except UserError as error:
@@ -214,7 +214,7 @@ def _recipe(ladder: Ladder, rung: Rung, base: Recipe) -> Recipe:
     if any(claim.metric == "highest_test_accuracy" for claim in rung.claims) and not made.evaluation.watch_test:
         where = f"ladder {ladder.name}, rung {rung.name}, claims"
         do = 'add "evaluation.watch_test=true" to the rung\'s set'
-        raise UserError("a maximum over epochs on test needs a test set that is watched", where=where, do=do)
+        raise UserError("highest_test_accuracy needs a test score after every epoch", where=where, do=do)
     return replace(
         made,
         name=f"{ladder.name}-{rung.name}",
@@ -225,23 +225,23 @@ def _recipe(ladder: Ladder, rung: Rung, base: Recipe) -> Recipe:
     )
 
 
-def _require_judges(ladder: Ladder, base: Recipe) -> None:
-    """Refuse rungs that nothing but the test set could compare: choosing among them would be selecting on it.
+def _require_validation(ladder: Ladder, base: Recipe) -> None:
+    """Refuse rungs that only the test set could compare: choosing among them would be selecting on it.
 
-    A folder or a table may have a validation set of its own; whether it has is known once it is loaded, and then
-    `rungs.study.ladder.summary` compares nothing without one.
+    A folder or a table may have a validation set of its own, which is known only once it is loaded; without one
+    `rungs.study.ladder.summary` compares nothing.
     """
     for rung in ladder.rungs if len(ladder.rungs) > 1 else ():
         data = _recipe(ladder, rung, base).data
         if data.validation == 0 and data.source.partition(":")[0] in WITHOUT_VALIDATION:
-            what = "it has no validation set, so only the test set could compare it, and that chooses nothing"
+            what = "no validation set to compare this rung by, and the test set must not choose"
             where = f"ladder {ladder.name}, rung {rung.name}, data.validation"
-            raise UserError(what, where=where, do="give it images: data.validation=0.1")
+            raise UserError(what, where=where, do="set data.validation=0.1")
 
 
-def require_no_business(assignment: str, where: str) -> None:
-    """Refuse an assignment to what the ladder itself gives to each cell, where it would be lost."""
+def require_not_reserved(assignment: str, where: str) -> None:
+    """Refuse an assignment to a field that the ladder sets for each cell and would overwrite."""
     field = assignment.partition("=")[0].strip().partition(".")[0]
     if has_role(field, "seed", "about"):
-        do = "seeds are counted from 0: use --seeds" if field == "seed" else f"give the rung its {field}"
-        raise UserError(f"{field!r} is what the ladder gives to each cell", where=where, do=do)
+        do = "use --seeds: seeds are counted from 0" if field == "seed" else f"set the rung's {field}"
+        raise UserError(f"{field!r} is set by the ladder for each cell", where=where, do=do)

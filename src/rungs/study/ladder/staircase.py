@@ -1,4 +1,4 @@
-"""The staircase of a ladder: a row for each rung, its accuracy with an interval, and what it bought."""
+"""The staircase of a ladder: a row for each rung, its accuracy with an interval, and its gain."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ CLAIMS = {**PARTS, "highest_test_accuracy": ("^", GREEN, 0.19)}
 VERDICT_COLOURS = {"real gain": BLUE, "real loss": PURPLE, "no difference": QUIET, "undecided": QUIET}
 
 FENCE = 3.0
-"""What is so many times the distance of the quartiles outside of them (Tukey's far out) is cut, with an arrow."""
+"""Values this many interquartile ranges outside the quartiles (Tukey's far out) are cut off, with an arrow."""
 FENCE_POINTS = 0.05
-"""... and at least so far: five points."""
+"""... and at least this far: five points."""
 
 
 @matplotlib.rc_context(STYLE)
@@ -53,14 +53,14 @@ def staircase(record: LadderRecord) -> Figure:
     _labels(axes, record)
     figure.legend(handles=_legend(record), loc="outside upper left", ncols=3, handletextpad=0.5, columnspacing=1.4)
     if words := [text for text in axes.texts if text.get_gid() == "outside"]:
-        figure.draw_without_rendering()  # so that marks have their places
+        figure.draw_without_rendering()  # places the markers
         for text in words:
             _clear(axes, text)
     return figure
 
 
 def _limits(record: LadderRecord) -> tuple[float, float]:
-    """Fit the axis to all but what is far out, so that one rung at chance does not squeeze the others."""
+    """Fit the axis to all but far outliers, so that one rung at chance does not squeeze the others."""
     means = [estimate.mean for rung in record.rungs for key, estimate in rung.estimates.items() if key in PARTS]
     if not means:
         return 0.0, 1.0
@@ -75,7 +75,7 @@ def _limits(record: LadderRecord) -> tuple[float, float]:
     low, high = fences(means)
     kept = [point for point in points if low <= point <= high]
     left, right = min(kept), max(kept)
-    room = max(0.3 * (right - left), 0.01)  # an interval may reach so far beyond all marks, and is cut there
+    room = max(0.3 * (right - left), 0.01)  # intervals are cut off this far beyond all marks
     left = max([left - room, min([*bars, left])])
     right = min([right + room, max([*bars, right])])
     margin = max(0.05 * (right - left), 0.002)
@@ -90,7 +90,7 @@ def fences(means: Sequence[float]) -> tuple[float, float]:
 
 
 def _joined(axes: Axes, record: LadderRecord) -> None:
-    """Steps between neighbours that build on each other, or a line through the base."""
+    """Draw steps between neighbours that build on each other, or a line through the base."""
     metric = facts.judged_by(record)
     style: dict[str, Any] = {"color": "#8b949e", "linewidth": 1.1, "zorder": 1.5}
     if record.builds_on == "base":
@@ -146,7 +146,7 @@ def bar(axes: Axes, ends: tuple[float, float], y: float, colour: str, limits: tu
 
 
 def _arrows(axes: Axes, outside: Sequence[tuple[float, str]], i: int, limits: tuple[float, float]) -> None:
-    """Say in words what lies beyond the axis, at the side where it is."""
+    """Write the values beyond the axis at the edge that they exceed."""
     for left in (True, False):
         beyond = [f"{what} {fmt.percent(x)}" for x, what in outside if (x < limits[0]) == left]
         if beyond:
@@ -156,9 +156,9 @@ def _arrows(axes: Axes, outside: Sequence[tuple[float, str]], i: int, limits: tu
 
 
 def _clear(axes: Axes, text: Text) -> None:
-    """Move words along their row, inwards from the edge, to the first place where they cover no mark or other words.
+    """Move a text along its row, inwards from the edge, to the first place where it covers no mark or other text.
 
-    They may cover a bar where bars fill the row.
+    It may cover a bar where bars fill the row.
     """
     edge, row = text.get_position()
     words = [other.get_window_extent() for other in axes.texts if other is not text]
@@ -190,8 +190,8 @@ def _boxes(axes: Axes, line: Line2D, row: float) -> list[Bbox]:
 def _difference(axes: Axes, record: LadderRecord, difference: Difference, i: int) -> None:
     sign, colour = facts.SIGNS[difference.verdict], VERDICT_COLOURS[difference.verdict]
     weight = "bold" if difference.verdict.startswith("real") else "normal"
-    told = report_metric.signed(difference.metric, difference.mean)
-    words = ((16, "center", sign, weight), (64, "right", told, weight))
+    gain = report_metric.signed(difference.metric, difference.mean)
+    words = ((16, "center", sign, weight), (64, "right", gain, weight))
     verdict = f"{difference.verdict}{' (test)' if facts.on_test(record, difference) else ''}"
     for right, side, text, thickness in (*words, (71, "left", verdict, "normal")):
         axes.annotate(
@@ -214,9 +214,11 @@ def _labels(axes: Axes, record: LadderRecord) -> None:
     axes.grid(False, axis="y")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{100 * x:g}"))
     axes.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10]))
-    study = "\nnot the file's study: claims are not comparable" if record.reduced and facts.claims(record) else ""
+    study = (
+        "\ndiffers from the ladder's file: claims are not comparable" if record.reduced and facts.claims(record) else ""
+    )
     axes.set_xlabel(f"accuracy, %\n{facts.seeds_note(record, PARTS)}{study}", linespacing=1.5)
-    axes.set_title(f"{plain(record.name, 36)}: the accuracy of each rung")
+    axes.set_title(f"{plain(record.name, 36)}: accuracy of each rung")
     if any(rung.difference for rung in record.rungs):
         part = facts.judged_by(record).partition("_")[0]
         below = "rung before" if record.builds_on == "previous" else "first rung"
@@ -236,13 +238,13 @@ def _name(record: LadderRecord, i: int) -> str:
 
 
 def _legend(record: LadderRecord) -> list[Line2D]:
-    """A handle for each kind of mark that is drawn."""
+    """Return a legend handle for each kind of mark that is drawn."""
     handles = []
     many = any(len(facts.finished(rung)) > 1 for rung in record.rungs)
     for metric, (mark, colour, _) in PARTS.items():
         if facts.has(record, metric):
             part = metric.partition("_")[0]
-            what = "mean of the seeds, 95 % interval" if many else "the seed, 95 % interval"
+            what = "mean of the seeds, 95 % interval" if many else "single seed, 95 % interval"
             handles.append(Line2D([], [], marker=mark, color=colour, markersize=6, label=f"{part}: {what}"))
     if many:
         handles.append(Line2D([], [], marker="o", linestyle="", color=QUIET, alpha=0.5, markersize=4, label="one seed"))

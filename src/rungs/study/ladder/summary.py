@@ -1,4 +1,4 @@
-"""From the records of a ladder's cells to the record of the ladder."""
+"""Summarise the records of a ladder's cells in the record of the ladder."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def summarise(ladder: Ladder, outcomes: Sequence[Outcome], *, command: str, redu
     Args:
         ladder: The ladder.
         outcomes: Of its cells; rungs without any are left out.
-        command: That made them.
-        reduced: What makes the study another than the ladder file's, a phrase each; with any, claims are not compared.
+        command: The command that trained them.
+        reduced: How the study differs from the ladder's file, a phrase each; with any, claims are not compared.
 
     Raises:
-        UserError: No cell came to its end, or cells of the same seed and settings saw different data.
+        UserError: No cell finished, or cells of the same seed and settings saw different data.
     """
     place = {rung.name: i for i, rung in enumerate(ladder.rungs)}
     outcomes = sorted(outcomes, key=lambda outcome: (place[outcome.cell.rung], outcome.cell.seed))
@@ -40,8 +40,8 @@ def summarise(ladder: Ladder, outcomes: Sequence[Outcome], *, command: str, redu
     whole = [record for record in records if record.status == "finished"]
     if not whole:
         endings = sorted({f"{outcome.cell.rung}: {outcome.ending}" for outcome in outcomes})
-        what = "no cell came to its end" + "".join(f"\n  {ending}" for ending in endings[:5])
-        raise UserError(what, where=ladder.name, do="mend what is said above, and climb again")
+        what = "no cell finished" + "".join(f"\n  {ending}" for ending in endings[:5])
+        raise UserError(what, where=ladder.name, do="fix these errors and climb again")
     _require_same_data(outcomes)
     rungs = []
     for rung in ladder.rungs:
@@ -79,7 +79,7 @@ def _require_same_data(outcomes: Sequence[Outcome]) -> None:
             (outcome.record.recipe.data, outcome.cell.seed), (data.hash, outcome.cell.folder)
         )
         if data.hash != before:
-            what = f"not trained on the same images as {other}, though both say {data.source}"
+            what = f"not trained on the same images as {other}, though both use {data.source}"
             raise UserError(what, where=outcome.folder, do="delete the older of the two, or climb with another --out")
 
 
@@ -122,7 +122,7 @@ def _not_comparable(reduced: tuple[str, ...], finished: int, cells: int) -> str:
     """Return why the claims of a rung cannot be compared; "" where they can."""
     if reduced:
         return ", ".join(reduced)
-    return f"only {finished} of {cells} seeds came to their end" if 0 < finished < cells else ""
+    return f"only {finished} of {cells} seeds finished" if 0 < finished < cells else ""
 
 
 def _changes_net(ladder: Ladder, rung: Rung) -> bool:
@@ -151,7 +151,7 @@ def _cell(outcome: Outcome) -> CellRecord:
 
 
 def _short(value: float) -> float:
-    """Round to five digits, which no curve shows."""
+    """Round to five digits, more than a plot shows."""
     return float(f"{value:.5g}")
 
 
@@ -172,10 +172,10 @@ def _confusion(results: Sequence[EvalResult]) -> tuple[tuple[int, ...], ...]:
 
 
 def _changes(rungs: Sequence[RungRecord], outcomes: Sequence[Outcome]) -> list[intervals.Change]:
-    """Return each rung beside the one that it builds on, judged on validation where both have the same images there.
+    """Return each rung with the one that it builds on, compared on validation where both have the same images there.
 
-    Rungs with other validation images are judged on the test set, which they share: that is a look at it, and is logged
-    (`rungs.run.looks`). A rung without any is not compared: choosing it would be choosing on test.
+    Rungs with different validation images are compared on the test set, which they share: a look that is logged
+    (`rungs.run.looks`). A rung without any is not compared: that would be selecting on test.
     """
     by_name = {rung.name: rung for rung in rungs}
     judged = {o.cell.rung: _judged_on(o.record) for o in outcomes if o.record and o.record.status == "finished"}
@@ -190,7 +190,7 @@ def _changes(rungs: Sequence[RungRecord], outcomes: Sequence[Outcome]) -> list[i
 
 
 def _judged_on(record: RunRecord) -> object:
-    """Return what decides which images validation scores, and how; None without any."""
+    """Return what determines the validation images and how they are scored; None without any."""
     recipe = record.recipe
     return (recipe.data.source, recipe.data.validation, recipe.augment.validation) if record.validation else None
 

@@ -28,23 +28,23 @@ SHORT = {
     "validation_loss": "val. loss",
     "parameters": "params",
 }
-"""Metrics of claims, where there is little room."""
+"""Short names of metrics, for narrow columns."""
 
 CLAIM_SIGNS = {"reproduced": "✓", "better": "↑", "worse": "↓", "not comparable": "·"}
 
 FOLDED = 18
-"""Characters into which the name of a rung is folded before more than times is left out."""
+"""Width to which rung names are folded before columns other than times are dropped."""
 
 FEWEST_SEEDS = 3
-"""Below, half of an interval says little: Wilson's for one seed is lopsided, Student's t for two is vast."""
+"""With fewer, half of an interval says little: Wilson's for one seed is asymmetric, Student's t for two very wide."""
 
 Column = dict[str, list[str]]
 
 
 def summary(record: LadderRecord, width: int = 100) -> Table:
-    """What a person reads after a climb: a row for each rung, in no more than `width` characters where that can be.
+    """Return the table printed after a climb: a row for each rung, at most `width` characters wide where possible.
 
-    A narrow terminal gets signs in place of the verdicts' words, then fewer columns; the caption says so.
+    A narrow terminal gets signs instead of verdicts, then fewer columns; the caption explains them.
     """
     columns, signs = _columns(record, words=True), False
     if not _fits(columns, width):
@@ -55,7 +55,7 @@ def summary(record: LadderRecord, width: int = 100) -> Table:
             del columns[name]
             dropped.append(name.removesuffix(", %"))
     table = _table(columns)
-    table.title = Text(f"{record.name}, which claims: {record.headline}" if record.headline else record.name)
+    table.title = Text(f"{record.name}; claimed: {record.headline}" if record.headline else record.name)
     table.caption = _caption(record, signs, dropped, tuple(columns))
     table.min_width = min(width, 78)
     return table
@@ -73,7 +73,7 @@ def _table(columns: Column) -> Table:
 
 
 def _fits(columns: Column, width: int, folded: bool = False) -> bool:
-    """Tell whether a table of these columns is no wider than `width`, perhaps with folded names."""
+    """Return whether a table of these columns is no wider than `width`, perhaps with folded names."""
     table = _table(columns)
     if folded:
         table.columns[0].max_width = FOLDED
@@ -81,7 +81,7 @@ def _fits(columns: Column, width: int, folded: bool = False) -> bool:
 
 
 def _columns(record: LadderRecord, *, words: bool) -> Column:
-    """Return the cells of every column that has any, by its head."""
+    """Return the cells of every column that is not empty, by its head."""
     heads: dict[str, Callable[[RungRecord], str]] = {"rung": lambda rung: rung.name}
     for metric in PARTS:
         head = f"{metric.removesuffix('_accuracy').replace('_tta', ' TTA')}, %"
@@ -110,37 +110,37 @@ def _short_ending(rung: RungRecord) -> str:
 
 
 def _caption(record: LadderRecord, signs: bool, dropped: list[str], shown: tuple[str, ...]) -> Text:
-    said = [_seeds(record)]
+    lines = [_seeds(record)]
     if record.reduced:
         claims = " Claims are not comparable." if facts.claims(record) else ""
-        said.append(f"Not the ladder file's study: {'; '.join(record.reduced)}.{claims}")
-    said += dict.fromkeys(filter(None, (facts.no_comparison(record, rung) for rung in record.rungs)))
+        lines.append(f"Differs from the ladder's file: {'; '.join(record.reduced)}.{claims}")
+    lines += dict.fromkeys(filter(None, (facts.no_comparison(record, rung) for rung in record.rungs)))
     if diverged := _diverged(record):
-        said.append(f"diverged: {diverged}")
+        lines.append(f"diverged: {diverged}")
     if any(rung.difference and facts.on_test(record, rung.difference) for rung in record.rungs):
-        said.append("*: on test, because the rung has other validation images")
+        lines.append("*: on test, because the rung has different validation images")
     if signs and any(rung.difference for rung in record.rungs):
         meaning = ", ".join(f"{sign} {verdict}" for verdict, sign in facts.SIGNS.items())
-        said.append(f"gain: points against {facts.compared_with(record)}; {meaning}")
+        lines.append(f"gain: points against {facts.compared_with(record)}; {meaning}")
     claimed = {answer.verdict for rung in record.rungs for answer in rung.answers}
     if signs and claimed:
-        said.append("claimed: " + ", ".join(f"{CLAIM_SIGNS[one]} {one}" for one in facts.ANSWERS if one in claimed))
+        lines.append("claimed: " + ", ".join(f"{CLAIM_SIGNS[one]} {one}" for one in facts.ANSWERS if one in claimed))
     if "steps" in shown:
-        said.append(f"steps: until within 2 % of the smallest {facts.convergence_loss(record)}")
+        lines.append(f"steps: until within 2 % of the smallest {facts.convergence_loss(record)}")
     if dropped:
-        said.append(f"no room here for {', '.join(dropped)}")
-    return Text("\n".join(said))
+        lines.append(f"no room for {', '.join(dropped)}")
+    return Text("\n".join(lines))
 
 
 def _seeds(record: LadderRecord) -> str:
-    """Say over how many seeds, and what ± is where it is shown."""
+    """Return the number of seeds, and what ± means where it is shown."""
     n, bars, _ = facts.seeds_note(record).partition("; bars: ")
     if not bars:
         return n
     counts = [e.n for rung in record.rungs for key, e in rung.estimates.items() if key in PARTS]
     if max(counts) < FEWEST_SEEDS:
         return f"{n}; intervals in the report"
-    some = "" if min(counts) >= FEWEST_SEEDS else f", from {FEWEST_SEEDS} seeds on"
+    some = "" if min(counts) >= FEWEST_SEEDS else f", with at least {FEWEST_SEEDS} seeds"
     return f"{n}; ±: half of the 95 % interval of the mean over seeds (Student's t){some}"
 
 
@@ -152,7 +152,7 @@ def _diverged(record: LadderRecord) -> str:
 
 
 def _mean(estimate: Estimate | None) -> str:
-    """Return "82.94 ± 0.31", of few seeds the mean alone; "" without an estimate."""
+    """Return "82.94 ± 0.31", for few seeds the mean alone; "" without an estimate."""
     if estimate is None:
         return ""
     half = facts.half(estimate) if estimate.n >= FEWEST_SEEDS else None
@@ -198,8 +198,8 @@ def markdown(record: LadderRecord) -> str:
         lines.append(f"| {' | '.join(cells)} |")
     lines += ["", f"{_plain(facts.seeds_note(record).replace('bars: ', ''))}."]
     if record.reduced:
-        so = ", so that claims are not comparable" if facts.claims(record) else ""
-        lines.append(f"Not the ladder file's study{so}: {_plain('; '.join(record.reduced))}.")
+        so = ", so claims are not comparable" if facts.claims(record) else ""
+        lines.append(f"Differs from the ladder's file{so}: {_plain('; '.join(record.reduced))}.")
     return "\n".join(lines) + "\n"
 
 
@@ -225,8 +225,8 @@ def _measured(metric: str, rung: RungRecord, answer: Answer | None) -> str:
     if estimate is None:
         return f"{words} {report_metric.value(metric, answer.measured if answer else None)}"
     interval = report_metric.bounds(metric, estimate.low, estimate.high)
-    told = f"{words} {report_metric.value(metric, estimate.mean)}"
-    return f"{told}{f' ({interval})' if interval else ''}, n = {estimate.n}"
+    measured = f"{words} {report_metric.value(metric, estimate.mean)}"
+    return f"{measured}{f' ({interval})' if interval else ''}, n = {estimate.n}"
 
 
 def _difference_cells(record: LadderRecord, rung: RungRecord, i: int) -> tuple[str, str]:
@@ -241,6 +241,6 @@ def _difference_cells(record: LadderRecord, rung: RungRecord, i: int) -> tuple[s
 
 
 def _plain(text: str) -> str:
-    """Escape what Markdown or HTML would take for more than text; a line break would end the table."""
+    """Escape Markdown and HTML, and join lines: a line break would end the table."""
     text = re.sub(r"([\\`*_\[\]|~$])", r"\\\1", " ".join(text.split()))
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

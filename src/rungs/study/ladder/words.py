@@ -1,4 +1,4 @@
-"""What a ladder record says, in numbers and sentences that figures, tables and the page share."""
+"""Numbers and sentences about a ladder record, shared by figures, tables and the page."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rungs.run.record import Difference, Estimate, Finding
 from rungs.study.ladder.record import Answer, CellRecord, LadderRecord, RungRecord
 
 SIGNS = {"real gain": "▲", "real loss": "▼", "no difference": "=", "undecided": "?"}
-"""A mark for each verdict of a difference."""
+"""A sign for each verdict of a difference."""
 
 ANSWERS: tuple[Literal["reproduced", "better", "worse", "not comparable"], ...] = (
     "reproduced",
@@ -25,7 +25,7 @@ ANSWERS: tuple[Literal["reproduced", "better", "worse", "not comparable"], ...] 
 
 
 def has(record: LadderRecord, metric: str) -> bool:
-    """Tell whether any rung has an estimate of a metric."""
+    """Return whether any rung has an estimate of a metric."""
     return any(metric in rung.estimates for rung in record.rungs)
 
 
@@ -47,7 +47,7 @@ def half(estimate: Estimate) -> float | None:
 def best(record: LadderRecord) -> RungRecord | None:
     """Return the rung with the highest mean of what rungs are judged by; the earlier of two equal ones.
 
-    Rungs with other validation images than those that they build on are left out: theirs may be easier.
+    Rungs with different validation images from those they build on are left out: theirs may be easier.
     """
     metric = judged_by(record)
     same = [rung for rung in record.rungs if rung.difference is None or rung.difference.metric == metric]
@@ -63,46 +63,46 @@ def usual_parent(record: LadderRecord, position: int) -> str | None:
 
 
 def on_test(record: LadderRecord, difference: Difference) -> bool:
-    """Tell whether a difference was measured on test though validation judges: the validation images are others."""
+    """Return whether a difference was measured on test because the validation images differ."""
     return difference.metric != judged_by(record)
 
 
 def elsewhere(record: LadderRecord, position: int) -> str:
-    """Return the name of the rung that one was compared with, where that is another than the usual; else ""."""
+    """Return the name of the rung that one was compared with, if it is not the usual one; else ""."""
     difference = record.rungs[position].difference
     return difference.against if difference and difference.against != usual_parent(record, position) else ""
 
 
 def compared_with(record: LadderRecord) -> str:
-    """Return what differences are taken against, so that it is true of all: some rungs may name another parent."""
+    """Return what differences are taken against, in words that fit all rungs: some may name another parent."""
     if any(elsewhere(record, i) for i in range(len(record.rungs))):
         return "what it builds on"
     return "the rung before" if record.builds_on == "previous" else "the first rung"
 
 
 def no_comparison(record: LadderRecord, rung: RungRecord) -> str:
-    """Return why a rung with results has no difference: "no comparison: wider is not here"; else ""."""
+    """Return why a rung with results has no difference: "no comparison: wider was not trained"; else ""."""
     if rung.difference is not None or rung.on is None or not rung.estimates:
         return ""
     others = [other for other in record.rungs if other.name == rung.on]
     if any(other.estimates for other in others):
         blind = [one.name for one in (rung, *others) if "validation_accuracy" not in one.estimates]
-        return f"no comparison: {blind[0]} has no validation images, and the test set chooses nothing" if blind else ""
-    return f"no comparison: {rung.on} {'has no result' if others else 'is not here'}"
+        return f"no comparison: {blind[0]} has no validation images, and the test set must not choose" if blind else ""
+    return f"no comparison: {rung.on} {'has no result' if others else 'was not trained'}"
 
 
 def finished(rung: RungRecord) -> tuple[CellRecord, ...]:
-    """Return the cells of a rung that ended well."""
+    """Return the finished cells of a rung."""
     return tuple(cell for cell in rung.cells if cell.status == "finished")
 
 
 def unfinished(record: LadderRecord) -> tuple[tuple[RungRecord, CellRecord], ...]:
-    """Return every cell that did not end well, with its rung."""
+    """Return every unfinished cell, with its rung."""
     return tuple((rung, cell) for rung in record.rungs for cell in rung.cells if cell.status != "finished")
 
 
 def how_ended(rung: RungRecord) -> str:
-    """Return what became of the cells that did not finish: "1 diverged, 1 failed"; "" where all did."""
+    """Return how unfinished cells ended: "1 diverged, 1 failed"; "" where all did."""
     ended = Counter(cell.status for cell in rung.cells if cell.status != "finished")
     if len(ended) == 1 and not finished(rung):
         (status, n), *_ = ended.items()
@@ -111,12 +111,12 @@ def how_ended(rung: RungRecord) -> str:
 
 
 def convergence_loss(record: LadderRecord) -> str:
-    """Return the loss that has converged when it is within 2 % of its smallest."""
+    """Return the loss that defines convergence: within 2 % of its minimum."""
     return f"{'validation' if has(record, 'validation_loss') else 'training'} loss"
 
 
 def seeds_note(record: LadderRecord, parts: Iterable[str] = ("validation_accuracy", "test_accuracy")) -> str:
-    """Say over how many seeds, and what the bars are."""
+    """Return the number of seeds, and what the bars show."""
     counts = {rung.estimates[part].n for rung in record.rungs for part in parts if part in rung.estimates}
     if not counts:
         return "no cell has finished"
@@ -129,7 +129,7 @@ def seeds_note(record: LadderRecord, parts: Iterable[str] = ("validation_accurac
 
 
 def found(rung: RungRecord) -> tuple[tuple[Finding, int], ...]:
-    """Return the first finding of each rule and in how many cells it was found: warnings first."""
+    """Return the first finding of each rule and the number of cells that have it; warnings first."""
     first: dict[str, Finding] = {}
     many: Counter[str] = Counter()
     for cell in rung.cells:
@@ -143,13 +143,13 @@ def found(rung: RungRecord) -> tuple[tuple[Finding, int], ...]:
 
 @dataclass(frozen=True)
 class Claimed:
-    """A claim of a rung beside its measurement, ready to print."""
+    """A claim of a rung and its measurement, formatted."""
 
     rung: str
     metric: str  # "test accuracy"
     claimed: str
     measured: str
-    interval: str  # in which one more run would lie
+    interval: str  # 95 % prediction interval for one more run
     verdict: str
     why: str
     source: str
@@ -185,7 +185,7 @@ def claim_words(answer: Answer) -> str:
 
 
 def headline(record: LadderRecord) -> str:
-    """Return what the climb came to: the best rung, the differences that are real, the claims that hold."""
+    """Return the outcome of the climb: the best rung, the verdicts on differences and on claims."""
     differences = [rung.difference for rung in record.rungs if rung.difference is not None]
     answers = [answer for rung in record.rungs for answer in rung.answers]
     return " ".join(filter(None, (_best_words(record), _difference_words(differences), _claim_count(answers))))
@@ -200,7 +200,7 @@ def _best_words(record: LadderRecord) -> str:
     sentence = f"Best on {part}: {top.name}, {fmt.percent(estimate.mean)} ({fmt.many(estimate.n, 'seed')})"
     base = mean(first, metric)
     if top is first:
-        return sentence + (", the first rung: no other is above it." if len(record.rungs) > 1 else ".")
+        return sentence + (", the first rung: no other is better." if len(record.rungs) > 1 else ".")
     if base is None:
         return f"{sentence}; the first rung, {first.name}, has no result."
     return f"{sentence}, {fmt.points(estimate.mean - base)} against the first rung, {first.name}."
@@ -224,5 +224,5 @@ def _claim_count(answers: list[Answer]) -> str:
     if not answers:
         return ""
     tally = Counter(answer.verdict for answer in answers)
-    told = ", ".join(f"{tally[verdict]} {verdict}" for verdict in ANSWERS if tally[verdict])
-    return f"Claims: {told}."
+    counts = ", ".join(f"{tally[verdict]} {verdict}" for verdict in ANSWERS if tally[verdict])
+    return f"Claims: {counts}."

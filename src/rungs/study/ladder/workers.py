@@ -1,4 +1,4 @@
-"""Climbing a ladder: its cells trained side by side in processes, each an ordinary run in a folder of its own."""
+"""Train the cells of a ladder in parallel worker processes, each an ordinary run in its own folder."""
 
 from __future__ import annotations
 
@@ -22,31 +22,31 @@ from rungs.training.options import RunOptions
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a cell. Without a record it failed, and `ending` says how."""
+    """The outcome of a cell. Without a record it failed, and `ending` is the reason."""
 
     cell: Cell
     folder: Path
     record: RunRecord | None
     ending: str
-    kept: bool = False  # it was there before
+    kept: bool = False  # it was already trained
 
 
 Tell: TypeAlias = Callable[[Outcome, int, int], None]
-"""Called with an outcome, the number of cells done, and of all."""
+"""Called with an outcome, the number of cells done, and the total."""
 Group: TypeAlias = tuple[Cell, ...]
-"""Cells of one rung that a worker trains at once; one alone, too."""
+"""Cells of one rung that a worker trains together; may be a single one."""
 
 
 def finished(cell: Cell, root: Path) -> RunRecord | None:
-    """Return the record of a cell that has been trained to an end in `root`, else None.
+    """Return the record of a cell whose training has ended in `root`, else None.
 
-    The name of its folder holds the digest of its recipe; that its data is the same is checked when it is summed up.
-    A training that diverged has come to an end, too: it would do so again.
+    The name of its folder holds the digest of its recipe; that its data is the same is checked in the summary.
+    A diverged run has ended, too: it would diverge again.
     """
     path = RunDir(root / cell.folder).record
     if not path.is_file():
         return None
-    with suppress(UserError):  # a damaged record is written again
+    with suppress(UserError):  # a damaged record is rewritten
         record = from_json(path.read_bytes(), RunRecord, path)
         return record if record.status != "interrupted" else None
     return None
@@ -62,16 +62,16 @@ def train_cells(
     tensorboard: bool = False,
     pack: int = 1,
 ) -> list[Outcome]:
-    """Train every cell that is not finished; return what became of each, in their order.
+    """Train every unfinished cell; return the outcomes of all, in their order.
 
     Args:
         cells: Rungs x seeds.
         root: Where the run folders go.
-        jobs: How many processes train at once; they share the cores out. 0 trains in this process, for a debugger.
+        jobs: Number of worker processes, which share the cores; 0 trains in this process, for debugging.
         skip_unreadable: Leave unreadable files of a data source out instead of failing.
         tensorboard: Also write events into each run folder.
         tell: Called with each outcome as it comes.
-        pack: How many seeds of a rung one worker trains at once, where they can be packed.
+        pack: How many seeds of a rung one worker trains together, where they can be packed.
     """
     kept = trained_before(cells, root)
     for done, outcome in enumerate(kept, 1):
@@ -87,7 +87,7 @@ def train_cells(
 
 
 def trained_before(cells: Iterable[Cell], root: Path) -> list[Outcome]:
-    """Return the outcomes of those cells that have come to an end."""
+    """Return the outcomes of those cells that are already trained."""
     found = ((cell, finished(cell, root)) for cell in cells)
     return [Outcome(c, root / c.folder, record, record.ending, kept=True) for c, record in found if record is not None]
 
@@ -125,7 +125,7 @@ def train_here(todo: Iterable[Group], root: Path, options: RunOptions) -> Iterat
 
 
 def train_all(todo: Iterable[Group], root: Path, jobs: int, options: RunOptions) -> Iterator[Outcome]:
-    """Give the packs to `jobs` workers one by one; yield each outcome as it comes. A worker that dies is replaced."""
+    """Distribute the packs over `jobs` workers; yield each outcome as it comes. A worker that dies is replaced."""
     waiting = list(todo)
     jobs = min(jobs, max(1, len(waiting)))  # so that a few packs get all the cores
     workers = [Worker(jobs, options) for _ in range(min(jobs, len(waiting)))]
@@ -150,11 +150,11 @@ def train_all(todo: Iterable[Group], root: Path, jobs: int, options: RunOptions)
 
 @dataclass
 class Worker:
-    """A process that trains cells, and this process's end of the pipe to it."""
+    """A worker process that trains cells, and our end of its pipe."""
 
-    jobs: int  # that share the cores out
+    jobs: int  # workers that share the cores
     options: RunOptions
-    cells: Group = ()  # in its hands
+    cells: Group = ()  # in training
     pipe: Connection = field(init=False)
     process: SpawnProcess = field(init=False)
 
@@ -165,13 +165,13 @@ class Worker:
         theirs.close()  # so that the pipe ends when the process does
 
     def give(self, cells: Group, root: Path) -> None:
-        """Hand it cells of one rung to train at once."""
+        """Send it cells of one rung to train together."""
         self.cells = cells
-        with suppress(BrokenPipeError):  # it died: `take` will find out
+        with suppress(BrokenPipeError):  # it died: `take` will notice
             self.pipe.send([(cell, root / cell.folder) for cell in cells])
 
     def take(self, root: Path) -> list[Outcome]:
-        """Return the outcomes of its cells; a process that died, for lack of memory perhaps, has failed them."""
+        """Return the outcomes of its cells; they failed if the process died, perhaps for lack of memory."""
         cells, self.cells = self.cells, ()
         try:
             failures = self.pipe.recv()
@@ -181,14 +181,14 @@ class Worker:
         return [_outcome(cell, root / cell.folder, failure) for cell, failure in zip(cells, failures, strict=True)]
 
     def stop(self) -> None:
-        """Let it go: an idle one at once, one that trains after what it has is kept."""
+        """Stop it: an idle worker immediately, a busy one after it has saved its progress."""
         if self.cells and self.process.is_alive():
             self.process.terminate()
         self.pipe.close()
 
 
 def _outcome(cell: Cell, folder: Path, failure: str | None) -> Outcome:
-    """Return what became of a cell whose worker has spoken."""
+    """Return the outcome of a cell from its worker's reply."""
     if failure is not None:
         return Outcome(cell, folder, None, failure)
     try:
@@ -199,7 +199,7 @@ def _outcome(cell: Cell, folder: Path, failure: str | None) -> Outcome:
 
 
 def _death(code: int | None, cells: int) -> str:
-    """Say how a process ended that did not say so itself."""
+    """Describe how a process died."""
     if code == -signal.SIGKILL:
         less = "fewer --jobs" if cells == 1 else "fewer --jobs or a smaller --pack"
         return f"its process was killed (SIGKILL): perhaps for lack of memory, then {less} help"
@@ -207,7 +207,7 @@ def _death(code: int | None, cells: int) -> str:
 
 
 def serve(pipe: Connection, jobs: int, options: RunOptions) -> None:
-    """Be a worker: train what comes through the pipe until it closes, or until the parent is gone."""
+    """Run a worker: train the cells received through the pipe until it closes or the parent exits."""
     threading.Thread(target=follow_parent, daemon=True).start()
     with suppress(EOFError, KeyboardInterrupt):  # the parent closed the pipe, or a signal: what is done is kept
         share_threads(jobs)
@@ -216,7 +216,7 @@ def serve(pipe: Connection, jobs: int, options: RunOptions) -> None:
 
 
 def train(cells: Sequence[tuple[Cell, Path]], options: RunOptions) -> list[str | None]:
-    """Train cells, from their last checkpoints where they have some; return for each None, or what failed."""
+    """Train cells, resuming from their last checkpoints; return for each None, or the error message."""
     from rungs.training.device import open_world
     from rungs.training.pack_run import run_pack
     from rungs.training.run import run_recipe
