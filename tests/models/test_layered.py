@@ -197,7 +197,7 @@ def test_a_layer_that_leaves_nothing_is_named(convs: tuple[ConvLayer, ...], wher
         net_of(*convs, size=8)
     assert caught.value.where == where
     assert caught.value.what == f"this layer shrinks a map of {side} x {side} to nothing"
-    assert caught.value.do == "pad it, use a smaller kernel_size, no pool, or a larger data.image_size"
+    assert caught.value.do == "add padding, use a smaller kernel_size, no pool, or a larger data.image_size"
 
 
 def test_a_layer_that_leaves_one_pixel_is_built() -> None:

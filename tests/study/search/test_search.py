@@ -221,9 +221,9 @@ def test_a_folder_of_another_search_or_of_other_images_is_refused(here: Path) ->
         prepared(trials=2, epochs=1)
     with pytest.raises(UserError, match=r"differ: the space's fields"):
         prepared(trials=2, space=_wide(here))
-    with pytest.raises(UserError, match="differ: sampler"):
+    with pytest.raises(UserError, match=r"differ: .*sampler"):
         prepared(trials=2, sampler="random")
-    with pytest.raises(UserError, match="differ: --sampler-seed"):
+    with pytest.raises(UserError, match=r"differ: .*--sampler-seed"):
         prepared(trials=2, sampler_seed=1)
     with pytest.raises(UserError, match="started on other images"):
         create_or_load(plan.work, plan.goal, "another hash")
