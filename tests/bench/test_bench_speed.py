@@ -61,7 +61,7 @@ def test_a_race_is_run_with_every_seed_and_told_beside_theirs(tmp_path: Path) ->
     ("line", "told"),
     [
         ("variants.py digits-quick --data digits --variants training.microbatch=20", "did you mean 'micro_batch'"),
-        ("variants.py digits-quick --data digits --images 5000", "5,000 images of 1,438"),
+        ("variants.py digits-quick --data digits --images 5000", "5,000 images, but there are 1,438"),
         ("race.py digits-quick --data digits --theirs nowhere.json", "it must hold lists `seconds` and `accuracy`"),
         ("beside.py digits-quick --data digits --theirs nowhere.py", "nowhere.py: no such file"),
         ("growth.py --data nowhere", "no data source 'nowhere'"),  # a process of its own says so

@@ -1,4 +1,4 @@
-"""What is in a source."""
+"""The contents of a source."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person sees: in a real terminal, in a log, and when quiet."""
+"""What is shown: in a real terminal, in a log, and when quiet."""
 
 from __future__ import annotations
 

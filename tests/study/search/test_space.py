@@ -99,7 +99,7 @@ def test_a_space_that_makes_no_sense_is_refused_by_file_and_field(fields: list[s
         (['field = "training.batch_size"\nlow = 1\nhigh = 64'], "field training.batch_size"),
         (['field = "training.batch_size"\nchoices = [32, "many"]'], "field training.batch_size"),
         (['field = "model.name"\nchoices = ["plain", "alexnet"]'], "did you mean"),
-        (['field = "optim.lr.rate"\nchoices = [1, 2]'], "it has no fields"),
+        (['field = "optim.lr.rate"\nchoices = [1, 2]'], "is a value and has no fields"),
         (['field = "model.hidden"\nchoices = [[64], []]'], "model.dropout: 1 dropouts for 0 hidden layers"),
     ],
 )
