@@ -59,9 +59,8 @@ def test_few_seeds_have_a_mean_alone(seeds: int) -> None:
 
 def test_some_rungs_of_few_seeds() -> None:
     text = printed(ladder_samples.broken(), 140)
-    assert (
-        "n = 2 to 3 seeds; ±: half of the 95 % interval of the mean over seeds (Student's t), with at least 3 seeds" in text
-    )
+    half = "±: half of the 95 % interval of the mean over seeds (Student's t), with at least 3 seeds"
+    assert f"n = 2 to 3 seeds; {half}" in text
     assert "±" not in row(text, "third-block")
     assert "diverged: wider (3 of 3 seeds), dropout (2 of 3 seeds)" in text
 
