@@ -234,7 +234,7 @@ def test_in_a_browser(name: str, browser: Any, reports: Callable[[str], Path]) -
 def test_print_opens_what_is_folded_and_fits_the_paper(name: str, browser: Any, reports: Callable[[str], Path]) -> None:
     page = browser.new_page(viewport={"width": 688, "height": 1000})  # A4 less its margins
     page.goto(reports(name).as_uri())
-    height = "document.querySelector('#told + details').getBoundingClientRect().height"
+    height = "document.querySelector('#diagnosis + details').getBoundingClientRect().height"
     folded = page.evaluate(height)
     page.emulate_media(media="print")
     assert page.evaluate(height) > folded + 60
