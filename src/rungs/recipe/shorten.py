@@ -48,14 +48,15 @@ def reduced(recipe: Recipe, epochs: int | None, images: float | None) -> Recipe:
 def reductions(
     usual: Recipe, base: Recipe, overrides: Sequence[str], *, epochs: int | None, images: float | None
 ) -> tuple[str, ...]:
-    """Return how a climb differs from its ladder file, a phrase each; () where it does not."""
+    """Return how a climb differs from its ladder file, a phrase each; () where it does not.
+
+    A climb is resumed only where its record has the same phrases: another wording would refuse the records of before.
+    """
     found = []
     if _place_free(base.data.source) != _place_free(usual.data.source):
         found.append(f"{base.data.source} instead of {usual.data.source}")
     if epochs is not None and epochs != base.training.epochs:
-        found.append(
-            f"{epochs} epoch{'s' * (epochs > 1)} instead of {base.training.epochs}, the schedule in proportion"
-        )
+        found.append(f"{epochs} epoch{'s' * (epochs > 1)} for {base.training.epochs}, and so in proportion")
     if images is not None and images < 1:
         found.append(f"{100 * images:g} % of the training images")
     changed = [field for field in identity.differences(usual, base) if field not in ("seed", "data.source")]

@@ -311,7 +311,7 @@ def test_the_command_leaves_record_and_report_and_prints_the_table(ladder_file: 
     record = LadderDir(folder).read_record()
     assert [rung.name for rung in record.rungs] == ["first", "wider"] and record.seeds == (0, 1)
     assert record.command == "rungs climb ladder.toml --set evaluation.watch_test=true --epochs 1"
-    assert record.reduced == ("1 epoch instead of 2, the schedule in proportion", "with evaluation.watch_test=true")
+    assert record.reduced == ("1 epoch for 2, and so in proportion", "with evaluation.watch_test=true")
     assert record.rungs[0].answers[0].verdict == "not comparable"
     cell = record.rungs[0].cells[0]
     assert (cell.values["epochs"], cell.values["steps"], cell.values["convergence_steps"]) == (1, 6, 6)

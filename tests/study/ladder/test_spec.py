@@ -274,7 +274,7 @@ def test_a_climb_as_its_file_says_is_not_reduced() -> None:
 
 def test_each_reduction_is_a_phrase() -> None:
     assert asked(data="digits") == ("digits instead of cifar10",)
-    assert asked(epochs=2) == ("2 epochs instead of 8, the schedule in proportion",)
+    assert asked(epochs=2) == ("2 epochs for 8, and so in proportion",)
     assert asked(images=0.05) == ("5 % of the training images",)
     assert asked("optim.lr=0.5") == ("with optim.lr=0.5",)
     assert asked("data.validation=100") == ("with data.validation=100",)
@@ -282,7 +282,7 @@ def test_each_reduction_is_a_phrase() -> None:
     assert asked("schedule={name='cosine'}") == ("with schedule={name='cosine'}",)
     assert asked("optim.name=adam", data="digits", epochs=2, images=0.5) == (
         "digits instead of cifar10",
-        "2 epochs instead of 8, the schedule in proportion",
+        "2 epochs for 8, and so in proportion",
         "50 % of the training images",
         "with optim.name=adam",
     )

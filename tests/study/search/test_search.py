@@ -288,6 +288,6 @@ def test_the_command_of_the_record_joins_the_search(here: Path) -> None:
     )
     again = plan_of("tiny.toml", "rates.toml", folder="here", skip_unreadable=True)
     assert again.command == "rungs tune tiny.toml --space rates.toml --out here --skip-unreadable"
-    assert plan.reduced == ("1 epoch instead of 2, the schedule in proportion", "with optim.momentum=0.8")
+    assert plan.reduced == ("1 epoch for 2, and so in proportion", "with optim.momentum=0.8")
     assert plan.folder.path.parent.name == "searches" and plan.folder.path.name.startswith("tiny-rates-")
     assert plan.work.recipe.training.epochs == 1 and plan.work.recipe.evaluation.score_test is False
