@@ -73,7 +73,7 @@ def rewrite_report(folder: str | Path) -> Path:
         case LadderDir():
             from rungs.study.ladder import page as ladder_page
 
-            return ladder_page.write(place.read_record(), place.path)
+            return ladder_page.write(place.read_record(), place)
         case SearchDir():
             from rungs.study.search import page as search_page
 

@@ -98,7 +98,7 @@ def run(plan: ClimbPlan) -> LadderRecord:
         record = summarise(plan.ladder, outcomes, command=plan.command, reduced=plan.reduced)
         write_whole(place.record, to_json(record))
         _note_comparisons(record, place)
-        page.write(record, place.path)
+        page.write(record, place)
     return record
 
 

@@ -13,14 +13,12 @@ from rungs.report.page import Drawing, compact, lay_out
 from rungs.run.record import Estimate, Finding, LayerRow
 from rungs.study.ladder import curves as figures
 from rungs.study.ladder import words as facts
-from rungs.study.ladder.record import CellRecord, LadderRecord, RungRecord
-
-REPORT = "report.html"
+from rungs.study.ladder.record import CellRecord, LadderDir, LadderRecord, RungRecord
 
 
-def write(record: LadderRecord, folder: Path) -> Path:
+def write(record: LadderRecord, folder: LadderDir) -> Path:
     """Write the page of a ladder from its record alone, and return its path."""
-    return lay_out("rungs.study.ladder/page.html", _facts(record), _drawn(record), folder / REPORT)
+    return lay_out("rungs.study.ladder/page.html", _facts(record), _drawn(record), folder.report)
 
 
 def _drawn(record: LadderRecord) -> Iterator[Drawing]:
