@@ -13,7 +13,7 @@ from rungs import data
 from rungs.data.batches import spans
 from rungs.errors import UserError
 from rungs.recipe import toml as recipes
-from rungs.recipe.shorten import stretched
+from rungs.recipe.shorten import closed, stretched
 from rungs.recipe.spec import Recipe
 from rungs.run.record import Estimate
 from rungs.study.rates.options import RateOptions, Tell
@@ -39,10 +39,9 @@ class RangeTest:
     @classmethod
     def load(cls, recipe: Recipe, world: World, options: RateOptions) -> RangeTest:
         """Load the data, split it for each seed, and decide how long a check is."""
-        closed = replace(recipe, evaluation=replace(recipe.evaluation, score_test=False, watch_test=False))
         source = data.load(recipe.data.source, recipe.data.image_size)
         loaded = [
-            load_dataset(replace(closed, seed=seed), options.skip_unreadable, source)
+            load_dataset(replace(closed(recipe), seed=seed), options.skip_unreadable, source)
             for seed in range(recipe.seed, recipe.seed + options.seeds)
         ]
         parts = loaded[0][1].parts
