@@ -16,9 +16,7 @@ from rungs.errors import UserError
 from rungs.evaluate.device import open_device
 from rungs.recipe.toml import parse
 from rungs.run.record import from_json, to_json
-from rungs.study.bench import ceilings, measure, phases
-from rungs.study.bench import measure as engine
-from rungs.study.bench import operations as work
+from rungs.study.bench import ceilings, measure, operations, phases, rounds
 from rungs.study.bench.options import BenchOptions
 from rungs.study.bench.record import PHASES, BenchDir, BenchRecord, Spread
 from rungs.training.device import World
@@ -55,7 +53,7 @@ def test_the_record_is_written_and_comes_back(measured: tuple[BenchRecord, Path]
 
 def test_parts_sum_to_the_whole_and_shares_are_shares(measured: tuple[BenchRecord, Path]) -> None:
     record, _ = measured
-    assert record.rounds >= engine.FEWEST_ROUNDS
+    assert record.rounds >= rounds.FEWEST_ROUNDS
     for point in record.points:
         assert tuple(phase.name for phase in point.phases) == PHASES[point.kind]
         assert sum(phase.share for phase in point.phases) == pytest.approx(1)
@@ -90,7 +88,7 @@ def test_flops_and_traffic_of_a_known_net_equal_a_count_by_hand() -> None:
     net = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1, bias=False), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 64, 10))
     x = torch.rand(5, 3, 8, 8)
     with torch.no_grad():
-        flops, traffic = work.count(lambda: net(x))
+        flops, traffic = operations.count(lambda: net(x))
     conv, linear = 2 * 3 * 4 * 9 * 64, 2 * 256 * 10
     assert flops == 5 * (conv + linear) == sum(row[0] for row in traffic.rows)
     maps, weights, logits = 4 * 5 * 4 * 64, 4 * 3 * 4 * 9, 4 * 5 * 10
@@ -106,9 +104,9 @@ def test_flops_and_traffic_of_a_known_net_equal_a_count_by_hand() -> None:
 
 def test_what_an_operation_changes_is_written_once() -> None:
     x, y = torch.ones(100), torch.ones(100)
-    _, traffic = work.count(lambda: x.add_(y))
+    _, traffic = operations.count(lambda: x.add_(y))
     assert traffic.rows == [(0, 3 * 400)]
-    _, traffic = work.count(lambda: (torch.empty(50), x.view(10, 10).t()))
+    _, traffic = operations.count(lambda: (torch.empty(50), x.view(10, 10).t()))
     assert traffic.rows == []
 
 
@@ -123,9 +121,9 @@ def test_operations_are_called_as_the_field_calls_them() -> None:
         "aten::_fused_adamw_": "optimiser",
         "Optimizer.step#AdamW.step": "optimiser",
         "aten::index_select": "gather images",
-        "autograd::engine::evaluate_function: AddBackward0": work.REST,
+        "autograd::engine::evaluate_function: AddBackward0": operations.REST,
     }
-    assert {name: work.kind_of(name) for name in names} == names
+    assert {name: operations.kind_of(name) for name in names} == names
     many = [
         (f"aten::{name}", float(time))
         for time, name in enumerate(
@@ -144,11 +142,11 @@ def test_operations_are_called_as_the_field_calls_them() -> None:
             1,
         )
     ]
-    rows = work.grouped(many)
-    assert len(rows) == work.TOP + 1 and rows[-1].kind == work.REST
+    rows = operations.grouped(many)
+    assert len(rows) == operations.TOP + 1 and rows[-1].kind == operations.REST
     assert rows[0].kind == "loss" and rows[0].share == pytest.approx(10 / 55)
     assert sum(row.share for row in rows) == pytest.approx(1)
-    assert work.grouped([]) == ()
+    assert operations.grouped([]) == ()
 
 
 @pytest.mark.parametrize("micro_batch", ["none", "20"])
@@ -190,16 +188,16 @@ def test_feeds_give_batches_of_one_size_without_end() -> None:
 
 
 def test_slow_batch_sizes_are_left_out_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    session = engine.Session.__new__(engine.Session)
-    session.seconds = 10
-    session.device = CPU
-    traffic = work.Traffic()
+    measurement = rounds.Measurement.__new__(rounds.Measurement)
+    measurement.seconds = 10
+    measurement.device = CPU
+    traffic = operations.Traffic()
     traffic.rows = [(0, 1000)]
-    session.counts = ((1, traffic, 1), (1, traffic, 1))
-    assert "does not fit into 10 s" in session.reason_to_skip("training", 64, expected_s=5, budget_s=2)
-    assert session.reason_to_skip("training", 64, expected_s=1, budget_s=2) == ""
-    monkeypatch.setattr(engine, "available_bytes", lambda: 100.0)
-    assert "GB" in session.reason_to_skip("training", 64, expected_s=1, budget_s=2)
+    measurement.counts = ((1, traffic, 1), (1, traffic, 1))
+    assert "does not fit into 10 s" in measurement.reason_to_skip("training", 64, expected_s=5, budget_s=2)
+    assert measurement.reason_to_skip("training", 64, expected_s=1, budget_s=2) == ""
+    monkeypatch.setattr(rounds, "available_bytes", lambda: 100.0)
+    assert "GB" in measurement.reason_to_skip("training", 64, expected_s=1, budget_s=2)
 
 
 def test_stopwatch_and_spread() -> None:
@@ -207,8 +205,8 @@ def test_stopwatch_and_spread() -> None:
     for _ in range(4):
         watch.mark()
     assert len(watch.read()) == 3 and watch.marks == []
-    assert engine.spread([3.0]) == Spread(n=1, median=3, low=3, high=3)
-    assert engine.spread([1.0, 2.0, 3.0, 4.0, 5.0]) == Spread(n=5, median=3, low=2, high=4)
+    assert rounds.spread([3.0]) == Spread(n=1, median=3, low=3, high=3)
+    assert rounds.spread([1.0, 2.0, 3.0, 4.0, 5.0]) == Spread(n=5, median=3, low=2, high=4)
     assert ceilings.MatrixProduct(CPU, "fp32", 32).measure() > 0
 
 
