@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from rungs.data.sources import cifar10 as cifar
+from rungs.data.sources import cifar10
 from rungs.data.sources.cifar_format import Pickled
 
-PYTHON, BINARY = cifar.CIFAR10.layouts
-PYTHON100, BINARY100 = cifar.CIFAR100.layouts
+PYTHON, BINARY = cifar10.CIFAR10.layouts
+PYTHON100, BINARY100 = cifar10.CIFAR100.layouts
 NAMES = [b"airplane", b"automobile", b"bird"]
 
 
@@ -28,7 +28,7 @@ def batch(n: int, seed: int) -> tuple[np.ndarray[Any, Any], list[int]]:
     return generator.integers(0, 256, (n, 3072), dtype=np.uint8), generator.integers(0, len(NAMES), n).tolist()
 
 
-def small_set(layout: cifar.Layout) -> dict[str, bytes]:
+def small_set(layout: cifar10.Layout) -> dict[str, bytes]:
     """Return the files of a set of a few images in 3 classes; the same images in every layout."""
     files = {}
     splits = {name: (20 if name in layout.train else 7, i) for i, name in enumerate((*layout.train, *layout.test))}

@@ -11,7 +11,7 @@ from types import ModuleType
 import pytest
 
 from rungs.run.record import from_json
-from rungs.study.ladder import spec as ladders
+from rungs.study.ladder import spec as ladder_spec
 from rungs.study.ladder.record import LadderDir, LadderRecord
 
 ROOT = Path(__file__).parents[1]
@@ -38,8 +38,8 @@ def test_the_page_of_the_seeds_is_what_its_script_makes(make_seeds: ModuleType) 
 
 def test_every_shipped_ladder_has_a_result_with_every_rung_measured() -> None:
     records = [from_json(path.read_bytes(), LadderRecord, path) for path in RESULTS]
-    for name in ladders.shipped():
-        ladder, _ = ladders.load(name)
+    for name in ladder_spec.shipped():
+        ladder, _ = ladder_spec.load(name)
         measured = {
             rung.name
             for record in records

@@ -69,9 +69,9 @@ def test_lists_from_python_are_echoed_one_by_one() -> None:
 
 def test_a_recipe_and_a_space_made_in_python_are_echoed_by_name() -> None:
     from rungs.recipe import toml as recipes
-    from rungs.study.search import space as spaces
+    from rungs.study.search import space
 
-    options = SearchOptions(recipes.load("lab-003"), spaces.load("lr-batch"))
+    options = SearchOptions(recipes.load("lab-003"), space.load("lr-batch"))
     assert echo("tune", options) == "rungs tune lab-003 --space lr-batch"
 
 

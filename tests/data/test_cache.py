@@ -18,7 +18,7 @@ import pytest
 import torch
 from PIL import Image
 
-from rungs.data import mapped as decoded
+from rungs.data import mapped
 from rungs.data.cache import cache_dir, map_images
 from rungs.data.imageset import Source, content_hash
 from rungs.data.sources import folder
@@ -49,7 +49,7 @@ class Counted:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.decoded = self.read = 0
-        decode, read = decoded.decode, folder.read_image
+        decode, read = mapped.decode, folder.read_image
 
         def counted_decode(*args: Any) -> Any:
             self.decoded += 1
@@ -59,7 +59,7 @@ class Counted:
             self.read += 1
             return read(*args)
 
-        monkeypatch.setattr(decoded, "decode", counted_decode)
+        monkeypatch.setattr(mapped, "decode", counted_decode)
         monkeypatch.setattr(folder, "read_image", counted_read)
 
 
@@ -113,7 +113,7 @@ def test_new_content_size_or_label_is_decoded(photos: Path, monkeypatch: pytest.
     hashes.append(folder.load(str(photos), None).train.hash)
     assert len(set(hashes)) == 4
     counted = Counted(monkeypatch)
-    monkeypatch.setattr(decoded, "DECODE_VERSION", -1)
+    monkeypatch.setattr(mapped, "DECODE_VERSION", -1)
     folder.load(str(photos), None)
     assert counted.decoded == N
 

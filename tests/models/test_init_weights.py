@@ -12,7 +12,7 @@ from rungs.models import build_model
 from rungs.models.init_weights import draw_weights
 from rungs.recipe.models import AnyModel, ResNet18
 from rungs.recipe.seeds import derive
-from rungs.study.ladder import spec as ladders
+from rungs.study.ladder import spec as ladder_spec
 
 
 def first_weights(spec: AnyModel, seed: int = 0) -> dict[str, Tensor]:
@@ -23,8 +23,8 @@ def first_weights(spec: AnyModel, seed: int = 0) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("name", ["first-cnn", "deep-then-regularise", "what-matters"])
 def test_rungs_start_from_the_same_weights_where_shapes_agree(name: str) -> None:
-    ladder, base = ladders.load(name)
-    first, *others = (first_weights(cell.recipe.model) for cell in ladders.cells(ladder, base, seeds=1)[:20])
+    ladder, base = ladder_spec.load(name)
+    first, *others = (first_weights(cell.recipe.model) for cell in ladder_spec.cells(ladder, base, seeds=1)[:20])
     agreed = 0
     for other in others:
         shared = [key for key in first.keys() & other.keys() if first[key].shape == other[key].shape]
@@ -34,11 +34,11 @@ def test_rungs_start_from_the_same_weights_where_shapes_agree(name: str) -> None
 
 
 def test_another_seed_and_another_layer_draw_other_weights() -> None:
-    ladder, base = ladders.load("first-cnn")
-    spec = ladders.cells(ladder, base, seeds=1)[0].recipe.model
+    ladder, base = ladder_spec.load("first-cnn")
+    spec = ladder_spec.cells(ladder, base, seeds=1)[0].recipe.model
     one, other = first_weights(spec, 0), first_weights(spec, 1)
     assert not any(torch.equal(one[key], other[key]) for key in one)
-    plain = first_weights(ladders.load("what-matters")[1].model)
+    plain = first_weights(ladder_spec.load("what-matters")[1].model)
     assert not torch.equal(
         plain["features.conv2_1.weight"].flatten()[:100], plain["features.conv2_2.weight"].flatten()[:100]
     )

@@ -12,7 +12,7 @@ from rungs.errors import UserError
 from rungs.models import build_model
 from rungs.models.layered import LayeredNet
 from rungs.recipe.models import ConvLayer, Layered, LinearLayer, NormPlace
-from rungs.study.ladder import spec as ladders
+from rungs.study.ladder import spec
 
 
 def conv(inputs: int, channels: int, kernel: int) -> tuple[Any, ...]:
@@ -68,7 +68,7 @@ def kinds(net: nn.Module) -> list[str]:
 
 
 def rung(ladder: str, name: str) -> nn.Module:
-    cells = ladders.cells(*ladders.load(ladder), seeds=1, only=[name])
+    cells = spec.cells(*spec.load(ladder), seeds=1, only=[name])
     recipe = cells[0].recipe
     assert recipe.data.image_size is not None
     return build_model(recipe.model, image_size=recipe.data.image_size, classes=10)
@@ -178,7 +178,7 @@ def test_the_head_knows_the_map_that_is_left(conv: ConvLayer, size: int, side: i
 @pytest.mark.parametrize("size", [26, 31, 32, 64])
 @pytest.mark.parametrize("name", ["net-1", "net-2"])
 def test_the_nets_of_the_seed_take_images_of_other_sizes(name: str, size: int) -> None:
-    (cell,) = ladders.cells(*ladders.load("three-nets"), seeds=1, only=[name])
+    (cell,) = spec.cells(*spec.load("three-nets"), seeds=1, only=[name])
     net = build_model(cell.recipe.model, image_size=size, classes=7)
     assert net(torch.rand(3, 3, size, size)).shape == (3, 7)
 

@@ -9,14 +9,14 @@ from torch import nn
 
 from rungs.errors import UserError
 from rungs.optim import OPTIMIZERS, build_optimizer
-from rungs.recipe import optimizers as specs
+from rungs.recipe import optimizers
 
 EACH = [
-    specs.SGD(lr=0.05),
-    specs.SGD(lr=0.05, momentum=0.9, nesterov=True, weight_decay=0.01),
-    specs.Adam(lr=0.01, weight_decay=0.01),
-    specs.AdamW(lr=0.01, weight_decay=0.1, betas=(0.8, 0.99)),
-    specs.RMSprop(lr=0.01, momentum=0.5, weight_decay=0.01),
+    optimizers.SGD(lr=0.05),
+    optimizers.SGD(lr=0.05, momentum=0.9, nesterov=True, weight_decay=0.01),
+    optimizers.Adam(lr=0.01, weight_decay=0.01),
+    optimizers.AdamW(lr=0.01, weight_decay=0.1, betas=(0.8, 0.99)),
+    optimizers.RMSprop(lr=0.01, momentum=0.5, weight_decay=0.01),
 ]
 
 
@@ -44,11 +44,11 @@ def train(model: nn.Module, optimizer: torch.optim.Optimizer, steps: int, seed: 
 
 
 def test_each_spec_has_its_optimizer() -> None:
-    assert set(OPTIMIZERS) == {spec.__struct_config__.tag for spec in get_args(specs.AnyOptimizer)}
+    assert set(OPTIMIZERS) == {spec.__struct_config__.tag for spec in get_args(optimizers.AnyOptimizer)}
 
 
 @pytest.mark.parametrize("spec", EACH, ids=repr)
-def test_the_fields_of_the_spec_arrive(spec: specs.AnyOptimizer) -> None:
+def test_the_fields_of_the_spec_arrive(spec: optimizers.AnyOptimizer) -> None:
     optimizer = build_optimizer(spec, net())
     assert type(optimizer) is OPTIMIZERS[str(spec.__struct_config__.tag)]
     for name in set(spec.__struct_fields__) - {"weight_decay", "decay_all"}:
@@ -57,7 +57,7 @@ def test_the_fields_of_the_spec_arrive(spec: specs.AnyOptimizer) -> None:
 
 def test_weight_decay_spares_biases_and_norms() -> None:
     model = net()
-    decayed, spared = build_optimizer(specs.AdamW(lr=0.1, weight_decay=0.3), model).param_groups
+    decayed, spared = build_optimizer(optimizers.AdamW(lr=0.1, weight_decay=0.3), model).param_groups
     assert (decayed["weight_decay"], spared["weight_decay"]) == (0.3, 0.0)
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     assert [names[id(p)] for p in decayed["params"]] == ["0.weight", "3.weight", "5.weight"]
@@ -66,7 +66,7 @@ def test_weight_decay_spares_biases_and_norms() -> None:
 
 def test_decay_all_decays_all() -> None:
     model = net()
-    (group,) = build_optimizer(specs.SGD(lr=0.1, weight_decay=0.3, decay_all=True), model).param_groups
+    (group,) = build_optimizer(optimizers.SGD(lr=0.1, weight_decay=0.3, decay_all=True), model).param_groups
     assert group["weight_decay"] == 0.3
     assert len(group["params"]) == len(list(model.parameters()))
 
@@ -74,15 +74,15 @@ def test_decay_all_decays_all() -> None:
 def test_frozen_parameters_are_left_alone() -> None:
     model = net()
     model[0].requires_grad_(False)
-    trained = [p for group in build_optimizer(specs.SGD(lr=0.1), model).param_groups for p in group["params"]]
+    trained = [p for group in build_optimizer(optimizers.SGD(lr=0.1), model).param_groups for p in group["params"]]
     assert len(trained) == len(list(model.parameters())) - 1
     before = copy.deepcopy(model[0].state_dict())
-    train(model, build_optimizer(specs.SGD(lr=0.1), model), 2)
+    train(model, build_optimizer(optimizers.SGD(lr=0.1), model), 2)
     assert all(torch.equal(before[name], value) for name, value in model[0].state_dict().items())
 
 
 @pytest.mark.parametrize("spec", EACH, ids=repr)
-def test_the_fast_kernel_gives_what_the_plain_loop_gives(spec: specs.AnyOptimizer) -> None:
+def test_the_fast_kernel_gives_what_the_plain_loop_gives(spec: optimizers.AnyOptimizer) -> None:
     fast, plain = net(), net()
     optimizer = build_optimizer(spec, fast)
     assert optimizer.defaults.get("fused") or optimizer.defaults["foreach"]
@@ -96,7 +96,7 @@ def test_the_fast_kernel_gives_what_the_plain_loop_gives(spec: specs.AnyOptimize
 
 
 @pytest.mark.parametrize("spec", EACH, ids=repr)
-def test_going_on_from_a_state_dict_is_exact(spec: specs.AnyOptimizer, tmp_path) -> None:
+def test_going_on_from_a_state_dict_is_exact(spec: optimizers.AnyOptimizer, tmp_path) -> None:
     straight = net()
     optimizer = build_optimizer(spec, straight)
     train(straight, optimizer, 3, seed=1)
@@ -113,4 +113,4 @@ def test_going_on_from_a_state_dict_is_exact(spec: specs.AnyOptimizer, tmp_path)
 
 def test_nesterov_without_momentum_is_a_clear_error() -> None:
     with pytest.raises(UserError, match=r"optim\.momentum"):
-        build_optimizer(specs.SGD(lr=0.1, nesterov=True), net())
+        build_optimizer(optimizers.SGD(lr=0.1, nesterov=True), net())

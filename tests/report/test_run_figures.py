@@ -11,8 +11,7 @@ import samples
 from matplotlib.figure import Figure
 from msgspec.structs import replace
 
-from rungs.report import layers as drawing
-from rungs.report import run_figures, style
+from rungs.report import layers, run_figures, style
 
 pytestmark = pytest.mark.drawn
 
@@ -64,8 +63,8 @@ def test_a_cell_that_is_not_empty_is_not_zero(tmp_path: Path) -> None:
 
 
 def test_the_legend_speaks_of_hatching_only_where_there_is_some(tmp_path: Path) -> None:
-    assert "Hatched" not in texts(drawing.layers(samples.plain_model(), 32), tmp_path)
-    assert "Hatched" in texts(drawing.layers(samples.resnet_model(), 32), tmp_path)
+    assert "Hatched" not in texts(layers.layers(samples.plain_model(), 32), tmp_path)
+    assert "Hatched" in texts(layers.layers(samples.resnet_model(), 32), tmp_path)
 
 
 @pytest.mark.parametrize("classes", [2, 10, 20, 100])
@@ -94,13 +93,13 @@ def test_class_names_are_not_mathematics(tmp_path: Path) -> None:
 
 
 def test_layers_merge_followers_and_name_blocks(tmp_path: Path) -> None:
-    steps = drawing.steps(samples.plain_model())
+    steps = layers.steps(samples.plain_model())
     assert [step.kind for step in steps] == ["conv", "conv", "pool"] * 3 + ["linear"] * 3
     assert sum(step.parameters for step in steps) == samples.plain_model().parameters
     residual = samples.resnet_model(100, 224)
     assert len(residual.layers) > 40
-    assert len(drawing.steps(residual)) == 22
-    found = texts(drawing.layers(residual, 224), tmp_path)
+    assert len(layers.steps(residual)) == 22
+    found = texts(layers.layers(residual, 224), tmp_path)
     for part in ("layer4.1", "shortcut 1x1 /2", "average pool", "512 × 28 × 28"):  # noqa: RUF001
         assert part in found
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from rungs.recipe.spec import Claim
-from rungs.report import run_tables as tables
+from rungs.report import run_tables
 from rungs.run.record import ModelRecord
 
 
@@ -22,7 +22,7 @@ def printed(table: Table, width: int = 140) -> str:
 
 
 def test_claims_stand_beside_measurements_with_a_verdict() -> None:
-    train, validation, test = tables.comparisons(samples.claimed())
+    train, validation, test = run_tables.comparisons(samples.claimed())
     assert train.claimed == "95.12 %"
     assert train.agrees is False
     assert "below the claim (-1.12 points)" in train.verdict
@@ -33,36 +33,36 @@ def test_claims_stand_beside_measurements_with_a_verdict() -> None:
 
 def test_a_claim_says_nothing_of_a_changed_recipe() -> None:
     record = replace(samples.claimed(), changed=("optim.lr", "training.epochs"))
-    for row in tables.comparisons(record):
+    for row in run_tables.comparisons(record):
         assert (row.verdict, row.agrees) == ("not comparable: optim.lr, training.epochs changed", None)
 
 
 def test_a_claim_below_the_interval_is_beaten_and_one_without_a_score_is_open() -> None:
     record = samples.claimed()
     better = replace(record, test=samples.result(10, 10000, 0.95))
-    assert tables.comparisons(better)[2].verdict.startswith("above the claim")
-    unscored = tables.comparisons(replace(record, test=None))[2]
+    assert run_tables.comparisons(better)[2].verdict.startswith("above the claim")
+    unscored = run_tables.comparisons(replace(record, test=None))[2]
     assert (unscored.verdict, unscored.agrees) == ("not measured", None)
 
 
 def test_summary_names_what_matters() -> None:
     record = samples.claimed()
-    text = printed(tables.summary(record))
+    text = printed(run_tables.summary(record))
     assert record.test is not None
     for part in (f"{100 * record.test.accuracy:.2f} %", "44 min 23 s", "2,191,146", "bf16", "82.94 %", "n = 10,000"):
         assert part in text
 
 
 def test_summary_and_verdict_say_when_a_run_did_not_end_well() -> None:
-    assert "stopped by SIGINT" in printed(tables.summary(samples.interrupted()))
-    assert tables.verdict(samples.interrupted()).startswith("The training was interrupted")
-    assert tables.verdict(samples.diverged()).startswith("The training diverged")
-    assert "has not been opened" in tables.verdict(samples.first_epoch())
+    assert "stopped by SIGINT" in printed(run_tables.summary(samples.interrupted()))
+    assert run_tables.verdict(samples.interrupted()).startswith("The training was interrupted")
+    assert run_tables.verdict(samples.diverged()).startswith("The training diverged")
+    assert "has not been opened" in run_tables.verdict(samples.first_epoch())
 
 
 def test_layers_sum_up() -> None:
     model = samples.plain_model()
-    text = printed(tables.layers(model))
+    text = printed(run_tables.layers(model))
     assert f"{model.parameters:,}" in text
     assert "features.conv1_2" in text
     assert text.count("Conv2d") == 6
@@ -71,14 +71,14 @@ def test_layers_sum_up() -> None:
 @pytest.mark.parametrize("width", [100, 120])
 @pytest.mark.parametrize("make", [samples.plain_model, samples.resnet_model])
 def test_layers_are_named_in_full_on_a_usual_terminal(width: int, make: Callable[[], ModelRecord]) -> None:
-    model, text = make(), printed(tables.layers(make()), width)
+    model, text = make(), printed(run_tables.layers(make()), width)
     assert all(f"{row.name} " in text and row.kind in text for row in model.layers)
     assert "…" not in text
     assert "stride 1" not in text
 
 
 def test_the_summary_is_whole_on_a_narrow_terminal() -> None:
-    text = printed(tables.summary(samples.claimed()), 60)
+    text = printed(run_tables.summary(samples.claimed()), 60)
     assert "…" not in text
     for name in ("test accuracy", "validation accuracy", "FLOPs per image", "2,191,146", "44 min 23 s", "n = 10,000"):
         assert name in text
@@ -87,7 +87,7 @@ def test_the_summary_is_whole_on_a_narrow_terminal() -> None:
 def test_class_names_are_text_and_not_markup() -> None:
     record = samples.sized(2, 1, names=("[red]stop[/red]", "[/]"))
     assert record.test is not None
-    text = printed(tables.per_class(record.test, record.data.classes))
+    text = printed(run_tables.per_class(record.test, record.data.classes))
     assert "[red]stop[/red]" in text
     assert "[/]" in text
 
@@ -105,11 +105,11 @@ def test_claims_of_a_count_and_of_a_maximum_over_epochs() -> None:
         )
     )
     claimed = replace(record, recipe=replace(record.recipe, claims=claims))
-    same, other, unwatched, trained = tables.comparisons(claimed)
+    same, other, unwatched, trained = run_tables.comparisons(claimed)
     assert (same.agrees, other.agrees, unwatched.verdict) == (True, False, "not measured")
     highest = 100 * max(row.train_accuracy for row in rows)
     assert trained.measured == f"{highest:.2f} %" and "a maximum over 20 epochs" in trained.verdict
-    watched = tables.comparisons(replace(claimed, history=rows))[2]
+    watched = run_tables.comparisons(replace(claimed, history=rows))[2]
     assert watched.measured == "72.00 %" and watched.verdict.startswith("-3.00 points")
 
 
@@ -119,5 +119,5 @@ def test_a_claim_of_about_so_much_agrees_within_its_tolerance() -> None:
     value = record.test.accuracy_interval[1] + 0.004
     for tolerance, agrees in ((0.0, False), (0.005, True)):
         claim = Claim(metric="test_accuracy", value=value, source="somebody", tolerance=tolerance)
-        (row,) = tables.comparisons(replace(record, recipe=replace(record.recipe, claims=(claim,))))
+        (row,) = run_tables.comparisons(replace(record, recipe=replace(record.recipe, claims=(claim,))))
         assert row.agrees is agrees

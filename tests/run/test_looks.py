@@ -16,7 +16,7 @@ from rungs.errors import UserError
 from rungs.recipe import toml as recipes
 from rungs.run import looks
 from rungs.run.folder import RunDir, append_line
-from rungs.study.ladder import spec as ladders
+from rungs.study.ladder import spec
 from rungs.study.ladder.record import LadderDir
 from rungs.training.setup import load_dataset
 
@@ -75,7 +75,7 @@ def test_no_ladder_chooses_a_rung_on_the_test_set(tmp_path: Path) -> None:
     blind = path.read_text().replace('"model.stages=[[16], [32]]"', '"model.stages=[[16], [32]]", "data.validation=0"')
     path.write_text(blind)
     with pytest.raises(UserError, match="only the test set could compare it"):
-        ladders.load(path)
+        spec.load(path)
 
 
 def test_rungs_with_other_validation_images_are_compared_on_test_and_the_climb_logs_it(tmp_path: Path) -> None:

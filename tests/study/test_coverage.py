@@ -17,7 +17,7 @@ from scipy import stats
 
 from rungs.evaluate import metrics
 from rungs.evaluate.metrics import wilson
-from rungs.study import statistics as intervals
+from rungs.study import statistics
 from rungs.study.statistics import FEWEST_PAIRS, LEVEL, compare, estimate, prediction
 
 SIGMAS = 4
@@ -131,7 +131,7 @@ def test_a_wrong_quantile_would_be_found_out(
     interval: Callable[..., tuple[float, float]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(intervals, "_quantile", quantile)
+    monkeypatch.setattr(statistics, "_quantile", quantile)
     truth = 0.7 if interval is mean_interval else runs(STUDIES, 1, seed=103)[:, 0]
     assert covers(n, interval, truth, seed=3) < CONFIDENT - tolerance(CONFIDENT, STUDIES)
 
@@ -169,7 +169,7 @@ def test_a_ladder_of_nothing_raises_no_false_alarm(
     rungs: int, on_base: bool, seeds: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        intervals, "MOST_MORE_SEEDS", 1
+        statistics, "MOST_MORE_SEEDS", 1
     )  # counting further seeds changes no verdict of "real", only time
     rate = alarms(rungs, seeds, on_base, seed=10 * rungs + seeds)
     assert rate <= LEVEL + tolerance(LEVEL, LADDERS)
@@ -179,6 +179,6 @@ def test_a_ladder_of_nothing_raises_no_false_alarm(
 
 def test_ten_rungs_without_holm_would_be_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ten tests at 5 % each: an alarm in up to 1 - 0.95^10 = 40 % of the ladders."""
-    monkeypatch.setattr(intervals, "MOST_MORE_SEEDS", 1)
-    monkeypatch.setattr(intervals, "holm", lambda ps: tuple(ps))
+    monkeypatch.setattr(statistics, "MOST_MORE_SEEDS", 1)
+    monkeypatch.setattr(statistics, "holm", lambda ps: tuple(ps))
     assert alarms(10, 5, True, seed=105, ladders=300) > LEVEL + 2 * tolerance(LEVEL, 300)

@@ -23,8 +23,7 @@ from rungs.run.looks import Look
 from rungs.run.record import from_json, to_json
 from rungs.ship import predict
 from rungs.study.cures import diagnosis, trial
-from rungs.study.ladder import climb as ladder_climb
-from rungs.study.ladder import spec as ladder
+from rungs.study.ladder import climb, spec
 from rungs.study.ladder.climb import ClimbPlan
 from rungs.study.ladder.record import LadderDir, LadderRecord
 
@@ -76,7 +75,7 @@ def test_the_ladder_of_cures_can_be_climbed_and_changed_by_hand(slow: Path, tmp_
     with pytest.raises(KeyboardInterrupt):
         trial.try_cures(tmp_path / "run", epochs=1, images=0.5, jobs=0, tell=stop)
     (made,) = tmp_path.glob("run-cures-*")  # another study than the run's own
-    again, usual = ladder.load(made / "cures.toml")
+    again, usual = spec.load(made / "cures.toml")
     assert [rung.name for rung in again.rungs] == ["as-it-was", "rate-too-small"]
     assert identity.digest(usual) == identity.digest(base)
     assert "claims" not in tomllib.loads((made / "cures.toml").read_text())["rungs"][0]
@@ -127,7 +126,7 @@ def test_the_second_of_two_findings_with_one_cure_can_be_asked_for(slow: Path, t
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(trial, "diagnose", lambda run: twin)
-        patch.setattr(ladder_climb, "run", run_climb)
+        patch.setattr(climb, "run", run_climb)
         tried = trial.try_cures(run, only=["unfinished"])
     assert isinstance(tried, trial.Tried) and set(tried.cures.to_try) == {"rate-too-small"}
     ((only, names),) = asked

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from rungs.run.record import Difference, to_json
-from rungs.study import statistics as intervals
+from rungs.study import statistics
 from rungs.study.statistics import estimate, holm, more_seeds, p_value, paired, prediction
 
 VALUES = st.lists(st.floats(0, 1).map(lambda x: round(x, 4)), min_size=2, max_size=12)
@@ -24,7 +24,7 @@ def by_seed(*values: float) -> dict[int, float]:
 
 def compare(metric: str, changes: list[tuple[str, str, dict[int, float], dict[int, float]]]) -> dict[str, Difference]:
     """Compare all rungs by one metric."""
-    return intervals.compare([(rung, against, metric, values, base) for rung, against, values, base in changes])
+    return statistics.compare([(rung, against, metric, values, base) for rung, against, values, base in changes])
 
 
 def one(metric: str, *differences: float) -> Difference:
@@ -288,7 +288,7 @@ def test_one_pair_does_not_count_for_holm() -> None:
 
 def by_formula(differences: list[float], level: float) -> int | None:
     n, centre, sd = len(differences), abs(np.mean(differences)), np.std(differences, ddof=1)
-    for more in range(1, intervals.MOST_MORE_SEEDS + 1):
+    for more in range(1, statistics.MOST_MORE_SEEDS + 1):
         if centre > stats.t.ppf(1 - level / 2, n + more - 1) * sd / math.sqrt(n + more):
             return more
     return None

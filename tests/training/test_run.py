@@ -113,16 +113,16 @@ def test_weights_that_are_not_finite_never_become_the_best(tmp_path: Path) -> No
 def test_a_net_that_says_no_numbers_of_the_test_set_has_diverged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from rungs.training import scoring as engine
+    from rungs.training import scoring
 
-    real = engine.score
+    real = scoring.score
 
     def broken(model, batches, autocast):  # type: ignore[no-untyped-def]
         logits, labels = real(model, batches, autocast)
         logits[3, 2] = float("nan")
         return logits, labels
 
-    monkeypatch.setattr(engine, "score", broken)
+    monkeypatch.setattr(scoring, "score", broken)
     record = run(small("training.epochs=1"), tmp_path)
     assert (record.status, record.test) == ("diverged", None)
     assert "not finite for 1 of" in record.ending

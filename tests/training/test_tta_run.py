@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from rungs.data.imageset import ImageSet
 from rungs.evaluate.tta import Averaged
 from rungs.report import format as fmt
-from rungs.report import run_tables as tables
+from rungs.report import run_tables
 from rungs.run.folder import RunDir
 from rungs.run.record import RunRecord
 from rungs.ship.bundle import load_weights
@@ -39,7 +39,7 @@ def looked_twice(folder: Path, part: ImageSet, views: Literal["mirror", "mirror-
 
 def printed(record: RunRecord) -> str:
     console = Console(file=io.StringIO(), width=140)
-    console.print(tables.summary(record))
+    console.print(run_tables.summary(record))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
@@ -100,7 +100,7 @@ def test_a_claim_of_it_is_compared_with_it(
 ) -> None:
     claim = f"claims=[{{metric='test_tta_accuracy', value={value}, tolerance={tolerance}, source='a paper'}}]"
     record = run(small(*SHORT, "training.epochs=1", f"evaluation.tta={tta}", claim), tmp_path)
-    (row,) = tables.comparisons(record)
+    (row,) = run_tables.comparisons(record)
     assert (row.metric, row.claimed) == ("test accuracy with TTA", fmt.percent(value))
     assert (row.verdict.startswith(verdict), row.agrees, row.source) == (True, agrees, "a paper")
     assert row.measured == (fmt.NOTHING if record.test_tta is None else fmt.percent(record.test_tta.accuracy))

@@ -104,9 +104,9 @@ def _recipe_rows() -> list[tuple[str, str]]:
 
 
 def _ladder_rows() -> list[tuple[str, str, str, str]]:
-    from rungs.study.ladder import spec as ladders
+    from rungs.study.ladder import spec
 
-    found = [ladders.load(name)[0] for name in ladders.shipped()]
+    found = [spec.load(name)[0] for name in spec.shipped()]
     return [
         (one.name, f"{len(one.rungs)} rung{'s' * (len(one.rungs) != 1)}", one.source, one.headline or one.about)
         for one in found
@@ -114,9 +114,9 @@ def _ladder_rows() -> list[tuple[str, str, str, str]]:
 
 
 def _space_rows() -> list[tuple[str, str, str]]:
-    from rungs.study.search import space as spaces
+    from rungs.study.search import space
 
-    found = [spaces.load(name) for name in spaces.shipped()]
+    found = [space.load(name) for name in space.shipped()]
     return [(one.name, ", ".join(field.field for field in one.fields), one.about) for one in found]
 
 
@@ -190,9 +190,7 @@ def _show(recipe: Recipe, image_size: int | None, classes: int | None, folder: P
     from rungs.recipe import identity
     from rungs.recipe import toml as recipes
     from rungs.recipe.own import called
-    from rungs.report import layers as drawing
-    from rungs.report import run_tables as tables
-    from rungs.report import style
+    from rungs.report import layers, run_tables, style
     from rungs.training.precision import pick_precision
 
     known_size, known_classes = KNOWN.get(recipe.data.source.partition(":")[0], (64, 10))
@@ -212,9 +210,9 @@ def _show(recipe: Recipe, image_size: int | None, classes: int | None, folder: P
     if unset:
         out.print(f"# not set: {', '.join(unset)}\n", markup=False, soft_wrap=True)
     out.print(f"for images of {size} x {size} pixels and {classes} classes:")
-    out.print(tables.layers(model))
+    out.print(run_tables.layers(model))
     stem = folder / f"{recipe.name}-layers"
-    style.save(drawing.layers(model, size), stem)
+    style.save(layers.layers(model, size), stem)
     out.print(f"drawing: {stem}.svg and {stem}.png", soft_wrap=True)
 
 

@@ -7,11 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from rungs.recipe import toml as recipes
-from rungs.report import evidence, run_figures
+from rungs.report import evidence, layers, run_figures, run_looks, run_tables
 from rungs.report import format as fmt
-from rungs.report import layers as drawing
-from rungs.report import run_looks as looked
-from rungs.report import run_tables as tables
 from rungs.report.page import Drawing, compact, lay_out
 from rungs.run.folder import RunDir
 from rungs.run.looks import Look, openings, own
@@ -65,7 +62,7 @@ def _drawn(record: RunRecord) -> Iterator[Drawing]:
         alt = f"Accuracy over confidence; calibration error {result.calibration_error:.3f}"
         yield Drawing("calibration", alt, run_figures.calibration(result))
     alt = f"The {len(record.model.layers)} layers of {record.model.name} as a row of boxes; the table below lists them"
-    yield Drawing("layers", alt, drawing.layers(record.model, record.data.image_size))
+    yield Drawing("layers", alt, layers.layers(record.model, record.data.image_size))
 
 
 def _evidence(findings: Sequence[Finding]) -> Iterator[Drawing]:
@@ -91,16 +88,16 @@ def _facts(
     return {
         "record": record,
         "findings": findings,
-        "verdict": tables.verdict(record),
-        "comparisons": tables.comparisons(record),
+        "verdict": run_tables.verdict(record),
+        "comparisons": run_tables.comparisons(record),
         "part": part,
         "result": result,
         "toml": compact(recipes.to_toml(record.recipe)),
         "monitor": _monitor(record, looks),
         "commands": {f.rule: command(record, f.cure) for f in findings if f.cure},
-        "looks": looked.rows(looks),
-        "opened": looked.opened(looks),
-        "flattered": looked.flattered(record),
+        "looks": run_looks.rows(looks),
+        "opened": run_looks.opened(looks),
+        "flattered": run_looks.flattered(record),
         "trained_on": _trained_on(record),
         "interpretation": interpretation,
     }
@@ -116,7 +113,7 @@ def _trained_on(record: RunRecord) -> str:
 
 def _monitor(record: RunRecord, looks: tuple[Look, ...]) -> str:
     """Return how the weights were chosen, and how often the test set was opened."""
-    opened = f" {found}" if (found := looked.opened(looks)) else ""
+    opened = f" {found}" if (found := run_looks.opened(looks)) else ""
     if record.best_epoch is None:
         return "No epoch was finished, so there are no weights to keep."
     if all(row.validation_loss is None for row in record.history):

@@ -79,9 +79,9 @@ def rewrite_report(folder: str | Path) -> Path:
 
             return search_page.write(place.read_record(), place)
         case CompareDir():
-            from rungs.study.comparison import page as compare_page
+            from rungs.study.comparison import page as comparison_page
 
-            return compare_page.write(place.read_record(), place)
+            return comparison_page.write(place.read_record(), place)
         case RateDir():
             from rungs.study.rates import page as rates_page
 

@@ -12,7 +12,7 @@ from typing import Literal, TypeAlias
 
 from scipy.special import stdtr, stdtrit
 
-from rungs.report import metric as words
+from rungs.report import metric as report_metric
 from rungs.run.record import Difference, Estimate
 
 LEVEL = 0.05  # of all tests of a ladder together; intervals are of 1 - LEVEL
@@ -125,7 +125,7 @@ def _p(centre: float, sd: float, n: int) -> float:
 def _difference(
     metric: str, against: str, found: Estimate, p: float | None, p_holm: float | None, more: int | None
 ) -> Difference:
-    verdict = _verdict(-found.mean if words.is_loss(metric) else found.mean, p_holm, more)
+    verdict = _verdict(-found.mean if report_metric.is_loss(metric) else found.mean, p_holm, more)
     if found.n < FEWEST_PAIRS:
         more = FEWEST_PAIRS - found.n
     return Difference(
@@ -153,7 +153,7 @@ def _verdict(gain: float, p_holm: float | None, more: int | None) -> Verdict:
 
 def _words(metric: str, found: Estimate, verdict: Verdict, p_holm: float | None, more: int | None) -> str:
     low, high = found.low, found.high
-    size, ends = words.difference(metric, found.mean), words.difference_bounds(metric, low, high)
+    size, ends = report_metric.difference(metric, found.mean), report_metric.difference_bounds(metric, low, high)
     if low is None or high is None or p_holm is None:
         pairs = "one pair" if found.n == 1 else f"{found.n} pairs"
         interval = f" ({ends})" if ends else ""
@@ -162,8 +162,10 @@ def _words(metric: str, found: Estimate, verdict: Verdict, p_holm: float | None,
     p = "p < 0.001" if p_holm < 0.001 else f"p = {p_holm:.3g}"
     if verdict in ("real gain", "real loss"):
         sign = 1 if found.mean > 0 else -1
-        outwards = " to ".join(words.signed(metric, sign * end).lstrip("+") for end in sorted((low, high), key=abs))
-        gains = f"{words.verb(metric, found.mean)} {words.amount(metric, found.mean)}"
+        outwards = " to ".join(
+            report_metric.signed(metric, sign * end).lstrip("+") for end in sorted((low, high), key=abs)
+        )
+        gains = f"{report_metric.verb(metric, found.mean)} {report_metric.amount(metric, found.mean)}"
         return f"{gains} (95 % interval {outwards}; {p} after Holm)"
     if low > 0 or high < 0:  # alone it would be a difference
         ends += f", but {p} after Holm"

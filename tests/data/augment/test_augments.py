@@ -12,21 +12,21 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from rungs.data.augment import AUGMENTS, Draw, apply
-from rungs.recipe import augments as specs
+from rungs.recipe import augments
 from rungs.recipe.base import name_of
 
 CLASSES = 10
 EACH = [
-    specs.Crop(),
-    specs.Crop(mode="reflect"),
-    specs.Flip(),
-    specs.Flip(alternating=True),
-    specs.Rotate(),
-    specs.Greyscale(p=0.5),
-    specs.ColourJitter(hue=0.1),
-    specs.Cutout(),
-    specs.Mixup(alpha=1.0),
-    specs.CutMix(),
+    augments.Crop(),
+    augments.Crop(mode="reflect"),
+    augments.Flip(),
+    augments.Flip(alternating=True),
+    augments.Rotate(),
+    augments.Greyscale(p=0.5),
+    augments.ColourJitter(hue=0.1),
+    augments.Cutout(),
+    augments.Mixup(alpha=1.0),
+    augments.CutMix(),
 ]
 
 
@@ -40,7 +40,7 @@ def batch(n: int = 16, size: int = 16) -> tuple[Tensor, Tensor]:
 
 
 def test_each_spec_has_its_function_and_its_fields_are_the_keywords() -> None:
-    tags = {str(spec.__struct_config__.tag): spec for spec in get_args(specs.AnyAugment)}
+    tags = {str(spec.__struct_config__.tag): spec for spec in get_args(augments.AnyAugment)}
     assert set(AUGMENTS) == set(tags)
     for tag, spec in tags.items():
         parameters = inspect.signature(AUGMENTS[tag]).parameters.values()
@@ -54,7 +54,7 @@ def test_each_augmentation_is_held_to_the_rules_below() -> None:
 
 @pytest.mark.parametrize("spec", EACH, ids=repr)
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=str)
-def test_keeps_shape_range_layout_and_the_callers_batch(spec: specs.AnyAugment, layout: torch.memory_format) -> None:
+def test_keeps_shape_range_layout_and_the_callers_batch(spec: augments.AnyAugment, layout: torch.memory_format) -> None:
     x, y = batch()
     x = x.contiguous(memory_format=layout)
     images, labels = x.clone(), y.clone()
@@ -67,7 +67,7 @@ def test_keeps_shape_range_layout_and_the_callers_batch(spec: specs.AnyAugment, 
 
 
 @pytest.mark.parametrize("spec", EACH, ids=repr)
-def test_the_generator_is_the_only_randomness(spec: specs.AnyAugment) -> None:
+def test_the_generator_is_the_only_randomness(spec: augments.AnyAugment) -> None:
     x, y = batch()
     torch.manual_seed(1)
     first, first_labels = apply([spec], x, y, draw(len(x), seed=3))
@@ -82,7 +82,7 @@ def test_the_generator_is_the_only_randomness(spec: specs.AnyAugment) -> None:
 def test_the_generator_moves_on_between_batches() -> None:
     x, y = batch()
     one = draw(len(x))
-    assert not torch.equal(apply([specs.Crop()], x, y, one)[0], apply([specs.Crop()], x, y, one)[0])
+    assert not torch.equal(apply([augments.Crop()], x, y, one)[0], apply([augments.Crop()], x, y, one)[0])
 
 
 @settings(max_examples=30, deadline=None)
@@ -92,12 +92,12 @@ def test_the_generator_moves_on_between_batches() -> None:
     size=st.sampled_from([8, 9, 32]),
     seed=st.integers(0, 2**31),
 )
-def test_any_chain_gives_images_and_labels(chain: list[specs.AnyAugment], n: int, size: int, seed: int) -> None:
+def test_any_chain_gives_images_and_labels(chain: list[augments.AnyAugment], n: int, size: int, seed: int) -> None:
     x, y = batch(n, size)
     out, labels = apply(chain, x, y, draw(n, seed))
     assert out.shape == x.shape and out.isfinite().all()
     assert out.min() >= -1e-6 and out.max() <= 1 + 1e-6
-    if any(isinstance(spec, specs.Mixup | specs.CutMix) for spec in chain):
+    if any(isinstance(spec, augments.Mixup | augments.CutMix) for spec in chain):
         assert labels.shape == (n, CLASSES) and (labels >= 0).all()
         torch.testing.assert_close(labels.sum(1), torch.ones(n))
     else:
@@ -112,7 +112,7 @@ def test_no_augmentation_is_no_work() -> None:
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("spec", EACH, ids=repr)
-def test_works_where_the_batch_is(spec: specs.AnyAugment) -> None:
+def test_works_where_the_batch_is(spec: augments.AnyAugment) -> None:
     x, y = (part.cuda() for part in batch())
     outs = []
     for _ in range(2):

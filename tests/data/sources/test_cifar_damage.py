@@ -19,8 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rungs import data
-from rungs.data.sources import cifar10 as cifar
-from rungs.data.sources import locate as places
+from rungs.data.sources import cifar10, locate
 from rungs.data.sources.cifar_format import unpickle
 from rungs.errors import UserError
 
@@ -35,7 +34,7 @@ def python_set(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("layout", [PYTHON, BINARY], ids=["python", "binary"])
 @pytest.mark.parametrize("keep", [0.0, 0.001, 0.49, 0.999])
-def test_a_truncated_file_is_named(layout: cifar.Layout, keep: float, tmp_path: Path) -> None:
+def test_a_truncated_file_is_named(layout: cifar10.Layout, keep: float, tmp_path: Path) -> None:
     place = write(tmp_path / layout.folder, small_set(layout))
     file = place / layout.train[2]
     content = file.read_bytes()
@@ -50,9 +49,9 @@ def test_a_binary_file_cut_between_two_images_is_not_canonical(tmp_path: Path) -
     place = write(tmp_path / BINARY.folder, small_set(BINARY))
     whole = data.load(f"cifar10:{place}", None)
     assert whole.test is not None
-    known = replace(cifar.CIFAR10, content=(whole.train.hash, whole.test.hash))
+    known = replace(cifar10.CIFAR10, content=(whole.train.hash, whole.test.hash))
     (place / BINARY.train[2]).write_bytes((place / BINARY.train[2]).read_bytes()[: 10 * 3073])
-    cut = cifar.load(known, str(place), None)
+    cut = cifar10.load(known, str(place), None)
     assert len(cut.train) == 90 and cut.canonical is False
 
 
@@ -202,7 +201,7 @@ def test_an_archive_writes_nothing_and_follows_no_link(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds no data_batch_1"):
         data.load(f"cifar10:{archive}", None)
     assert sorted(tmp_path.rglob("*")) == before
-    assert places.read_tar(archive, PYTHON.folder, ["test_batch"]) == {"test_batch": files["test_batch"]}
+    assert locate.read_tar(archive, PYTHON.folder, ["test_batch"]) == {"test_batch": files["test_batch"]}
 
 
 @pytest.mark.parametrize("keep", [0.0, 0.3, 0.9])
@@ -226,11 +225,11 @@ def test_damage_in_an_xz_archive_is_named(tmp_path: Path) -> None:
     for at in range(8, len(whole), len(whole) // 12):
         path.write_bytes(whole[:at] + b"\xff" * 40 + whole[at + 40 :])
         with pytest.raises(UserError, match="not a whole tar archive"):
-            places.read_tar(path, PYTHON.folder, PYTHON.train)
+            locate.read_tar(path, PYTHON.folder, PYTHON.train)
 
 
 def test_a_file_of_absurd_size_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(places, "LARGEST", 1000)
+    monkeypatch.setattr(locate, "LARGEST", 1000)
     archive = write_tar(tmp_path / PYTHON.archive, PYTHON.folder, small_set(PYTHON))
     with pytest.raises(UserError, match=r"would be [\d,]+ bytes"):
         data.load(f"cifar10:{archive}", None)

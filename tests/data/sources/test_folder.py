@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rungs.data import mapped as decoded
+from rungs.data import mapped
 from rungs.data.audit import require_trainable
 from rungs.data.imageset import content_hash
 from rungs.data.sources.folder import load
@@ -49,7 +49,7 @@ def zipped(folder: Path, wrapper: str = "") -> Path:
     return path
 
 
-def reasons(source: decoded.Source, kind: str) -> dict[str, str]:
+def reasons(source: mapped.Source, kind: str) -> dict[str, str]:
     return {Path(p.path).name: p.reason for p in source.problems if p.kind == kind}
 
 
@@ -206,7 +206,7 @@ def test_a_zip_with_a_password_is_one_error(tmp_path: Path) -> None:
 def test_size_without_one_given(tmp_path: Path) -> None:
     root = photos(tmp_path / "photos")
     picture(root / "cat" / "other.png", 7, (20, 16))
-    assert load(str(root), None).train.image_size == decoded.DEFAULT_IMAGE_SIZE == 64
+    assert load(str(root), None).train.image_size == mapped.DEFAULT_IMAGE_SIZE == 64
     (root / "cat" / "other.png").write_bytes(b"")
     assert load(str(root), None).train.image_size == 16
     tiny = tmp_path / "tiny"

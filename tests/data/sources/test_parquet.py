@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from rungs.data import mapped as decoded
+from rungs.data import mapped
 from rungs.data.sources.parquet import load
 from rungs.errors import UserError
 
@@ -115,7 +115,7 @@ def test_hidden_labels_of_a_test_set_leave_no_test_set(tmp_path: Path) -> None:
 def test_second_start_decodes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = str(shard(tmp_path / "train.parquet", [0, 1, 1]))
     first = load(path, 8)
-    monkeypatch.setattr(decoded, "_look", lambda item: pytest.fail("an image was read"))
+    monkeypatch.setattr(mapped, "_look", lambda item: pytest.fail("an image was read"))
     assert load(path, 8).train.hash == first.train.hash
 
 

@@ -13,9 +13,8 @@ from rich.console import Console
 
 from rungs.report.style import save
 from rungs.run.record import from_json, to_json
-from rungs.study.bench import figures as bench_figures
-from rungs.study.bench import page as bench_html
-from rungs.study.bench import tables as bench_tables
+from rungs.study.bench import figures, tables
+from rungs.study.bench import page as bench_page
 from rungs.study.bench.advice import advise
 from rungs.study.bench.record import BenchDir, BenchRecord
 
@@ -28,7 +27,7 @@ def test_a_record_comes_back_as_it_was() -> None:
 @pytest.mark.drawn(png=True)
 def test_the_picture_has_four_panels_with_what_was_measured(tmp_path: Path) -> None:
     record = bench()
-    figure = bench_figures.overview(record)
+    figure = figures.overview(record)
     time, batches, operations, roof = figure.axes
     bars = [patch.get_width() for patch in time.patches]
     assert sum(bars[:4]) == pytest.approx(100) and sum(bars[4:]) == pytest.approx(100)
@@ -44,7 +43,7 @@ def test_the_picture_has_four_panels_with_what_was_measured(tmp_path: Path) -> N
 
 
 def test_texts_stay_inside_the_picture() -> None:
-    figure = bench_figures.overview(bench())
+    figure = figures.overview(bench())
     FigureCanvasAgg(figure).draw()
     page = figure.bbox
     for axes in figure.axes:
@@ -58,7 +57,7 @@ def test_the_page_is_one_file_and_the_same_twice(tmp_path: Path) -> None:
     record = bench(training=(0.3, 0.4, 0.6))
     first, second = (BenchDir(tmp_path / name) for name in "ab")
     for folder in (first, second):
-        bench_html.write(record, advise(record), folder)
+        bench_page.write(record, advise(record), folder)
     page = first.report.read_text()
     assert first.report.read_bytes() == second.report.read_bytes()
     assert "--set training.batch_size=128" in page and "about 4.1 s each" in page
@@ -70,9 +69,9 @@ def test_the_terminal_says_shares_phases_and_advice() -> None:
     record = bench(training=(0.3, 0.4, 0.6))
     console = Console(width=120, record=True, file=None, quiet=False)
     with console.capture() as capture:
-        console.print(bench_tables.summary(record, advise(record)))
+        console.print(tables.summary(record, advise(record)))
     text = capture.get()
     for part in ("90.0 GFLOP/s", "40 %", "optimiser", "64 (recipe)", "Larger batches train faster", "not measured"):
         assert part in text
     assert max(map(len, text.splitlines())) <= 120
-    assert "40 %" in bench_tables.verdict(record)
+    assert "40 %" in tables.verdict(record)

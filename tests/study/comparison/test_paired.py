@@ -12,7 +12,7 @@ from rungs.errors import UserError
 from rungs.run.predictions import Predictions, decode
 from rungs.run.record import PerImage
 from rungs.study.comparison import paired
-from rungs.study.comparison import seeds as verdict
+from rungs.study.comparison import seeds as comparison_seeds
 from rungs.study.comparison.record import Verdict
 
 
@@ -161,19 +161,19 @@ def test_so_many_images_decide_with_the_power_that_is_said(gained: float, lost: 
 def test_nothing_decides_what_is_no_difference() -> None:
     assert paired.images_needed(0.0, 0.1) is None
     assert paired.images_needed(1e-6, 0.1) is None
-    none = verdict.needed(0.0, 0.1, 0.003, verdict.seeds_apart([[0.9], [0.9]]))
+    none = comparison_seeds.needed(0.0, 0.1, 0.003, comparison_seeds.seeds_apart([[0.9], [0.9]]))
     assert (none.images, none.images_for_recipes, none.seeds) == (None, None, None)
 
 
 def test_what_is_needed_decides() -> None:
     """With so many seeds, and with so many images, the difference is 2.8 standard errors of what is added up."""
-    seeds = verdict.seeds_of_pairs([0.02], [[0.90], [0.92]])
-    need = verdict.needed(0.02, 0.08, math.sqrt(0.08 / 5000), seeds)
+    seeds = comparison_seeds.seeds_of_pairs([0.02], [[0.90], [0.92]])
+    need = comparison_seeds.needed(0.02, 0.08, math.sqrt(0.08 / 5000), seeds)
     assert need.seeds is not None and need.images_for_recipes is not None
     for images_var, pairs in ((0.08 / 5000, need.seeds), (0.08 / need.images_for_recipes, 1)):
         total = images_var + seeds.pair_variance / pairs
         assert 0.02 / math.sqrt(total) >= paired.Z_LEVEL + paired.Z_POWER - 1e-9
-    sharp = verdict.needed(0.002, 0.08, 0.0005, seeds)
+    sharp = comparison_seeds.needed(0.002, 0.08, 0.0005, seeds)
     assert sharp.images_for_recipes is None  # one run of each: seeds may do as much
 
 
@@ -181,9 +181,9 @@ def test_what_is_needed_decides() -> None:
 
 
 def test_one_run_of_each_rests_on_the_allowance_alone() -> None:
-    seeds = verdict.seeds_of_pairs([0.01], [[0.93], [0.94]])
-    assert seeds.df == verdict.PRIOR_DF
-    assert seeds.sd == pytest.approx(verdict.prior_sd(0.935)) == pytest.approx(0.00296, abs=1e-5)
+    seeds = comparison_seeds.seeds_of_pairs([0.01], [[0.93], [0.94]])
+    assert seeds.df == comparison_seeds.PRIOR_DF
+    assert seeds.sd == pytest.approx(comparison_seeds.prior_sd(0.935)) == pytest.approx(0.00296, abs=1e-5)
     assert seeds.se == pytest.approx(seeds.sd * math.sqrt(2))
 
 
@@ -201,15 +201,15 @@ def test_the_allowance_is_what_this_project_measured() -> None:
             if found and found.n >= 3 and found.sd is not None:
                 shares.append(found.sd / math.sqrt(found.mean * (1 - found.mean)))
     assert len(shares) >= 10
-    assert pytest.approx(float(np.median(shares)), rel=0.25) == verdict.SEED_SD
+    assert pytest.approx(float(np.median(shares)), rel=0.25) == comparison_seeds.SEED_SD
 
 
 def test_measured_seeds_outweigh_the_prior() -> None:
     calm = [0.9, 0.9001, 0.9002, 0.8999] * 5
-    few, many = verdict.seeds_apart([calm[:2], calm[:2]]), verdict.seeds_apart([calm, calm])
-    assert verdict.prior_sd(0.9) > few.sd > many.sd
-    paired_seeds = verdict.seeds_of_pairs([0.01, 0.012, 0.011], [[0.9, 0.91, 0.92], [0.91, 0.922, 0.931]])
-    assert paired_seeds.df == verdict.PRIOR_DF + 2 and paired_seeds.pairs == 3
+    few, many = comparison_seeds.seeds_apart([calm[:2], calm[:2]]), comparison_seeds.seeds_apart([calm, calm])
+    assert comparison_seeds.prior_sd(0.9) > few.sd > many.sd
+    paired_seeds = comparison_seeds.seeds_of_pairs([0.01, 0.012, 0.011], [[0.9, 0.91, 0.92], [0.91, 0.922, 0.931]])
+    assert paired_seeds.df == comparison_seeds.PRIOR_DF + 2 and paired_seeds.pairs == 3
 
 
 def judged(first: np.ndarray, second: np.ndarray) -> Verdict:
@@ -217,9 +217,9 @@ def judged(first: np.ndarray, second: np.ndarray) -> Verdict:
     pairs = [(said(a), said(b)) for a, b in zip(first, second, strict=True)]
     matched = paired.match(pairs, same_set=True)
     groups = [[float(run.mean()) for run in side] for side in (first, second)]
-    seeds = verdict.seeds_of_pairs(matched.by_pair, groups)
+    seeds = comparison_seeds.seeds_of_pairs(matched.by_pair, groups)
     change, n = matched.change, len(matched.truth)
-    found = verdict.judge(change.mean(), change.std() / math.sqrt(n), n, seeds, paired.table(matched).p)
+    found = comparison_seeds.judge(change.mean(), change.std() / math.sqrt(n), n, seeds, paired.table(matched).p)
     if found.p >= 0.05:
         return "not to be told apart"
     return "better" if change.mean() > 0 else "worse"
@@ -240,7 +240,7 @@ def test_equal_recipes_are_seldom_called_different(runs: int, images: int) -> No
     alarms = mcnemar = 0
     for _ in range(draws):
         hard = draw.uniform(-0.2, 0.2, images)
-        sides = [trained(draw, runs, images, accuracy, verdict.prior_sd(accuracy), hard) for _ in range(2)]
+        sides = [trained(draw, runs, images, accuracy, comparison_seeds.prior_sd(accuracy), hard) for _ in range(2)]
         alarms += judged(*sides) != "not to be told apart"
         table = paired.table(paired.match([(said(sides[0][0]), said(sides[1][0]))], same_set=True))
         mcnemar += table.p < 0.05

@@ -17,8 +17,7 @@ from rungs.errors import UserError
 from rungs.run.folder import RunDir
 from rungs.run.record import from_json
 from rungs.study import processes
-from rungs.study.ladder import spec as ladders
-from rungs.study.ladder import workers as study
+from rungs.study.ladder import spec, workers
 from rungs.study.ladder.climb import prepare
 from rungs.study.ladder.options import ClimbOptions
 from rungs.study.ladder.record import LadderDir, LadderRecord
@@ -84,15 +83,15 @@ def write_ladder(folder: Path, text: str = LADDER, base: str = BASE) -> Path:
 
 def climb(path: Path, root: Path, jobs: int = 0, **options: object) -> tuple[list[Outcome], list[str]]:
     """Climb, and return also what was told, in order: "rung seed kept"."""
-    ladder, base = ladders.load(path)
-    cells = ladders.cells(ladder, base, **options)  # type: ignore[arg-type]
+    ladder, base = spec.load(path)
+    cells = spec.cells(ladder, base, **options)  # type: ignore[arg-type]
     told: list[str] = []
 
     def tell(outcome: Outcome, done: int, of: int) -> None:
         assert done == len(told) + 1 and of == len(cells)
         told.append(f"{outcome.cell.rung} {outcome.cell.seed} {'kept' if outcome.kept else 'trained'}")
 
-    return study.train_cells(cells, root, jobs=jobs, skip_unreadable=False, tell=tell), told
+    return workers.train_cells(cells, root, jobs=jobs, skip_unreadable=False, tell=tell), told
 
 
 def test_cells_are_ordinary_runs_and_none_is_trained_twice(ladder_file: Path, tmp_path: Path) -> None:
@@ -139,16 +138,16 @@ def test_a_worker_that_is_killed_fails_its_cell_and_is_replaced(
     ladder_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As the system does when memory runs out: SIGKILL, in the middle of the first cell."""
-    give = study.Worker.give
+    give = workers.Worker.give
     killed: list[int] = []
 
-    def give_and_kill(worker: study.Worker, cells: study.Group, root: Path) -> None:
+    def give_and_kill(worker: workers.Worker, cells: workers.Group, root: Path) -> None:
         give(worker, cells, root)
         if not killed:
             killed.append(worker.process.pid or 0)
             os.kill(killed[0], signal.SIGKILL)
 
-    monkeypatch.setattr(study.Worker, "give", give_and_kill)
+    monkeypatch.setattr(workers.Worker, "give", give_and_kill)
     outcomes, _ = climb(ladder_file, tmp_path / "climb", jobs=1, seeds=1)
     assert outcomes[0].record is None and "was killed (SIGKILL)" in outcomes[0].ending
     assert outcomes[1].record is not None
@@ -165,7 +164,7 @@ def test_a_climb_that_is_killed_goes_on_and_repeats_nothing(tmp_path: Path) -> N
     words = ["climb", str(path), "--out", str(root), "--seeds", "1", "--only", "first"]
     command = [*UNDRAWN, *words, "--jobs", "1"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        (cell, *_) = ladders.cells(*ladders.load(path), seeds=1)
+        (cell, *_) = spec.cells(*spec.load(path), seeds=1)
         history = RunDir(root / cell.folder).history
         wait_for(lambda: history.exists() and len(history.read_text().splitlines()) >= 2)
         process.kill()
@@ -182,7 +181,7 @@ def test_ctrl_c_ends_a_climb_with_130_and_says_how_to_go_on(tmp_path: Path) -> N
     root = tmp_path / "climb"
     command = [*UNDRAWN, "climb", str(path), "--out", str(root), "--seeds", "1", "--jobs", "2"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        cells = ladders.cells(*ladders.load(path), seeds=1)
+        cells = spec.cells(*spec.load(path), seeds=1)
         wait_for(lambda: all(RunDir(root / cell.folder).history.exists() for cell in cells))
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=60)
@@ -195,7 +194,7 @@ def test_sigterm_ends_a_climb_with_143(tmp_path: Path) -> None:
     path = write_ladder(tmp_path, base=BASE.replace("epochs = 2", "epochs = 4000"))
     command = [*UNDRAWN, "climb", str(path), "--out", str(tmp_path / "climb"), "--seeds", "1", "--jobs", "1"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        (cell, *_) = ladders.cells(*ladders.load(path), seeds=1)
+        (cell, *_) = spec.cells(*spec.load(path), seeds=1)
         wait_for(RunDir(tmp_path / "climb" / cell.folder).history.exists)
         process.send_signal(signal.SIGTERM)
         _, errors = process.communicate(timeout=60)
@@ -204,16 +203,16 @@ def test_sigterm_ends_a_climb_with_143(tmp_path: Path) -> None:
 
 
 def test_a_record_that_cannot_be_read_fails_its_cell_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (cell, *_) = ladders.cells(*ladders.load(write_ladder(tmp_path)), seeds=1)
+    (cell, *_) = spec.cells(*spec.load(write_ladder(tmp_path)), seeds=1)
     (tmp_path / cell.folder).mkdir()
     (tmp_path / cell.folder / "run.json").write_text("{")
     mine, theirs = processes.CONTEXT.Pipe()
     theirs.send([None])  # "I am done", though what it wrote is no record
-    worker = object.__new__(study.Worker)
+    worker = object.__new__(workers.Worker)
     worker.cells, worker.pipe = (cell,), mine
     (outcome,) = worker.take(tmp_path)
     assert outcome.record is None and "not a RunRecord" in outcome.ending
-    assert study.finished(cell, tmp_path) is None  # and it will be trained again
+    assert workers.finished(cell, tmp_path) is None  # and it will be trained again
 
 
 def test_a_packed_climb_gives_what_an_unpacked_one_gives(tmp_path: Path) -> None:
@@ -241,7 +240,7 @@ def test_a_packed_climb_that_is_killed_goes_on(tmp_path: Path) -> None:
     path = write_ladder(tmp_path, base=BASE.replace("epochs = 2", "epochs = 12"))
     root = tmp_path / "climb"
     words = ["climb", str(path), "--out", str(root), "--pack", "2", "--only", "first"]
-    cells = ladders.cells(*ladders.load(path), only=["first"])
+    cells = spec.cells(*spec.load(path), only=["first"])
     histories = [RunDir(root / cell.folder).history for cell in cells]
     with subprocess.Popen([*UNDRAWN, *words, "--jobs", "1"], stdout=subprocess.DEVNULL) as process:
         wait_for(lambda: histories[1].exists() and len(histories[1].read_text().splitlines()) >= 2)
@@ -256,15 +255,15 @@ def test_a_packed_climb_that_is_killed_goes_on(tmp_path: Path) -> None:
 
 
 def test_packs_keep_the_order_of_first_seeds_and_hold_one_rung_each(ladder_file: Path) -> None:
-    cells = ladders.cells(*ladders.load(ladder_file), seeds=3)
-    names = [[f"{cell.rung} {cell.seed}" for cell in group] for group in study.packs(cells, 2)]
+    cells = spec.cells(*spec.load(ladder_file), seeds=3)
+    names = [[f"{cell.rung} {cell.seed}" for cell in group] for group in workers.packs(cells, 2)]
     assert names == [["first 0", "first 1"], ["wider 0", "wider 1"], ["first 2"], ["wider 2"]]
-    assert study.packs(cells, 1) == [(cell,) for cell in cells]
+    assert workers.packs(cells, 1) == [(cell,) for cell in cells]
 
 
 def test_few_cells_share_all_the_cores(ladder_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     jobs: list[int] = []
-    monkeypatch.setattr(study, "Worker", lambda many, options: jobs.append(many) or exit_quietly())
+    monkeypatch.setattr(workers, "Worker", lambda many, options: jobs.append(many) or exit_quietly())
     with pytest.raises(LookupError):
         climb(ladder_file, tmp_path / "climb", jobs=8, seeds=1)
     assert jobs == [2]
@@ -397,7 +396,7 @@ def test_bad_input_is_named_before_anything_is_trained(
 def test_list_shows_every_ladder_with_rungs_source_and_headline(tmp_path: Path) -> None:
     done = rungs("list", "ladders", cwd=tmp_path)
     text = " ".join(done.stdout.split())
-    for name in ladders.shipped():
-        ladder, _ = ladders.load(name)
+    for name in spec.shipped():
+        ladder, _ = spec.load(name)
         assert name in text and f"{len(ladder.rungs)} rungs" in text
     assert "51.6 % to 70.7 %" in text and "seed 004" in text

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from rungs.report.style import plain, save
 from rungs.study.ladder import cost as ladder_cost
-from rungs.study.ladder import curves as ladder_figures
+from rungs.study.ladder import curves
 from rungs.study.ladder import words as ladder_words
 from rungs.study.ladder.record import LadderRecord
 from rungs.study.pareto import Point, front
@@ -85,7 +85,7 @@ def everything(figure: Figure) -> list[Text]:
 @pytest.mark.parametrize("name", SIZES)
 def test_the_staircase_names_every_rung_and_no_text_covers_another(name: str, tmp_path: Path) -> None:
     record = SIZES[name]()
-    figure = ladder_figures.staircase(record)
+    figure = curves.staircase(record)
     labels = [label.get_text().partition("\n")[0] for label in figure.axes[0].get_yticklabels()]
     assert labels == [rung.name for rung in record.rungs]
     assert overlapping(figure, everything(figure)) == []
@@ -98,7 +98,7 @@ def test_the_staircase_names_every_rung_and_no_text_covers_another(name: str, tm
 
 def test_means_claims_steps_and_verdicts_are_drawn(tmp_path: Path) -> None:
     record = ladder_samples.diary()
-    figure = ladder_figures.staircase(record)
+    figure = curves.staircase(record)
     axes = figure.axes[0]
     means = marks(axes, "mean")
     for rung in record.rungs:
@@ -117,24 +117,24 @@ def test_means_claims_steps_and_verdicts_are_drawn(tmp_path: Path) -> None:
 
 
 def test_the_legend_explains_only_what_is_drawn(tmp_path: Path) -> None:
-    found = texts(ladder_figures.staircase(ladder_samples.sweep(5)), tmp_path)
+    found = texts(curves.staircase(ladder_samples.sweep(5)), tmp_path)
     assert "claimed" not in found
     assert "step from" not in found
     assert "mean of the first rung" in found
-    found = texts(ladder_figures.staircase(ladder_samples.diary(seeds=1, validated=False)), tmp_path)
+    found = texts(curves.staircase(ladder_samples.diary(seeds=1, validated=False)), tmp_path)
     assert "validation" not in found
     assert "n = 1 seed; bars: 95 % interval over the scored images (Wilson)" in found
 
 
 def test_a_sweep_has_a_line_through_the_base() -> None:
     record = ladder_samples.sweep(5)
-    lines = ladder_figures.staircase(record).axes[0].get_lines()
+    lines = curves.staircase(record).axes[0].get_lines()
     base = record.rungs[0].estimates["validation_accuracy"].mean
     assert any(list(line.get_xdata()) == [base, base] and list(line.get_ydata()) == [0, 1] for line in lines)
 
 
 def test_what_did_not_finish_is_said_in_its_row_and_what_is_far_out_is_cut(tmp_path: Path) -> None:
-    figure = ladder_figures.staircase(ladder_samples.broken())
+    figure = curves.staircase(ladder_samples.broken())
     found = texts(figure, tmp_path)
     for part in ("diverged in all 3 seeds", "2 diverged, 1 failed", "(2 of 3 seeds)", "◀ validation 9.72 %"):
         assert part in found
@@ -144,18 +144,18 @@ def test_what_did_not_finish_is_said_in_its_row_and_what_is_far_out_is_cut(tmp_p
 
 def test_a_wide_interval_of_two_seeds_does_not_squeeze_the_marks() -> None:
     record = ladder_samples.diary(seeds=2)
-    low, high = ladder_figures.staircase(record).axes[0].get_xlim()
+    low, high = curves.staircase(record).axes[0].get_xlim()
     assert high - low < 0.35
 
 
 def test_a_difference_on_test_is_marked(tmp_path: Path) -> None:
-    assert "no difference (test)" in texts(ladder_figures.staircase(ladder_samples.on_test()), tmp_path)
-    assert "(test)" not in texts(ladder_figures.staircase(ladder_samples.diary()), tmp_path)
-    assert "(test)" not in texts(ladder_figures.staircase(ladder_samples.diary(validated=False)), tmp_path)
+    assert "no difference (test)" in texts(curves.staircase(ladder_samples.on_test()), tmp_path)
+    assert "(test)" not in texts(curves.staircase(ladder_samples.diary()), tmp_path)
+    assert "(test)" not in texts(curves.staircase(ladder_samples.diary(validated=False)), tmp_path)
 
 
 def test_bars_end_where_accuracies_do() -> None:
-    axes = ladder_figures.staircase(narrow(high=1.4)).axes[0]
+    axes = curves.staircase(narrow(high=1.4)).axes[0]
     assert axes.get_xlim()[1] > 1
     drawn = [x for line in axes.get_lines() if line.get_zorder() == 3 for x in np.atleast_1d(line.get_xdata())]
     assert max(drawn) == 1.0
@@ -173,10 +173,10 @@ def narrow(high: float) -> LadderRecord:
 
 
 def test_another_study_is_said_below_the_axis_and_only_where_there_are_claims() -> None:
-    axes = ladder_figures.staircase(ladder_samples.three()).axes[0]
+    axes = curves.staircase(ladder_samples.three()).axes[0]
     assert axes.get_xlabel().endswith("\ndiffers from the ladder's file: claims are not comparable")
     assert axes.get_title(loc="left") == "three: accuracy of each rung"
-    assert "claims" not in ladder_figures.staircase(ladder_samples.orphan()).axes[0].get_xlabel()
+    assert "claims" not in curves.staircase(ladder_samples.orphan()).axes[0].get_xlabel()
 
 
 @pytest.mark.parametrize("make", [ladder_samples.diary, ladder_samples.beyond])
@@ -187,7 +187,7 @@ def test_a_claim_beyond_the_axis_is_an_arrow_that_covers_no_mark(make: Callable[
             replace(one, answers=(ladder_samples.answer("test_accuracy", claimed, 0.8, "worse"),))
             for one in record.rungs
         ]
-        figure = ladder_figures.staircase(replace(record, rungs=tuple(rungs)))
+        figure = curves.staircase(replace(record, rungs=tuple(rungs)))
         axes = figure.axes[0]
         figure.draw_without_rendering()
         words = [text for text in axes.texts if text.get_gid() == "outside"]
@@ -205,7 +205,7 @@ def test_a_claim_beyond_the_axis_is_an_arrow_that_covers_no_mark(make: Callable[
 @pytest.mark.parametrize("name", [name for name in SIZES if name != "nothing"])
 def test_cost_numbers_the_front_without_overlaps(name: str) -> None:
     record = SIZES[name]()
-    figure = ladder_figures.cost(record)
+    figure = curves.cost(record)
     metric = ladder_words.judged_by(record)
     assert overlapping(figure, everything(figure)) == []
     for axes, cost in zip(figure.axes, ("flops", "train_s"), strict=True):
@@ -238,7 +238,7 @@ def test_costs_that_are_nearly_equal_have_few_ticks_without_overlaps(spread: flo
     for i, rung in enumerate(record.rungs):
         time = replace(rung.estimates["train_s"], mean=17.0 * spread ** (i / n))
         rungs.append(replace(rung, flops=int(1.7e6 * spread ** (i / n)), estimates={**rung.estimates, "train_s": time}))
-    figure = ladder_figures.cost(replace(record, rungs=tuple(rungs)))
+    figure = curves.cost(replace(record, rungs=tuple(rungs)))
     assert overlapping(figure, everything(figure)) == []
     for axes, smallest in zip(figure.axes, (1.7, 17.0), strict=True):
         low, high = axes.get_xlim()
@@ -250,7 +250,7 @@ def test_costs_that_are_nearly_equal_have_few_ticks_without_overlaps(spread: flo
 
 
 def test_a_rung_at_chance_is_named_below_the_axis_of_costs(tmp_path: Path) -> None:
-    figure = ladder_figures.cost(ladder_samples.broken())
+    figure = curves.cost(ladder_samples.broken())
     assert figure.axes[0].get_ylim()[0] > 0.5
     assert "▼ 7 sigmoid-in-place-of-relu 9.72 %" in texts(figure, tmp_path)
 
@@ -261,7 +261,7 @@ def test_a_rung_at_chance_is_named_below_the_axis_of_costs(tmp_path: Path) -> No
 @pytest.mark.parametrize("name", SIZES)
 def test_curves_of_every_rung_are_drawn(name: str, tmp_path: Path) -> None:
     record = SIZES[name]()
-    figure = ladder_figures.curves(record)
+    figure = curves.curves(record)
     if name == "nothing":
         assert "no epoch was finished" in texts(figure, tmp_path)
         return
@@ -278,13 +278,13 @@ def test_curves_of_every_rung_are_drawn(name: str, tmp_path: Path) -> None:
 
 def test_few_curves_are_told_apart_and_many_have_the_best_and_the_first(tmp_path: Path) -> None:
     record = ladder_samples.diary()
-    figure = ladder_figures.curves(record)
-    assert {line.get_color() for line in figure.axes[0].get_lines()} >= {colour for colour, _ in ladder_figures.LINES}
+    figure = curves.curves(record)
+    assert {line.get_color() for line in figure.axes[0].get_lines()} >= {colour for colour, _ in curves.LINES}
     found = texts(figure, tmp_path)
     assert all(rung.name in found for rung in record.rungs)
     assert "cosine (best)" in found
     sweep = ladder_samples.sweep()
-    found = texts(ladder_figures.curves(sweep), tmp_path)
+    found = texts(curves.curves(sweep), tmp_path)
     best = ladder_words.best(sweep)
     assert best is not None
     for part in (f"best: {best.name}", "first: base", "the 38 others", "Validation loss", "Train loss"):
@@ -299,18 +299,18 @@ def test_a_mean_curve_is_of_the_seeds_that_trained_so_long() -> None:
     ]
     cells[2] = replace(cells[2], curves={"train_loss": (5.0,) * 4})
     rung = replace(record.rungs[0], cells=tuple(cells))
-    assert ladder_figures.mean_curve(rung, "train_loss") == [3.0, 3.0, 3.5, 5.0]
+    assert curves.mean_curve(rung, "train_loss") == [3.0, 3.0, 3.5, 5.0]
 
 
 def test_losses_that_span_much_are_logarithmic_and_a_divergence_squeezes_nothing() -> None:
     record = ladder_samples.diary()
-    assert ladder_figures.curves(record).axes[1].get_yscale() == "linear"
+    assert curves.curves(record).axes[1].get_yscale() == "linear"
     cells = tuple(
         replace(cell, curves={**cell.curves, "validation_loss": (2.0, 0.5, 0.01)}) for cell in record.rungs[0].cells
     )
     wide = replace(record, rungs=(replace(record.rungs[0], cells=cells), *record.rungs[1:]))
-    assert ladder_figures.curves(wide).axes[1].get_yscale() == "log"
-    assert ladder_figures.curves(ladder_samples.broken()).axes[2].get_ylim()[1] < 4
+    assert curves.curves(wide).axes[1].get_yscale() == "log"
+    assert curves.curves(ladder_samples.broken()).axes[2].get_ylim()[1] < 4
 
 
 # --- confusion matrices -------------------------------------------------------------------------------
@@ -318,7 +318,7 @@ def test_losses_that_span_much_are_logarithmic_and_a_divergence_squeezes_nothing
 
 def test_all_matrices_share_a_scale_and_names_stand_outside(tmp_path: Path) -> None:
     record = ladder_samples.diary()
-    figure = ladder_figures.confusions(record)
+    figure = curves.confusions(record)
     shown = [axes for axes in figure.axes if axes.images]
     assert len(shown) == 8
     assert {axes.images[0].norm.vmax for axes in shown} == {100}
@@ -329,18 +329,18 @@ def test_all_matrices_share_a_scale_and_names_stand_outside(tmp_path: Path) -> N
     found = texts(figure, tmp_path)
     assert f"{100 * np.trace(table) / table.sum():.2f} %" in found
     assert "airplane" in found
-    assert "rungs:" not in ladder_figures.confusions_words(record)
+    assert "rungs:" not in curves.confusions_words(record)
 
 
 def test_of_many_matrices_the_telling_ones_are_shown_and_the_caption_says_so() -> None:
     record = ladder_samples.sweep()
-    shown = [rung.name for rung in ladder_figures.confused(record)]
+    shown = [rung.name for rung in curves.confused(record)]
     best = ladder_words.best(record)
     assert best is not None
-    assert len(shown) == ladder_figures.MATRICES
+    assert len(shown) == curves.MATRICES
     assert {"base", best.name} <= set(shown)
     assert shown == [rung.name for rung in record.rungs if rung.name in shown]
-    assert "12 of 40 rungs: the first, the best" in ladder_figures.confusions_words(record)
+    assert "12 of 40 rungs: the first, the best" in curves.confusions_words(record)
 
 
 def test_many_classes_have_no_names() -> None:
@@ -348,7 +348,7 @@ def test_many_classes_have_no_names() -> None:
     names = tuple(f"class-{i}" for i in range(30))
     big = tuple(tuple(int(i == j) for j in range(30)) for i in range(30))
     rungs = tuple(replace(rung, confusion=big) for rung in record.rungs)
-    figure = ladder_figures.confusions(replace(record, data=replace(record.data, classes=names), rungs=rungs))
+    figure = curves.confusions(replace(record, data=replace(record.data, classes=names), rungs=rungs))
     assert not any(axes.get_xticks().size for axes in figure.axes if axes.images)
 
 
@@ -358,11 +358,11 @@ def test_many_classes_have_no_names() -> None:
 @pytest.mark.parametrize("draw", ["staircase", "cost", "curves", "confusions"])
 def test_the_same_record_gives_the_same_bytes(draw: str, tmp_path: Path) -> None:
     for name in ("a", "b"):
-        save(getattr(ladder_figures, draw)(ladder_samples.broken()), tmp_path / name)
+        save(getattr(curves, draw)(ladder_samples.broken()), tmp_path / name)
     for kind in ("svg", "png"):
         assert (tmp_path / f"a.{kind}").read_bytes() == (tmp_path / f"b.{kind}").read_bytes()
 
 
 @pytest.mark.parametrize("draw", ["staircase", "cost", "curves", "confusions"])
 def test_names_are_not_mathematics(draw: str, tmp_path: Path) -> None:
-    assert "<script>" in texts(getattr(ladder_figures, draw)(ladder_samples.hostile()), tmp_path)
+    assert "<script>" in texts(getattr(curves, draw)(ladder_samples.hostile()), tmp_path)

@@ -18,8 +18,7 @@ from rungs.recipe.models import MixConv, ResNet18
 from rungs.recipe.spec import Recipe
 from rungs.recipe.toml import parse, to_toml
 from rungs.run.record import EpochRow
-from rungs.study.ladder import estimate as probing
-from rungs.study.ladder import spec as ladders
+from rungs.study.ladder import estimate, spec
 from rungs.training.device import World
 
 ALONE = World(0, 1, torch.device("cpu"))
@@ -28,7 +27,7 @@ SAME_LAYERS = {"basic-softmax-weights", "improved-softmax-weights"}
 
 
 def recipe_of(ladder: str, rung: str) -> Recipe:
-    (cell,) = ladders.cells(*ladders.load(ladder), seeds=1, only=[rung])
+    (cell,) = spec.cells(*spec.load(ladder), seeds=1, only=[rung])
     return cell.recipe
 
 
@@ -70,9 +69,9 @@ def trained_and_built() -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
     """Divide all rungs into those that have a part which none before has, and the others."""
     known: set[str] = set()
     trained, built = [], []
-    for name in ladders.shipped():
-        ladder, base = ladders.load(name)
-        for cell in ladders.cells(ladder, base, seeds=1):
+    for name in spec.shipped():
+        ladder, base = spec.load(name)
+        for cell in spec.cells(ladder, base, seeds=1):
             (built if parts(cell.recipe) <= known else trained).append((name, cell.rung))
             known |= parts(cell.recipe)
     return trained, built
@@ -92,7 +91,7 @@ def test_a_rung_of_known_parts_builds(ladder: str, rung: str) -> None:
 @pytest.mark.parametrize(("ladder", "rung"), TRAINED, ids=map(":".join, TRAINED))
 def test_a_rung_trains_two_steps_and_scores(ladder: str, rung: str, monkeypatch: pytest.MonkeyPatch) -> None:
     rows: list[EpochRow] = []
-    train_together = probing.train_together
+    train_together = estimate.train_together
 
     def watched(*args: object) -> list[tuple[EpochRow]]:
         for (row,) in train_together(*args):  # type: ignore[arg-type]
@@ -100,8 +99,8 @@ def test_a_rung_trains_two_steps_and_scores(ladder: str, rung: str, monkeypatch:
             rows.append(row)
         return [(row,) for row in rows]
 
-    monkeypatch.setattr(probing, "train_together", watched)
-    speed, images = probing.probe(tiny(recipe_of(ladder, rung)), ALONE)
+    monkeypatch.setattr(estimate, "train_together", watched)
+    speed, images = estimate.probe(tiny(recipe_of(ladder, rung)), ALONE)
     assert min(speed.start_s, speed.train_image_s, speed.score_image_s) > 0
     assert (images["validation"], images["test"]) == (8, 10)
     assert [row.step for row in rows] == [1, 2]
@@ -119,13 +118,13 @@ def net_of(recipe: Recipe) -> str:
         return str(build_model(recipe.model, image_size=recipe.data.image_size, classes=10))
 
 
-@pytest.mark.parametrize("name", sorted(ladders.shipped()))
+@pytest.mark.parametrize("name", sorted(spec.shipped()))
 def test_a_rung_that_changes_the_net_has_other_layers(name: str) -> None:
-    ladder, base = ladders.load(name)
-    made = {cell.rung: cell.recipe for cell in ladders.cells(ladder, base, seeds=1)}
+    ladder, base = spec.load(name)
+    made = {cell.rung: cell.recipe for cell in spec.cells(ladder, base, seeds=1)}
     assert made[ladder.rungs[0].name].model == base.model
     for rung in ladder.rungs[1:]:
-        below = ladders.parent(ladder, rung)
+        below = spec.parent(ladder, rung)
         assert below is not None
         claimed = any(one.startswith("model.") for one in rung.set)
         assert (made[rung.name].model != made[below].model) == claimed, rung.name

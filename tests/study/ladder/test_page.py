@@ -11,7 +11,7 @@ from bank import Bank
 from msgspec.structs import replace
 
 from rungs.run.record import from_json, to_json
-from rungs.study.ladder import page as ladder_html
+from rungs.study.ladder import page as ladder_page
 from rungs.study.ladder.record import LadderDir, LadderRecord
 
 pytestmark = pytest.mark.drawn
@@ -36,7 +36,7 @@ def reports(bank: Bank) -> Callable[[str], Path]:
     """Give the report of one of the `MAKERS`, each written once."""
 
     def make(folder: Path) -> None:
-        ladder_html.write(MAKERS[folder.name](), LadderDir(folder))
+        ladder_page.write(MAKERS[folder.name](), LadderDir(folder))
 
     return lambda name: bank.folder(f"ladder-pages/{name}", make) / "report.html"
 
@@ -47,7 +47,7 @@ def text(report: Path) -> str:
 
 def test_the_record_alone_rebuilds_the_same_bytes(reports: Callable[[str], Path], tmp_path: Path) -> None:
     again = from_json(to_json(ladder_samples.broken()), LadderRecord, "ladder.json")
-    report = ladder_html.write(again, LadderDir(tmp_path))
+    report = ladder_page.write(again, LadderDir(tmp_path))
     assert report == tmp_path / "report.html"
     assert text(report) == text(reports("broken"))
     stems = ("staircase", "cost", "learning-curves", "confusions")
@@ -122,7 +122,7 @@ def test_a_common_reason_is_told_once(reports: Callable[[str], Path], tmp_path: 
     record = ladder_samples.three()
     last = record.rungs[2]
     other = replace(last, answers=tuple(replace(one, why="not measured") for one in last.answers))
-    page = text(ladder_html.write(replace(record, rungs=(*record.rungs[:2], other)), LadderDir(tmp_path)))
+    page = text(ladder_page.write(replace(record, rungs=(*record.rungs[:2], other)), LadderDir(tmp_path)))
     assert '<td class="why">not measured</td>' in page
     assert '<td class="why">5 of 24 epochs</td>' in page
 
@@ -193,7 +193,7 @@ def test_seeds_may_hold_other_images(tmp_path: Path) -> None:
     record = ladder_samples.diary()
     cells = tuple(replace(cell, data_hash=f"{cell.seed}f" * 32) for cell in record.rungs[0].cells)
     record = replace(record, rungs=(replace(record.rungs[0], cells=cells), *record.rungs[1:]))
-    page = text(ladder_html.write(record, LadderDir(tmp_path)))
+    page = text(ladder_page.write(record, LadderDir(tmp_path)))
     assert "4 in all: the split depends on the seed" in page
 
 

@@ -18,7 +18,7 @@ from rungs.recipe import toml as recipes
 from rungs.recipe.optimizers import Adam, Cosine, Step
 from rungs.recipe.shorten import reductions
 from rungs.recipe.spec import Claim, Recipe
-from rungs.study.ladder import spec as ladders
+from rungs.study.ladder import spec
 from rungs.study.ladder.spec import Cell, Ladder, assignments, cells, load, parent, parse
 
 DIARY = """
@@ -56,10 +56,10 @@ about = "Adam, slower."
 set = ["optim.lr=0.0005"]
 """
 BASED = DIARY.replace('"previous"', '"base"')
-SHIPPED = sorted(ladders.shipped())
+SHIPPED = sorted(spec.shipped())
 
 
-def rung(ladder: Ladder, name: str) -> ladders.Rung:
+def rung(ladder: Ladder, name: str) -> spec.Rung:
     return next(one for one in ladder.rungs if one.name == name)
 
 
@@ -481,6 +481,6 @@ def test_a_ladder_and_a_recipe_are_told_apart(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="first-cnn is a ladder, not a recipe\n  -> rungs climb first-cnn"):
         recipes.load("first-cnn")
     with pytest.raises(UserError, match="this is a ladder, not a recipe"):
-        recipes.load(ladders.shipped()["first-cnn"])
+        recipes.load(spec.shipped()["first-cnn"])
     with pytest.raises(UserError, match="lab-003 is a recipe, not a ladder"):
         load("lab-003")

@@ -12,8 +12,7 @@ from rungs.errors import UserError
 from rungs.recipe.augments import Flip
 from rungs.recipe.spec import Claim
 from rungs.run.record import RunRecord
-from rungs.study.ladder import spec as ladders
-from rungs.study.ladder import words as facts
+from rungs.study.ladder import spec, words
 from rungs.study.ladder.record import LadderRecord, RungRecord
 from rungs.study.ladder.spec import Cell, Ladder
 from rungs.study.ladder.summary import summarise
@@ -40,7 +39,7 @@ set = ["optim.lr=0.02"]
 
 
 def ladder() -> Ladder:
-    return ladders.parse(LADDER, "two.toml")
+    return spec.parse(LADDER, "two.toml")
 
 
 def scored(record: RunRecord, accuracy: float, loss: float = 0.6) -> RunRecord:
@@ -97,7 +96,7 @@ def looked_twice(rung: str, seed: int, validation: float, test: float) -> Outcom
 
 def test_scores_with_test_time_augmentation_are_means_over_seeds_beside_their_claim() -> None:
     text = LADDER.replace('metric = "validation_loss", value = 0.5', 'metric = "test_tta_accuracy", value = 0.83')
-    two = ladders.parse(text, "two.toml")
+    two = spec.parse(text, "two.toml")
     outcomes = [looked_twice("base", 0, 0.82, 0.81), looked_twice("base", 1, 0.84, 0.83)]
     record = summarise(two, [*outcomes, outcome("changed", 0, healthy())], command="", reduced=())
     base, changed = rung(record, "base"), rung(record, "changed")
@@ -171,7 +170,7 @@ def test_without_validation_nothing_judges_for_the_test_set_may_not() -> None:
     outcomes = [outcome(name, 0, scored(without_validation(), 0.8)) for name in ("base", "changed")]
     record = summed(outcomes)
     assert rung(record, "changed").difference is None
-    assert "the test set must not choose" in facts.no_comparison(record, rung(record, "changed"))
+    assert "the test set must not choose" in words.no_comparison(record, rung(record, "changed"))
 
 
 def test_claims_meet_what_one_more_run_would_give() -> None:

@@ -10,14 +10,13 @@ from msgspec.structs import replace
 from rich.console import Console
 
 from rungs.report import metric
-from rungs.study.ladder import tables as ladder_tables
-from rungs.study.ladder import words
+from rungs.study.ladder import tables, words
 from rungs.study.ladder.record import LadderRecord
 
 
 def printed(record: LadderRecord, width: int) -> str:
     console = Console(file=io.StringIO(), width=width)
-    console.print(ladder_tables.summary(record, width))
+    console.print(tables.summary(record, width))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
@@ -70,13 +69,13 @@ def test_what_has_no_comparison_is_said_and_claims_are_named_only_where_there_ar
     assert "no comparison: batch-norm was not trained" in text
     assert "rungs: 7 of 8." in text
     assert "comparable" not in text
-    assert "comparable" not in ladder_tables.markdown(ladder_samples.orphan())
+    assert "comparable" not in tables.markdown(ladder_samples.orphan())
     assert "Claims are not comparable." in " ".join(printed(ladder_samples.three(), 140).split())
     assert "no comparison" not in printed(ladder_samples.diary(), 140)
 
 
 def test_intervals_in_markdown_are_of_what_can_be() -> None:
-    assert "(0.00 – 100.00 %), n = 2" in ladder_tables.markdown(ladder_samples.beyond())  # noqa: RUF001
+    assert "(0.00 – 100.00 %), n = 2" in tables.markdown(ladder_samples.beyond())  # noqa: RUF001
     assert metric.bounds("validation_loss", -0.2, 0.3) == "0.0000 – 0.3000"  # noqa: RUF001
     assert metric.bounds("test_accuracy", -0.2, 1.3) == "0.00 – 100.00 %"  # noqa: RUF001
 
@@ -95,8 +94,8 @@ def test_a_usual_terminal_loses_no_number_and_says_what_it_left_out(
     for rung in record.rungs:
         estimate = rung.estimates.get("validation_accuracy")
         if estimate:
-            line = row(text, rung.name[: ladder_tables.FOLDED])
-            assert f"{100 * estimate.mean:.2f} ±"[: None if estimate.n >= ladder_tables.FEWEST_SEEDS else -2] in line
+            line = row(text, rung.name[: tables.FOLDED])
+            assert f"{100 * estimate.mean:.2f} ±"[: None if estimate.n >= tables.FEWEST_SEEDS else -2] in line
         if rung.difference:
             assert f"{100 * rung.difference.mean:+.2f}" in text
     left_out = re.search(r"no room for (.*)", text)
@@ -134,7 +133,7 @@ def test_names_are_text_and_not_markup() -> None:
 
 
 def cells(record: LadderRecord, name: str) -> list[str]:
-    line = next(line for line in ladder_tables.markdown(record).splitlines() if line.startswith(f"| {name}"))
+    line = next(line for line in tables.markdown(record).splitlines() if line.startswith(f"| {name}"))
     return [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
 
 
@@ -150,7 +149,7 @@ def test_markdown_sets_claims_beside_measurements_line_by_line() -> None:
 def test_markdown_names_an_unusual_parent_and_what_ended_badly() -> None:
     assert cells(ladder_samples.diary(), "cosine")[4].endswith("to third-block")
     assert cells(ladder_samples.broken(), "dropout")[2] == "2 diverged, 1 failed"
-    assert "failed in both seeds" in ladder_tables.markdown(ladder_samples.nothing())
+    assert "failed in both seeds" in tables.markdown(ladder_samples.nothing())
 
 
 @pytest.mark.parametrize(
@@ -158,7 +157,7 @@ def test_markdown_names_an_unusual_parent_and_what_ended_badly() -> None:
 )
 def test_every_row_of_markdown_has_all_columns_and_every_cell_its_lines(make: Callable[[], LadderRecord]) -> None:
     record = make()
-    table = [line for line in ladder_tables.markdown(record).splitlines() if line.startswith("|")]
+    table = [line for line in tables.markdown(record).splitlines() if line.startswith("|")]
     assert len(table) == 2 + len(record.rungs)
     for line in table:
         parts = re.split(r"(?<!\\)\|", line)[1:-1]
@@ -167,7 +166,7 @@ def test_every_row_of_markdown_has_all_columns_and_every_cell_its_lines(make: Ca
 
 
 def test_markdown_has_no_live_html() -> None:
-    text = ladder_tables.markdown(ladder_samples.hostile())
+    text = tables.markdown(ladder_samples.hostile())
     assert "<script" not in text
     assert r"&lt;script&gt;alert(1)&lt;/script&gt;\|\$x" in text
 

@@ -14,13 +14,13 @@ from rungs import lr_find
 from rungs.errors import UserError
 from rungs.run import looks
 from rungs.run.record import from_json, to_json
-from rungs.study.rates import checks as study
+from rungs.study.rates import checks as rates_checks
 from rungs.study.rates import reading as rates_reading
-from rungs.study.rates import sweep as rate_range
+from rungs.study.rates import sweep
 from rungs.study.rates.find import prepare
 from rungs.study.rates.options import RateOptions
 from rungs.study.rates.record import RateCheck, RateDir, RateRecord
-from rungs.training import setup as setups
+from rungs.training import setup as training_setup
 from rungs.training.device import open_world
 from rungs.training.setup import load_dataset
 
@@ -38,7 +38,7 @@ def test_the_suggestion_trains_better_than_rates_far_to_both_sides(found: tuple[
     record, _ = found
     assert record.suggestion is not None and record.best is not None and record.best.loss is not None
     with open_world() as world:
-        table = study.RangeTest.load(small(*TINY), world, RateOptions(small(*TINY), seeds=2, steps=STEPS))
+        table = rates_checks.RangeTest.load(small(*TINY), world, RateOptions(small(*TINY), seeds=2, steps=STEPS))
         for rate in (record.suggestion / 30, record.suggestion * 30):
             far = table.check(rate, ("next",), lambda text: None)
             assert far.loss is None or far.loss.mean > record.best.loss.mean + 0.3, far
@@ -80,54 +80,52 @@ def test_the_test_set_stays_closed(found: tuple[RateRecord, Path]) -> None:
 
 def test_no_test_image_can_reach_a_check(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Any] = []
-    real = setups.load_dataset
-    monkeypatch.setattr(study, "load_dataset", lambda *args: seen.append(real(*args)) or seen[-1])
+    real = training_setup.load_dataset
+    monkeypatch.setattr(rates_checks, "load_dataset", lambda *args: seen.append(real(*args)) or seen[-1])
     with open_world() as world:
-        table = study.RangeTest.load(
+        table = rates_checks.RangeTest.load(
             small("evaluation.watch_test=true"),
             world,
             RateOptions(small("evaluation.watch_test=true"), seeds=2, steps=STEPS),
         )
     assert [dataset.parts.test for _, dataset in seen] == [None, None]
     assert not table.loaded[0][0].evaluation.watch_test
-    assert rate_range.shortened(seen[0][1], 50, 0).parts.test is None
+    assert sweep.shortened(seen[0][1], 50, 0).parts.test is None
 
 
 def test_huge_rates_diverge_in_a_sweep_and_in_a_check() -> None:
     recipe, dataset = load_dataset(small(*TINY, "training.clip_norm=none", "model.batch_norm=false"), False)
-    rates = rate_range.growing_rates(1e-3, 1e4, 60)
+    rates = sweep.growing_rates(1e-3, 1e4, 60)
     with open_world() as world:
-        swept = rate_range.sweep(recipe, dataset, world, rates, {})
+        swept = sweep.sweep(recipe, dataset, world, rates, {})
         assert swept.diverged_at is not None and 0.1 < swept.diverged_at <= 1e4
         assert len(swept.losses) < 60 and all(map(math.isfinite, swept.losses))
-        assert (
-            rate_range.sweep(recipe, dataset, world, rate_range.growing_rates(1e-6, 1e-4, 20), {}).diverged_at is None
-        )
-        table = study.RangeTest.load(recipe, world, RateOptions(recipe, seeds=1, steps=20))
+        assert sweep.sweep(recipe, dataset, world, sweep.growing_rates(1e-6, 1e-4, 20), {}).diverged_at is None
+        table = rates_checks.RangeTest.load(recipe, world, RateOptions(recipe, seeds=1, steps=20))
         lost = table.check(1e4, ("next",), lambda text: None)
     assert (lost.losses, lost.loss, lost.accuracy) == ((None,), None, None)
 
 
 def test_a_sweep_takes_the_steps_of_the_loop_with_its_own_rates(monkeypatch: pytest.MonkeyPatch) -> None:
     """Muon's three rates rise together; the batches go on from epoch to epoch."""
-    setups, rates = [], rate_range.growing_rates(1e-4, 1e-2, 20)
-    real, seen = rate_range.Stepper, []
+    setups, rates = [], sweep.growing_rates(1e-4, 1e-2, 20)
+    real, seen = sweep.Stepper, []
 
     def watched(setup: Any) -> Any:
         setups.append(setup)
         take = real(setup)
         return lambda *batch: (seen.append([group["lr"] for group in setup.optimizer.param_groups]), take(*batch))[1]
 
-    monkeypatch.setattr(rate_range, "Stepper", watched)
+    monkeypatch.setattr(sweep, "Stepper", watched)
     recipe, dataset = load_dataset(
         small("optim.name=muon", "optim.lr=0.02", "optim.head_lr=0.01", "optim.bias_lr=0.1"), False
     )
     with open_world() as world:
-        done = rate_range.sweep(recipe, dataset, world, rates, {})
+        done = sweep.sweep(recipe, dataset, world, rates, {})
     assert len(done.losses) == 20 and setups[0].ema is None  # 8 steps an epoch
     assert seen == [pytest.approx([rate, rate / 2, rate * 5]) for rate in rates]
-    assert study.assignments(recipe, 0.002) == ("optim.lr=0.002", "optim.head_lr=0.001", "optim.bias_lr=0.01")
-    assert study.assignments(recipe, 0.02) == ()
+    assert rates_checks.assignments(recipe, 0.002) == ("optim.lr=0.002", "optim.head_lr=0.001", "optim.bias_lr=0.01")
+    assert rates_checks.assignments(recipe, 0.02) == ()
 
 
 # Reading a curve and choosing, on made-up numbers
@@ -141,7 +139,7 @@ def curve(*losses: float, rates: tuple[float, ...]) -> Any:
 
 
 def test_the_steepest_fall_is_found_on_a_known_curve() -> None:
-    rates = rate_range.growing_rates(1e-6, 10, 141)
+    rates = sweep.growing_rates(1e-6, 10, 141)
     fall = tuple(2.3 - 2 / (1 + math.exp(-4 * (math.log10(rate) + 2))) for rate in rates[:120])  # steepest at 0.01
     found = rates_reading.read([curve(*fall, rates=rates)], rates)
     assert found.steepest == pytest.approx(0.01, rel=0.1)
@@ -149,14 +147,14 @@ def test_the_steepest_fall_is_found_on_a_known_curve() -> None:
 
 
 def test_the_median_outvotes_a_seed_that_ended_early_and_ends_with_most() -> None:
-    rates = rate_range.growing_rates(1e-3, 1, 6)
+    rates = sweep.growing_rates(1e-3, 1, 6)
     sweeps = [curve(*losses, rates=rates) for losses in ((2.0, 1.0), (2.0, 1.5, 1.2, 1.1), (2.0, 1.6, 1.3, 1.2, 1.1))]
     found = rates_reading.read(sweeps, rates)
     assert found.median == (2.0, 1.5, 1.3, 1.2) and found.diverged_at == rates[4]
 
 
 def test_a_loss_that_hardly_falls_gives_no_guess() -> None:
-    rates = rate_range.growing_rates(1e-6, 10, 29)
+    rates = sweep.growing_rates(1e-6, 10, 29)
     found = rates_reading.read([curve(*(2.3 - 0.001 * i for i in range(29)), rates=rates)], rates)
     assert (found.steepest, found.lowest) == (None, None)
     assert rates_reading.candidates(0.01, found) == {0.01: ("recipe",), 0.03: ("recipe x 3",), 0.0033: ("recipe / 3",)}
@@ -174,7 +172,7 @@ def test_candidates_are_few_apart_and_below_divergence() -> None:
 
 
 def check(rate: float, *losses: float | None) -> RateCheck:
-    estimate = study._estimate(losses)
+    estimate = rates_checks._estimate(losses)
     return RateCheck(
         rate=rate, roles=("next",), overrides=(), losses=losses, accuracies=losses, loss=estimate, accuracy=estimate
     )

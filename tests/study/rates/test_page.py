@@ -16,15 +16,13 @@ from rich.console import Console
 
 from rungs.report.style import save
 from rungs.run.record import from_json, to_json
-from rungs.study.rates import figures as rates_figures
-from rungs.study.rates import page as rates_html
-from rungs.study.rates import tables as rate_tables
-from rungs.study.rates import words as rate_words
+from rungs.study.rates import figures, tables, words
+from rungs.study.rates import page as rates_page
 from rungs.study.rates.record import RateDir, RateRecord
 
 
 def said(record: RateRecord) -> str:
-    return " ".join([rate_words.verdict(record), *rate_words.words(record)])
+    return " ".join([words.verdict(record), *words.words(record)])
 
 
 def test_a_record_comes_back_as_it_was() -> None:
@@ -83,7 +81,7 @@ def test_without_learning_there_is_no_suggestion_but_a_longer_check() -> None:
 @pytest.mark.drawn(png=True)
 def test_the_picture_draws_what_was_measured(tmp_path: Path) -> None:
     record = rates()
-    figure = rates_figures.overview(record)
+    figure = figures.overview(record)
     sweep, loss, accuracy = figure.axes
     assert sweep.get_xscale() == "log"
     curve = next(line for line in sweep.lines if str(line.get_label()).startswith("smoothed, median of 3"))
@@ -109,14 +107,14 @@ def test_a_loss_far_above_guessing_does_not_flatten_the_others() -> None:
     own, guess, *others = record.checks
     assert own.loss is not None
     wild = replace(own, losses=(40.0, 41.0, 43.0), loss=replace(own.loss, mean=41.3, low=30.0, high=50.0))
-    _, loss, _ = rates_figures.overview(replace(record, checks=(wild, guess, *others))).axes
+    _, loss, _ = figures.overview(replace(record, checks=(wild, guess, *others))).axes
     assert loss.get_ylim()[1] == pytest.approx(1.5 * np.log(10))
     assert [text.get_text() for text in loss.texts] == ["diverged", "↑ 41.3"]
 
 
 @pytest.mark.parametrize("record", [rates(), asleep()])
 def test_texts_stay_inside_the_picture_and_apart(record: RateRecord) -> None:
-    figure: Figure = rates_figures.overview(record)
+    figure: Figure = figures.overview(record)
     FigureCanvasAgg(figure).draw()
     page = figure.bbox
     for axes in figure.axes:
@@ -134,7 +132,7 @@ def test_the_page_is_one_file_and_the_same_twice(tmp_path: Path) -> None:
     record = rates()
     first, second = (RateDir(tmp_path / name) for name in "ab")
     for folder in (first, second):
-        assert rates_html.write(record, folder) == folder.report
+        assert rates_page.write(record, folder) == folder.report
     page = first.report.read_text()
     assert first.report.read_bytes() == second.report.read_bytes()
     for part in (
@@ -151,7 +149,7 @@ def test_the_page_is_one_file_and_the_same_twice(tmp_path: Path) -> None:
 def test_the_terminal_shows_a_row_a_rate() -> None:
     console = Console(width=120, record=True)
     with console.capture() as capture:
-        console.print(rate_tables.summary(rates()))
+        console.print(tables.summary(rates()))
     text = capture.get()
     for part in ("the estimate × 3", "suggested", "2 of 3 diverged", "+0.0120", "worse"):  # noqa: RUF001
         assert part in text

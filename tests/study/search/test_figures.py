@@ -18,25 +18,23 @@ from msgspec.structs import replace
 from search_samples import BATCH, DECAY, LR, MAKERS
 
 from rungs.report.style import save
-from rungs.study.search import axes as along
+from rungs.study.search import axes as search_axes
 from rungs.study.search import finalists as search_finalists
-from rungs.study.search import history as search_figures
-from rungs.study.search import parallel as search_parallel
-from rungs.study.search import slices as search_slices
-from rungs.study.search import words as facts
+from rungs.study.search import history, parallel, slices
+from rungs.study.search import words as search_words
 from rungs.study.search.record import SearchRecord
 from rungs.study.search.space import Field
 
 pytestmark = pytest.mark.drawn
 
 FIGURES: dict[str, Callable[[SearchRecord], Figure]] = {
-    "history": search_figures.history,
-    "curves": search_figures.learning_curves,
-    "importance": search_figures.importance,
+    "history": history.history,
+    "curves": history.learning_curves,
+    "importance": history.importance,
     "finalists": search_finalists.finalists,
-    "slices": search_slices.slices,
-    "pairs": search_slices.over_pairs,
-    "parallel": search_parallel.parallel,
+    "slices": slices.slices,
+    "pairs": slices.over_pairs,
+    "parallel": parallel.parallel,
 }
 
 make = cache(lambda name: MAKERS[name]())
@@ -100,7 +98,7 @@ def test_no_text_covers_another_or_leaves_the_picture(name: str, figure: str) ->
 
 def test_history_has_each_trial_once_and_the_best_so_far() -> None:
     record = make("usual")
-    axes = search_figures.history(record).axes[0]
+    axes = history.history(record).axes[0]
     low, high = axes.get_ylim()
     drawn = marks(axes, "complete") + marks(axes, "pruned")
     beyond = [x for x, _ in marks(axes, "beyond")]
@@ -118,32 +116,32 @@ def test_history_has_each_trial_once_and_the_best_so_far() -> None:
 
 
 def test_of_a_loss_the_best_so_far_falls() -> None:
-    steps = [y for _, y in marks(search_figures.history(make("six")).axes[0], "best-so-far")]
+    steps = [y for _, y in marks(history.history(make("six")).axes[0], "best-so-far")]
     assert steps == sorted(steps, reverse=True) and steps[0] > steps[-1]
     assert steps[-1] == min(t.value for t in make("six").trials if t.state == "complete" and t.value is not None)
 
 
 def test_what_learnt_nothing_does_not_squeeze_the_others(tmp_path: Path) -> None:
     record = make("long-names")  # one trial diverged to a loss of 812
-    figure = search_figures.history(record)
+    figure = history.history(record)
     assert figure.axes[0].get_ylim()[1] < 3
     assert 5 in [x for x, _ in marks(figure.axes[0], "beyond")]
     assert "beyond the axis: 13 marks" in texts(figure, tmp_path)
-    assert search_figures.learning_curves(record).axes[0].get_ylim()[1] < 5
+    assert history.learning_curves(record).axes[0].get_ylim()[1] < 5
 
 
 def test_limits_keep_what_is_near_and_the_good_end_always() -> None:
-    assert facts.limits("validation_accuracy", [0.1, 0.8, 0.81, 0.82, 0.83])[0] > 0.7
-    assert facts.limits("validation_accuracy", [0.1, 0.1, 0.1, 0.5, 0.83])[0] < 0.1
-    low, high = facts.limits("validation_loss", [0.3, 0.31, 0.32, 0.33, 40.0])
+    assert search_words.limits("validation_accuracy", [0.1, 0.8, 0.81, 0.82, 0.83])[0] > 0.7
+    assert search_words.limits("validation_accuracy", [0.1, 0.1, 0.1, 0.5, 0.83])[0] < 0.1
+    low, high = search_words.limits("validation_loss", [0.3, 0.31, 0.32, 0.33, 40.0])
     assert low < 0.3 and high < 1
-    low, high = facts.limits("validation_accuracy", [0.5, 0.5])
+    low, high = search_words.limits("validation_accuracy", [0.5, 0.5])
     assert low < 0.5 < high
 
 
 def test_curves_are_all_drawn_pruned_ones_with_a_cross_at_their_end(tmp_path: Path) -> None:
     record = make("usual")
-    figure = search_figures.learning_curves(record)
+    figure = history.learning_curves(record)
     whole = figure.axes[0]
     gids = [line.get_gid() for line in whole.get_lines()]
     finalists = [one for one in record.finalists if one.trial is not None]
@@ -161,7 +159,7 @@ def test_curves_are_all_drawn_pruned_ones_with_a_cross_at_their_end(tmp_path: Pa
 
 def test_importance_has_a_bar_for_each_field_the_largest_on_top(tmp_path: Path) -> None:
     record = make("six")
-    figure = search_figures.importance(record)
+    figure = history.importance(record)
     axes = figure.axes[0]
     widths = [patch.get_width() for patch in axes.patches]
     assert widths == sorted(widths) and sum(widths) == pytest.approx(100)
@@ -199,7 +197,7 @@ def test_an_interval_of_two_seeds_is_cut_with_an_arrow() -> None:
 
 def test_slices_have_a_panel_for_each_field_on_its_own_axis() -> None:
     record = make("six")
-    figure = search_slices.slices(record)
+    figure = slices.slices(record)
     labels = [axes.get_xlabel().replace("\n", "") for axes in figure.axes]
     assert labels == sorted(record.importance, key=lambda name: -record.importance[name])
     by_field = dict(zip(labels, figure.axes, strict=True))
@@ -213,8 +211,8 @@ def test_slices_have_a_panel_for_each_field_on_its_own_axis() -> None:
 
 def test_marks_of_a_choice_stand_side_by_side_and_always_the_same() -> None:
     record = make("six")
-    axes = next(a for a in search_slices.slices(record).axes if a.get_xlabel() == BATCH.field)
-    again = next(a for a in search_slices.slices(record).axes if a.get_xlabel() == BATCH.field)
+    axes = next(a for a in slices.slices(record).axes if a.get_xlabel() == BATCH.field)
+    again = next(a for a in slices.slices(record).axes if a.get_xlabel() == BATCH.field)
     places = marks(axes, "complete")
     assert places == marks(again, "complete")
     assert all(abs(x - round(x)) <= 0.43 for x, _ in places)
@@ -222,18 +220,18 @@ def test_marks_of_a_choice_stand_side_by_side_and_always_the_same() -> None:
 
 
 def test_long_choices_become_letters_that_the_figure_explains() -> None:
-    words = along.legend_of_choices(make("six"), 10.4)
+    words = search_axes.legend_of_choices(make("six"), 10.4)
     assert words.startswith('augment.train:  A = []  B = [{"name": "flip", "p": 0.5}]  C = [')
-    assert max(map(len, words.split("\n"))) <= 10.4 / along.INCH_A_SMALL_CHARACTER
+    assert max(map(len, words.split("\n"))) <= 10.4 / search_axes.INCH_A_SMALL_CHARACTER
     assert all(f"  {letter} = " in words for letter in "ABCD")
-    figure = search_slices.slices(make("six"))
+    figure = slices.slices(make("six"))
     assert figure._supxlabel.get_text() == words  # type: ignore[attr-defined]
     axes = next(axes for axes in figure.axes if axes.get_xlabel() == "augment.train")
     assert [label.get_text() for label in axes.get_xticklabels()] == ["A", "B", "C", "D"]
 
 
 def test_ordered_pairs_are_dots_at_their_values() -> None:
-    figure = search_slices.over_pairs(make("grid"))
+    figure = slices.over_pairs(make("grid"))
     axes = figure.axes[0]
     assert axes.get_xscale() == "log" and axes.get_yscale() == "linear"
     params = [(t.params["optim.lr"], t.params["training.label_smoothing"]) for t in make("grid").trials]
@@ -243,14 +241,14 @@ def test_ordered_pairs_are_dots_at_their_values() -> None:
 @pytest.mark.parametrize("name", ["collinear", "few"])
 def test_points_on_a_line_or_few_are_drawn_all_the_same(name: str) -> None:
     record = search_samples.search((LR, DECAY), 5, importance={}) if name == "few" else make("collinear")
-    axes = search_slices.over_pairs(record).axes[0]
+    axes = slices.over_pairs(record).axes[0]
     complete = [trial for trial in record.trials if trial.state == "complete"]
     assert len(marks(axes, "point")) == len(complete) > 3
 
 
 def test_beside_a_choice_each_cell_has_the_median_and_its_number() -> None:
     record = make("usual")
-    figure = search_slices.over_pairs(record)
+    figure = slices.over_pairs(record)
     cells = {text.get_text() for text in figure.axes[0].texts if text.get_gid() == "cell"}
     counts = [int(cell.partition("n=")[2]) for cell in cells]
     edges = [0.0001 * 3000 ** (i / 5) for i in range(6)]
@@ -269,7 +267,7 @@ def test_beside_a_choice_each_cell_has_the_median_and_its_number() -> None:
 def test_darker_is_better_for_both_metrics() -> None:
     for name, good, bad in (("usual", 0.85, 0.75), ("six", 0.37, 0.6)):
         record = make(name)
-        colour = search_slices.colours(record, [t.value for t in record.trials if t.value is not None])
+        colour = slices.colours(record, [t.value for t in record.trials if t.value is not None])
         assert sum(colour(good)[:3]) < sum(colour(bad)[:3])
         assert colour.dark(good) and not colour.dark(bad)
 
@@ -279,12 +277,12 @@ def test_darker_is_better_for_both_metrics() -> None:
 
 def test_parallel_lines_run_through_the_values_of_their_trial() -> None:
     record = make("usual")
-    axes = search_parallel.parallel(record).axes[0]
-    low, high = facts.limits(record.metric, [t.value for t in record.trials if t.value is not None])
+    axes = parallel.parallel(record).axes[0]
+    low, high = search_words.limits(record.metric, [t.value for t in record.trials if t.value is not None])
     lines = [line for line in axes.get_lines() if line.get_gid() == "finalist"]
     wanted = []
     for trial in record.trials:
-        if trial.number in facts.finalist_trials(record):
+        if trial.number in search_words.finalist_trials(record):
             assert trial.value is not None
             lr = np.log(float(trial.params[LR.field]) / 0.0001) / np.log(3000)
             batch = BATCH.choices.index(trial.params[BATCH.field]) / 4
@@ -300,12 +298,12 @@ def test_parallel_lines_run_through_the_values_of_their_trial() -> None:
 # --- axes ---------------------------------------------------------------------------------------------
 
 
-def one_scale(field: Field, *values: object) -> along.Scale:
+def one_scale(field: Field, *values: object) -> search_axes.Scale:
     made = [
         replace(search_samples.trial(i, (LR,), (0.5,), False), params={field.field: value})
         for i, value in enumerate(values)
     ]
-    return along.scales(
+    return search_axes.scales(
         search_samples.search(
             (field,), trials=made or [search_samples.failed(search_samples.trial(0, (LR,), (0.5,), False))]
         )
@@ -314,15 +312,15 @@ def one_scale(field: Field, *values: object) -> along.Scale:
 
 def test_a_choice_is_found_however_it_was_written() -> None:
     scale = one_scale(Field(field="a", choices=([1, {"b": 2}], 1, True, "adam")), '[1,{"b":2}]', 1.0, True, "adam")
-    assert [along.place(scale, value) for value in ('[1, {"b":2}]', 1, True, "adam")] == [0, 1, 2, 3]
-    assert along.place(scale, None) is None
+    assert [search_axes.place(scale, value) for value in ('[1, {"b":2}]', 1, True, "adam")] == [0, 1, 2, 3]
+    assert search_axes.place(scale, None) is None
     assert scale.texts == ('[1, {"b": 2}]', "1", "yes", "adam")
 
 
 def test_values_beyond_the_space_still_have_a_place() -> None:
     """A search may begin with the recipe as it was, which need not lie in the space."""
     scale = one_scale(Field(field="a", low=0.1, high=1.0, log=True), 0.01)
-    assert scale.kind == "log" and scale.low == 0.01 and along.ends(scale)[0] < 0.01
+    assert scale.kind == "log" and scale.low == 0.01 and search_axes.ends(scale)[0] < 0.01
     scale = one_scale(Field(field="a", choices=(1, 2)), 3)
     assert scale.labels == ("1", "2", "3")
 
@@ -335,7 +333,7 @@ def test_values_beyond_the_space_still_have_a_place() -> None:
 def test_ticks_are_round_inside_and_say_what_they_are(low: float, high: float, log: bool) -> None:
     scale = one_scale(Field(field="a", low=low, high=high, log=log))
     for most in (3, 5, 9):
-        ticks = along.ticks(scale, most)
+        ticks = search_axes.ticks(scale, most)
         assert (2 if low < high else 1) <= len(ticks) <= most
         assert all(low * (1 - 1e-9) <= at <= high * (1 + 1e-9) for at, _ in ticks) or low < 0
         gap = min((b - a for (a, _), (b, _) in itertools.pairwise(ticks)), default=1.0)
@@ -343,6 +341,12 @@ def test_ticks_are_round_inside_and_say_what_they_are(low: float, high: float, l
 
 
 def test_numbers_are_short() -> None:
-    assert [along.number(v) for v in (4096.0, 0.0003, 1e-6, 1e12, 0.25)] == ["4096", "0.0003", "1e-6", "1e12", "0.25"]
-    assert [along.letters(i) for i in (0, 25, 26)] == ["A", "Z", "A2"]
-    assert along.wrapped("training.batch_size", 12) == "training.\nbatch_size"
+    assert [search_axes.number(v) for v in (4096.0, 0.0003, 1e-6, 1e12, 0.25)] == [
+        "4096",
+        "0.0003",
+        "1e-6",
+        "1e12",
+        "0.25",
+    ]
+    assert [search_axes.letters(i) for i in (0, 25, 26)] == ["A", "Z", "A2"]
+    assert search_axes.wrapped("training.batch_size", 12) == "training.\nbatch_size"

@@ -12,7 +12,7 @@ from ladder_samples import sweep
 from msgspec.structs import replace
 from searches import plan_of, write_files
 
-from rungs.study import statistics as intervals
+from rungs.study import statistics
 from rungs.study.ladder.record import CellRecord, LadderRecord, RungRecord
 from rungs.study.search import finals
 from rungs.study.search.conclude import importance
@@ -37,7 +37,7 @@ def trial(number: int, value: float, rate: float = 0.05) -> Any:
 def rung(name: str, values: Mapping[int, float], metric: str, changes: tuple[str, ...] = ()) -> RungRecord:
     cells = [CellRecord(seed=s, folder="", status="finished", ending="", values={metric: v}) for s, v in values.items()]
     blank = sweep(rungs=1, seeds=1).rungs[0]
-    estimates = {metric: intervals.estimate([*values.values()])}
+    estimates = {metric: statistics.estimate([*values.values()])}
     return replace(blank, name=name, changes=changes, cells=tuple(cells), estimates=estimates)
 
 
@@ -154,7 +154,7 @@ def test_the_test_set_stays_closed_when_the_same_winner_was_scored_before(
     opened: list[str] = []
     monkeypatch.setattr(finals.looks, "note", lambda *words: opened.append(words[2]) or exit_quietly())
     before: Any = SimpleNamespace(
-        finals=found, winner="recipe", finalists=ranked, test=intervals.estimate([0.9]), test_accuracies=(0.9,)
+        finals=found, winner="recipe", finalists=ranked, test=statistics.estimate([0.9]), test_accuracies=(0.9,)
     )
     data = sweep(rungs=1, seeds=1).data
     assert finals.score_once(plan, done, data, before) == (before.test, (0.9,))

@@ -19,9 +19,9 @@ from rich.console import Console
 
 from rungs.report.page import render
 from rungs.run.record import to_json
-from rungs.study.search import page as search_html
-from rungs.study.search import tables as search_tables
-from rungs.study.search import words as facts
+from rungs.study.search import page as search_page
+from rungs.study.search import tables
+from rungs.study.search import words as search_words
 from rungs.study.search.record import SearchDir, SearchRecord
 
 pytestmark = pytest.mark.drawn
@@ -37,7 +37,7 @@ def reports(bank: Bank) -> Callable[[str], Path]:
     """Give the report of one of the samples, each written once."""
 
     def write(folder: Path) -> None:
-        search_html.write(make(folder.name), SearchDir(folder))
+        search_page.write(make(folder.name), SearchDir(folder))
 
     return lambda name: bank.folder(f"search-pages/{name}", write) / "report.html"
 
@@ -48,7 +48,7 @@ def text(report: Path) -> str:
 
 def without_pictures(name: str) -> str:
     """Return the page of a sample without its pictures, which take most of the time."""
-    return render("rungs.study.search/page.html", {"pictures": {}, **search_html._facts(make(name))})
+    return render("rungs.study.search/page.html", {"pictures": {}, **search_page._facts(make(name))})
 
 
 def words(report: Path | str) -> str:
@@ -90,7 +90,7 @@ def test_the_sections_stand_in_their_order(reports: Callable[[str], Path]) -> No
 def test_the_verdict_stands_first_and_the_merits_below_it(reports: Callable[[str], Path]) -> None:
     record, page = make("usual"), words(reports("usual"))
     assert page.index(record.verdict) < page.index("trials complete") < page.index("The finalists, retrained")
-    named = facts.winner(record)
+    named = search_words.winner(record)
     assert named is not None and named.optimism is not None and record.test is not None
     low, high = named.rerun.low, named.rerun.high
     assert low is not None and high is not None
@@ -117,7 +117,7 @@ def test_the_re_run_table_has_the_records_numbers(reports: Callable[[str], Path]
             assert "the unchanged recipe" in row
             continue
         assert one.searched is not None and f"{100 * one.searched:.2f} %" in row
-        difference = facts.against_recipe(record, one.name)
+        difference = search_words.against_recipe(record, one.name)
         assert difference is not None and f"▲ {difference.words}" in row
         assert one.optimism is not None and f"{100 * one.optimism.mean:+.2f} points" in row
 
@@ -129,7 +129,7 @@ def test_all_trials_stand_in_the_table_best_first() -> None:
     numbers = [int(re.search(r'class="number">(\d+)</th>', row)[1]) for row in rows]  # type: ignore[index]
     by_number = {trial.number: trial for trial in record.trials}
     states = [by_number[number].state for number in numbers]
-    assert states == sorted(states, key=facts.STATES.index)
+    assert states == sorted(states, key=search_words.STATES.index)
     values = [by_number[n].value for n in numbers if by_number[n].state == "complete"]
     assert values == sorted(values)  # a loss
     for number, row in list(zip(numbers, rows, strict=True))[:5]:
@@ -144,7 +144,7 @@ def test_all_trials_stand_in_the_table_best_first() -> None:
 
 def test_the_next_commands_can_be_pasted() -> None:
     record = make("six")
-    named = facts.winner(record)
+    named = search_words.winner(record)
     assert named is not None
     commands = [
         html.unescape(found) for found in re.findall(r"<pre[^>]*>(.*?)</pre>", section(without_pictures("six"), "next"))
@@ -155,11 +155,13 @@ def test_the_next_commands_can_be_pasted() -> None:
 
 
 def test_where_the_recipe_wins_it_is_what_to_train() -> None:
-    assert facts.train_command(make("recipe-wins")) == "rungs train lab-003 --data cifar10 --set optim.momentum=0.8"
+    assert (
+        search_words.train_command(make("recipe-wins")) == "rungs train lab-003 --data cifar10 --set optim.momentum=0.8"
+    )
     assert "Train the unchanged recipe, which no trial beat" in words(without_pictures("recipe-wins"))
-    assert facts.train_command(make("no-finals")) == ""
+    assert search_words.train_command(make("no-finals")) == ""
     odd = replace(make("usual"), command="not 'a command")
-    assert facts.train_command(odd).startswith("rungs train lab-003 --set optim.lr=")
+    assert search_words.train_command(odd).startswith("rungs train lab-003 --set optim.lr=")
 
 
 def test_without_finals_nothing_is_called_a_winner(reports: Callable[[str], Path]) -> None:
@@ -175,7 +177,7 @@ def test_without_finals_nothing_is_called_a_winner(reports: Callable[[str], Path
     assert "the training loss was not finite in epoch 2 (step 41)" in page
     drawn = {path.stem for path in (reports("all-pruned").parent / "figures").iterdir()}
     assert drawn == {"history", "learning-curves", "slices", "parallel"}
-    assert list(search_html._drawn(make("nothing-yet"))) == []
+    assert list(search_page._drawn(make("nothing-yet"))) == []
     assert "No trial of this search is complete (1 waiting)" in words(without_pictures("nothing-yet"))
 
 
@@ -199,17 +201,17 @@ def test_what_the_search_was_and_how_it_was_measured() -> None:
         assert part in page, part
     assert "arXiv:1603.06560" not in page
     other = replace(make("usual"), sampler="random", pruner="hyperband (3 brackets)", importance_by="PED-ANOVA")
-    said = " ".join(search_html._method(other))
+    said = " ".join(search_page._method(other))
     assert "arXiv:1603.06560" in said and "JMLR 13:281" in said and "Kégl" not in said
 
 
 def test_the_log_of_looks_says_how_often_the_test_set_was_opened() -> None:
     record = make("usual")
-    assert "the test set was opened once" in search_html.test_words(record, 1)
-    assert "opened 3 times in this search: its score is no longer fresh" in search_html.test_words(record, 3)
-    page = words(render("rungs.study.search/page.html", {"pictures": {}, **search_html._facts(record, 3)}))
+    assert "the test set was opened once" in search_page.test_words(record, 1)
+    assert "opened 3 times in this search: its score is no longer fresh" in search_page.test_words(record, 3)
+    page = words(render("rungs.study.search/page.html", {"pictures": {}, **search_page._facts(record, 3)}))
     assert page.count("opened 3 times") == 2 and "opened once" not in page
-    assert search_html.test_words(make("no-finals"), 0) == "the test set is closed"
+    assert search_page.test_words(make("no-finals"), 0) == "the test set is closed"
 
 
 def test_letters_are_explained() -> None:
@@ -252,7 +254,7 @@ def test_the_page_refers_to_nothing_outside(name: str, reports: Callable[[str], 
 def printed(record: SearchRecord, width: int = 120) -> str:
     console = Console(width=width, file=None)
     with console.capture() as capture:
-        console.print(search_tables.summary(record))
+        console.print(tables.summary(record))
     return capture.get()
 
 
@@ -265,14 +267,14 @@ def test_the_summary_names_finalists_or_the_best_trials(name: str) -> None:
     if record.winner:
         assert f"{record.winner} (winner)" in said
         assert "opened once" in said and "Next: rungs train" in said
-    top = facts.best(record)
+    top = search_words.best(record)
     if not record.finalists and top is not None:
-        assert facts.value(record, top.value) in said and "not the winner yet" in " ".join(said.split())
+        assert search_words.value(record, top.value) in said and "not the winner yet" in " ".join(said.split())
 
 
 def test_the_summary_has_the_numbers() -> None:
     record = make("usual")
-    named, said = facts.winner(record), printed(record)
+    named, said = search_words.winner(record), printed(record)
     assert named is not None and named.searched is not None and named.optimism is not None
     for part in (f"{100 * named.searched:.2f} %", f"{100 * named.rerun.mean:.2f} %", "▲ real gain", "optim.lr=0.0163",
                  f"{100 * named.optimism.mean:+.2f} points", record.verdict):  # fmt: skip
@@ -282,38 +284,38 @@ def test_the_summary_has_the_numbers() -> None:
 def test_the_summary_says_how_often_the_test_set_was_opened() -> None:
     console = Console(width=120, file=None)
     with console.capture() as capture:
-        console.print(search_tables.summary(make("usual"), 3))
+        console.print(tables.summary(make("usual"), 3))
     assert "opened 3 times, so no longer fresh" in capture.get() and "opened once" not in capture.get()
 
 
 def test_a_trial_that_diverged_is_not_called_the_best() -> None:
     record = make("usual")
-    top = facts.best(record)
-    assert top is not None and facts.ranked(record)[0] == top
+    top = search_words.best(record)
+    assert top is not None and search_words.ranked(record)[0] == top
     lost = replace(top, diverged=True, ending="diverged: the loss is not finite")
     record = replace(record, trials=tuple(lost if one == top else one for one in record.trials))
-    other = facts.best(record)
-    assert other is not None and other.number != top.number and facts.ranked(record)[0] == other
-    assert top.value not in facts.best_so_far(record)[1]
-    assert lost.ending in words(render("rungs.study.search/page.html", {"pictures": {}, **search_html._facts(record)}))
+    other = search_words.best(record)
+    assert other is not None and other.number != top.number and search_words.ranked(record)[0] == other
+    assert top.value not in search_words.best_so_far(record)[1]
+    assert lost.ending in words(render("rungs.study.search/page.html", {"pictures": {}, **search_page._facts(record)}))
 
 
 def test_the_dashboard_says_what_it_needs() -> None:
     record = make("usual")
-    assert facts.dashboard_needs(record) == "it needs: pip install optuna-dashboard"
+    assert search_words.dashboard_needs(record) == "it needs: pip install optuna-dashboard"
     assert "It needs: pip install optuna-dashboard." in words(without_pictures("usual"))
     record = replace(record, dashboard="optuna-dashboard 'mysql://me:***@h/db'")
-    assert facts.dashboard_needs(record).endswith("replace *** with the password")
+    assert search_words.dashboard_needs(record).endswith("replace *** with the password")
 
 
 def test_a_trial_is_a_line() -> None:
     record = make("usual")
-    line = search_tables.trial_line(record.trials[23], record.space)
+    line = tables.trial_line(record.trials[23], record.space)
     assert line == "trial 23  85.94 %  complete  12 epochs  26 s  optim.lr=0.0163  training.batch_size=128"
-    assert search_tables.trial_line(record.trials[3], record.space).endswith("  its worker died")
-    assert search_tables.trial_line(record.trials[7], record.space).endswith("  resumes trial 3")
+    assert tables.trial_line(record.trials[3], record.space).endswith("  its worker died")
+    assert tables.trial_line(record.trials[7], record.space).endswith("  resumes trial 3")
     six = make("six")
-    assert f"  {six.trials[1].value:.4f}  " in search_tables.trial_line(six.trials[1], six.space, six.metric)
+    assert f"  {six.trials[1].value:.4f}  " in tables.trial_line(six.trials[1], six.space, six.metric)
 
 
 # --- in a browser -------------------------------------------------------------------------------------

@@ -12,33 +12,33 @@ from rungs.errors import UserError
 from rungs.recipe import toml as recipes
 from rungs.recipe.augments import Flip
 from rungs.recipe.models import Plain
-from rungs.study.search import space as spaces
+from rungs.study.search import space as search_space
 from rungs.study.search.space import parse
 from rungs.study.search.values import assignments, check, grid, own_values
 
 HEAD = 'name = "mine"\nabout = "Mine."\n'
 
 
-def space_of(*fields: str) -> spaces.Space:
+def space_of(*fields: str) -> search_space.Space:
     return parse(HEAD + "".join(f"[[fields]]\n{field}\n" for field in fields), "mine.toml")
 
 
-@pytest.mark.parametrize("name", spaces.shipped())
+@pytest.mark.parametrize("name", search_space.shipped())
 @pytest.mark.parametrize("recipe", ["lab-003", "explore-003", "digits-quick"])
 def test_shipped_spaces_fit_the_shipped_recipes(name: str, recipe: str) -> None:
-    space = spaces.load(name)
+    space = search_space.load(name)
     check(space, recipes.load(recipe))
     assert space.name == name and space.source
-    header = spaces.shipped()[name].read_text().splitlines()
+    header = search_space.shipped()[name].read_text().splitlines()
     assert [line.split()[1] for line in header[:2]] == ["Source", "Command"]
 
 
 def test_the_ready_spaces_hold_what_seed_003_tried() -> None:
-    rate, batch = spaces.load("lr-batch").fields
+    rate, batch = search_space.load("lr-batch").fields
     assert rate.log and rate.low is not None and rate.high is not None
     assert all(rate.low <= lr <= rate.high for lr in (0.0001, 0.001, 0.01))
     assert batch.choices == (32, 64, 128, 256, 512)
-    assert set(spaces.shipped()) == {"lr-batch", "augment", "width-depth", "regularise"}
+    assert set(search_space.shipped()) == {"lr-batch", "augment", "width-depth", "regularise"}
 
 
 @pytest.mark.parametrize(
@@ -188,27 +188,27 @@ def test_a_file_that_is_no_space_says_what_it_is(tmp_path: Path, text: str, mess
     path = tmp_path / "a.toml"
     path.write_text(text)
     with pytest.raises(UserError) as caught:
-        spaces.load(path)
+        search_space.load(path)
     assert message in str(caught.value) and "a.toml" in str(caught.value)
 
 
 def test_a_space_made_in_python_is_checked_as_well() -> None:
-    fields = (spaces.Field(field="seed", low=0, high=9),)
+    fields = (search_space.Field(field="seed", low=0, high=9),)
     with pytest.raises(UserError, match="space mine, field seed: a search cannot vary seed"):
-        plan_of("digits-quick", spaces.Space(name="mine", about="", fields=fields))
+        plan_of("digits-quick", search_space.Space(name="mine", about="", fields=fields))
 
 
 def test_list_shows_the_spaces_with_their_fields(capsys: pytest.CaptureFixture[str]) -> None:
     show.list_("spaces")
     said = " ".join(capsys.readouterr().out.split())
-    assert all(name in said for name in spaces.shipped()) and "optim.lr, training.batch_size" in said
+    assert all(name in said for name in search_space.shipped()) and "optim.lr, training.batch_size" in said
 
 
 def test_a_space_that_is_not_there_names_those_that_are(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="did you mean 'lr-batch'"):
-        spaces.load("lr-bach")
+        search_space.load("lr-bach")
     with pytest.raises(UserError, match="this is a folder"):
-        spaces.load(tmp_path)
+        search_space.load(tmp_path)
     (tmp_path / "picture.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UserError, match="not a text file"):
-        spaces.load(tmp_path / "picture.toml")
+        search_space.load(tmp_path / "picture.toml")

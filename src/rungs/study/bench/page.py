@@ -8,8 +8,7 @@ from pathlib import Path
 from rungs.recipe import toml as recipes
 from rungs.report.page import Drawing, compact, lay_out
 from rungs.run.record import Finding
-from rungs.study.bench import figures as bench_figures
-from rungs.study.bench import tables as bench_tables
+from rungs.study.bench import figures, tables
 from rungs.study.bench.record import BenchDir, BenchRecord
 
 CAPTION = (
@@ -23,17 +22,17 @@ CAPTION = (
 def write(record: BenchRecord, findings: Sequence[Finding], folder: BenchDir) -> Path:
     """Write the page of a bench from its record and the findings of `advise`, and return its path."""
     phases = ", ".join(f"{phase.name} {100 * phase.share:.0f} %" for phase in record.own("training").phases)
-    verdict = bench_tables.verdict(record)
+    verdict = tables.verdict(record)
     facts = {
         "record": record,
         "findings": findings,
         "caption": CAPTION,
         "verdict": verdict,
-        "merits": [(name.strip(), value, more) for name, value, more in bench_tables.merits(record)],
-        "phases": list(bench_tables.phase_rows(record)),
-        "batches": list(bench_tables.batch_rows(record)),
+        "merits": [(name.strip(), value, more) for name, value, more in tables.merits(record)],
+        "phases": list(tables.phase_rows(record)),
+        "batches": list(tables.batch_rows(record)),
         "toml": compact(recipes.to_toml(record.recipe)),
     }
     alt = f"Of a training step: {phases}. {verdict} The tables below have the numbers."
-    drawing = Drawing("bench", alt, bench_figures.overview(record))
+    drawing = Drawing("bench", alt, figures.overview(record))
     return lay_out("rungs.study.bench/page.html", facts, [drawing], folder.report)

@@ -13,9 +13,9 @@ from msgspec.structs import replace
 
 from rungs.run.predictions import Predictions, decode
 from rungs.run.record import Difference, EvalResult
-from rungs.study import statistics as intervals
+from rungs.study import statistics
 from rungs.study.comparison import comparable, paired
-from rungs.study.comparison import seeds as verdict
+from rungs.study.comparison import seeds as comparison_seeds
 from rungs.study.comparison.candidates import Given, Group, key
 from rungs.study.comparison.flips import flips
 from rungs.study.comparison.record import CompareRecord, Pair, Part, PartResult
@@ -163,9 +163,9 @@ def _matched(runs: Runs, groups: Sequence[Sequence[float]], classes: Sequence[st
     )
     change, n = matched.change, len(matched.truth)
     difference, images_se = float(change.mean()), float(change.std() / math.sqrt(n))
-    seeds = verdict.seeds_of_pairs(matched.by_pair, groups)
+    seeds = comparison_seeds.seeds_of_pairs(matched.by_pair, groups)
     table = paired.table(matched)
-    judged = verdict.judge(difference, images_se, n, seeds, table.p)
+    judged = comparison_seeds.judge(difference, images_se, n, seeds, table.p)
     return PartResult(
         part=part,
         images=_score(pairs[0][0], part).n,
@@ -189,7 +189,7 @@ def _matched(runs: Runs, groups: Sequence[Sequence[float]], classes: Sequence[st
         table=table,
         classes=paired.class_changes(matched, classes),
         by_seed=_by_seed(pairs, part),
-        needed=verdict.needed(
+        needed=comparison_seeds.needed(
             difference, float((change**2).mean()), images_se, seeds, sets=1 if same_set else len(pairs)
         ),
     )
@@ -202,8 +202,8 @@ def _samples(runs: Runs, groups: Sequence[Sequence[float]]) -> PartResult:
     per_image = [fmean(side) * (1 - fmean(side)) for side in groups]
     n = min(side[0].n for side in scores)
     images_se = math.sqrt(sum(v / side[0].n for v, side in zip(per_image, scores, strict=True)))
-    seeds = verdict.seeds_apart(groups)
-    judged = verdict.judge(second - first, images_se, n, seeds)
+    seeds = comparison_seeds.seeds_apart(groups)
+    judged = comparison_seeds.judge(second - first, images_se, n, seeds)
     losses = [fmean(result.loss for result in side) for side in scores]
     half = paired.Z_LEVEL * images_se
     return PartResult(
@@ -227,7 +227,7 @@ def _samples(runs: Runs, groups: Sequence[Sequence[float]]) -> PartResult:
         loss_difference=losses[1] - losses[0],
         loss_interval=None,
         table=None,
-        needed=verdict.needed(second - first, sum(per_image), images_se, seeds),
+        needed=comparison_seeds.needed(second - first, sum(per_image), images_se, seeds),
     )
 
 
@@ -247,7 +247,7 @@ def _by_seed(pairs: Sequence[tuple[Given, Given]], part: Part) -> Difference | N
     if len({one.record.recipe.seed for one, _ in common}) < 2:
         return None
     first, second = (_by(side, part) for side in zip(*common, strict=True))
-    return intervals.compare([("second", "first", f"{part}_accuracy", second, first)])["second"]
+    return statistics.compare([("second", "first", f"{part}_accuracy", second, first)])["second"]
 
 
 def _by(runs: Sequence[Given], part: Part) -> Mapping[int, float]:
@@ -261,7 +261,7 @@ def _by(runs: Sequence[Given], part: Part) -> Mapping[int, float]:
 def _with_verdicts(pairs: Sequence[Pair]) -> list[Pair]:
     """Correct the p of all pairs for their number (Holm), and add the verdicts."""
     corrected = {
-        part: intervals.holm([next((one.p for one in pair.parts if one.part == part), None) for pair in pairs])
+        part: statistics.holm([next((one.p for one in pair.parts if one.part == part), None) for pair in pairs])
         for part in PARTS
     }
     judged = []

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from rungs.run.predictions import decode
 from rungs.run.record import EvalResult
-from rungs.study import statistics as intervals
+from rungs.study import statistics
 from rungs.study.comparison import paired
 from rungs.study.comparison.candidates import Group, brief, key
 from rungs.study.comparison.record import Calibration, Candidate, Part
@@ -50,7 +50,7 @@ def _candidate(group: Group, part: Part) -> Candidate:
         runs=runs,
         parameters=record.model.parameters,
         flops=record.model.flops,
-        estimates={name: intervals.estimate(v, _of_one(group, name)) for name, v in values.items() if v},
+        estimates={name: statistics.estimate(v, _of_one(group, name)) for name, v in values.items() if v},
         calibration=_calibration(group, part),
         dominated={},
     )

@@ -7,7 +7,7 @@ from statistics import mean
 from typing import Literal, TypeAlias
 
 from rungs.recipe.spec import Claim
-from rungs.report import metric as words
+from rungs.report import metric
 from rungs.study.ladder.record import Answer
 from rungs.study.statistics import Interval, prediction
 
@@ -27,7 +27,7 @@ def answer(claim: Claim, values: Sequence[float], interval_of_one: Interval | No
     """
     bounds = None if claim.metric == "parameters" else prediction(values, interval_of_one)
     if bounds:
-        bounds = words.clipped(claim.metric, *bounds)
+        bounds = metric.clipped(claim.metric, *bounds)
     low, high = bounds or (None, None)
     verdict, why = _judge(claim, values, bounds)
     if not_comparable:
@@ -55,7 +55,7 @@ def _judge(claim: Claim, values: Sequence[float], bounds: Interval | None) -> tu
     if bounds is None:
         return "not comparable", "one seed gives no interval"
     low, high = bounds
-    where = f"{words.between(claim.metric, low, high)}, " + (
+    where = f"{metric.between(claim.metric, low, high)}, " + (
         "the prediction interval for one more run" if len(values) > 1 else "the interval of our single seed over images"
     )
     if low - ROUNDING <= claim.value <= high + ROUNDING:
@@ -63,5 +63,5 @@ def _judge(claim: Claim, values: Sequence[float], bounds: Interval | None) -> tu
     if low - reach <= claim.value <= high + reach:
         return "reproduced", f"within its tolerance of {where}"
     above = low > claim.value
-    verdict: AnswerVerdict = "better" if above != words.is_loss(claim.metric) else "worse"
+    verdict: AnswerVerdict = "better" if above != metric.is_loss(claim.metric) else "worse"
     return verdict, f"the claim is {'below' if above else 'above'} {where}"

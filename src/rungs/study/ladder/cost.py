@@ -14,7 +14,7 @@ from matplotlib.transforms import Bbox
 
 from rungs.report import format as fmt
 from rungs.report.style import INK, PARTS, QUIET, STYLE, empty, plain
-from rungs.study.ladder import words as facts
+from rungs.study.ladder import words
 from rungs.study.ladder.record import LadderRecord
 from rungs.study.ladder.staircase import fences
 from rungs.study.pareto import Point, front
@@ -49,12 +49,12 @@ def cost(record: LadderRecord) -> Figure:
 
     Markers are numbered from 1 as in the page's table; the legend below gives the names.
     """
-    metric = facts.judged_by(record)
+    metric = words.judged_by(record)
     part = metric.partition("_")[0]
     rungs = dict(enumerate(record.rungs, 1))
-    means = {i: mean for i, rung in rungs.items() if (mean := facts.mean(rung, metric)) is not None}
+    means = {i: mean for i, rung in rungs.items() if (mean := words.mean(rung, metric)) is not None}
     work = {i: Point(rungs[i].flops, mean) for i, mean in means.items() if rungs[i].flops > 0}
-    times = {i: Point(s, mean) for i, mean in means.items() if (s := facts.mean(rungs[i], "train_s"))}
+    times = {i: Point(s, mean) for i, mean in means.items() if (s := words.mean(rungs[i], "train_s"))}
     if not work and not times:
         return empty("no rung has a result")
     low = fences(list(means.values()))[0]

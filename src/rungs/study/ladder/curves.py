@@ -31,7 +31,7 @@ from rungs.report.style import (
     log_if_wide,
     plain,
 )
-from rungs.study.ladder import words as facts
+from rungs.study.ladder import words as ladder_words
 from rungs.study.ladder.cost import cost
 from rungs.study.ladder.record import LadderRecord, RungRecord
 from rungs.study.ladder.staircase import staircase
@@ -80,7 +80,7 @@ def curves(record: LadderRecord) -> Figure:
 
 def _raise_floor(axes: Axes, record: LadderRecord, name: str) -> None:
     """Cut off the steep start of the accuracy curves, so that their ends can be distinguished."""
-    all_curves = [values for rung in record.rungs if facts.finished(rung) and (values := mean_curve(rung, name))]
+    all_curves = [values for rung in record.rungs if ladder_words.finished(rung) and (values := mean_curve(rung, name))]
     if not all_curves:
         return
     top, low = max(map(max, all_curves)), min(values[-1] for values in all_curves)
@@ -92,22 +92,22 @@ def _raise_floor(axes: Axes, record: LadderRecord, name: str) -> None:
 
 def mean_curve(rung: RungRecord, name: str) -> list[float]:
     """Return the mean over finished seeds, over all if none finished; an epoch averages the seeds that reached it."""
-    cells = [cell for cell in facts.finished(rung) or rung.cells if cell.curves.get(name)]
+    cells = [cell for cell in ladder_words.finished(rung) or rung.cells if cell.curves.get(name)]
     longest = max((len(cell.curves[name]) for cell in cells), default=0)
     rows = ([cell.curves[name][i] for cell in cells if i < len(cell.curves[name])] for i in range(longest))
     return [statistics.fmean(row) for row in rows]
 
 
 def _all_curves(axes: Axes, record: LadderRecord, name: str) -> None:
-    top, lasting = facts.best(record), [0.0]
+    top, lasting = ladder_words.best(record), [0.0]
     for i, rung in enumerate(record.rungs):
         values = mean_curve(rung, name)
         if not values:
             continue
-        lasting += values if facts.finished(rung) else []
+        lasting += values if ladder_words.finished(rung) else []
         epochs = range(1, len(values) + 1)
         style = _curve_style(record, i, rung is top)
-        if not facts.finished(rung):
+        if not ladder_words.finished(rung):
             style |= {"linestyle": ":"}
             axes.plot(epochs[-1], values[-1], "x", color=style["color"], markersize=6)
         if len(values) == 1:
@@ -136,12 +136,12 @@ def _curve_style(record: LadderRecord, i: int, is_best: bool) -> dict[str, Any]:
         return {"color": VERMILLION, "linestyle": "-", "label": f"best: {name}", **strong}
     if i == 0:
         return {"color": BLUE, "linestyle": "--", "label": f"first: {name}", "linewidth": 2.0, "zorder": 3.5}
-    others = len(record.rungs) - len({0, record.rungs.index(top) if (top := facts.best(record)) else 0})
+    others = len(record.rungs) - len({0, record.rungs.index(top) if (top := ladder_words.best(record)) else 0})
     return {"color": FAINT, "linestyle": "-", "linewidth": 1.0, "zorder": 2, "label": f"the {others} others"}
 
 
 def _ring(axes: Axes, rung: RungRecord, values: Sequence[float]) -> None:
-    best = [cell.best_epoch for cell in facts.finished(rung) if cell.best_epoch is not None]
+    best = [cell.best_epoch for cell in ladder_words.finished(rung) if cell.best_epoch is not None]
     if not best:
         return
     epoch = min(statistics.median_low(best), len(values))
@@ -151,11 +151,11 @@ def _ring(axes: Axes, rung: RungRecord, values: Sequence[float]) -> None:
 
 def curves_words(record: LadderRecord) -> str:
     """Return the caption of `curves`."""
-    top = facts.best(record)
+    top = ladder_words.best(record)
     words = "Each line is the mean over the seeds of a rung; an epoch averages the seeds that reached it."
     if top is not None:
         words += f" {top.name} is the best rung; the ring marks the median best epoch of its seeds."
-    if any(not facts.finished(rung) and mean_curve(rung, "train_loss") for rung in record.rungs):
+    if any(not ladder_words.finished(rung) and mean_curve(rung, "train_loss") for rung in record.rungs):
         words += " Dotted: no seed of this rung finished."
     return words
 
@@ -168,7 +168,7 @@ def confused(record: LadderRecord) -> tuple[RungRecord, ...]:
     rungs = [rung for rung in record.rungs if rung.confusion]
     if len(rungs) <= MATRICES:
         return tuple(rungs)
-    top = facts.best(record)
+    top = ladder_words.best(record)
     must = [rung for rung in rungs if rung is rungs[0] or rung is top]
     others = sorted(
         (rung for rung in rungs if rung not in must),
@@ -180,7 +180,7 @@ def confused(record: LadderRecord) -> tuple[RungRecord, ...]:
 
 def confusions_words(record: LadderRecord) -> str:
     """Return the caption of `confusions`."""
-    part = "test" if facts.has(record, "test_accuracy") else "validation"
+    part = "test" if ladder_words.has(record, "test_accuracy") else "validation"
     words = f"Per cent of each true class (rows), over all seeds, {part} images; the diagonal is correct. "
     words += "Shading follows the square root, so that rare mistakes are visible; all matrices share one scale."
     shown, there = len(confused(record)), sum(bool(rung.confusion) for rung in record.rungs)

@@ -11,8 +11,8 @@ from rungs.report import format as fmt
 from rungs.report import metric as report_metric
 from rungs.report.page import Drawing, compact, lay_out
 from rungs.run.record import Estimate, Finding, LayerRow
-from rungs.study.ladder import curves as figures
-from rungs.study.ladder import words as facts
+from rungs.study.ladder import curves
+from rungs.study.ladder import words as ladder_words
 from rungs.study.ladder.record import CellRecord, LadderDir, LadderRecord, RungRecord
 
 
@@ -25,32 +25,32 @@ def _drawn(record: LadderRecord) -> Iterator[Drawing]:
     """Yield the figures."""
     n = fmt.many(len(record.rungs), "rung")
     alt = f"Accuracy of {n}, with intervals; the table of rungs has the numbers"
-    yield Drawing("staircase", alt, figures.staircase(record))
-    if not any(facts.finished(rung) for rung in record.rungs):
+    yield Drawing("staircase", alt, curves.staircase(record))
+    if not any(ladder_words.finished(rung) for rung in record.rungs):
         return
-    yield Drawing("cost", f"Accuracy of {n} against compute per image and training time", figures.cost(record))
+    yield Drawing("cost", f"Accuracy of {n} against compute per image and training time", curves.cost(record))
     if any(cell.curves for rung in record.rungs for cell in rung.cells):
-        yield Drawing("learning-curves", f"Accuracy and losses of {n} over the epochs", figures.curves(record))
-    if shown := figures.confused(record):
+        yield Drawing("learning-curves", f"Accuracy and losses of {n} over the epochs", curves.curves(record))
+    if shown := curves.confused(record):
         alt = f"Confusion matrices of {fmt.many(len(shown), 'rung')}, {len(record.data.classes)} classes"
-        yield Drawing("confusions", alt, figures.confusions(record))
+        yield Drawing("confusions", alt, curves.confusions(record))
 
 
 def _facts(record: LadderRecord) -> dict[str, Any]:
     """Return the template's variables."""
     return {
         "record": record,
-        "facts": facts,
-        "seeds_note": facts.seeds_note(record),
-        "claims": facts.claims(record),
-        "reason": facts.common_reason(record),
+        "ladder_words": ladder_words,
+        "seeds_note": ladder_words.seeds_note(record),
+        "claims": ladder_words.claims(record),
+        "reason": ladder_words.common_reason(record),
         "against": "the rung before" if record.builds_on == "previous" else "the first rung",
         "spread": report_metric.spread,
         "within": within,
-        "curves_words": figures.curves_words(record),
-        "confusions_words": figures.confusions_words(record),
+        "curves_words": curves.curves_words(record),
+        "confusions_words": curves.confusions_words(record),
         "diagnoses": _diagnoses(record),
-        "unfinished": facts.unfinished(record),
+        "unfinished": ladder_words.unfinished(record),
         "assumptions": _assumptions(record),
         "watched": [rung for rung in record.rungs if {"highest_test_accuracy", "test_accuracy"} <= set(rung.estimates)],
         "method": _method(record),
@@ -73,7 +73,7 @@ def _diagnoses(
     """Return the interpretation and findings of each rung, with its number of warnings; rungs with any first."""
     diagnoses = []
     for rung in record.rungs:
-        found = facts.found(rung)
+        found = ladder_words.found(rung)
         first = next((cell for cell in rung.cells if cell.interpretation), None)
         if first or found:
             diagnoses.append((rung, first, found, sum(finding.level == "warning" for finding, _ in found)))
@@ -92,7 +92,7 @@ def _assumptions(record: LadderRecord) -> list[tuple[str, list[str]]]:
 def _method(record: LadderRecord) -> list[str]:
     """Return sentences on how the numbers were obtained, as far as this record has them."""
     seeds = fmt.many(len(record.seeds), "seed")
-    every = all(len(facts.finished(rung)) == len(record.seeds) for rung in record.rungs)
+    every = all(len(ladder_words.finished(rung)) == len(record.seeds) for rung in record.rungs)
     sentences = [
         f"Every rung was trained with {'' if every else 'up to '}{seeds} ({', '.join(map(str, record.seeds))})."
     ]
@@ -109,7 +109,7 @@ def _method(record: LadderRecord) -> list[str]:
             "With one seed an interval accounts only for the number of images; it cannot separate a gain from "
             "seed-to-seed variation."
         )
-    if facts.has(record, "validation_accuracy"):
+    if ladder_words.has(record, "validation_accuracy"):
         sentences.append(
             "Validation chose the epoch of each run and ranks the rungs, so it is slightly optimistic about the best."
         )
@@ -118,10 +118,10 @@ def _method(record: LadderRecord) -> list[str]:
             "There is no validation set: weights are those of the last epoch, and rungs are not compared: choosing "
             "among them by the test set would be selecting on it."
         )
-    if any(rung.difference and facts.on_test(record, rung.difference) for rung in record.rungs):
+    if any(rung.difference and ladder_words.on_test(record, rung.difference) for rung in record.rungs):
         sentences.append("Rungs with different validation images are compared on test.")
-    if facts.has(record, "test_accuracy"):
-        watched = facts.has(record, "highest_test_accuracy")
+    if ladder_words.has(record, "test_accuracy"):
+        watched = ladder_words.has(record, "highest_test_accuracy")
         opened = [cell.test_openings for rung in record.rungs for cell in rung.cells if cell.test_openings]
         again = any(number > 1 for number in opened) and not watched
         once = "The test set was opened once per run, after its epoch was chosen"

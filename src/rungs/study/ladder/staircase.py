@@ -18,7 +18,7 @@ from rungs.report import format as fmt
 from rungs.report import metric as report_metric
 from rungs.report.style import BLUE, GREEN, INK, PARTS, PURPLE, QUIET, STYLE, empty, plain
 from rungs.run.record import Difference
-from rungs.study.ladder import words as facts
+from rungs.study.ladder import words as ladder_words
 from rungs.study.ladder.record import LadderRecord, RungRecord
 
 CLAIMS = {**PARTS, "highest_test_accuracy": ("^", GREEN, 0.19)}
@@ -67,7 +67,7 @@ def _limits(record: LadderRecord) -> tuple[float, float]:
     points = [*means]
     bars: list[float] = []
     for rung in record.rungs:
-        points += [cell.values[key] for cell in facts.finished(rung) for key in PARTS if key in cell.values]
+        points += [cell.values[key] for cell in ladder_words.finished(rung) for key in PARTS if key in cell.values]
         points += [answer.claimed for answer in rung.answers if answer.metric in CLAIMS]
         for key, one in rung.estimates.items():
             if key in PARTS and one.low is not None and one.high is not None:
@@ -91,17 +91,17 @@ def fences(means: Sequence[float]) -> tuple[float, float]:
 
 def _joined(axes: Axes, record: LadderRecord) -> None:
     """Draw steps between neighbours that build on each other, or a line through the base."""
-    metric = facts.judged_by(record)
+    metric = ladder_words.judged_by(record)
     style: dict[str, Any] = {"color": "#8b949e", "linewidth": 1.1, "zorder": 1.5}
     if record.builds_on == "base":
-        base = facts.mean(record.rungs[0], metric)
+        base = ladder_words.mean(record.rungs[0], metric)
         if base is not None:
             axes.axvline(base, **style, linestyle=(0, (4, 3)))
         return
     shift = PARTS[metric][2]
     for i in range(1, len(record.rungs)):
         above, rung = record.rungs[i - 1], record.rungs[i]
-        start, end = facts.mean(above, metric), facts.mean(rung, metric)
+        start, end = ladder_words.mean(above, metric), ladder_words.mean(rung, metric)
         if rung.on == above.name and start is not None and end is not None:
             axes.plot([start, start, end], [i - 1 + shift, i + shift, i + shift], **style)
 
@@ -117,7 +117,7 @@ def _row(axes: Axes, rung: RungRecord, i: int, limits: tuple[float, float]) -> N
             continue
         if estimate.low is not None and estimate.high is not None:
             bar(axes, report_metric.clipped(metric, estimate.low, estimate.high), y, colour, limits)
-        seeds = [cell.values[metric] for cell in facts.finished(rung) if metric in cell.values]
+        seeds = [cell.values[metric] for cell in ladder_words.finished(rung) if metric in cell.values]
         if len(seeds) > 1:
             axes.plot(seeds, [y] * len(seeds), "o", color=colour, markersize=4, alpha=0.35, markeredgewidth=0)
         axes.plot(estimate.mean, y, mark, color=colour, markersize=6, zorder=4, gid="mean")
@@ -131,7 +131,7 @@ def _row(axes: Axes, rung: RungRecord, i: int, limits: tuple[float, float]) -> N
                 outside.append((answer.claimed, f"{answer.metric.replace('_accuracy', '').replace('_', ' ')} claimed"))
     _arrows(axes, outside, i, limits)
     if not rung.estimates:
-        axes.text(0.012, i, facts.how_ended(rung) or "not run", transform=axes.get_yaxis_transform(),
+        axes.text(0.012, i, ladder_words.how_ended(rung) or "not run", transform=axes.get_yaxis_transform(),
                   va="center", color=PURPLE, fontstyle="italic")  # fmt: skip
 
 
@@ -188,11 +188,11 @@ def _boxes(axes: Axes, line: Line2D, row: float) -> list[Bbox]:
 
 
 def _difference(axes: Axes, record: LadderRecord, difference: Difference, i: int) -> None:
-    sign, colour = facts.SIGNS[difference.verdict], VERDICT_COLOURS[difference.verdict]
+    sign, colour = ladder_words.SIGNS[difference.verdict], VERDICT_COLOURS[difference.verdict]
     weight = "bold" if difference.verdict.startswith("real") else "normal"
     gain = report_metric.signed(difference.metric, difference.mean)
     words = ((16, "center", sign, weight), (64, "right", gain, weight))
-    verdict = f"{difference.verdict}{' (test)' if facts.on_test(record, difference) else ''}"
+    verdict = f"{difference.verdict}{' (test)' if ladder_words.on_test(record, difference) else ''}"
     for right, side, text, thickness in (*words, (71, "left", verdict, "normal")):
         axes.annotate(
             text,
@@ -215,12 +215,14 @@ def _labels(axes: Axes, record: LadderRecord) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{100 * x:g}"))
     axes.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10]))
     study = (
-        "\ndiffers from the ladder's file: claims are not comparable" if record.reduced and facts.claims(record) else ""
+        "\ndiffers from the ladder's file: claims are not comparable"
+        if record.reduced and ladder_words.claims(record)
+        else ""
     )
-    axes.set_xlabel(f"accuracy, %\n{facts.seeds_note(record, PARTS)}{study}", linespacing=1.5)
+    axes.set_xlabel(f"accuracy, %\n{ladder_words.seeds_note(record, PARTS)}{study}", linespacing=1.5)
     axes.set_title(f"{plain(record.name, 36)}: accuracy of each rung")
     if any(rung.difference for rung in record.rungs):
-        part = facts.judged_by(record).partition("_")[0]
+        part = ladder_words.judged_by(record).partition("_")[0]
         below = "rung before" if record.builds_on == "previous" else "first rung"
         text = f"against the {below},\n{part}, points"
         axes.text(1.02, -0.62, text, transform=axes.get_yaxis_transform(), va="bottom", fontsize=9, color=QUIET)
@@ -229,9 +231,9 @@ def _labels(axes: Axes, record: LadderRecord) -> None:
 def _name(record: LadderRecord, i: int) -> str:
     """Return the name of a rung; below it what is unusual: another parent, seeds that did not finish."""
     rung, notes = record.rungs[i], []
-    if rung.on is not None and rung.on != facts.usual_parent(record, i):
+    if rung.on is not None and rung.on != ladder_words.usual_parent(record, i):
         notes.append(f"on {plain(rung.on, 30)}")
-    done = len(facts.finished(rung))
+    done = len(ladder_words.finished(rung))
     if 0 < done < len(rung.cells):
         notes.append(f"{done} of {len(rung.cells)} seeds")
     return "\n".join(filter(None, (plain(rung.name, 40), f"({'; '.join(notes)})" if notes else "")))
@@ -240,9 +242,9 @@ def _name(record: LadderRecord, i: int) -> str:
 def _legend(record: LadderRecord) -> list[Line2D]:
     """Return a legend handle for each kind of mark that is drawn."""
     handles = []
-    many = any(len(facts.finished(rung)) > 1 for rung in record.rungs)
+    many = any(len(ladder_words.finished(rung)) > 1 for rung in record.rungs)
     for metric, (mark, colour, _) in PARTS.items():
-        if facts.has(record, metric):
+        if ladder_words.has(record, metric):
             part = metric.partition("_")[0]
             what = "mean of the seeds, 95 % interval" if many else "single seed, 95 % interval"
             handles.append(Line2D([], [], marker=mark, color=colour, markersize=6, label=f"{part}: {what}"))

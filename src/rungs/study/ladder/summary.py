@@ -14,7 +14,7 @@ from rungs.errors import UserError
 from rungs.run import looks
 from rungs.run.folder import RunDir
 from rungs.run.record import EvalResult, RunRecord
-from rungs.study import statistics as intervals
+from rungs.study import statistics
 from rungs.study.ladder.claims import answer
 from rungs.study.ladder.record import CellRecord, LadderRecord, RungRecord
 from rungs.study.ladder.spec import Ladder, Rung, parent
@@ -48,7 +48,7 @@ def summarise(ladder: Ladder, outcomes: Sequence[Outcome], *, command: str, redu
         mine = [outcome for outcome in outcomes if outcome.cell.rung == rung.name]
         if mine:
             rungs.append(_rung(ladder, rung, mine, reduced))
-    differences = intervals.compare(_changes(rungs, outcomes))
+    differences = statistics.compare(_changes(rungs, outcomes))
     return LadderRecord(
         name=ladder.name,
         about=ladder.about,
@@ -103,7 +103,7 @@ def _rung(ladder: Ladder, rung: Rung, outcomes: Sequence[Outcome], reduced: tupl
         flops=some.model.flops if some else 0,
         layers=some.model.layers if some and _changes_net(ladder, rung) else (),
         cells=cells,
-        estimates={name: intervals.estimate(found, _of_one(whole, name)) for name, found in values.items()},
+        estimates={name: statistics.estimate(found, _of_one(whole, name)) for name, found in values.items()},
         difference=None,
         answers=tuple(
             answer(
@@ -171,7 +171,7 @@ def _confusion(results: Sequence[EvalResult]) -> tuple[tuple[int, ...], ...]:
     return tuple(tuple(row) for row in total.tolist())
 
 
-def _changes(rungs: Sequence[RungRecord], outcomes: Sequence[Outcome]) -> list[intervals.Change]:
+def _changes(rungs: Sequence[RungRecord], outcomes: Sequence[Outcome]) -> list[statistics.Change]:
     """Return each rung with the one that it builds on, compared on validation where both have the same images there.
 
     Rungs with different validation images are compared on the test set, which they share: a look that is logged
@@ -179,7 +179,7 @@ def _changes(rungs: Sequence[RungRecord], outcomes: Sequence[Outcome]) -> list[i
     """
     by_name = {rung.name: rung for rung in rungs}
     judged = {o.cell.rung: _judged_on(o.record) for o in outcomes if o.record and o.record.status == "finished"}
-    changes: list[intervals.Change] = []
+    changes: list[statistics.Change] = []
     for rung in rungs:
         base = by_name.get(rung.on or "")
         if base is not None and None not in (judged.get(rung.name), judged.get(base.name)):

@@ -13,7 +13,7 @@ from rich.text import Text
 from rungs.report import format as fmt
 from rungs.report import metric as report_metric
 from rungs.run.record import Estimate
-from rungs.study.ladder import words as facts
+from rungs.study.ladder import words as ladder_words
 from rungs.study.ladder.record import Answer, LadderRecord, RungRecord
 
 PARTS = ("validation_accuracy", "test_accuracy", "test_tta_accuracy")
@@ -89,17 +89,17 @@ def _columns(record: LadderRecord, *, words: bool) -> Column:
     heads["against"] = lambda rung: _difference(record, rung, words=words)
     heads["claimed"] = lambda rung: "\n".join(_short_claim(answer, words=words) for answer in rung.answers)
     heads["steps"] = lambda rung: _steps(rung)
-    heads["s/step"] = lambda rung: _number(facts.mean(rung, "step_s"))
+    heads["s/step"] = lambda rung: _number(ladder_words.mean(rung, "step_s"))
     columns = {head: [make(rung) for rung in record.rungs] for head, make in heads.items()}
     columns = {head: cells for head, cells in columns.items() if any(cells)}
-    if not any(facts.finished(rung) for rung in record.rungs):
-        columns["ended"] = [facts.how_ended(rung) for rung in record.rungs]
+    if not any(ladder_words.finished(rung) for rung in record.rungs):
+        columns["ended"] = [ladder_words.how_ended(rung) for rung in record.rungs]
         return columns
     measured = next(head for head in ("validation, %", "test, %", "rung") if head in columns)
     cells = zip(columns[measured], record.rungs, strict=True)
     columns[measured] = [cell or _short_ending(rung) for cell, rung in cells]
     if "against" in columns:
-        name = f"against {facts.compared_with(record)}" if words else "gain"
+        name = f"against {ladder_words.compared_with(record)}" if words else "gain"
         columns = {name if head == "against" else head: column for head, column in columns.items()}
     return columns
 
@@ -112,21 +112,23 @@ def _short_ending(rung: RungRecord) -> str:
 def _caption(record: LadderRecord, signs: bool, dropped: list[str], shown: tuple[str, ...]) -> Text:
     lines = [_seeds(record)]
     if record.reduced:
-        claims = " Claims are not comparable." if facts.claims(record) else ""
+        claims = " Claims are not comparable." if ladder_words.claims(record) else ""
         lines.append(f"Differs from the ladder's file: {'; '.join(record.reduced)}.{claims}")
-    lines += dict.fromkeys(filter(None, (facts.no_comparison(record, rung) for rung in record.rungs)))
+    lines += dict.fromkeys(filter(None, (ladder_words.no_comparison(record, rung) for rung in record.rungs)))
     if diverged := _diverged(record):
         lines.append(f"diverged: {diverged}")
-    if any(rung.difference and facts.on_test(record, rung.difference) for rung in record.rungs):
+    if any(rung.difference and ladder_words.on_test(record, rung.difference) for rung in record.rungs):
         lines.append("*: on test, because the rung has different validation images")
     if signs and any(rung.difference for rung in record.rungs):
-        meaning = ", ".join(f"{sign} {verdict}" for verdict, sign in facts.SIGNS.items())
-        lines.append(f"gain: points against {facts.compared_with(record)}; {meaning}")
+        meaning = ", ".join(f"{sign} {verdict}" for verdict, sign in ladder_words.SIGNS.items())
+        lines.append(f"gain: points against {ladder_words.compared_with(record)}; {meaning}")
     claimed = {answer.verdict for rung in record.rungs for answer in rung.answers}
     if signs and claimed:
-        lines.append("claimed: " + ", ".join(f"{CLAIM_SIGNS[one]} {one}" for one in facts.ANSWERS if one in claimed))
+        lines.append(
+            "claimed: " + ", ".join(f"{CLAIM_SIGNS[one]} {one}" for one in ladder_words.ANSWERS if one in claimed)
+        )
     if "steps" in shown:
-        lines.append(f"steps: until within 2 % of the smallest {facts.convergence_loss(record)}")
+        lines.append(f"steps: until within 2 % of the smallest {ladder_words.convergence_loss(record)}")
     if dropped:
         lines.append(f"no room for {', '.join(dropped)}")
     return Text("\n".join(lines))
@@ -134,7 +136,7 @@ def _caption(record: LadderRecord, signs: bool, dropped: list[str], shown: tuple
 
 def _seeds(record: LadderRecord) -> str:
     """Return the number of seeds, and what ± means where it is shown."""
-    n, bars, _ = facts.seeds_note(record).partition("; bars: ")
+    n, bars, _ = ladder_words.seeds_note(record).partition("; bars: ")
     if not bars:
         return n
     counts = [e.n for rung in record.rungs for key, e in rung.estimates.items() if key in PARTS]
@@ -155,7 +157,7 @@ def _mean(estimate: Estimate | None) -> str:
     """Return "82.94 ± 0.31", for few seeds the mean alone; "" without an estimate."""
     if estimate is None:
         return ""
-    half = facts.half(estimate) if estimate.n >= FEWEST_SEEDS else None
+    half = ladder_words.half(estimate) if estimate.n >= FEWEST_SEEDS else None
     return f"{100 * estimate.mean:.2f}" + ("" if half is None else f" ± {100 * half:.2f}")
 
 
@@ -163,10 +165,10 @@ def _difference(record: LadderRecord, rung: RungRecord, *, words: bool) -> str:
     difference = rung.difference
     if difference is None:
         return ""
-    told = f"{report_metric.signed(difference.metric, difference.mean)}{'*' * facts.on_test(record, difference)}"
+    told = f"{report_metric.signed(difference.metric, difference.mean)}{'*' * ladder_words.on_test(record, difference)}"
     if not words:
-        return f"{facts.SIGNS[difference.verdict]} {told:>6}"
-    other = facts.elsewhere(record, record.rungs.index(rung))
+        return f"{ladder_words.SIGNS[difference.verdict]} {told:>6}"
+    other = ladder_words.elsewhere(record, record.rungs.index(rung))
     return f"{told:>6} {difference.verdict}{f' ({other})' if other else ''}"
 
 
@@ -177,7 +179,7 @@ def _short_claim(answer: Answer, *, words: bool) -> str:
 
 
 def _steps(rung: RungRecord) -> str:
-    steps = facts.mean(rung, "convergence_steps")
+    steps = ladder_words.mean(rung, "convergence_steps")
     return "" if steps is None else fmt.count(round(steps))
 
 
@@ -196,9 +198,9 @@ def markdown(record: LadderRecord) -> str:
     for i, rung in enumerate(record.rungs):
         cells = (_plain(rung.name), *_lines(record, rung), *_difference_cells(record, rung, i))
         lines.append(f"| {' | '.join(cells)} |")
-    lines += ["", f"{_plain(facts.seeds_note(record).replace('bars: ', ''))}."]
+    lines += ["", f"{_plain(ladder_words.seeds_note(record).replace('bars: ', ''))}."]
     if record.reduced:
-        so = ", so claims are not comparable" if facts.claims(record) else ""
+        so = ", so claims are not comparable" if ladder_words.claims(record) else ""
         lines.append(f"Differs from the ladder's file{so}: {_plain('; '.join(record.reduced))}.")
     return "\n".join(lines) + "\n"
 
@@ -212,10 +214,10 @@ def _lines(record: LadderRecord, rung: RungRecord) -> tuple[str, str, str]:
         if metric in rung.estimates and metric not in claimed
     ]
     for answer in rung.answers:
-        claim = f"{report_metric.metric_words(answer.metric)} {facts.claim_words(answer)}"
+        claim = f"{report_metric.metric_words(answer.metric)} {ladder_words.claim_words(answer)}"
         rows.append((claim, _measured(answer.metric, rung, answer), answer.verdict))
     if not rung.estimates:
-        rows.append((fmt.NOTHING, facts.how_ended(rung) or "not run", fmt.NOTHING))
+        rows.append((fmt.NOTHING, ladder_words.how_ended(rung) or "not run", fmt.NOTHING))
     first, second, third = zip(*rows, strict=True)
     return "<br>".join(first), "<br>".join(second), "<br>".join(third)
 
@@ -233,8 +235,8 @@ def _difference_cells(record: LadderRecord, rung: RungRecord, i: int) -> tuple[s
     difference = rung.difference
     if difference is None:
         return fmt.NOTHING, fmt.NOTHING
-    to = "" if difference.against == facts.usual_parent(record, i) else f" to {_plain(difference.against)}"
-    to += ", on test" if facts.on_test(record, difference) else ""
+    to = "" if difference.against == ladder_words.usual_parent(record, i) else f" to {_plain(difference.against)}"
+    to += ", on test" if ladder_words.on_test(record, difference) else ""
     ends = report_metric.difference_bounds(difference.metric, difference.low, difference.high)
     interval = f" ({ends})" if ends else ""
     return f"{report_metric.difference(difference.metric, difference.mean)}{interval}{to}", difference.verdict

@@ -6,9 +6,7 @@ from pathlib import Path
 
 from rungs.recipe import toml as recipes
 from rungs.report.page import Drawing, compact, lay_out
-from rungs.study.rates import figures as rates_figures
-from rungs.study.rates import tables as rate_tables
-from rungs.study.rates import words as rate_words
+from rungs.study.rates import figures, tables, words
 from rungs.study.rates.record import RateDir, RateRecord
 
 CAPTION = (
@@ -21,18 +19,18 @@ CAPTION = (
 
 def write(record: RateRecord, folder: RateDir) -> Path:
     """Write the page of a range test from its record alone and return its path."""
-    verdict = rate_words.verdict(record)
+    verdict = words.verdict(record)
     facts = {
         "record": record,
         "caption": CAPTION,
         "verdict": verdict,
-        "words": rate_words.words(record),
-        "heads": rate_tables.HEADS,
-        "words_at": rate_tables.WORDS,
-        "rows": list(rate_tables.rows(record)),
+        "words": words.words(record),
+        "heads": tables.HEADS,
+        "words_at": tables.WORDS,
+        "rows": list(tables.rows(record)),
         "best": [check is record.best for check in record.checks],
         "toml": compact(recipes.to_toml(record.recipe)),
     }
     alt = f"{verdict} The table below has the numbers."
-    drawing = Drawing("rates", alt, rates_figures.overview(record))
+    drawing = Drawing("rates", alt, figures.overview(record))
     return lay_out("rungs.study.rates/page.html", facts, [drawing], folder.report)

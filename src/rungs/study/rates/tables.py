@@ -11,7 +11,7 @@ from rich.text import Text
 
 from rungs.report import format as fmt
 from rungs.report import metric
-from rungs.study.rates import words as rate_words
+from rungs.study.rates import words
 from rungs.study.rates.record import RateRecord
 
 HEADS = ("rate", "why", "verdict", "accuracy", "loss", "above the best", "95 % interval")
@@ -27,8 +27,8 @@ def rows(record: RateRecord) -> Iterator[tuple[str, ...]]:
         apart = check.difference
         yield (
             f"{check.rate:g}",
-            rate_words.roles(check),
-            rate_words.comparison(record, check),
+            words.roles(check),
+            words.comparison(record, check),
             fmt.percent(None if check.accuracy is None else check.accuracy.mean),
             fmt.loss(None if check.loss is None else check.loss.mean),
             "" if apart is None else metric.signed(apart.metric, apart.mean),
@@ -45,4 +45,4 @@ def summary(record: RateRecord) -> RenderableType:
         table.add_column(head, justify="left" if i in WORDS else "right", no_wrap=i not in WORDS)
     for check, row in zip(record.checks, rows(record), strict=True):
         table.add_row(*map(Text, row), style="bold green" if check is record.best else "")
-    return Group(table, Text(" ".join([rate_words.verdict(record), *rate_words.words(record)])))
+    return Group(table, Text(" ".join([words.verdict(record), *words.words(record)])))

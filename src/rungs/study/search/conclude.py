@@ -18,9 +18,7 @@ from rungs.run.folder import RunDir, write_whole
 from rungs.run.looks import openings, read, without_password
 from rungs.run.record import Environment, to_json
 from rungs.study.measures import system
-from rungs.study.search import finals
-from rungs.study.search import ledger as trials
-from rungs.study.search import page as search_html
+from rungs.study.search import finals, ledger, page
 from rungs.study.search.claim import Claim
 from rungs.study.search.record import SearchDir, SearchRecord
 from rungs.study.search.storage import is_database, optuna
@@ -52,7 +50,7 @@ def conclude(plan: Search, study: Study, resolved: Recipe, dataset: Dataset) -> 
         _lock(plan.folder, stack)  # one process runs the finals; others wait here, then find them done
         before = plan.folder.read_record() if plan.folder.record.is_file() else None
         record = _record(plan, study, resolved, dataset)
-        ranked = trials.ranked(study.get_trials(deepcopy=False), maximise=plan.work.maximise)
+        ranked = ledger.ranked(study.get_trials(deepcopy=False), maximise=plan.work.maximise)
         if before is None or before.finals is None:
             _write(record, plan.folder)
         if not ranked:
@@ -124,7 +122,7 @@ def _with_finals(
 def _record(plan: Search, study: Study, resolved: Recipe, dataset: Dataset) -> SearchRecord:
     """Return the record of the trials alone."""
     work = plan.work
-    done = trials.records(study.get_trials(deepcopy=False))
+    done = ledger.records(study.get_trials(deepcopy=False))
     shares, by = importance(study, len(work.space.fields))
     folders = {trial.number: trial.folder if (work.folder / trial.folder).is_dir() else "" for trial in done}
     return SearchRecord(
@@ -163,7 +161,7 @@ def _environment(plan: Search, folders: Iterable[str]) -> Environment:
 def _write(record: SearchRecord, folder: SearchDir) -> None:
     """Write the record and its report."""
     write_whole(folder.record, to_json(record))
-    search_html.write(record, folder)
+    page.write(record, folder)
 
 
 FEWEST = 8

@@ -14,7 +14,7 @@ from rungs.report import metric
 from rungs.report.metric import clipped
 from rungs.report.style import BLUE, INK, QUIET, STYLE, VERMILLION, empty, plain
 from rungs.study.ladder.staircase import bar
-from rungs.study.search import words as facts
+from rungs.study.search import words as search_words
 from rungs.study.search.history import format_metric_axis
 from rungs.study.search.record import Finalist, SearchRecord
 
@@ -36,7 +36,7 @@ def finalists(record: SearchRecord) -> Figure:
         axes.axhspan(i - 0.5, i + 0.5, color="#f6f8fa", linewidth=0, zorder=0)
     for i, one in enumerate(rows):
         _row(axes, record, one, i, ends)
-    base = next((one for one in rows if one.name == facts.RECIPE), None)
+    base = next((one for one in rows if one.name == search_words.RECIPE), None)
     if base is not None:
         axes.axvline(base.rerun.mean, color="#8b949e", linewidth=1.1, linestyle=(0, (4, 3)), zorder=1)
     names = [plain(one.name, 30) + ("\n(winner)" if one.name == record.winner else "") for one in rows]
@@ -53,13 +53,13 @@ def finalists(record: SearchRecord) -> Figure:
 
 def _finalist_limits(record: SearchRecord, rows: Sequence[Finalist]) -> tuple[float, float]:
     marks = [one.rerun.mean for one in rows] + [one.searched for one in rows if one.searched is not None]
-    marks += [v for one in rows for v in facts.seed_values(record, one.name)]
+    marks += [v for one in rows for v in search_words.seed_values(record, one.name)]
     bars = [end for one in rows if one.rerun.low is not None and one.rerun.high is not None
             for end in clipped(record.metric, one.rerun.low, one.rerun.high)]  # fmt: skip
     span = max(marks) - min(marks)
     room = max(ROOM_FOR_INTERVALS * span, 0.004)
     low, high = max(min(marks) - room, min([*marks, *bars])), min(max(marks) + room, max([*marks, *bars]))
-    margin = max(facts.MARGIN * (high - low), 0.001)
+    margin = max(search_words.MARGIN * (high - low), 0.001)
     return low - margin, high + margin
 
 
@@ -71,7 +71,7 @@ def _row(axes: Axes, record: SearchRecord, one: Finalist, i: int, ends: tuple[fl
                   markeredgewidth=1.6, zorder=4, gid="searched")  # fmt: skip
     if one.rerun.low is not None and one.rerun.high is not None:
         bar(axes, clipped(record.metric, one.rerun.low, one.rerun.high), i + 0.12, BLUE, ends)
-    seeds = facts.seed_values(record, one.name)
+    seeds = search_words.seed_values(record, one.name)
     if len(seeds) > 1:
         axes.plot(seeds, [i + 0.32] * len(seeds), "o", color=BLUE, alpha=0.6, markersize=4, markeredgewidth=0,
                   gid="seed", zorder=3.5)  # fmt: skip
@@ -90,9 +90,9 @@ def _finalist_legend(record: SearchRecord, rows: Sequence[Finalist]) -> list[Lin
     many = any(one.rerun.n > 1 for one in rows)
     words = "retrained: mean over seeds, 95 % interval" if many else "retrained, one seed"
     found.append(Line2D([], [], marker="o", color=BLUE, markersize=7, linewidth=1.6, label=words))
-    if many and any(len(facts.seed_values(record, one.name)) > 1 for one in rows):
+    if many and any(len(search_words.seed_values(record, one.name)) > 1 for one in rows):
         found.append(Line2D([], [], marker="o", linestyle="", color=BLUE, alpha=0.5, markersize=4, label="one seed"))
-    if any(one.name == facts.RECIPE for one in rows):
+    if any(one.name == search_words.RECIPE for one in rows):
         line: Any = {"color": "#8b949e", "linewidth": 1.1, "linestyle": (0, (4, 3))}
         found.append(Line2D([], [], **line, label="the unchanged recipe"))
     return found

@@ -17,12 +17,12 @@ from rungs.evaluate.device import open_device
 from rungs.recipe import identity
 from rungs.recipe import toml as recipes
 from rungs.recipe.own import Own
-from rungs.report import metric as words
+from rungs.report import metric as report_metric
 from rungs.run import looks
 from rungs.run.record import DataRecord, Difference, Estimate
 from rungs.ship.bundle import load_weights
 from rungs.ship.evaluate import evaluate
-from rungs.study import statistics as intervals
+from rungs.study import statistics
 from rungs.study.ladder.record import LadderRecord, RungRecord
 from rungs.study.ladder.spec import Cell, Ladder, Rung
 from rungs.study.ladder.summary import summarise
@@ -160,7 +160,7 @@ def rank(
 def _optimism(work: Work, rung: RungRecord, searched: float) -> Estimate:
     """Return how optimistic a trial's search value was, over its re-runs; positive is optimistic, for losses too."""
     sign = 1 if work.maximise else -1
-    return intervals.estimate([sign * (searched - value) for value in values(rung, work.metric).values()])
+    return statistics.estimate([sign * (searched - value) for value in values(rung, work.metric).values()])
 
 
 def values(rung: RungRecord, metric: str) -> dict[int, float]:
@@ -174,7 +174,7 @@ def verdict(work: Work, record: LadderRecord, finalists: Sequence[Finalist], cho
     by_seed = {rung.name: values(rung, metric) for rung in record.rungs}
     what = _label(winner) if winner.trial is None else f"{winner.name} ({', '.join(winner.overrides)})"
     seeds = f"{winner.rerun.n} fresh seed{'s' * (winner.rerun.n > 1)}"
-    noun = words.metric_words(metric)
+    noun = report_metric.metric_words(metric)
     sentences = [f"On {seeds}, {what} has the best {noun}: {_with_interval(metric, winner.rerun)}."]
     if winner.trial is None:
         sentences.append(
@@ -187,7 +187,7 @@ def verdict(work: Work, record: LadderRecord, finalists: Sequence[Finalist], cho
     for rival in dict.fromkeys(rivals):
         if rival in tested:
             sentences.append(_against(rival, tested[rival]))
-    promising = most_promising(finalists, is_loss=words.is_loss(metric))
+    promising = most_promising(finalists, is_loss=report_metric.is_loss(metric))
     if winner.optimism is not None:
         its = "its one run, the best of the search," if winner is promising else "its one run"
         sentences.append(_optimism_sentence(metric, winner, its))
@@ -204,7 +204,7 @@ def differences(metric: str, by_seed: dict[str, dict[int, float]], winner: str) 
     """
     others = [name for name in by_seed if name != winner]
     changes = [(name, winner, metric, by_seed[winner], by_seed[name]) for name in others]
-    return intervals.compare(changes)
+    return statistics.compare(changes)
 
 
 def _against(rival: str, found: Difference) -> str:
@@ -222,20 +222,21 @@ def _optimism_sentence(metric: str, one: Finalist, whose: str) -> str:
     """Describe how optimistic the search was about a finalist."""
     assert one.optimism is not None and one.searched is not None
     found = one.optimism
-    size = words.amount(metric, found.mean)
+    size = report_metric.amount(metric, found.mean)
     way = "better" if found.mean > 0 else "worse"
-    ends = words.difference_bounds(metric, found.low, found.high)
+    ends = report_metric.difference_bounds(metric, found.low, found.high)
     between = f" (95 % interval {ends})" if ends else ""
-    share = f"In the search {whose} had {words.value(metric, one.searched)}, {size} {way} than the mean of its re-runs"
+    searched = report_metric.value(metric, one.searched)
+    share = f"In the search {whose} had {searched}, {size} {way} than the mean of its re-runs"
     optimistic = "its search score was optimistic" if found.mean > 0 else "its search score was not optimistic"
     return f"{share}{between}: {optimistic}."
 
 
 def _with_interval(metric: str, found: Estimate) -> str:
-    number = words.value(metric, found.mean)
+    number = report_metric.value(metric, found.mean)
     if found.low is None or found.high is None:
         return number
-    return f"{number} (95 % interval {words.between(metric, found.low, found.high)})"
+    return f"{number} (95 % interval {report_metric.between(metric, found.low, found.high)})"
 
 
 def score_once(
@@ -268,7 +269,7 @@ def score_once(
         weights = load_weights(folder.finals / cell.folder, open_device(), named)
         results.append(evaluate(weights, part="test", skip_unreadable=work.skip_unreadable))
     accuracies = tuple(result.accuracy for result in results)
-    return intervals.estimate(accuracies, results[0].accuracy_interval), accuracies
+    return statistics.estimate(accuracies, results[0].accuracy_interval), accuracies
 
 
 def _same_winner(before: SearchRecord, finals: Finals) -> bool:

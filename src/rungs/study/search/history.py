@@ -16,7 +16,7 @@ from rungs.report import format as fmt
 from rungs.report import metric
 from rungs.report.metric import metric_words
 from rungs.report.style import BLUE, GREEN, INK, PURPLE, STYLE, VERMILLION, empty
-from rungs.study.search import words as facts
+from rungs.study.search import words as search_words
 from rungs.study.search.axes import wrapped
 from rungs.study.search.record import SearchRecord, TrialRecord
 
@@ -76,7 +76,7 @@ def points(axes: Axes, record: SearchRecord, xy: Sequence[tuple[float, TrialReco
         some = [(x, v) for x, trial, v in inside if trial.state == state]
         if some:
             axes.plot(*zip(*some, strict=True), **look, gid=state)
-    in_finals = facts.finalist_trials(record)
+    in_finals = search_words.finalist_trials(record)
     ringed = [(x, v) for x, trial, v in inside if trial.number in in_finals]
     if ringed:
         axes.plot(*zip(*ringed, strict=True), **RING, gid="finalist", zorder=4)
@@ -94,10 +94,10 @@ def legend(figure: Figure, record: SearchRecord, beyond: int, more: Sequence[Lin
     """Add a legend of the marks above the panels."""
     handles = [*more]
     for state, look in (("complete", DOT), ("pruned", CROSS)):
-        if facts.of_state(record, state):
+        if search_words.of_state(record, state):
             words = state if state == "complete" else "pruned: best value until then"
             handles.append(Line2D([], [], **look, label=words))
-    if facts.finalist_trials(record):
+    if search_words.finalist_trials(record):
         handles.append(Line2D([], [], **RING, label="finalist: retrained"))
     if beyond:
         low = not metric.is_loss(record.metric)
@@ -113,14 +113,14 @@ def legend(figure: Figure, record: SearchRecord, beyond: int, more: Sequence[Lin
 @matplotlib.rc_context(STYLE)
 def history(record: SearchRecord) -> Figure:
     """The value of each trial by number, and the best so far; pruned, resumed and failed trials are marked."""
-    valued = facts.of_state(record, "complete", "pruned")
+    valued = search_words.of_state(record, "complete", "pruned")
     if not valued:
         return empty("no trial has a value yet")
     figure = Figure(figsize=(9.2, 4.4), layout="constrained")
     axes = figure.add_subplot()
-    ends = facts.limits(record.metric, [trial.value for trial in valued if trial.value is not None])
+    ends = search_words.limits(record.metric, [trial.value for trial in valued if trial.value is not None])
     more = []
-    numbers, best = facts.best_so_far(record)
+    numbers, best = search_words.best_so_far(record)
     last = max(trial.number for trial in record.trials)
     if numbers:
         x, y = [*numbers, max(last, numbers[-1])], [*best, best[-1]]
@@ -162,11 +162,11 @@ def learning_curves(record: SearchRecord) -> Figure:
     panels = 2 if longest >= FEWEST_FOR_CLOSE_UP and late else 1
     figure = Figure(figsize=(10.4 if panels == 2 else 7.4, 4.4), layout="constrained")
     everything = [v for trial in drawn for v in trial.curve if v is not None]
-    ends = facts.limits(record.metric, everything) if metric.is_loss(record.metric) else _all(everything)
+    ends = search_words.limits(record.metric, everything) if metric.is_loss(record.metric) else _all(everything)
     room = max(0.3, 0.02 * longest)
     views = (("All epochs", 1 - room, ends), ("Second half, zoomed in", half - room / 2, None))
     for axes, (title, first, view) in zip(figure.subplots(1, panels, squeeze=False)[0], views, strict=False):
-        _curves(axes, record, drawn, view or facts.limits(record.metric, late))
+        _curves(axes, record, drawn, view or search_words.limits(record.metric, late))
         axes.set(xlabel="epoch", xlim=(first, longest + room))
         axes.set_title(title if panels == 2 else "")
     figure.axes[-1].set_ylabel("" if panels == 2 else metric_label(record))
@@ -175,7 +175,7 @@ def learning_curves(record: SearchRecord) -> Figure:
 
 
 def _curves(axes: Axes, record: SearchRecord, drawn: Sequence[TrialRecord], ends: tuple[float, float]) -> None:
-    looks = dict(zip(facts.finalist_trials(record), FINALIST_LOOKS, strict=False))
+    looks = dict(zip(search_words.finalist_trials(record), FINALIST_LOOKS, strict=False))
     faint = 0.5 if len(drawn) <= CROWD else 0.2
     for trial in drawn:
         if trial.number not in looks:
@@ -192,7 +192,9 @@ def _curves(axes: Axes, record: SearchRecord, drawn: Sequence[TrialRecord], ends
 
 def _curve_legend(record: SearchRecord, drawn: Sequence[TrialRecord]) -> list[Line2D]:
     numbers = {trial.number for trial in drawn}
-    looks = [pair for pair in zip(facts.finalist_trials(record), FINALIST_LOOKS, strict=False) if pair[0] in numbers]
+    looks = [
+        pair for pair in zip(search_words.finalist_trials(record), FINALIST_LOOKS, strict=False) if pair[0] in numbers
+    ]
     handles = [
         Line2D([], [], color=colour, linestyle=line, linewidth=2.1, label=f"trial {number}, a finalist")
         for number, (colour, line) in looks
@@ -207,7 +209,7 @@ def _curve_legend(record: SearchRecord, drawn: Sequence[TrialRecord]) -> list[Li
 
 
 def _all(values: Sequence[float]) -> tuple[float, float]:
-    margin = facts.MARGIN * (max(values) - min(values)) or 0.01
+    margin = search_words.MARGIN * (max(values) - min(values)) or 0.01
     return min(values) - margin, max(values) + margin
 
 

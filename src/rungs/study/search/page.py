@@ -14,12 +14,8 @@ from rungs.report.page import Drawing, compact, lay_out
 from rungs.run.looks import openings, read
 from rungs.run.record import Estimate
 from rungs.study.ladder import words as ladder_words
-from rungs.study.search import axes as along
-from rungs.study.search import finalists as search_finalists
-from rungs.study.search import history as search_figures
-from rungs.study.search import parallel as search_parallel
-from rungs.study.search import slices as search_slices
-from rungs.study.search import words as facts
+from rungs.study.search import axes, finalists, history, parallel, slices
+from rungs.study.search import words as search_words
 from rungs.study.search.record import SearchDir, SearchRecord
 from rungs.study.search.space import Field
 
@@ -61,23 +57,23 @@ def _drawn(record: SearchRecord) -> Iterator[Drawing]:
     metric, n = report_metric.metric_words(record.metric), fmt.many(len(record.trials), "trial")
     if record.finalists:
         alt = f"{metric} of {fmt.many(len(record.finalists), 'finalist')}, in the search and retrained"
-        yield Drawing("finalists", f"{alt}; the table below has the numbers", search_finalists.finalists(record))
-    if facts.of_state(record, "complete", "pruned"):
+        yield Drawing("finalists", f"{alt}; the table below has the numbers", finalists.finalists(record))
+    if search_words.of_state(record, "complete", "pruned"):
         alt = f"{metric} of {n} in order; the table of all trials has the numbers"
-        yield Drawing("history", alt, search_figures.history(record))
+        yield Drawing("history", alt, history.history(record))
     if any(value is not None for trial in record.trials for value in trial.curve):
-        yield Drawing("learning-curves", f"{metric} of {n} by epoch", search_figures.learning_curves(record))
+        yield Drawing("learning-curves", f"{metric} of {n} by epoch", history.learning_curves(record))
     if record.importance:
         shares = ", ".join(f"{name} {100 * share:.0f} %" for name, share in record.importance.items())
-        yield Drawing("importance", f"Importance of the fields: {shares}", search_figures.importance(record))
-    if not facts.of_state(record, "complete", "pruned"):
+        yield Drawing("importance", f"Importance of the fields: {shares}", history.importance(record))
+    if not search_words.of_state(record, "complete", "pruned"):
         return
     fields = ", ".join(field.field for field in record.space.fields)
-    yield Drawing("slices", f"{metric} of {n} over each of {fields}", search_slices.slices(record))
-    if search_slices.pairs(record) and len(search_slices.pairable(record)) >= 2:
-        pairs = "; ".join(f"{a.field} and {b.field}" for a, b in search_slices.pairs(record))
-        yield Drawing("pairs", f"{metric} over pairs of fields: {pairs}", search_slices.over_pairs(record))
-    yield Drawing("parallel", f"{n} as lines through the values of {fields}", search_parallel.parallel(record))
+    yield Drawing("slices", f"{metric} of {n} over each of {fields}", slices.slices(record))
+    if slices.pairs(record) and len(slices.pairable(record)) >= 2:
+        pairs = "; ".join(f"{a.field} and {b.field}" for a, b in slices.pairs(record))
+        yield Drawing("pairs", f"{metric} over pairs of fields: {pairs}", slices.over_pairs(record))
+    yield Drawing("parallel", f"{n} as lines through the values of {fields}", parallel.parallel(record))
 
 
 def _facts(record: SearchRecord, opened: int = 0) -> dict[str, Any]:
@@ -87,24 +83,22 @@ def _facts(record: SearchRecord, opened: int = 0) -> dict[str, Any]:
         record: The search.
         opened: How often its test set was opened, by its log; 0 without a log.
     """
-    scales = along.scales(record)
+    scales = axes.scales(record)
     return {
         "record": record,
-        "facts": facts,
-        "verdict": facts.lead(facts.verdict(record)),
+        "search_words": search_words,
+        "verdict": search_words.lead(search_words.verdict(record)),
         "merits": list(_merits(record, opened)),
         "test_words": test_words(record, opened),
-        "shown": along.shown,
+        "shown": axes.shown,
         "scales": scales,
-        "lettered": [scale for scale in scales if along.lettered(scale)],
+        "lettered": [scale for scale in scales if axes.lettered(scale)],
         "ranges": [(field.field, range_words(field)) for field in record.space.fields],
-        "trials": facts.ranked(record),
-        "in_finals": facts.finalist_trials(record),
-        "training": facts.train_command(record),
-        "cell_words": "median"
-        if any(s.kind == "choices" for pair in search_slices.pairs(record) for s in pair)
-        else "",
-        "dots": any("choices" not in (a.kind, b.kind) for a, b in search_slices.pairs(record)),
+        "trials": search_words.ranked(record),
+        "in_finals": search_words.finalist_trials(record),
+        "training": search_words.train_command(record),
+        "cell_words": "median" if any(s.kind == "choices" for pair in slices.pairs(record) for s in pair) else "",
+        "dots": any("choices" not in (a.kind, b.kind) for a, b in slices.pairs(record)),
         "method": list(_method(record)),
         "signs": ladder_words.SIGNS,
         "toml": compact(recipes.to_toml(record.recipe)),
@@ -113,24 +107,28 @@ def _facts(record: SearchRecord, opened: int = 0) -> dict[str, Any]:
 
 def _merits(record: SearchRecord, opened: int) -> Iterator[tuple[str, str, str]]:
     """Yield name, number and remark of the key figures."""
-    tally = facts.counted(record)
-    yield "trials complete", str(tally["complete"]), facts.state_words(record, facts.STATES[1:]) or "none pruned"
+    tally = search_words.counted(record)
+    yield (
+        "trials complete",
+        str(tally["complete"]),
+        search_words.state_words(record, search_words.STATES[1:]) or "none pruned",
+    )
     yield "time", fmt.seconds(record.train_s), f"training time of all workers{_lasted(record)}"
-    named = facts.winner(record)
+    named = search_words.winner(record)
     if named is not None:
         words = f"{named.name}, mean of {fmt.many(named.rerun.n, 'fresh seed')}"
         yield (
             "winner, retrained",
-            facts.value(record, named.rerun.mean),
-            _with_interval(words, facts.estimate_bounds(record, named.rerun)),
+            search_words.value(record, named.rerun.mean),
+            _with_interval(words, search_words.estimate_bounds(record, named.rerun)),
         )
-    elif (top := facts.best(record)) is not None:
-        yield "best trial", facts.value(record, top.value), f"trial {top.number}; optimistic: not retrained"
-    promising = facts.most_promising(record)
+    elif (top := search_words.best(record)) is not None:
+        yield "best trial", search_words.value(record, top.value), f"trial {top.number}; optimistic: not retrained"
+    promising = search_words.most_promising(record)
     if promising is not None and promising.optimism is not None:
         words = f"of the best trial's value ({promising.name})"
-        number = facts.difference(record, promising.optimism.mean)
-        yield "optimism", number, _with_interval(words, facts.difference_bounds(record, promising.optimism))
+        number = search_words.difference(record, promising.optimism.mean)
+        yield "optimism", number, _with_interval(words, search_words.difference_bounds(record, promising.optimism))
     if record.test is not None:
         yield (
             "test accuracy",
@@ -171,11 +169,11 @@ def range_words(field: Field) -> str:
     """Describe the range of a field; "" for a list of choices."""
     if field.choices or field.low is None or field.high is None:
         return ""
-    words = f"{along.text(field.low)} to {along.text(field.high)}"
+    words = f"{axes.text(field.low)} to {axes.text(field.high)}"
     whole = isinstance(field.low, int) and isinstance(field.high, int)
     notes = ["whole numbers"] if whole else []
     notes += ["logarithmic"] if field.log else []
-    notes += [f"in steps of {along.text(field.step)}"] if field.step is not None else []
+    notes += [f"in steps of {axes.text(field.step)}"] if field.step is not None else []
     return ", ".join([words, *notes])
 
 

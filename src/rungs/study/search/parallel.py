@@ -13,8 +13,8 @@ from matplotlib.ticker import MaxNLocator
 
 from rungs.report import metric
 from rungs.report.style import INK, QUIET, STYLE, VERMILLION, empty
-from rungs.study.search import axes as along
-from rungs.study.search import words as facts
+from rungs.study.search import axes as search_axes
+from rungs.study.search import words as search_words
 from rungs.study.search.axes import Scale
 from rungs.study.search.history import PRUNED, metric_label
 from rungs.study.search.record import SearchRecord, TrialRecord
@@ -33,19 +33,19 @@ FADES_ABOVE = 60
 @matplotlib.rc_context(STYLE)
 def parallel(record: SearchRecord) -> Figure:
     """A vertical axis for each field and, last, the metric; a line for each trial, darker is better."""
-    trials = facts.of_state(record, "complete", "pruned")
+    trials = search_words.of_state(record, "complete", "pruned")
     if not trials:
         return empty("no trial has a value yet")
-    shown = along.scales(record)
+    shown = search_axes.scales(record)
     wide = max(6.4, 2.4 + 1.55 * len(shown))
-    words = along.legend_of_choices(record, wide)
+    words = search_axes.legend_of_choices(record, wide)
     figure = Figure(figsize=(wide, 4.9 + 0.16 * words.count("\n") + 0.2 * bool(words)), layout="constrained")
     axes = figure.add_subplot()
-    ends = facts.limits(record.metric, [trial.value for trial in trials if trial.value is not None])
+    ends = search_words.limits(record.metric, [trial.value for trial in trials if trial.value is not None])
     _lines(axes, record, trials, shown, ends)
     for i, scale in enumerate(shown):
-        _axis(axes, i, [(along.unit(scale, at), text) for at, text in along.ticks(scale, MOST_TICKS)])
-        _name(axes, i, along.wrapped(scale.field, 19))
+        _axis(axes, i, [(search_axes.unit(scale, at), text) for at, text in search_axes.ticks(scale, MOST_TICKS)])
+        _name(axes, i, search_axes.wrapped(scale.field, 19))
     _axis(axes, len(shown), _metric_ticks(record, ends))
     _name(axes, len(shown), metric_label(record).replace("validation ", "validation\n"))
     axes.set(xlim=(-0.55, len(shown) + 0.62), ylim=(-0.06, 1.06))
@@ -61,13 +61,13 @@ def _lines(
 ) -> None:
     complete = [trial.value for trial in trials if trial.state == "complete" and trial.value is not None]
     colour = colours(record, complete)
-    finalists = list(facts.finalist_trials(record))
+    finalists = list(search_words.finalist_trials(record))
     many = len(trials) > FADES_ABOVE
-    worst_first = [trial for trial in reversed(facts.ranked(record)) if trial in trials]
+    worst_first = [trial for trial in reversed(search_words.ranked(record)) if trial in trials]
     names = []
     for rank, trial in enumerate(worst_first):
         assert trial.value is not None
-        y = [along.unit(scale, at) if (at := along.place(scale, trial.params.get(scale.field))) is not None
+        y = [search_axes.unit(scale, at) if (at := search_axes.place(scale, trial.params.get(scale.field))) is not None
              else float("nan") for scale in shown]  # fmt: skip
         y.append(min(1.0, max(0.0, (trial.value - ends[0]) / (ends[1] - ends[0]))))
         x = range(len(y))
@@ -119,10 +119,10 @@ def _metric_ticks(record: SearchRecord, ends: tuple[float, float]) -> list[tuple
 
 def _legend(record: SearchRecord) -> list[Line2D]:
     handles = []
-    if facts.of_state(record, "complete"):
+    if search_words.of_state(record, "complete"):
         handles.append(Line2D([], [], color="#2f77b4", linewidth=1.6, label="complete: darker is better"))
-    if facts.of_state(record, "pruned"):
+    if search_words.of_state(record, "pruned"):
         handles.append(Line2D([], [], color=PRUNED, linestyle=(0, (2, 2)), linewidth=1, label="pruned"))
-    if facts.finalist_trials(record):
+    if search_words.finalist_trials(record):
         handles.append(Line2D([], [], color=VERMILLION, linewidth=2.4, marker="o", markersize=4, label="finalist"))
     return handles

@@ -17,8 +17,8 @@ from matplotlib.ticker import FuncFormatter
 
 from rungs.report import metric
 from rungs.report.style import FAINT, INK, QUIET, STYLE, VERMILLION, empty
-from rungs.study.search import axes as along
-from rungs.study.search import words as facts
+from rungs.study.search import axes as search_axes
+from rungs.study.search import words as search_words
 from rungs.study.search.axes import Scale
 from rungs.study.search.history import format_metric_axis, legend, metric_label, points
 from rungs.study.search.record import SearchRecord, TrialRecord
@@ -58,8 +58,8 @@ class Colours(NamedTuple):
 
 def colours(record: SearchRecord, values: Sequence[float]) -> Colours:
     """Return the colour map of values; bad outliers get the end colour."""
-    low, high = facts.limits(record.metric, values)
-    margin = (high - low) * facts.MARGIN / (1 + 2 * facts.MARGIN)
+    low, high = search_words.limits(record.metric, values)
+    margin = (high - low) * search_words.MARGIN / (1 + 2 * search_words.MARGIN)
     map_ = GOODNESS.reversed() if metric.is_loss(record.metric) else GOODNESS
     return Colours(Normalize(low + margin, high - margin, clip=True), map_)
 
@@ -70,18 +70,18 @@ def colours(record: SearchRecord, values: Sequence[float]) -> Colours:
 @matplotlib.rc_context(STYLE)
 def slices(record: SearchRecord) -> Figure:
     """A panel for each field: the value of every trial over the field's value."""
-    valued = facts.of_state(record, "complete", "pruned")
+    valued = search_words.of_state(record, "complete", "pruned")
     if not valued:
         return empty("no trial has a value yet")
-    all_scales = along.by_importance(record)
+    all_scales = search_axes.by_importance(record)
     columns = {1: 1, 2: 2, 4: 2}.get(len(all_scales), 3)
     rows = math.ceil(len(all_scales) / columns)
     wide = 6.4 if columns == 1 else 10.4
-    words = along.legend_of_choices(record, wide)
+    words = search_axes.legend_of_choices(record, wide)
     figure = Figure(figsize=(6.4 if columns == 1 else 10.4, 0.8 + 3.0 * rows + 0.16 * words.count("\n")),
                     layout="constrained")  # fmt: skip
     grid = figure.subplots(rows, columns, sharey=True, squeeze=False)
-    ends = facts.limits(record.metric, [trial.value for trial in valued if trial.value is not None])
+    ends = search_words.limits(record.metric, [trial.value for trial in valued if trial.value is not None])
     beyond = 0
     for i, (axes, scale) in enumerate(itertools.zip_longest(grid.flat, all_scales)):
         if scale is None:
@@ -89,7 +89,7 @@ def slices(record: SearchRecord) -> Figure:
             continue
         beyond = max(beyond, points(axes, record, _stacked(valued, scale, ends), ends))
         inches = wide / columns - 0.75
-        along.format_axis(axes, "x", scale, inches)
+        search_axes.format_axis(axes, "x", scale, inches)
         format_metric_axis(axes, record)
         if i % columns:
             axes.set_ylabel("")
@@ -101,7 +101,9 @@ def slices(record: SearchRecord) -> Figure:
 
 def _stacked(trials: Sequence[TrialRecord], scale: Scale, ends: tuple[float, float]) -> list[tuple[float, TrialRecord]]:
     """Return the x position of each trial; trials of one choice or number with close values are set side by side."""
-    placed = [(x, trial) for trial in trials if (x := along.place(scale, trial.params.get(scale.field))) is not None]
+    placed = [
+        (x, trial) for trial in trials if (x := search_axes.place(scale, trial.params.get(scale.field))) is not None
+    ]
     distinct = sorted({x for x, _ in placed})
     if scale.kind == "log" or len(distinct) > MOST_STACKS:
         return placed
@@ -127,16 +129,18 @@ def pairs(record: SearchRecord) -> list[tuple[Scale, Scale]]:
 
     Paired with choices, a range with few distinct values, as in a grid, is drawn as choices.
     """
-    found = itertools.combinations(along.by_importance(record)[:MOST_PAIRED], 2)
+    found = itertools.combinations(search_axes.by_importance(record)[:MOST_PAIRED], 2)
     return [
-        (along.as_choices(a, record), along.as_choices(b, record)) if "choices" in (a.kind, b.kind) else (a, b)
+        (search_axes.as_choices(a, record), search_axes.as_choices(b, record))
+        if "choices" in (a.kind, b.kind)
+        else (a, b)
         for a, b in found
     ]
 
 
 def pairable(record: SearchRecord) -> tuple[TrialRecord, ...]:
     """Return the trials for the pairs: complete ones, which all ran for the same number of epochs."""
-    return facts.of_state(record, "complete")
+    return search_words.of_state(record, "complete")
 
 
 @matplotlib.rc_context(STYLE)
@@ -147,15 +151,15 @@ def over_pairs(record: SearchRecord) -> Figure:
         return empty("a pair needs two fields and some complete trials")
     fields = [scale.field for pair in shown for scale in pair]
     wide = 6.0 if len(shown) == 1 else 10.8
-    words = along.legend_of_choices(record, wide, fields)
+    words = search_axes.legend_of_choices(record, wide, fields)
     figure = Figure(figsize=(wide, 4.1 + 0.16 * words.count("\n") + 0.15 * bool(words)), layout="constrained")
     panels = figure.subplots(1, len(shown), squeeze=False)[0]
     mapped = colours(record, [trial.value for trial in trials if trial.value is not None])
     inches = wide / len(shown) - 1.0
     for axes, (a, b) in zip(panels, shown, strict=True):
         _pair(axes, record, a, b, mapped)
-        along.format_axis(axes, "x", a, inches)
-        along.format_axis(axes, "y", b, 2.9)
+        search_axes.format_axis(axes, "x", a, inches)
+        search_axes.format_axis(axes, "y", b, 2.9)
         axes.grid(False)
     scale = figure.colorbar(ScalarMappable(mapped.norm, mapped.map), ax=list(panels), shrink=0.85, aspect=28, pad=0.015)
     scale.set_label(metric_label(record) + " (darker is better)")
@@ -170,14 +174,14 @@ def _pair(axes: Axes, record: SearchRecord, a: Scale, b: Scale, mapped: Colours)
     found = [
         (x, y, trial.value, trial.number)
         for trial in pairable(record)
-        if (x := along.place(a, trial.params.get(a.field))) is not None
-        and (y := along.place(b, trial.params.get(b.field))) is not None
+        if (x := search_axes.place(a, trial.params.get(a.field))) is not None
+        and (y := search_axes.place(b, trial.params.get(b.field))) is not None
         and trial.value is not None
     ]
     if a.kind == "choices" or b.kind == "choices":
         _cells(axes, record, a, b, found, mapped)
         return
-    finalists = facts.finalist_trials(record)
+    finalists = search_words.finalist_trials(record)
     size = 5.5 if len(found) <= CROWD else 4
     for x, y, v, number in sorted(found, key=lambda one: one[3] in finalists):
         ringed, edge = number in finalists, "white" if mapped.dark(v) else QUIET
@@ -192,7 +196,7 @@ Point = tuple[float, float, float, int]
 def _cells(axes: Axes, record: SearchRecord, a: Scale, b: Scale, found: Sequence[Point], mapped: Colours) -> None:
     """Colour a cell for each pair of choices (or bins) by the median of its trials, which is robust to one that
     diverged; write median and n."""
-    across, up = along.edges(a, BINS), along.edges(b, BINS)
+    across, up = search_axes.edges(a, BINS), search_axes.edges(b, BINS)
     inside: dict[tuple[int, int], list[float]] = {}
     for x, y, v, _ in found:
         i = min(max(int(np.searchsorted(across, x, side="right")) - 1, 0), len(across) - 2)
@@ -209,6 +213,6 @@ def _cells(axes: Axes, record: SearchRecord, a: Scale, b: Scale, found: Sequence
     for (i, j), values in sorted(inside.items()):
         middle = float(np.median(values))
         number = f"{middle:.2f}" if metric.is_loss(record.metric) else f"{100 * middle:.1f}"
-        where = along.middle(a, across[i], across[i + 1]), along.middle(b, up[j], up[j + 1])
+        where = search_axes.middle(a, across[i], across[i + 1]), search_axes.middle(b, up[j], up[j + 1])
         axes.text(*where, f"{number}\nn={len(values)}", ha="center", va="center", fontsize=7.5, linespacing=1.0,
                   color="white" if mapped.dark(middle) else INK, gid="cell")  # fmt: skip

@@ -9,8 +9,8 @@ from rich.text import Text
 from rungs.report import format as fmt
 from rungs.report import metric as report_metric
 from rungs.study.ladder import words
-from rungs.study.search import axes as along
-from rungs.study.search import words as facts
+from rungs.study.search import axes
+from rungs.study.search import words as search_words
 from rungs.study.search.record import SearchRecord, TrialRecord
 from rungs.study.search.space import Space
 
@@ -37,15 +37,15 @@ def summary(record: SearchRecord, opened: int = 1) -> Table:
     for head in ("searched", "retrained", "95 % interval", "against the recipe", "optimism"):
         table.add_column(head, justify="right", no_wrap=True)
     for one in record.finalists:
-        difference = facts.against_recipe(record, one.name)
-        spread = "" if one.rerun.sd is None else f" {facts.spread(record, one.rerun)}"
+        difference = search_words.against_recipe(record, one.name)
+        spread = "" if one.rerun.sd is None else f" {search_words.spread(record, one.rerun)}"
         cells = (
-            "" if one.searched is None else facts.value(record, one.searched),
-            f"{facts.value(record, one.rerun.mean)}{spread}",
-            facts.estimate_bounds(record, one.rerun),
+            "" if one.searched is None else search_words.value(record, one.searched),
+            f"{search_words.value(record, one.rerun.mean)}{spread}",
+            search_words.estimate_bounds(record, one.rerun),
             "" if difference is None else f"{words.SIGNS[difference.verdict]} {difference.verdict}, "
-            f"{facts.difference(record, difference.mean).removesuffix(' points')}",
-            "" if one.optimism is None else facts.difference(record, one.optimism.mean),
+            f"{search_words.difference(record, difference.mean).removesuffix(' points')}",
+            "" if one.optimism is None else search_words.difference(record, one.optimism.mean),
         )  # fmt: skip
         values = "".join(f"\n  {_short(override)}" for override in one.overrides)
         name = f"{one.name} (winner)" if one.name == record.winner else one.name
@@ -57,7 +57,7 @@ def _short(override: str) -> str:
     """Format the number in `field=number` to three digits."""
     field, _, value = override.partition("=")
     try:
-        return f"{field}={along.text(float(value))}"
+        return f"{field}={axes.text(float(value))}"
     except ValueError:
         return override
 
@@ -65,22 +65,25 @@ def _short(override: str) -> str:
 def _best_trials(record: SearchRecord, table: Table) -> Table:
     for head in ("trial", "value", "state", "epochs", *(field.field for field in record.space.fields)):
         table.add_column(Text(head), justify="right", overflow="fold")
-    scales = along.scales(record)
-    for trial in [one for one in facts.ranked(record) if one.value is not None][:5]:
-        values = [along.text(trial.params[s.field]) if s.field in trial.params else fmt.NOTHING for s in scales]
-        row = (str(trial.number), facts.value(record, trial.value), trial.state, str(trial.epochs), *values)
+    scales = axes.scales(record)
+    for trial in [one for one in search_words.ranked(record) if one.value is not None][:5]:
+        values = [axes.text(trial.params[s.field]) if s.field in trial.params else fmt.NOTHING for s in scales]
+        row = (str(trial.number), search_words.value(record, trial.value), trial.state, str(trial.epochs), *values)
         table.add_row(*map(Text, row))
     return table
 
 
 def _caption(record: SearchRecord, opened: int) -> Text:
-    lines = [facts.verdict(record), f"Trials: {facts.state_words(record) or 'none'}; {fmt.seconds(record.train_s)}."]
+    lines = [
+        search_words.verdict(record),
+        f"Trials: {search_words.state_words(record) or 'none'}; {fmt.seconds(record.train_s)}.",
+    ]
     if record.test is not None:
         bounds = report_metric.bounds("test_accuracy", record.test.low, record.test.high)
         interval = f" (95 % interval {bounds})" if bounds else ""
         often = "once" if opened <= 1 else f"{opened} times, so no longer fresh"
         lines.append(f"Test accuracy, opened {often}: {fmt.percent(record.test.mean)}{interval}.")
-    if training := facts.train_command(record):
+    if training := search_words.train_command(record):
         lines.append(f"Next: {training}{REDUCED if record.reduced else ''}")
     return Text("\n".join(lines), style="default")
 
@@ -94,7 +97,7 @@ def trial_line(trial: TrialRecord, space: Space, metric: str = "validation_accur
         metric: The metric of the trial's value.
     """
     fields = [f.field for f in space.fields if f.field in trial.params]
-    values = [f"{field}={along.text(trial.params[field])}" for field in fields]
+    values = [f"{field}={axes.text(trial.params[field])}" for field in fields]
     taken = [f"resumes trial {trial.takes_up}"] if trial.takes_up is not None else []
     why = [trial.ending] if trial.state == "failed" and trial.ending else []
     value = report_metric.value(metric, trial.value)

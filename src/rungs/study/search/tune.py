@@ -13,8 +13,8 @@ from rungs.recipe.flags import door, echo
 from rungs.recipe.spec import Recipe
 from rungs.run.looks import without_password
 from rungs.study.processes import require_startable
-from rungs.study.search import space as spaces
-from rungs.study.search import study as studies
+from rungs.study.search import space as search_space
+from rungs.study.search import study as search_study
 from rungs.study.search.conclude import conclude
 from rungs.study.search.options import MOST_TRIALS, SearchOptions
 from rungs.study.search.record import SearchDir, SearchRecord
@@ -39,12 +39,12 @@ def prepare(options: SearchOptions) -> Search:
     usual = options.recipe if isinstance(options.recipe, Recipe) else recipes.load(options.recipe)
     chosen = recipes.choose(usual, options.overrides, data=options.data)
     require_known(chosen.data.source)
-    space = options.space if isinstance(options.space, spaces.Space) else spaces.load(options.space)
-    spaces.require_sane(space, f"space {space.name}")
+    space = options.space if isinstance(options.space, search_space.Space) else search_space.load(options.space)
+    search_space.require_sane(space, f"space {space.name}")
     recipe = closed(shorten.reduced(chosen, options.epochs, options.images))
     check(space, recipe, options.metric)
-    goal = studies.goal(recipe, space, options)
-    name = f"{recipe.name}-{space.name}-{studies.digest(goal)}".replace(" ", "-")
+    goal = search_study.goal(recipe, space, options)
+    name = f"{recipe.name}-{space.name}-{search_study.digest(goal)}".replace(" ", "-")
     folder = SearchDir(options.folder or Path("searches") / name)
     work = Work(
         name=name,
@@ -71,7 +71,7 @@ def prepare(options: SearchOptions) -> Search:
     )
 
 
-def _trials(space: spaces.Space, options: SearchOptions) -> int:
+def _trials(space: search_space.Space, options: SearchOptions) -> int:
     """Return the number of trials of a search: for a grid, all its points."""
     asked = options.trials
     if options.sampler != "grid":
@@ -100,7 +100,7 @@ def run(plan: Search) -> SearchRecord:
     plan.folder.prepare()
     with Interrupts().handled():
         try:
-            study = studies.create_or_load(plan.work, plan.goal, dataset.record.hash)
+            study = search_study.create_or_load(plan.work, plan.goal, dataset.record.hash)
         except UserError:
             with suppress(OSError):  # leave no empty folder behind
                 plan.folder.path.rmdir()

@@ -13,7 +13,7 @@ from rungs.report import format as fmt
 from rungs.report import metric as report_metric
 from rungs.report.metric import is_loss
 from rungs.run.record import Difference, Estimate
-from rungs.study.search import record as search_records
+from rungs.study.search import record as search_record
 from rungs.study.search.record import Finalist, SearchRecord, TrialRecord
 
 STATES = ("complete", "pruned", "running", "waiting", "failed")
@@ -95,7 +95,7 @@ def winner(record: SearchRecord) -> Finalist | None:
 
 def most_promising(record: SearchRecord) -> Finalist | None:
     """Return the finalist whose searched value was the best: what a search without re-runs would have named."""
-    return search_records.most_promising(record.finalists, is_loss=is_loss(record.metric))
+    return search_record.most_promising(record.finalists, is_loss=is_loss(record.metric))
 
 
 def against_recipe(record: SearchRecord, name: str) -> Difference | None:
