@@ -23,6 +23,7 @@ from rungs.run.looks import Look
 from rungs.run.record import from_json, to_json
 from rungs.ship import predict
 from rungs.study.cures import diagnosis, trial
+from rungs.study.cures.options import CureOptions
 from rungs.study.ladder import climb, spec
 from rungs.study.ladder.climb import ClimbPlan
 from rungs.study.ladder.record import LadderDir, LadderRecord
@@ -66,6 +67,7 @@ def test_the_ladder_of_cures_can_be_climbed_and_changed_by_hand(slow: Path, tmp_
     assert trial.base_recipe(opened).training.precision == "auto"
     with pytest.raises(UserError, match="--images must be above 0 and at most 1"):
         trial.try_cures(slow, images=2.0)
+    assert trial.prepare(CureOptions(slow)).climb is not None  # planned, and nothing written
     assert not list(slow.parent.glob("*-cures*"))
     shutil.copytree(slow, tmp_path / "run")
 

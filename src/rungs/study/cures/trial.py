@@ -35,6 +35,9 @@ from rungs.study.ladder.spec import Ladder, Rung
 BASE = "as-it-was"
 """The rung of the run's own recipe."""
 
+BASE_FILE, LADDER = "base.toml", "cures.toml"
+"""The files of a run's own recipe and of the ladder, which can be climbed by hand as well."""
+
 ASKED = "the recipe asks for it"
 """The reason that a record gives for a setting fixed by the recipe."""
 
@@ -52,15 +55,23 @@ class Tried:
 
 
 @dataclass(frozen=True)
+class CureClimb:
+    """The climb of cures, and the recipe that its ladder names as its base."""
+
+    base: Recipe
+    plan: ClimbPlan
+
+
+@dataclass(frozen=True)
 class CurePlan:
     """The plan of trying cures: those wanted, and their climb; None where none can be tried."""
 
     cures: Cures
-    climb: ClimbPlan | None
+    climb: CureClimb | None
 
 
 def prepare(options: CureOptions) -> CurePlan:
-    """Diagnose a run and write the ladder of its cures into RUN-cures.
+    """Diagnose a run and plan the climb of its cures in RUN-cures; nothing is written.
 
     Raises:
         UserError: No such run or finding, or anything that a climb refuses.
@@ -75,10 +86,8 @@ def prepare(options: CureOptions) -> CurePlan:
         what = f"this run's net is your own code, {called(base.model)}, which the record does not contain"
         raise UserError(what, where=run, do="climb a ladder of your own, whose base recipe names the file")
     folder = _folder(run, recipes.choose(base, data=options.data), base, options.epochs, options.images)
-    write_whole(folder / "base.toml", recipes.to_toml(base).encode())
-    write_whole(folder / "cures.toml", tomli_w.dumps(_plain(_ladder(found, every))).encode())
     asked = ClimbOptions(
-        folder / "cures.toml",
+        folder / LADDER,
         data=options.data,
         seeds=SEEDS if options.seeds is None else options.seeds,
         only=(BASE, *chosen.to_try) if options.only else (),
@@ -88,14 +97,18 @@ def prepare(options: CureOptions) -> CurePlan:
         folder=folder,
         tell=options.tell,
     )
-    return CurePlan(chosen, climb.prepare(asked))
+    return CurePlan(chosen, CureClimb(base, climb.plan_of(asked, _ladder(found, every), base)))
 
 
 def run(plan: CurePlan) -> Tried | Cures:
-    """Climb the ladder of a run's cures; where none can be tried, return the cures and why."""
+    """Write the ladder of a run's cures and climb it; where none can be tried, return the cures and why."""
     if plan.climb is None:
         return plan.cures
-    return Tried(climb.run(plan.climb), plan.climb.folder, plan.cures)
+    base, climbed = plan.climb.base, plan.climb.plan
+    folder = climbed.folder
+    write_whole(folder.path / BASE_FILE, recipes.to_toml(base).encode())
+    write_whole(folder.path / LADDER, tomli_w.dumps(_plain(climbed.ladder)).encode())
+    return Tried(climb.run(climbed), folder, plan.cures)
 
 
 try_cures = door("try_cures", CureOptions, prepare, run)
@@ -125,7 +138,7 @@ def _ladder(found: Diagnosis, every: Cures) -> Ladder:
     return Ladder(
         name=f"cures-{found.record.recipe.name}"[:80].rstrip(),
         about=f"The cures suggested for a run of {found.record.recipe.name}, each tried on its own.",
-        base="base.toml",
+        base=BASE_FILE,
         builds_on="base",
         seeds=SEEDS,
         rungs=(

@@ -10,6 +10,7 @@ from rungs.errors import UserError
 from rungs.recipe import shorten
 from rungs.recipe import toml as recipes
 from rungs.recipe.flags import door, echo
+from rungs.recipe.spec import Recipe
 from rungs.run import looks
 from rungs.run.folder import write_whole
 from rungs.run.record import to_json
@@ -51,7 +52,20 @@ def prepare(options: ClimbOptions) -> ClimbPlan:
     Raises:
         UserError: No such ladder or rung, a wrong field or value.
     """
-    ladder, original = spec.load(options.ladder)
+    return plan_of(options, *spec.load(options.ladder))
+
+
+def plan_of(options: ClimbOptions, ladder: spec.Ladder, original: Recipe) -> ClimbPlan:
+    """Decide what of a ladder is trained and where; nothing is written or read.
+
+    Args:
+        options: Of the climb; `ladder` is the file that holds, or will hold, the ladder.
+        ladder: The ladder.
+        original: Its base recipe, as the file of the ladder names it.
+
+    Raises:
+        UserError: No such rung, a wrong field or value.
+    """
     for one in options.overrides:
         spec.require_not_reserved(one, f"--set {one}")
     base = recipes.choose(original, options.overrides, data=options.data)
