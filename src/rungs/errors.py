@@ -50,6 +50,21 @@ def require_between(value: float | None, low: float, high: float, flag: str) -> 
     raise UserError(f"{flag} must be {allowed}, got {got}", do=f"give {flag} a number in this range")
 
 
+def require_positive(value: float, flag: str, *, usual: str) -> None:
+    """Check a number that the user gave and that has no natural upper end.
+
+    Args:
+        value: The number.
+        flag: The name of the number.
+        usual: Values that are usual, for the hint.
+
+    Raises:
+        UserError: It is not above 0, or not finite.
+    """
+    if not 0 < value < float("inf"):
+        raise UserError(f"{flag} must be above 0, got {value:g}", do=f"{usual} is usual")
+
+
 def require_share(value: float | None, flag: str) -> None:
     """Check a share that the user gave.
 

@@ -41,7 +41,7 @@ def changes(recipe: Recipe) -> tuple[str, ...]:
         return ()
     mine, usual = (flat(msgspec.to_builtins(one)) for one in (recipe, load(recipe.name)))
     for leaves in (mine, usual):
-        leaves["data.source"] = leaves["data.source"].partition(":")[0]
+        leaves |= {field: leaves[field].partition(":")[0] for field in fields_with("place")}
     resolved = {key for key in fields_with("resolved") if usual[key] in (None, "auto")}
     return tuple(
         key

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from rungs.recipe import identity
 from rungs.recipe.optimizers import Plateau, Step
 from rungs.recipe.own import Own
+from rungs.recipe.roles import has_role
 from rungs.recipe.spec import Recipe
 
 
@@ -59,7 +60,7 @@ def reductions(
         found.append(f"{epochs} epoch{'s' * (epochs > 1)} for {base.training.epochs}, and so in proportion")
     if images is not None and images < 1:
         found.append(f"{100 * images:g} % of the training images")
-    changed = [field for field in identity.differences(usual, base) if field not in ("seed", "data.source")]
+    changed = [field for field in identity.differences(usual, base) if not has_role(field, "seed", "place")]
     return (*found, *(f"with {one}" for one in overrides if any(_reaches(one, field) for field in changed)))
 
 

@@ -63,9 +63,8 @@ class Folder:
         try:
             yield
         finally:
-            if [path.name for path in self.path.iterdir()] == [
-                ".lock"
-            ]:  # while the lock is held, no other process is here
+            # while the lock is held, no other process is here
+            if [path.name for path in self.path.iterdir()] == [".lock"]:
                 (self.path / ".lock").unlink()
                 self.path.rmdir()
             lock.release()

@@ -59,9 +59,8 @@ def require_startable(command: str) -> None:
     Raises:
         UserError: It would.
     """
-    if getattr(
-        multiprocessing.current_process(), "_inheriting", False
-    ):  # Python itself checks this before it starts one
+    # Python itself checks this before it starts a process
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
         what = f"a worker of this {command} imported your script and called {command}() again"
         raise UserError(what, where=f"rungs.{command}", do=f'call {command}() under  if __name__ == "__main__":')
     require_alone(command)

@@ -232,9 +232,8 @@ def _initialised_net(recipe: Recipe, size: int, classes: int, given: OwnNet | No
 
 def _resident(parts: Parts, device: torch.device, moved: dict[int, Tensor]) -> Parts:
     """Move the parts to a GPU, once, if their pixels take less than half of its free memory."""
-    sources = {
-        part.pixels.data_ptr(): part.pixels for part in parts.present().values()
-    }  # parts of one source share their pixels
+    # parts of one source share their pixels
+    sources = {part.pixels.data_ptr(): part.pixels for part in parts.present().values()}
     missing = {pointer: tensor for pointer, tensor in sources.items() if pointer not in moved}
     if device.type != "cuda" or sum(p.nbytes for p in missing.values()) > torch.cuda.mem_get_info(device)[0] / 2:
         return parts

@@ -8,7 +8,7 @@ from typing import Any
 
 from rungs.report import format as fmt
 from rungs.report.page import Drawing, lay_out
-from rungs.study.comparison import figures, tables
+from rungs.study.comparison import figures, tables, words
 from rungs.study.comparison.record import CompareDir, CompareRecord
 
 
@@ -17,6 +17,7 @@ def write(record: CompareRecord, folder: CompareDir) -> Path:
     facts: dict[str, Any] = {
         "record": record,
         "tables": tables,
+        "words": words,
         "lines": tables.lines(record),
         "part": part(record),
         "judged": sum(bool(pair.parts) for pair in record.pairs),

@@ -12,14 +12,12 @@ from rungs.report import format as fmt
 from rungs.report import metric as report_metric
 from rungs.run.record import Estimate
 from rungs.study.comparison.record import Candidate, CompareRecord, Pair, PartResult
-from rungs.study.comparison.words import p_words as p_words  # the page's template asks for it here
 from rungs.study.comparison.words import rounded
 
 ON_TEST = (
     "Choosing by this comparison means selecting on the test set: the score of the choice is then optimistic. Choose "
     "on validation, and keep the test set for the final evaluation (Dwork et al. 2015, doi:10.1126/science.aaa9375)."
 )
-MARKS = {"better": "▲", "worse": "▼", "not to be told apart": "=", "not comparable": "–"}  # noqa: RUF001
 
 
 class Line(NamedTuple):

@@ -196,7 +196,7 @@ def markdown(record: LadderRecord) -> str:
     heads = ("rung", "claimed", "measured: mean, 95 % interval, n", "claim", f"difference {below}", "verdict")
     lines = [f"| {' | '.join(heads)} |", "|" + " --- |" * len(heads)]
     for i, rung in enumerate(record.rungs):
-        cells = (_plain(rung.name), *_lines(record, rung), *_difference_cells(record, rung, i))
+        cells = (_plain(rung.name), *_lines(rung), *_difference_cells(record, rung, i))
         lines.append(f"| {' | '.join(cells)} |")
     lines += ["", f"{_plain(ladder_words.seeds_note(record).replace('bars: ', ''))}."]
     if record.reduced:
@@ -205,7 +205,7 @@ def markdown(record: LadderRecord) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _lines(record: LadderRecord, rung: RungRecord) -> tuple[str, str, str]:
+def _lines(rung: RungRecord) -> tuple[str, str, str]:
     """Return the cells claimed, measured and verdict, a line for each claim and each unclaimed accuracy."""
     claimed = {answer.metric for answer in rung.answers}
     rows = [

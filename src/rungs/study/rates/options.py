@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, field
 from typing import TypeAlias
 
 from tyro.conf import Suppress
 
-from rungs.errors import UserError, require_between
+from rungs.errors import UserError, require_between, require_positive
 from rungs.recipe.flags import Data, Folder, HowMany, Number, Override, Rate, RecipeName
 
 LOW, HIGH = 1e-6, 10.0
@@ -58,10 +57,7 @@ class RateOptions:
 
     def __post_init__(self) -> None:
         for flag, rate in (("--low", self.low), ("--high", self.high)):
-            if not (math.isfinite(rate) and rate > 0):
-                raise UserError(
-                    f"a learning rate must be above 0, got {rate:g}", where=flag, do=f"{LOW:g} to {HIGH:g} is usual"
-                )
+            require_positive(rate, flag, usual=f"{LOW:g} to {HIGH:g}")
         if self.high < DECADE * self.low:
             do = f"give a highest rate of at least {DECADE:g} times the lowest; {LOW:g} to {HIGH:g} is usual"
             raise UserError(f"{self.low:g} to {self.high:g} is too narrow to sweep", where="--low --high", do=do)

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from rungs.errors import UserError
 from rungs.recipe import identity
 from rungs.recipe.spec import Recipe
@@ -60,12 +62,43 @@ class Work:
 
 
 @dataclass(frozen=True)
+class Goal:
+    """What identifies a search.
+
+    The numbers of trials, workers and re-runs and the space's name and description are not part of it.
+    """
+
+    recipe: str  # the digest of what the trials train
+    fields: tuple[Field, ...]
+    metric: str
+    sampler: str
+    pruner: str
+    sampler_seed: int
+
+    def table(self) -> dict[str, object]:
+        """Return it as a table, as the storages of searches hold it: one that differs refuses to be joined."""
+        return {
+            "recipe": self.recipe,
+            "fields": msgspec.to_builtins(self.fields),
+            "metric": self.metric,
+            "sampler": self.sampler,
+            "pruner": self.pruner,
+            "sampler_seed": self.sampler_seed,
+        }
+
+    @property
+    def digest(self) -> str:
+        """Six hex digits."""
+        return hashlib.sha256(json.dumps(self.table(), sort_keys=True).encode()).hexdigest()[:6]
+
+
+@dataclass(frozen=True)
 class Search:
     """A search, ready to run."""
 
     options: SearchOptions
     work: Work
-    goal: dict[str, object]  # what identifies the search
+    goal: Goal
     folder: SearchDir
     command: str
     reduced: tuple[str, ...]
@@ -77,26 +110,16 @@ class Search:
         return default_jobs() if self.options.workers is None else self.options.workers
 
 
-def goal(recipe: Recipe, space: Space, options: SearchOptions) -> dict[str, object]:
-    """Return what identifies a search, as a table that can be stored.
-
-    The numbers of trials, workers and re-runs and the space's description are not part of it.
-    """
-    import msgspec
-
-    return {
-        "recipe": identity.digest(recipe),
-        "fields": msgspec.to_builtins(space.fields),
-        "metric": options.metric,
-        "sampler": options.sampler,
-        "pruner": options.pruner,
-        "sampler_seed": options.sampler_seed,
-    }
-
-
-def digest(what: dict[str, object]) -> str:
-    """Return six hex digits of a goal."""
-    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:6]
+def goal_of(recipe: Recipe, space: Space, options: SearchOptions) -> Goal:
+    """Return what identifies a search."""
+    return Goal(
+        recipe=identity.digest(recipe),
+        fields=space.fields,
+        metric=options.metric,
+        sampler=options.sampler,
+        pruner=options.pruner,
+        sampler_seed=options.sampler_seed,
+    )
 
 
 def distributions(space: Space) -> dict[str, Any]:
@@ -188,19 +211,19 @@ def load_study(work: Work) -> Study:
     )
 
 
-def create_or_load(work: Work, what: dict[str, Any], data_hash: str) -> Study:
+def create_or_load(work: Work, goal: Goal, data_hash: str) -> Study:
     """Create the study with its first trials, or load it if it exists.
 
     Args:
         work: The search.
-        what: Its goal.
+        goal: What identifies it.
         data_hash: Of the images.
 
     Raises:
         UserError: The storage cannot be reached, or holds another search, or the same search on other images.
     """
     package, storage = optuna(), open_storage(work.address)
-    _require_same_search(work, storage, what)
+    _require_same_search(work, storage, goal)
     direction = "maximize" if work.maximise else "minimize"
     is_new = True
     try:
@@ -211,7 +234,7 @@ def create_or_load(work: Work, what: dict[str, Any], data_hash: str) -> Study:
     if not is_new and _first_trials_ready(study):
         _require_same_data(work, study, data_hash)
         return study
-    for name, value in ((GOAL, what), (DATA, data_hash)):
+    for name, value in ((GOAL, goal.table()), (DATA, data_hash)):
         study.set_user_attr(name, value)
     for params in first_trials(work):
         study.enqueue_trial(params, skip_if_exists=True)
@@ -238,15 +261,15 @@ def _first_trials_ready(study: Study) -> bool:
     return True
 
 
-def _require_same_search(work: Work, storage: BaseStorage, what: dict[str, Any]) -> None:
+def _require_same_search(work: Work, storage: BaseStorage, goal: Goal) -> None:
     """Reject the journal of another search; a database may hold many."""
     if "://" in work.address:
         return
     found = storage.get_all_studies()
     if not found or any(study.study_name == work.name for study in found):
         return
-    before = found[0].user_attrs.get(GOAL, {})
-    differs = [name for name in what if before.get(name) != what[name]] or ["name"]
+    before, mine = found[0].user_attrs.get(GOAL, {}), goal.table()
+    differs = [name for name in mine if before.get(name) != mine[name]] or ["name"]
     labels = {
         "fields": "the space's fields",
         "recipe": "the recipe (or its --set, --data, --epochs, --images)",

@@ -43,8 +43,8 @@ def prepare(options: SearchOptions) -> Search:
     search_space.require_sane(space, f"space {space.name}")
     recipe = closed(shorten.reduced(chosen, options.epochs, options.images))
     check(space, recipe, options.metric)
-    goal = search_study.goal(recipe, space, options)
-    name = f"{recipe.name}-{space.name}-{search_study.digest(goal)}".replace(" ", "-")
+    goal = search_study.goal_of(recipe, space, options)
+    name = f"{recipe.name}-{space.name}-{goal.digest}".replace(" ", "-")
     folder = SearchDir(options.folder or Path("searches") / name)
     work = Work(
         name=name,
