@@ -198,9 +198,9 @@ def test_a_look_that_cannot_be_logged_is_warned_of(slow: Path, tmp_path: Path) -
 
 def test_the_cells_of_a_ladder_keep_what_was_found_in_short(slow: Path, tmp_path: Path) -> None:
     cell = RunDir(slow).read_record()
+    from rungs.study.ladder.outcome import Outcome
     from rungs.study.ladder.spec import Cell
     from rungs.study.ladder.summary import _cell
-    from rungs.study.ladder.workers import Outcome
 
     kept = _cell(Outcome(Cell("base", 0, cell.recipe), slow, cell, cell.ending))
     assert [finding.rule for finding in kept.findings] == [finding.rule for finding in examine(cell)]

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from rungs.study.cures.diagnosis import Cures, Diagnosis
     from rungs.study.cures.trial import Tried
     from rungs.study.guard import Opened
+    from rungs.study.ladder.outcome import Outcome
     from rungs.study.ladder.record import RungRecord
-    from rungs.study.ladder.workers import Outcome
 
 COLOURS = {"good": "green", "note": "blue", "warning": "yellow"}
 SHOWN = 30

@@ -21,8 +21,8 @@ from rungs.study.search.options import SearchOptions
 if TYPE_CHECKING:
     from rungs.study.comparison.record import CompareRecord, Flip, Flips
     from rungs.study.ladder.climb import ClimbPlan
+    from rungs.study.ladder.outcome import Outcome
     from rungs.study.ladder.record import RungRecord
-    from rungs.study.ladder.workers import Outcome
     from rungs.study.search.record import TrialRecord
 
 

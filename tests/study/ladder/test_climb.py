@@ -20,8 +20,8 @@ from rungs.study import processes
 from rungs.study.ladder import spec, workers
 from rungs.study.ladder.climb import prepare
 from rungs.study.ladder.options import ClimbOptions
+from rungs.study.ladder.outcome import Outcome
 from rungs.study.ladder.record import LadderDir, LadderRecord
-from rungs.study.ladder.workers import Outcome
 from rungs.study.measures import CURVES
 
 BASE = """

@@ -13,10 +13,10 @@ from rungs.recipe.augments import Flip
 from rungs.recipe.spec import Claim
 from rungs.run.record import RunRecord
 from rungs.study.ladder import spec, words
+from rungs.study.ladder.outcome import Outcome
 from rungs.study.ladder.record import LadderRecord, RungRecord
 from rungs.study.ladder.spec import Cell, Ladder
 from rungs.study.ladder.summary import summarise
-from rungs.study.ladder.workers import Outcome
 
 LADDER = """
 name = "two"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, field
 
 from tyro.conf import Suppress
@@ -10,6 +9,7 @@ from tyro.conf import Suppress
 from rungs.errors import require_between, require_share
 from rungs.recipe.flags import Data, Number, PathOrName, Rules, Share
 from rungs.study.ladder.options import MOST_EPOCHS, MOST_JOBS, MOST_SEEDS
+from rungs.study.ladder.outcome import Tell
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class CureOptions:
     """Try the cure of this finding only (repeatable)."""
     data: Data = None
     """Source of images, instead of the run's."""
-    tell: Suppress[Callable[..., None]] = field(default=lambda outcome, done, of: None, compare=False, repr=False)
+    tell: Suppress[Tell] = field(default=lambda outcome, done, of: None, compare=False, repr=False)
     """Called with each `Outcome`, the number of cells done, and the total."""
 
     def __post_init__(self) -> None:

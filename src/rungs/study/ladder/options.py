@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, field
 
 from tyro.conf import Suppress
 
 from rungs.errors import require_between, require_share
 from rungs.recipe.flags import Data, Folder, Number, Override, PathOrName, Rungs, Share
+from rungs.study.ladder.outcome import Tell
 
 MOST_SEEDS, MOST_EPOCHS = 1_000, 1_000_000
 MOST_JOBS, MOST_PACKED = 64, 256
@@ -47,7 +47,7 @@ class ClimbOptions:
     """Leave unreadable files out instead of stopping."""
     tensorboard: bool = field(default=False, compare=False)
     """Also write events for TensorBoard into each cell's folder."""
-    tell: Suppress[Callable[..., None]] = field(default=lambda outcome, done, of: None, compare=False, repr=False)
+    tell: Suppress[Tell] = field(default=lambda outcome, done, of: None, compare=False, repr=False)
     """Called with each `Outcome`, the number of cells done, and the total."""
 
     def __post_init__(self) -> None:

@@ -16,9 +16,9 @@ from rungs.run.folder import RunDir
 from rungs.run.record import EvalResult, RunRecord
 from rungs.study import statistics
 from rungs.study.ladder.claims import answer
+from rungs.study.ladder.outcome import Outcome
 from rungs.study.ladder.record import CellRecord, LadderRecord, RungRecord
 from rungs.study.ladder.spec import Ladder, Rung, parent
-from rungs.study.ladder.workers import Outcome
 from rungs.study.measures import CELL_VALUES, CURVES, SCORED, measured, system
 
 

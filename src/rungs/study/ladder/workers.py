@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
@@ -15,24 +15,11 @@ from typing import TypeAlias
 from rungs.errors import UserError
 from rungs.run.folder import RunDir
 from rungs.run.record import RunRecord, from_json
+from rungs.study.ladder.outcome import Outcome, Tell
 from rungs.study.ladder.spec import Cell
 from rungs.study.processes import CONTEXT, follow_parent, share_threads
 from rungs.training.options import RunOptions
 
-
-@dataclass(frozen=True)
-class Outcome:
-    """The outcome of a cell. Without a record it failed, and `ending` is the reason."""
-
-    cell: Cell
-    folder: Path
-    record: RunRecord | None
-    ending: str
-    kept: bool = False  # it was already trained
-
-
-Tell: TypeAlias = Callable[[Outcome, int, int], None]
-"""Called with an outcome, the number of cells done, and the total."""
 Group: TypeAlias = tuple[Cell, ...]
 """Cells of one rung that a worker trains together; may be a single one."""
 

@@ -11,6 +11,7 @@ from tyro.conf import Suppress, arg
 
 from rungs.errors import UserError, require_between, require_one_of, require_share
 from rungs.recipe.flags import Address, Data, Folder, HowMany, Number, Override, RecipeName, Share, Word
+from rungs.study.ladder.outcome import Tell
 from rungs.study.search.space import Space
 
 METRICS = ("validation_accuracy", "validation_loss")
@@ -66,7 +67,7 @@ class SearchOptions:
     """Skip unreadable files instead of stopping."""
     tell: Suppress[Callable[..., None]] = field(default=lambda trial, done, of: None, compare=False, repr=False)
     """Called with each `TrialRecord` trained here, the number of trials done, and the total."""
-    tell_final: Suppress[Callable[..., None]] = field(default=lambda outcome, done, of: None, compare=False, repr=False)
+    tell_final: Suppress[Tell] = field(default=lambda outcome, done, of: None, compare=False, repr=False)
     """Called with the `Outcome` of each re-run, the number done, and the total."""
 
     def __post_init__(self) -> None:
