@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from rungs.errors import UserError, require_between, require_one_of, require_share
+from rungs.errors import UserError, require_between, require_one_of, require_positive, require_share
 
 
 @pytest.mark.parametrize(
@@ -44,3 +44,14 @@ def test_a_word_that_is_not_allowed() -> None:
     with pytest.raises(UserError) as refused:
         require_one_of("gird", ("tpe", "grid"), "--sampler")
     assert str(refused.value) == "--sampler: 'gird' is not allowed\n  -> did you mean 'grid'? allowed: grid, tpe"
+
+
+@pytest.mark.parametrize("value", [0, -0.5, math.nan, math.inf])
+def test_no_positive_number(value: float) -> None:
+    require_positive(1e-9, "--low", usual="1e-06 to 10")
+    with pytest.raises(UserError) as refused:
+        require_positive(value, "--low", usual="1e-06 to 10")
+    assert (refused.value.what, refused.value.do) == (
+        f"--low must be a number above 0, got {value:g}",
+        "1e-06 to 10 is usual",
+    )
