@@ -327,7 +327,7 @@ def test_a_field_that_packs_do_not_know_keeps_runs_alone(monkeypatch: pytest.Mon
     assert unpackable(recipe_of()) == "packs do not support training.clip_norm"
     assert unpackable(recipe_of("training.clip_norm=none")) is None
     monkeypatch.setattr(pack, "OPTIMIZERS", ("adam",))
-    assert "sgd does not treat each weight by itself" in (unpackable(recipe_of("training.clip_norm=none")) or "")
+    assert "sgd is not element-wise" in (unpackable(recipe_of("training.clip_norm=none")) or "")
 
 
 @pytest.mark.parametrize(
