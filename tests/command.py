@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import urllib.request
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -140,7 +141,7 @@ def _state_put_back() -> Iterator[None]:
     threads = torch.get_num_threads()
     handlers = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)}
     try:
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), mock.patch.object(urllib.request, "_opener", None):  # it keeps proxies
             yield
     finally:
         torch.set_num_threads(threads)

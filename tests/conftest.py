@@ -102,6 +102,20 @@ def _drawing(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.setattr(Figure, "savefig", svg_alone)
 
 
+@pytest.fixture
+def small_ceilings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a bench look for the chip's ceilings with small sizes: what they come to is not tested."""
+    shrink_ceilings(monkeypatch)
+
+
+def shrink_ceilings(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr("rungs.study.bench.ceilings.SIZES", {"cpu": (64, 128)})
+    patch.setattr("rungs.study.bench.ceilings.COMPARED", {"cpu": 64})
+    patch.setattr("rungs.study.bench.ceilings.COPY_BYTES", {"cpu": 1 << 22})
+    patch.setattr("rungs.study.bench.ceilings.ENOUGH_S", 0.001)
+    patch.setattr("rungs.study.bench.phases.TURN_S", 0.005)
+
+
 @pytest.fixture(scope="session")
 def bank(tmp_path_factory: pytest.TempPathFactory) -> Bank:
     """Runs, pages and the like that are made once for all processes of this session."""

@@ -107,6 +107,7 @@ def test_every_line_of_a_block_is_a_command_that_is_tested() -> None:
 
 
 @pytest.mark.parametrize("command", of_program("rungs", "torchrun"))
+@pytest.mark.usefixtures("small_ceilings")
 def test_a_command_of_the_docs_works(command: str, workshop: Path) -> None:
     here = re.sub("^torchrun .* -m rungs ", "rungs ", command)  # alone: two ranks have tests of their own
     appended = next((more for start, more in APPENDED.items() if here.startswith(start)), "")
@@ -145,6 +146,7 @@ def test_a_script_of_the_docs_has_the_flags_that_are_named(command: str) -> None
 
 
 @pytest.mark.parametrize(("page", "example"), blocks("python"))
+@pytest.mark.usefixtures("small_ceilings")
 def test_an_example_in_python_works(page: str, example: str, workshop: Path) -> None:
     shutil.rmtree("runs/mine", ignore_errors=True)
     for whole, part in SMALLER.items():

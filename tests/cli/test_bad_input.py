@@ -213,7 +213,7 @@ def test_a_users_own_files_are_not_written_over(home: Path) -> None:
         ("optim.lr=inf", "optim.lr"),
         ("schedule.warmup_epochs=inf", "warmup_epochs"),
         ("augment.validation=[{name='mixup'}]", "cannot be mixed"),
-        ("model.hidden=[100000000000]", "more memory"),
+        ("model.hidden=[100000000000]", "not enough memory"),
     ],
 )
 def test_absurd_overrides(home: Path, override: str, words: str) -> None:

@@ -42,14 +42,14 @@ def test_no_search_varies_what_it_never_might() -> None:
     assert space.refusals() == {
         "data.source": OTHER_IMAGES,
         "data.validation": OTHER_IMAGES,
-        "data.test": "the test set chooses nothing, and a search does not open it",
+        "data.test": "the test set is not for selection, and a search does not open it",
         "data.image_size": OTHER_IMAGES,
         "augment.validation": OTHER_IMAGES,
-        "seed": "a seed that wins is luck, not a finding: the finals re-run the best trials on fresh seeds",
-        "evaluation": "how a net is scored is no property of the net",
-        "stopping.monitor": "the recipe says which epoch's weights count; trials that are judged otherwise cannot be "
+        "seed": "a seed that wins is lucky, not better: the finals re-run the best trials on fresh seeds",
+        "evaluation": "it changes how a net is scored, not the net",
+        "stopping.monitor": "it decides which epoch's weights are kept; trials that choose differently cannot be "
         "compared",
-        **dict.fromkeys(ABOUT, "it changes nothing in the result"),
+        **dict.fromkeys(ABOUT, "it does not change the result"),
     }
 
 

@@ -74,7 +74,7 @@ def test_no_ladder_chooses_a_rung_on_the_test_set(tmp_path: Path) -> None:
     path = write_ladder(tmp_path)
     blind = path.read_text().replace('"model.stages=[[16], [32]]"', '"model.stages=[[16], [32]]", "data.validation=0"')
     path.write_text(blind)
-    with pytest.raises(UserError, match="only the test set could compare it"):
+    with pytest.raises(UserError, match="the test set must not choose"):
         spec.load(path)
 
 

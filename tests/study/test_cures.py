@@ -93,7 +93,7 @@ def test_cures_of_measurement_are_not_tried_and_it_is_said_why() -> None:
     cures = diagnosis.cures(found)
     assert set(cures.to_try) == {"overfitting"}
     assert set(cures.left) == {"small-validation", "calibration"}
-    assert "what judges" in cures.left["small-validation"]
+    assert "changes the evaluation" in cures.left["small-validation"]
     with pytest.raises(UserError, match="no finding 'overfit'"):
         diagnosis.cures(found, ["overfit"])
     nothing = diagnosis.cures(found, ["calibration"])
@@ -185,7 +185,7 @@ def test_evaluating_a_run_on_its_own_test_images_is_a_look_that_its_report_tells
     rungs("report", str(run))
     page = RunDir(run).report.read_text()
     assert "The test set was opened 3 times: once for the final score, twice to evaluate the net again." in page
-    assert "the trained net, scored again" in page
+    assert "the trained net, evaluated on" in page
 
 
 def test_a_look_that_cannot_be_logged_is_warned_of(slow: Path, tmp_path: Path) -> None:

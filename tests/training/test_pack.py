@@ -254,14 +254,14 @@ class Stop(Exception):  # noqa: N818
 
 def stop_at(monkeypatch: pytest.MonkeyPatch, seed: int, epoch: int, error: Callable[[], BaseException]) -> None:
     """End the pack where it would keep an epoch of one run: those before it have it, those after it do not."""
-    keep = Session.keep
+    keep = Session.end_epoch
 
     def stopping(session: Session, row: EpochRow) -> int | None:
         if (session.setup.recipe.seed, row.epoch) == (seed, epoch):
             raise error()
         return keep(session, row)
 
-    monkeypatch.setattr(Session, "keep", stopping)
+    monkeypatch.setattr(Session, "end_epoch", stopping)
 
 
 def test_a_pack_that_was_cut_off_between_two_runs_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -324,10 +324,10 @@ def test_what_cannot_be_packed_says_why(overrides: tuple[str, ...], reason: str,
 def test_a_field_that_packs_do_not_know_keeps_runs_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     assert unpackable(recipe_of()) is None
     monkeypatch.setitem(pack.KNOWN, "training", pack.KNOWN["training"].replace("clip_norm ", ""))
-    assert unpackable(recipe_of()) == "packs do not know training.clip_norm"
+    assert unpackable(recipe_of()) == "packs do not support training.clip_norm"
     assert unpackable(recipe_of("training.clip_norm=none")) is None
     monkeypatch.setattr(pack, "OPTIMIZERS", ("adam",))
-    assert "sgd does not treat each weight by itself" in (unpackable(recipe_of("training.clip_norm=none")) or "")
+    assert "sgd is not element-wise" in (unpackable(recipe_of("training.clip_norm=none")) or "")
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,7 @@ def test_without_it_a_run_is_the_same_and_its_second_look_is_none(tmp_path: Path
     for name, result in (("test", twice.test_tta), ("validation", twice.validation_tta)):
         (line,) = (line for line in text.splitlines() if f"{name} accuracy with TTA" in line)
         assert fmt.percent(result.accuracy) in line
-        (line,) = (line for line in text.splitlines() if f"{name} with TTA loss" in line)
+        (line,) = (line for line in text.splitlines() if f"{name} loss with TTA" in line)
         assert fmt.loss(result.loss) in line
 
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from command import rungs, rungs_process
+from command import rungs
 from small import SMALL
 
 from rungs.study.bench.record import BenchDir
@@ -21,8 +21,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.drawn
+@pytest.mark.usefixtures("small_ceilings")
 def test_a_bench_prints_tables_and_leaves_record_page_and_picture(home: Path) -> None:
-    done = rungs_process("bench", "small.toml", "--seconds", "1", "--set", "training.batch_size=40", cwd=home)
+    done = rungs("bench", "small.toml", "--seconds", "1", "--set", "training.batch_size=40", cwd=home)
     assert done.stderr == ""  # no line of the profiler, none of the progress
     for part in (
         "ceiling: matrix product",

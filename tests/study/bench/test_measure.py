@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import DRAW
+from conftest import DRAW, shrink_ceilings
 from small import SMALL, small
 from torch import nn
 
@@ -32,11 +32,7 @@ QUICK = ("training.batch_size=50", "evaluation.batch_size=40")
 def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[BenchRecord, Path]:
     """Make one bench for many tests, its ceilings small: what they come to is not tested."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ceilings, "SIZES", {"cpu": (64, 128)})
-        patch.setattr(ceilings, "COMPARED", {"cpu": 64})
-        patch.setattr(ceilings, "COPY_BYTES", {"cpu": 1 << 22})
-        patch.setattr(ceilings, "ENOUGH_S", 0.001)
-        patch.setattr(phases, "TURN_S", 0.005)
+        shrink_ceilings(patch)
         patch.setattr("rungs.report.style.save", DRAW)
         folder = tmp_path_factory.mktemp("bench") / "made"
         return measure.bench(small(*QUICK), folder=folder, seconds=1), folder

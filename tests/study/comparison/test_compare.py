@@ -101,7 +101,7 @@ def test_a_crippled_run_is_worse_and_a_healthy_one_better(against: Callable[...,
     assert one.interval[1] < 0 < two.interval[0]
     assert one.interval[1] - one.interval[0] > one.images_interval[1] - one.images_interval[0] > 0
     assert one.loss_interval is not None and one.loss_interval[0] > 0
-    assert "of 180 test images right" in worse.words and "p < 0.001" in worse.words
+    assert "of 180 test images correct" in worse.words and "p < 0.001" in worse.words
     assert "One run" not in worse.words and any("our prior, as there is one run of each" in more for more in worse.more)
     assert worse.flips is not None and one.table is not None
     assert (worse.flips.gained, worse.flips.lost) == (one.table.second, one.table.first)

@@ -345,7 +345,7 @@ def test_a_failed_cell_gives_exit_code_2_after_the_report(tmp_path: Path) -> Non
     write_ladder(tmp_path, LADDER + FAILING)
     done = rungs("climb", "ladder.toml", "--seeds", "1", "--jobs", "0", cwd=tmp_path, code=2)
     assert "1 cell failed" in done.stderr
-    assert "too-deep, seed 0: model.stages: 4 stages leave nothing" in done.stderr
+    assert "too-deep, seed 0: model.stages: 4 stages shrink an image of 8 pixels" in done.stderr
     record = LadderDir(tmp_path / "climbs" / "small-ladder").read_record()
     assert record.rungs[2].cells[0].status == "failed" and record.rungs[2].estimates == {}
 
@@ -363,7 +363,7 @@ def test_a_dry_run_lists_every_cell_with_an_estimate_and_writes_nothing(ladder_f
         ["wider", "1", "2", "to"],
     ]
     assert all(row[-1] == "s" and float(row[-2]) > 0 for row in rows[2:5])
-    assert "4 cells, 3 to train, 2 at once: about" in done.stdout
+    assert "4 cells, 3 to train, 2 in parallel: about" in done.stdout
     assert sorted(tmp_path.rglob("*")) == before
 
 

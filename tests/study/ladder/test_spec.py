@@ -464,7 +464,7 @@ def test_a_ladder_is_data_both_ways() -> None:
     ("claim", "message"),
     [
         ('metric = "test_accuracy", value = 82', "82 is not an accuracy\n  -> write per cent as a fraction: 0.82"),
-        ('metric = "highest_test_accuracy", value = 0.8', "needs a test set that is watched"),
+        ('metric = "highest_test_accuracy", value = 0.8', "needs a test score after every epoch"),
     ],
 )
 def test_a_claim_that_can_be_no_measurement_is_refused(tmp_path: Path, claim: str, message: str) -> None:

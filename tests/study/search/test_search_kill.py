@@ -92,7 +92,7 @@ def test_ctrl_c_gives_trials_back_and_the_same_command_goes_on(tmp_path: Path) -
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=120)
     assert process.returncode == 130
-    assert "go on with the same command" in errors and "--resume" not in errors and "Traceback" not in errors
+    assert "resume with the same command" in errors and "--resume" not in errors and "Traceback" not in errors
     stopped, *rest = trials(journal)
     assert reason_of(stopped) == "stopped" and stopped.number == held.number
     assert [t.user_attrs.get(TAKES_UP) for t in rest] == [0] and record(rest[0]).state == "waiting"
