@@ -47,7 +47,7 @@ def require_between(value: float | None, low: float, high: float, flag: str) -> 
         return
     least, most, got = (f"{number:g}" if isinstance(number, float) else number for number in (low, high, value))
     allowed = f"at least {least}" if high == float("inf") else f"from {least} to {most}"
-    raise UserError(f"{flag} must be {allowed}, got {got}", do=f"give {flag} a number in this range")
+    raise UserError(f"{flag} must be {allowed}, got {got}")
 
 
 def require_share(value: float | None, flag: str) -> None:
@@ -57,7 +57,7 @@ def require_share(value: float | None, flag: str) -> None:
         UserError: It is not above 0 and at most 1.
     """
     if value is not None and not 0 < value <= 1:
-        do = f"give {flag} a number in this range, such as 0.1"
+        do = f"give {flag} a share, such as 0.1 for a tenth"
         raise UserError(f"{flag} must be above 0 and at most 1, got {value:g}", do=do)
 
 
