@@ -63,7 +63,7 @@ def with_rows(measured: str) -> str:
 
 
 def row(seed: dict[str, Any]) -> str:
-    """Return the row of a seed: its best claim beside the measurement."""
+    """Return the row of a seed: its best claim next to the measurement."""
     record, name = read(seed["headline"]["record"]), seed["headline"]["rung"]
     rung = by_name(record, name)
     found = next(one for one in rung.answers if one.metric == seed["headline"]["metric"])

@@ -7,26 +7,19 @@ import shlex
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-PAGES = tuple(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "bench/README.md")) + tuple(
-    sorted((ROOT / "docs").glob("*.md"))
-)
+PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "bench/README.md", *sorted((ROOT / "docs").glob("*.md")))
+FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
 def blocks(language: str = "") -> list[tuple[str, str]]:
     """Return the name of its page and the text of each code block in this language; without one, it holds commands."""
-    found = []
-    for page in PAGES:
-        for kind, text in re.findall(
-            r"^```(\w*)\n(.*?)^```$", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
-        ):
-            if kind == language:
-                found.append((page.relative_to(ROOT).as_posix(), text))
-    return found
+    found = ((page, *block) for page in PAGES for block in FENCED.findall(page.read_text(encoding="utf-8")))
+    return [(page.relative_to(ROOT).as_posix(), text) for page, kind, text in found if kind == language]
 
 
 def prose(page: Path) -> str:
     """Return a page without its code blocks."""
-    return re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    return FENCED.sub("", page.read_text(encoding="utf-8"))
 
 
 def quoted(page: Path) -> list[str]:

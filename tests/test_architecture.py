@@ -1,4 +1,4 @@
-"""The house holds: imports go down, the command line is light, families are complete."""
+"""The architecture holds: imports go down, the command line is light, families are complete."""
 
 from __future__ import annotations
 

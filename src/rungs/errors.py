@@ -62,7 +62,7 @@ def require_positive(value: float, flag: str, *, usual: str) -> None:
         UserError: It is not above 0, or not finite.
     """
     if not 0 < value < float("inf"):
-        raise UserError(f"{flag} must be a finite number above 0, got {value:g}", do=f"{usual} is usual")
+        raise UserError(f"{flag} must be a number above 0, got {value:g}", do=f"{usual} is usual")
 
 
 def require_share(value: float | None, flag: str) -> None:
@@ -72,7 +72,7 @@ def require_share(value: float | None, flag: str) -> None:
         UserError: It is not above 0 and at most 1.
     """
     if value is not None and not 0 < value <= 1:
-        do = f"give {flag} a number in this range, such as 0.1"
+        do = f"give {flag} a share, such as 0.1 for a tenth"
         raise UserError(f"{flag} must be above 0 and at most 1, got {value:g}", do=do)
 
 

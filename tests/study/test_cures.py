@@ -109,7 +109,7 @@ def test_two_findings_with_one_cure_are_tried_once() -> None:
     twin = replace(first, rule="gap")
     cures = diagnosis.cures(diagnosis.Diagnosis(samples.overfitting(), (), (first, twin)))
     assert set(cures.to_try) == {"overfitting"}
-    assert cures.left["gap"] == "same cure as overfitting"
+    assert cures.left["gap"] == "same fix as overfitting"
 
 
 def test_the_second_of_two_findings_with_one_cure_can_be_asked_for(slow: Path, tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_the_second_of_two_findings_with_one_cure_can_be_asked_for(slow: Path, t
     findings = (*found.findings, replace(first, rule="unfinished"))
     twin = diagnosis.Diagnosis(found.record, found.looks, findings)
     cures = diagnosis.cures(twin, ["unfinished"])
-    assert set(cures.to_try) == {"rate-too-small"} and cures.left == {"unfinished": "same cure as rate-too-small"}
+    assert set(cures.to_try) == {"rate-too-small"} and cures.left == {"unfinished": "same fix as rate-too-small"}
     asked: list[tuple[tuple[str, ...], set[str]]] = []
 
     def run_climb(plan: ClimbPlan) -> LadderRecord:
@@ -150,7 +150,7 @@ def test_nothing_to_try_is_said_and_is_no_error(tmp_path: Path) -> None:
     run.prepare()
     run.write_record(samples.healthy())
     done = rungs("diagnose", str(run.path), "--try")
-    assert "No cure of this run can be tried." in done.stdout
+    assert "No suggested fix of this run can be tried." in done.stdout
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 

@@ -32,11 +32,11 @@ SHOWN = 30
 
 
 def diagnose(options: Annotated[CureOptions, arg(name="")], try_: Try = False, json: bool = False) -> None:
-    """Diagnose a run: findings, their evidence and a cure for each; with --try, measure what the cures gain.
+    """Diagnose a run: findings, their evidence and a suggested fix for each; with --try, measure what the fixes gain.
 
     Args:
         options: See `CureOptions`.
-        try_: Train the unchanged run and each cure with several seeds, and report what the cures gain.
+        try_: Train the unchanged run and each fix with several seeds, and report what the fixes gain.
         json: Print the findings as JSON.
     """
     if try_:
@@ -83,7 +83,7 @@ def _print_finding(finding: Finding, found: Diagnosis, run: Path) -> None:
 
 
 def _try(options: CureOptions, as_json: bool) -> None:
-    """Try the cures of a run, reporting each cell, and print what they gained.
+    """Try the suggested fixes of a run, reporting each cell, and print what they gained.
 
     Raises:
         UserError: No such run or rule; or at the end, when a cell failed.
@@ -98,7 +98,7 @@ def _try(options: CureOptions, as_json: bool) -> None:
 
     tried = trial.run(trial.prepare(dataclasses.replace(options, tell=tell)))
     if not isinstance(tried, trial.Tried):
-        out.print("No cure of this run can be tried.")
+        out.print("No suggested fix of this run can be tried.")
         _print_left(tried)
         return
     _print_gains(tried)
@@ -108,9 +108,9 @@ def _try(options: CureOptions, as_json: bool) -> None:
 
 
 def _print_gains(tried: Tried) -> None:
-    """Print a table of each cure and the unchanged run."""
+    """Print a table of each fix and the unchanged run."""
     base, *others = tried.record.rungs
-    table = Table("cure for", "sets", "validation", "gain, points", "95 % interval", "verdict", box=None)
+    table = Table("fix for", "sets", "validation", "gain, points", "95 % interval", "verdict", box=None)
     table.add_row("(unchanged)", "", _accuracy(base), "", "", "")
     for rung in others:
         if rung.name not in tried.cures.to_try:

@@ -274,7 +274,7 @@ def doctor() -> None:
         ("platform", found.platform),
         ("RUNGS_DATA", os.environ.get("RUNGS_DATA") or "not set"),
         ("cache", str(cache_dir())),
-        *((name, cifar10.whereabouts(name)) for name in ("cifar10", "cifar100")),
+        *((name, cifar10.location(name)) for name in ("cifar10", "cifar100")),
         ("digits", "embedded in scikit-learn"),
         *((f"extra {extra}", _installed(module)) for extra, module in EXTRAS.items()),
     ):

@@ -207,7 +207,7 @@ def bench(options: Annotated[BenchOptions, arg(name="")], quiet: bool = False) -
 
 
 def compare(options: Annotated[CompareOptions, arg(name="")], json: bool = False) -> None:
-    """Compare runs with the first: better, worse, or not to be told apart, and why.
+    """Compare runs with the first: better, worse or indistinguishable, and why.
 
     Runs of one recipe with different seeds are grouped. Comparing test scores uses the test set: it is logged for each
     run.
@@ -230,7 +230,7 @@ def compare(options: Annotated[CompareOptions, arg(name="")], json: bool = False
         return
     for pair in record.pairs:
         out.print(
-            f"[bold]{pair.verdict.upper()}[/] {escape(' '.join((pair.words, *pair.more)))}",
+            f"[bold]{pair.shown.upper()}[/] {escape(' '.join((pair.words, *pair.more)))}",
             soft_wrap=not sys.stdout.isatty(),
         )
     for table in tables.tables(record, out.width):

@@ -16,14 +16,14 @@ Loader: TypeAlias = "Callable[[str | None, int | None], Source]"
 
 
 def _cifar10(argument: str | None, image_size: int | None) -> Source:
-    """CIFAR-10, found here or downloaded; cifar10:PATH to say where."""
+    """CIFAR-10, local or downloaded; cifar10:PATH sets the location."""
     from rungs.data.sources.cifar10 import load_cifar10
 
     return load_cifar10(argument, image_size)
 
 
 def _cifar100(argument: str | None, image_size: int | None) -> Source:
-    """CIFAR-100 with its fine classes; cifar100:PATH to say where."""
+    """CIFAR-100 with its fine classes; cifar100:PATH sets the location."""
     from rungs.data.sources.cifar10 import load_cifar100
 
     return load_cifar100(argument, image_size)

@@ -19,7 +19,7 @@ GAP = 2.0
 """Points of accuracy: a smaller gap between training and other images is none."""
 LITTLE = 2.0
 """Accuracies below twice that of guessing, 1 / K, say little of what would help."""
-CUTS_TOLD = 3
+MAX_CUTS_LISTED = 3
 """A plateau schedule can cut ten times; the first few change something."""
 
 
@@ -94,10 +94,10 @@ def _cuts(record: RunRecord) -> list[str]:
     said = [
         f"When the learning rate is cut from {before.learning_rate:.2g} to {after.learning_rate:.2g}, in epoch "
         f"{after.epoch}, the validation loss {_response(_loss(before), _loss(after))}."
-        for before, after in cuts[:CUTS_TOLD]
+        for before, after in cuts[:MAX_CUTS_LISTED]
         if before.validation_loss is not None and after.validation_loss is not None
     ]
-    if said and (more := len(cuts) - CUTS_TOLD) > 0:
+    if said and (more := len(cuts) - MAX_CUTS_LISTED) > 0:
         times = "once more" if more == 1 else f"{more} times more"
         said.append(f"It is cut {times}, to {cuts[-1][1].learning_rate:.2g} in epoch {cuts[-1][1].epoch}.")
     return said

@@ -17,8 +17,8 @@ def test_selection(record: RunRecord, looks: tuple[Look, ...] = ()) -> Finding |
     opened = sum(counts[kind] for kind in OPENING)
     if not counts["watched"] and not counts["compared"] and openings(looks) <= 1:
         return None
-    deeds = {"scored": "scored", "watched": "watched after an epoch", "evaluated": "evaluated again"}
-    said = [f"{words} {times(counts[kind])}" for kind, words in deeds.items() if counts[kind]]
+    openers = {"scored": "scored", "watched": "watched after an epoch", "evaluated": "evaluated again"}
+    said = [f"{words} {times(counts[kind])}" for kind, words in openers.items() if counts[kind]]
     said += [f"its scores compared {times(counts['compared'])}"] if counts["compared"] else []
     text = f"The test set was opened {times(max(opened, 1))}: {', '.join(said)}."
     blind = not validated(record)

@@ -51,7 +51,7 @@ def reductions(
 ) -> tuple[str, ...]:
     """Return how a climb differs from its ladder file, a phrase each; () where it does not.
 
-    A climb is resumed only where its record has the same phrases: another wording would refuse the records of before.
+    A climb is resumed only where its record has the same phrases: another wording would refuse older records.
     """
     found = []
     if _place_free(base.data.source) != _place_free(usual.data.source):

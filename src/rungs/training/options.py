@@ -1,4 +1,4 @@
-"""The options of a training."""
+"""Options of `rungs train`."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class RunOptions:
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """The arguments of `rungs train`."""
+    """Options of `rungs train`."""
 
     recipe: RecipeName
     """Name (see rungs list) or path of a TOML file."""

@@ -182,12 +182,12 @@ def test_a_variable_that_does_not_help_is_told(
     with pytest.raises(UserError) as caught:
         cifar.load(unreachable, None, None)
     told = f"RUNGS_DATA={tmp_path / folder} {why}"
-    assert told in (caught.value.do or "") and told in cifar.whereabouts("cifar10")
+    assert told in (caught.value.do or "") and told in cifar.location("cifar10")
 
 
-def test_whereabouts_survive_a_bad_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_location_survives_a_bad_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RUNGS_DATA", "~nobody-of-this-name/x")
-    assert "no home folder is known" in cifar.whereabouts("cifar10")
+    assert "no home folder is known" in cifar.location("cifar10")
 
 
 def test_only_what_lies_in_the_cache_is_to_be_deleted(cache_home: Path) -> None:

@@ -139,7 +139,7 @@ def test_the_page_is_one_file_and_the_same_twice(tmp_path: Path) -> None:
         "rungs train lab-003 --set optim.lr=0.018",
         "2 of 3 diverged",
         "arXiv:1506.01186",
-        "not distinguishable",
+        "indistinguishable",
     ):
         assert part in page
     assert "http:" not in page.replace("http://www.w3.org", "") and 'src="data:' in page

@@ -1,4 +1,4 @@
-"""The finals: who wins, what it can be told apart from, how optimistic the search was; the test set once."""
+"""The finals: who wins, what it is distinguishable from, how optimistic the search was; the test set once."""
 
 from __future__ import annotations
 

@@ -168,7 +168,7 @@ def load(cifar: Cifar, argument: str | None, image_size: int | None) -> Source:
     )
 
 
-def whereabouts(name: str) -> str:
+def location(name: str) -> str:
     """Return where `cifar10` or `cifar100` would be read from, or why it cannot be."""
     cifar = {"cifar10": CIFAR10, "cifar100": CIFAR100}[name]
     try:

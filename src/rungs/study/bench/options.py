@@ -1,4 +1,4 @@
-"""The options of a bench."""
+"""Options of `rungs bench`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Tell: TypeAlias = Callable[[str], None]
 
 @dataclass(frozen=True)
 class BenchOptions:
-    """The options of a bench.
+    """Options of `rungs bench`.
 
     Raises:
         UserError: A number out of range.

@@ -79,7 +79,7 @@ def _difference(axes: Axes, pair: Pair) -> None:
     axes.set_ylim(len(names) - 0.5, -0.7)
     axes.tick_params(axis="y", length=0, colors=INK)
     axes.grid(axis="y", visible=False)
-    axes.set_title(pair.verdict, fontsize=9.5)
+    axes.set_title(pair.shown, fontsize=9.5)
     low, high = axes.get_xlim()
     reach = max(abs(low), abs(high))
     axes.set_xlim(min(low, -0.12 * reach), max(high, 0.12 * reach))

@@ -1,4 +1,4 @@
-"""The options of a comparison."""
+"""Options of `rungs compare`."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def part(record: CompareRecord) -> str:
 def _drawn(record: CompareRecord) -> Iterator[Drawing]:
     """Yield the figures."""
     names = fmt.many(len(record.candidates), "candidate")
-    verdicts = "; ".join(f"{pair.second}: {pair.verdict}" for pair in record.pairs)
+    verdicts = "; ".join(f"{pair.second}: {pair.shown}" for pair in record.pairs)
     yield Drawing("differences", f"Accuracy differences with intervals. {verdicts}", figures.differences(record))
     yield Drawing("curves", f"Loss and accuracy of {names} over the epochs", figures.curves(record))
     alt = (

@@ -160,6 +160,11 @@ class Pair(Record, frozen=True, kw_only=True):
     notes: tuple[str, ...]  # caveats
     flips: Flips | None
 
+    @property
+    def shown(self) -> str:
+        """The verdict as people read it; records on disk keep the longer literal."""
+        return "indistinguishable" if self.verdict == "not to be told apart" else self.verdict
+
 
 class CompareRecord(Record, frozen=True, kw_only=True):
     """The results of a comparison."""

@@ -1,4 +1,4 @@
-"""Better, worse, or not to be told apart: the difference of two recipes, over both images and seeds.
+"""Better, worse or indistinguishable: the difference of two recipes, over both images and seeds.
 
 A score depends on which images are in the test set and on the seed. Comparing two single runs image by image accounts
 for the images alone: with 10,000 images it may well find two runs of one recipe different, and so they are, as nets;

@@ -21,7 +21,7 @@ def words(pair: Pair) -> tuple[Verdict, str, tuple[str, ...]]:
         what = f"{pair.second} is {'better' if better else 'worse'} than {pair.first}: {_scores(part)}"
         said = f"{what}, {_difference(part)}; {p_words(part.p_holm)}."
         return ("better" if better else "worse"), said, (_seeds(part),)
-    what = f"{pair.second} and {pair.first} are not to be told apart with this much data:"
+    what = f"{pair.second} and {pair.first} are indistinguishable with this much data:"
     more = (_seeds(part), *_as_nets(part), would_decide(part))
     return "not to be told apart", f"{what} {_scores(part)}, {_difference(part)}.", more
 
@@ -35,7 +35,7 @@ def _as_nets(part: PartResult) -> tuple[str, ...]:
 
 
 def _of_one_recipe(pair: Pair, part: PartResult) -> str:
-    said = f"{pair.first} and {pair.second} are runs of one recipe: not to be told apart."
+    said = f"{pair.first} and {pair.second} are runs of one recipe: indistinguishable."
     if part.table and not part.table.first + part.table.second:
         return f"{said} They classify the same {part.part} images correctly, {fmt.percent(part.second)}."
     size = "exceeds" if part.p < LEVEL else "is within"

@@ -100,7 +100,7 @@ def cures(found: Diagnosis, only: Sequence[str] = ()) -> Cures:
             left[finding.rule] = why
         elif assignments in to_try.values():
             same[finding.rule] = next(rule for rule, one in to_try.items() if one == assignments)
-            left[finding.rule] = f"same cure as {same[finding.rule]}"
+            left[finding.rule] = f"same fix as {same[finding.rule]}"
         else:
             to_try[finding.rule] = assignments
     if only:

@@ -1,4 +1,4 @@
-"""The options of trying the cures of a run."""
+"""Options of `rungs diagnose`."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ class CureOptions:
     """Folder of a run that has ended."""
     _: KW_ONLY
     seeds: Number = None
-    """Number of seeds per cure, counted from 0 (default: 3)."""
+    """Number of seeds per fix, counted from 0 (default: 3)."""
     epochs: Number = None
-    """Epochs of the run's recipe; cures and schedules are scaled in proportion."""
+    """Epochs of the run's recipe; fixes and schedules are scaled in proportion."""
     images: Share = None
     """Share of the training images to use, above 0 and at most 1."""
     jobs: Number = None
     """Runs trained in parallel (default: 1 on a GPU, else one per core, at most 4; 0: in this process)."""
     only: Rules = ()
-    """Try the cure of this finding only (repeatable)."""
+    """Try the fix of this finding only (repeatable)."""
     data: Data = None
     """Source of images, instead of the run's."""
     tell: Suppress[Tell] = field(default=lambda outcome, done, of: None, compare=False, repr=False)

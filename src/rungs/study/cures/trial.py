@@ -137,7 +137,7 @@ def _ladder(found: Diagnosis, every: Cures) -> Ladder:
     titles = {finding.rule: finding.title for finding in found.findings}
     return Ladder(
         name=f"cures-{found.record.recipe.name}"[:80].rstrip(),
-        about=f"The cures suggested for a run of {found.record.recipe.name}, each tried on its own.",
+        about=f"The fixes suggested for a run of {found.record.recipe.name}, each tried on its own.",
         base=BASE_FILE,
         builds_on="base",
         seeds=SEEDS,

@@ -1,4 +1,4 @@
-"""The options of a climb."""
+"""Options of `rungs climb`."""
 
 from __future__ import annotations
 

@@ -165,11 +165,11 @@ def _difference(record: LadderRecord, rung: RungRecord, *, words: bool) -> str:
     difference = rung.difference
     if difference is None:
         return ""
-    told = f"{report_metric.signed(difference.metric, difference.mean)}{'*' * ladder_words.on_test(record, difference)}"
+    gain = f"{report_metric.signed(difference.metric, difference.mean)}{'*' * ladder_words.on_test(record, difference)}"
     if not words:
-        return f"{ladder_words.SIGNS[difference.verdict]} {told:>6}"
+        return f"{ladder_words.SIGNS[difference.verdict]} {gain:>6}"
     other = ladder_words.elsewhere(record, record.rungs.index(rung))
-    return f"{told:>6} {difference.verdict}{f' ({other})' if other else ''}"
+    return f"{gain:>6} {difference.verdict}{f' ({other})' if other else ''}"
 
 
 def _short_claim(answer: Answer, *, words: bool) -> str:

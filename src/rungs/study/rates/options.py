@@ -1,4 +1,4 @@
-"""The options of a learning-rate range test."""
+"""Options of `rungs lr-find`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Tell: TypeAlias = Callable[[str], None]
 
 @dataclass(frozen=True)
 class RateOptions:
-    """The options of a range test.
+    """Options of `rungs lr-find`.
 
     Raises:
         UserError: A number out of range, or too narrow a range of rates.

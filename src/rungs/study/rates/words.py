@@ -21,8 +21,8 @@ ROLES = {
 VERDICTS = {
     "real gain": "better",
     "real loss": "worse",
-    "no difference": "not distinguishable",
-    "undecided": "not distinguishable",
+    "no difference": "indistinguishable",
+    "undecided": "indistinguishable",
 }
 
 

@@ -1,4 +1,4 @@
-"""The options of a search."""
+"""Options of `rungs tune`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SpaceName: TypeAlias = Annotated[str | Path | Space, arg(constructor=str, metava
 
 @dataclass(frozen=True)
 class SearchOptions:
-    """The options of a search.
+    """Options of `rungs tune`.
 
     Raises:
         UserError: A number out of range, an unknown sampler or pruner, a test-set metric.
