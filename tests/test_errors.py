@@ -52,6 +52,6 @@ def test_no_positive_number(value: float) -> None:
     with pytest.raises(UserError) as refused:
         require_positive(value, "--low", usual="1e-06 to 10")
     assert (refused.value.what, refused.value.do) == (
-        f"--low must be a number above 0, got {value:g}",
+        f"--low must be a finite number above 0, got {value:g}",
         "1e-06 to 10 is usual",
     )

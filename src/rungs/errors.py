@@ -62,7 +62,7 @@ def require_positive(value: float, flag: str, *, usual: str) -> None:
         UserError: It is not above 0, or not finite.
     """
     if not 0 < value < float("inf"):
-        raise UserError(f"{flag} must be a number above 0, got {value:g}", do=f"{usual} is usual")
+        raise UserError(f"{flag} must be a finite number above 0, got {value:g}", do=f"{usual} is usual")
 
 
 def require_share(value: float | None, flag: str) -> None:
