@@ -19,6 +19,7 @@ def bench(tmp_path: Path, script: str, *arguments: str) -> dict[str, Any]:
     return figures
 
 
+@pytest.mark.dear
 def test_variants_of_a_recipe_are_set_beside_it(tmp_path: Path) -> None:
     variants = ["training.micro_batch=20", "model.batch_norm=false,model.dropout=[]"]
     arguments = ("digits-quick", "--images", "100", "--rounds", "2", "--variants", *variants)
@@ -40,6 +41,7 @@ def test_a_recipe_is_set_beside_a_script_of_ones_own(tmp_path: Path) -> None:
     assert 0 < low <= figures["theirs / ours"] <= high
 
 
+@pytest.mark.dear
 def test_a_tutorials_loop_is_set_beside_ours(tmp_path: Path) -> None:
     figures = bench(tmp_path, "tutorial.py", "--images", "32", "--rounds", "1")
     (ours,), (theirs,) = figures["ours_ms_an_image"], figures["tutorial_ms_an_image"]

@@ -272,7 +272,7 @@ def test_every_cure_is_a_command_that_the_recipe_accepts(make) -> None:  # type:
             assert identity.digest(changed) != identity.digest(record.recipe)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(st.one_of(st.none(), st.floats(0.001, 50)), min_size=1, max_size=12))
 def test_no_history_breaks_a_rule(losses: list[float | None]) -> None:
     rows = tuple(replace(r, validation_loss=v) for r, v in zip(samples.history(len(losses)), losses, strict=True))
@@ -300,7 +300,7 @@ def test_augmentation_at_test_time_that_does_harm_is_named() -> None:
 ODD = st.one_of(st.floats(0, 50), st.sampled_from([0.0, 1e-300, 1e30, float("nan"), float("inf")]))
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(
     st.lists(st.tuples(ODD, ODD, st.floats(0, 1), st.floats(0, 1)), min_size=0, max_size=14),
     st.sampled_from(["finished", "diverged", "interrupted"]),

@@ -89,6 +89,7 @@ def test_more_patterns_than_there_are_are_refused() -> None:
         build_model(Speedrun(patterns=13), image_size=32, classes=10)
 
 
+@pytest.mark.dear
 def test_compiled_in_bf16_its_gradients_stay_finite() -> None:
     """The last pooling must know its maximum by its place: by its value, rounded to bf16, it would not find it."""
     torch.manual_seed(0)

@@ -255,6 +255,7 @@ def test_a_run_of_rungs_own_net_takes_no_file(mine: Path, tmp_path: Path) -> Non
         load(tmp_path / "run", model=mine.parent / "my_net.py")
 
 
+@pytest.mark.dear
 def test_a_ladder_climbs_with_it_in_processes_of_their_own(mine: Path, tmp_path: Path) -> None:
     (tmp_path / "steps.toml").write_text(
         'name = "steps"\nabout = "One."\nbase = "mine.toml"\nbuilds_on = "base"\nseeds = 1\n'

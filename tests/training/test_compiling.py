@@ -67,6 +67,7 @@ def test_a_compiled_net_computes_the_same(tmp_path: Path) -> None:
     assert later[-1].warm_up_s == 0 == plain.history[0].warm_up_s
 
 
+@pytest.mark.dear
 def test_a_compiled_net_computes_the_winograd_way_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     assert pays(64, 64, 4, 4)
     monkeypatch.setattr(loop, "validate", lambda setup, epoch: ((None, None),))  # one graph to compile is enough

@@ -112,6 +112,7 @@ def test_cells_are_ordinary_runs_and_none_is_trained_twice(ladder_file: Path, tm
     assert {path: path.stat().st_mtime_ns for path in root.glob("*/*") if path.is_file()} == before
 
 
+@pytest.mark.dear
 def test_a_cell_is_the_run_that_train_would_have_made(ladder_file: Path, tmp_path: Path) -> None:
     """Same bits in a worker of a climb as in a run alone: the histories are equal but for the times."""
     (outcome, *_), _ = climb(ladder_file, tmp_path / "climb", jobs=1, seeds=1, only=["first"])
@@ -190,6 +191,7 @@ def test_ctrl_c_ends_a_climb_with_130_and_says_how_to_go_on(tmp_path: Path) -> N
     wait_for(lambda: not any(is_locked(root / cell.folder) for cell in cells))
 
 
+@pytest.mark.dear
 def test_sigterm_ends_a_climb_with_143(tmp_path: Path) -> None:
     path = write_ladder(tmp_path, base=BASE.replace("epochs = 2", "epochs = 4000"))
     command = [*UNDRAWN, "climb", str(path), "--out", str(tmp_path / "climb"), "--seeds", "1", "--jobs", "1"]
@@ -236,6 +238,7 @@ def test_a_packed_climb_gives_what_an_unpacked_one_gives(tmp_path: Path) -> None
         assert (cell.fingerprint, cell.data.hash) == (record.fingerprint, record.data.hash)
 
 
+@pytest.mark.dear
 def test_a_packed_climb_that_is_killed_goes_on(tmp_path: Path) -> None:
     path = write_ladder(tmp_path, base=BASE.replace("epochs = 2", "epochs = 12"))
     root = tmp_path / "climb"

@@ -48,6 +48,7 @@ def training(journal: Path) -> list[Any]:
     return [trial for trial in running if 2 <= len(trial.intermediate_values) < 20]
 
 
+@pytest.mark.dear
 def test_four_workers_two_of_them_killed(tmp_path: Path) -> None:
     """All finished trials are kept, none is lost, none runs twice, and there are as many as were asked for."""
     plan, study = prepared(tmp_path, 7)
@@ -107,6 +108,7 @@ def test_ctrl_c_gives_trials_back_and_the_same_command_goes_on(tmp_path: Path) -
     wait_for(lambda: is_alive_here(worker) is False)  # a worker whose parent is gone ends
 
 
+@pytest.mark.dear
 def test_a_search_whose_journal_is_torn_while_workers_write_goes_on(tmp_path: Path) -> None:
     plan, study = prepared(tmp_path, 3)
     told: list[int] = []

@@ -79,6 +79,7 @@ def _finals_are_on_fresh_seeds(folder: SearchDir, found: SearchRecord) -> None:
             assert finalist.optimism.mean == pytest.approx(finalist.searched - mean(again))
 
 
+@pytest.mark.dear
 def test_a_search_in_sqlite_with_two_workers_gives_its_record_from_the_storage_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
