@@ -101,7 +101,7 @@ def predict(run: Positional[Path], files: Files, /, model: Where = None, json: b
     else:
         _print_table(found)
     if bad := [f"{one.path}: {one.error}" for one in found if one.error]:
-        do = "give image files (JPEG, PNG, WebP, GIF, BMP)"
+        do = "check the paths, and give image files (JPEG, PNG, WebP, GIF, BMP)"
         raise UserError("not readable as an image:\n  " + "\n  ".join(bad), do=do)
 
 
