@@ -47,7 +47,7 @@ def test_selection(record: RunRecord, looks: tuple[Look, ...] = ()) -> Finding |
         picture = evidence.bars(names, "looks", [("looks", [counts[n] for n in names])], level=1, level_name="once")
     return (warning if blind else note)(
         "test-selection",
-        "The test set was looked at more than once",
+        "The test set was looked at more than once" if opened > 1 else "Test scores were compared",
         text,
         cure,
         "the log of looks, or the history, shows more than one opening of the test set, or a comparison by it",
