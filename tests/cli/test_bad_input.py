@@ -158,6 +158,7 @@ def tiny_disk() -> Iterator[Path]:
     subprocess.run(["umount", folder], check=True)
 
 
+@pytest.mark.dear
 def test_a_full_disk(home: Path, tiny_disk: Path) -> None:
     big = ["--set", "model.hidden=[4096]", "--set", "data.image_size=32"]  # some 17 MB of weights
     done = rungs("train", "small.toml", "--out", tiny_disk / "run", *QUICK, *big, cwd=home, code=2)

@@ -47,7 +47,7 @@ UNPADDED = ("first-000", "net1-002")
 """Seeds' nets without padding, made for 32 pixels: 8 leave nothing."""
 
 
-@pytest.mark.parametrize("size", [8, 31, 224])
+@pytest.mark.parametrize("size", [8, 31, pytest.param(224, marks=pytest.mark.dear)])
 @pytest.mark.parametrize("name", sorted(shipped()))
 def test_every_recipes_net_takes_images_from_8_to_224(name: str, size: int) -> None:
     if name in UNPADDED and size == 8:

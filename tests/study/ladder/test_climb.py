@@ -135,6 +135,7 @@ def test_the_same_seed_gives_rungs_the_same_images_and_the_same_first_weights(tm
     assert first.history[0].train_loss == second.history[0].train_loss != other.history[0].train_loss
 
 
+@pytest.mark.dear
 def test_a_worker_that_is_killed_fails_its_cell_and_is_replaced(
     ladder_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -84,6 +84,7 @@ def test_four_workers_two_of_them_killed(tmp_path: Path) -> None:
     assert not [*tmp_path.rglob("looks.jsonl")]
 
 
+@pytest.mark.dear
 def test_ctrl_c_gives_trials_back_and_the_same_command_goes_on(tmp_path: Path) -> None:
     write_files(tmp_path, RECIPE.replace("epochs = 2", "epochs = 400"))
     journal = tmp_path / "s" / "journal.log"

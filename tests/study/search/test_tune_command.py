@@ -106,6 +106,7 @@ def test_a_search_in_sqlite_with_two_workers_gives_its_record_from_the_storage_a
     assert not [*tmp_path.rglob("finals")]
 
 
+@pytest.mark.dear
 def test_two_commands_in_one_folder_share_one_search(tmp_path: Path) -> None:
     write_files(tmp_path)
     words = ["--trials", "6", "--workers", "0", "--top", "1", "--seeds", "1", "--out", "search"]
