@@ -59,7 +59,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True, scope="session")
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep the user's cache out of the session's fixtures."""
+    """Keep the user's cache out of fixtures that live longer than a test."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("session-cache")))
         yield
@@ -118,7 +118,7 @@ def shrink_ceilings(patch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def bank(tmp_path_factory: pytest.TempPathFactory) -> Bank:
-    """Runs, pages and the like that are made once for all processes of this session."""
+    """Runs, pages and the like that are made once for all processes of the test run."""
     base = tmp_path_factory.getbasetemp()
     return Bank((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "bank")
 

@@ -1,6 +1,6 @@
 """A learning rate, estimated by the range test and checked by short training runs.
 
-The guess is the rate at which the smoothed loss of the sweep falls fastest on a logarithmic axis; a tenth of the rate
+The estimate is the rate at which the smoothed loss of the sweep falls fastest on a logarithmic axis; a tenth of the rate
 at its minimum is also checked. Both are in common use (Smith 2017, arXiv:1506.01186; Howard & Gugger 2020,
 arXiv:2002.04688). Neither is reliable, so short runs decide.
 """
@@ -60,7 +60,7 @@ def prepare(options: RateOptions) -> RatePlan:
 
 
 def run(plan: RatePlan) -> RateRecord:
-    """Sweep, guess, check; write the record and its report; return the record. The test set stays closed.
+    """Sweep, estimate, check; write the record and its report; return the record. The test set stays closed.
 
     Raises:
         UserError: Bad data, no validation set, or a net that does not fit the data or the memory.
@@ -77,7 +77,7 @@ lr_find = door("lr_find", RateOptions, prepare, run)
 
 
 def measure(plan: RatePlan, world: World) -> RateRecord:
-    """Sweep, guess, check, and return the record; nothing is written."""
+    """Sweep, estimate, check, and return the record; nothing is written."""
     started, began = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
     options, recipe = plan.options, plan.recipe
     options.tell("loading data")
