@@ -1,7 +1,7 @@
 """A learning rate, estimated by the range test and checked by short training runs.
 
-The estimate is the rate at which the smoothed loss of the sweep falls fastest on a logarithmic axis; a tenth of the rate
-at its minimum is also checked. Both are in common use (Smith 2017, arXiv:1506.01186; Howard & Gugger 2020,
+The estimate is the rate at which the smoothed loss of the sweep falls fastest on a logarithmic axis; a tenth of the
+rate at its minimum is also checked. Both are in common use (Smith 2017, arXiv:1506.01186; Howard & Gugger 2020,
 arXiv:2002.04688). Neither is reliable, so short runs decide.
 """
 
