@@ -18,6 +18,7 @@ from rungs.cli.run import evaluate, predict, report, train
 from rungs.cli.show import data, doctor, list_, show_
 from rungs.cli.study import bench, climb, compare, lr_find, tune
 from rungs.errors import UserError
+from rungs.training.memory import keep_freed_memory
 
 CONFIG = (UseAppendAction, FlagCreatePairsOff, PositionalMetavarFromFieldName, DisallowNone)
 COMMANDS: dict[str, Callable[..., None]] = {
@@ -53,6 +54,7 @@ def main() -> None:
         if sys.argv[1:] in (["-h"], ["--help"]):
             print(overview(), flush=True)
             return
+        keep_freed_memory()  # before torch is loaded
         tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="rungs", description=DESCRIPTION, config=CONFIG)
     except UserError as error:
         _fail(str(error))

@@ -258,6 +258,7 @@ def doctor() -> None:
     from rungs.data.sources import cifar10
     from rungs.evaluate.device import open_device
     from rungs.training.device import World, environment
+    from rungs.training.memory import keep_freed_memory
     from rungs.training.precision import pick_precision
 
     device = open_device()
@@ -268,6 +269,7 @@ def doctor() -> None:
         ("device", f"{device.type}: {found.device}"),
         ("cores", str(found.cores)),
         ("precision", f"{found.precision} ({found.precision_reason})"),
+        ("memory", keep_freed_memory()),
         ("rungs", found.rungs + (f" at commit {found.commit}" if found.commit else "")),
         ("python", found.python),
         ("torch", found.torch),

@@ -12,9 +12,7 @@ from msgspec.structs import replace
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rungs.recipe.spec import Recipe
-from rungs.recipe.toml import read
-from rungs.run.folder import RunDir
+from rungs.training.resume import CHOSEN_BEFORE
 from rungs.training.setup import Setup
 from rungs.training.step import replayable
 
@@ -28,23 +26,16 @@ TRIAL_IMAGES = 64
 """Images per step of a trial: few, because a net may be large."""
 
 
-def chosen_before(recipe: Recipe, folder: RunDir) -> Recipe:
-    """Return a recipe with the choice of its run's first session: a second trial could choose differently."""
-    if recipe.training.compile != "auto" or not folder.recipe.exists():
-        return recipe
-    return replace(recipe, training=replace(recipe.training, compile=read(folder.recipe).training.compile))
-
-
 def choose_compiling(setup: Setup, asked: str, say: Callable[[str], None]) -> None:
     """Decide whether to compile, and record the choice in the setup's recipe and the reason in its environment.
 
     Args:
         setup: The run's; its net is copied, not touched.
-        asked: The recipe's value before `chosen_before`.
+        asked: The recipe's value before `resume.chosen_before`.
         say: Prints a line before a trial, which takes a while.
     """
     training = setup.recipe.training
-    choice, reason = training.compile, "the recipe asks for it" if asked != "auto" else "chosen when the run began"
+    choice, reason = training.compile, "the recipe asks for it" if asked != "auto" else CHOSEN_BEFORE
     if training.compile == "auto":
         choice, reason = _try_it(setup, say)
     setup.recipe = replace(setup.recipe, training=replace(training, compile=choice))

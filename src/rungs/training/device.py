@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
@@ -20,7 +21,9 @@ from rungs.errors import UserError
 from rungs.evaluate.device import open_device
 from rungs.recipe.identity import VERSION
 from rungs.run.record import Environment
+from rungs.training.memory import keep_freed_memory
 
+T = TypeVar("T")
 PATIENCE = timedelta(days=1)
 """Timeout of a rank that waits for the others: at the end rank 0 scores alone; `torchrun` ends all when one dies."""
 
@@ -50,6 +53,13 @@ class World:
         if self.size > 1:
             dist.barrier()
 
+    def agree(self, answer: T) -> T:
+        """Return rank 0's answer to what each rank could have measured differently."""
+        answers = [answer]
+        if self.size > 1:
+            dist.broadcast_object_list(answers)
+        return answers[0]
+
     def share_buffers(self, model: nn.Module) -> None:
         """Make BatchNorm's running statistics equal on all ranks: their mean."""
         if self.size > 1:
@@ -60,7 +70,8 @@ class World:
 
 @contextmanager
 def open_world() -> Iterator[World]:
-    """Join the ranks that `torchrun` started (gloo on CPUs, NCCL on GPUs), or run alone."""
+    """Join the ranks that `torchrun` started (gloo on CPUs, NCCL on GPUs), or run alone; keep freed memory."""
+    keep_freed_memory()
     rank, size, local = (int(os.environ.get(k, d)) for k, d in (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0)))
     rank, local = (rank, local) if size > 1 else (0, 0)  # RANK without WORLD_SIZE is not torchrun's
     device = open_device(local)

@@ -5,16 +5,21 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
+from msgspec.structs import replace
 from torch import Tensor
 
 from rungs.errors import UserError
 from rungs.recipe.identity import differences, digest
+from rungs.recipe.spec import Recipe
 from rungs.recipe.toml import read
 from rungs.run.folder import RunDir
 from rungs.run.record import EpochRow, RunRecord
 from rungs.training import checkpoint
 from rungs.training.screen import Screen
 from rungs.training.setup import Dataset, Setup
+
+CHOSEN_BEFORE = "chosen when the run began"
+"""Reason of a choice that a resumed run keeps."""
 
 
 @dataclass
@@ -37,6 +42,22 @@ class Progress:
 def identity(setup: Setup, dataset: Dataset) -> str:
     """Return what a checkpoint must match: digest of the recipe, a colon, hash of the data."""
     return f"{digest(setup.recipe)}:{dataset.record.hash}"
+
+
+def chosen_before(recipe: Recipe, folder: RunDir) -> Recipe:
+    """Return a recipe with what its run's first session chose on its machine: a second one could choose differently."""
+    if not folder.recipe.exists():
+        return recipe
+    before, now = read(folder.recipe).training, recipe.training
+    return replace(
+        recipe,
+        training=replace(
+            now,
+            precision=before.precision if now.precision == "auto" else now.precision,
+            convolution=before.convolution if now.convolution == "auto" else now.convolution,
+            compile=before.compile if now.compile == "auto" else now.compile,
+        ),
+    )
 
 
 def require_same(setup: Setup, dataset: Dataset, folder: RunDir, screen: Screen) -> RunRecord | None:

@@ -178,7 +178,7 @@ def assemble(
     Returns:
         The setup, its recipe resolved: every "auto" replaced by what was chosen.
     """
-    precision, reason = pick_precision(recipe.training.precision, world.device)
+    precision, reason = world.agree(pick_precision(recipe.training.precision, world.device))
     convolution = pick_convolution(recipe.training.convolution, precision, world.device)
     recipe = replace(recipe, training=replace(recipe.training, precision=precision, convolution=convolution))
     _require_two_a_rank(recipe, len(dataset.parts.train), world)

@@ -1,0 +1,54 @@
+"""Keep freed memory in the process, so that each step writes into pages that are already there.
+
+A training step allocates and frees the same large blocks again and again. By default glibc returns blocks of this size
+to the system, which clears each page once more when it is touched next. Torch is not imported here: this should happen
+before its first allocation.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+
+SWITCH = "RUNGS_KEEP_MEMORY"
+"""Environment variable; "no" leaves memory as the system has it."""
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
+NEVER = -1
+LARGEST_KEPT = 1 << 30
+"""Bytes; larger blocks, such as a whole data set, are mapped on their own and returned as soon as they are freed."""
+GLIBC_SETTLES_AT = {M_MMAP_THRESHOLD: 32 << 20, M_TRIM_THRESHOLD: 64 << 20}
+"""Thresholds that glibc's own rule reaches with large blocks (mallopt(3), "dynamic mmap threshold")."""
+
+
+def keep_freed_memory() -> str:
+    """Keep freed memory from now on, in huge pages where the system gives them to those who ask.
+
+    Returns:
+        What was done, in words.
+    """
+    libc = _glibc()
+    if os.environ.get(SWITCH) == "no":
+        return f"returned to the system when freed ({SWITCH}=no)"
+    if libc is None:
+        return "left to the system (no glibc)"
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # torch reads it at its first large allocation
+    done = libc.mallopt(M_MMAP_THRESHOLD, LARGEST_KEPT) and libc.mallopt(M_TRIM_THRESHOLD, NEVER)
+    return "kept when freed, in huge pages where possible" if done else "left to the system (mallopt refused)"
+
+
+def return_freed_memory() -> None:
+    """Return to glibc's usual thresholds, to measure what keeping memory gains; huge pages stay."""
+    libc = _glibc()
+    if libc is not None:
+        for parameter, value in GLIBC_SETTLES_AT.items():
+            libc.mallopt(parameter, value)
+        libc.malloc_trim(0)
+
+
+def _glibc() -> ctypes.CDLL | None:
+    if sys.platform != "linux":
+        return None
+    libc = ctypes.CDLL(None)
+    return libc if hasattr(libc, "gnu_get_libc_version") else None

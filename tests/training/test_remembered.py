@@ -1,0 +1,96 @@
+"""What this machine is like: measured once, kept; which precision is fast; whether freed memory is kept."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from rungs.recipe.toml import load
+from rungs.run.folder import RunDir
+from rungs.training import precision
+from rungs.training.device import open_world
+from rungs.training.options import RunOptions
+from rungs.training.remembered import remembered
+from rungs.training.run import run_recipe
+
+
+def test_an_answer_is_measured_once_a_machine(cache_home: Path) -> None:
+    assert remembered("how fast?", float, lambda: 2.5) == 2.5
+    assert remembered("how fast?", float, lambda: 9.0) == 2.5
+    assert remembered("how slow?", float, lambda: 9.0) == 9.0
+    threads = torch.get_num_threads()
+    torch.set_num_threads(threads + 1)
+    try:
+        assert remembered("how fast?", float, lambda: 4.0) == 4.0  # with other threads it is another machine
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_a_damaged_answer_is_measured_again(cache_home: Path) -> None:
+    remembered("how fast?", float, lambda: 2.5)
+    (path,) = (cache_home / "rungs" / "measured").iterdir()
+    for content in (b"", b"{}", b'{"answer": "fast"}'):
+        path.write_bytes(content)
+        assert remembered("how fast?", float, lambda: 3.5) == 3.5
+
+
+def test_without_a_cache_it_is_measured_each_time(cache_home: Path) -> None:
+    (cache_home / "rungs").write_text("a file where the folder should be")
+    assert remembered("how fast?", float, lambda: 2.5) == 2.5
+    assert remembered("how fast?", float, lambda: 9.0) == 9.0
+
+
+@pytest.mark.parametrize(("gain", "chosen"), [(0.5, "fp32"), (1.4, "fp32"), (1.6, "bf16"), (6.0, "bf16")])
+def test_bf16_is_chosen_where_it_is_measured_to_be_faster(
+    monkeypatch: pytest.MonkeyPatch, gain: float, chosen: str
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    monkeypatch.setattr(precision, "_bf16_gain", lambda: gain)
+    picked, reason = precision.pick_precision("auto", torch.device("cpu"))
+    assert picked == chosen
+    assert f"{gain} times as fast" in reason
+
+
+def test_a_resumed_run_keeps_its_precision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = load("digits-quick", ["training.epochs=1"])
+    monkeypatch.setattr(precision, "_fast_bf16", lambda device: (False, "slow"))
+    with open_world() as world:
+        first = run_recipe(recipe, RunDir(tmp_path), world)
+        (tmp_path / "run.json").unlink()
+        monkeypatch.setattr(precision, "_fast_bf16", lambda device: (True, "fast"))
+        second = run_recipe(recipe, RunDir(tmp_path), world, RunOptions(resume=True))
+    assert (first.environment.precision, first.environment.precision_reason) == ("fp32", "slow")
+    assert (second.environment.precision, second.environment.precision_reason) == ("fp32", "chosen when the run began")
+
+
+FAULTS = """
+import ctypes, resource, torch
+from rungs.training.device import open_world
+def faults(): return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+def churn():
+    before = faults()
+    for _ in range(20):
+        torch.ones(16 << 20).add_(1)  # 64 MB
+    return faults() - before
+with open_world():
+    churn()
+    print(churn())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc only")
+def test_freed_memory_is_kept() -> None:
+    faults = {}
+    for keep in ("yes", "no"):
+        # 4 kB pages on both sides: huge ones would hide the faults
+        env = {**os.environ, "RUNGS_KEEP_MEMORY": keep, "THP_MEM_ALLOC_ENABLE": "0"}
+        env.pop("GLIBC_TUNABLES", None)
+        done = subprocess.run([sys.executable, "-c", FAULTS], env=env, capture_output=True, text=True, check=True)
+        faults[keep] = int(done.stdout)
+    assert faults["no"] > 20 * 1000  # 16,384 pages each time
+    assert faults["yes"] < 1000
