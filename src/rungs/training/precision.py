@@ -16,6 +16,7 @@ LEAST_GAIN = 1.5
 the direct one, needs fp32."""
 PRODUCT = 512
 """Rows and columns of the matrices that are multiplied to compare precisions: milliseconds on any chip."""
+ROUNDS = 10
 
 
 def pick_precision(choice: str, device: torch.device) -> tuple[str, str]:
@@ -71,19 +72,20 @@ def _bf16_gain() -> float:
     A feature flag does not tell: some CPUs that name bf16 compute it at half the speed of fp32.
     """
 
-    def measure() -> float:
-        fp32, bf16 = _product_s(torch.float32), _product_s(torch.bfloat16)
-        return round(fp32 / bf16, 2)
-
-    return remembered(f"speed of a matrix product of {PRODUCT}: bf16 / fp32", float, measure)
+    return remembered(f"speed of a matrix product of {PRODUCT} on one thread: bf16 / fp32", float, _measured_gain)
 
 
-def _product_s(dtype: torch.dtype) -> float:
-    """Return the seconds of a matrix product, the fastest of several after one to warm up."""
-    a = torch.ones(PRODUCT, PRODUCT, dtype=dtype)
-    out, times = torch.empty_like(a), list[float]()
-    for _ in range(6):
-        began = time.perf_counter()
-        torch.mm(a, a, out=out)
-        times.append(time.perf_counter() - began)
-    return min(times[1:])
+def _measured_gain() -> float:
+    """Measure in turns, in the time of one thread, so that other load on the machine does not decide."""
+    products = [torch.ones(PRODUCT, PRODUCT, dtype=dtype) for dtype in (torch.float32, torch.bfloat16)]
+    best, threads = [float("inf")] * 2, torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        for _ in range(ROUNDS):
+            for i, a in enumerate(products):
+                began = time.thread_time()
+                torch.mm(a, a)
+                best[i] = min(best[i], time.thread_time() - began)
+    finally:
+        torch.set_num_threads(threads)
+    return round(best[0] / best[1], 2)
