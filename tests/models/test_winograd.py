@@ -117,7 +117,7 @@ def test_a_net_with_winograd_is_the_same_net() -> None:
     fast = copy.deepcopy(net)
     assert use_winograd(fast, [12])
     kinds = [type(module) for module in fast.modules() if isinstance(module, nn.Conv2d)]
-    assert kinds == [WinogradConv2d] * 3 + [nn.Conv2d] * 2
+    assert kinds == [nn.Conv2d] + [WinogradConv2d] * 2 + [nn.Conv2d] * 2
     assert list(fast.state_dict()) == list(net.state_dict())
     assert pays(64, 128, 12, 12) and not pays(3, 64, 12, 12)
     x = torch.randn(2, 3, 12, 12)
@@ -131,10 +131,10 @@ def test_a_net_with_winograd_is_the_same_net() -> None:
 
 
 def test_it_steps_aside_in_bf16() -> None:
-    net = nn.Sequential(nn.Conv2d(64, 64, 3, padding=1))
+    net = nn.Sequential(nn.Conv2d(3, 64, 1), nn.Conv2d(64, 64, 3, padding=1))
     fast = copy.deepcopy(net)
-    use_winograd(fast, [])
-    x = torch.randn(1, 64, 8, 8)
+    assert use_winograd(fast, [8])
+    x = torch.randn(1, 3, 8, 8)
     with torch.autocast("cpu", torch.bfloat16):
         out = fast(x)
         assert out.dtype == torch.bfloat16

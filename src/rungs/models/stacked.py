@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from rungs.models.kernel_gradient import GradientConv2d
 from rungs.models.layered import LayeredNet
 from rungs.models.mixconv import Mix, MixConvNet
 from rungs.models.normalized import Normalized
@@ -212,6 +213,7 @@ class _Mix(nn.Module):
 STACKERS: dict[type[nn.Module], Callable[..., nn.Module]] = {
     nn.Conv2d: _Conv,
     WinogradConv2d: _Conv,  # in a pack it is computed directly
+    GradientConv2d: _Conv,
     nn.Linear: _Linear,
     nn.BatchNorm1d: _BatchNorm,
     nn.BatchNorm2d: _BatchNorm,

@@ -26,6 +26,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from rungs.models.kernel_gradient import fits
+
 POINTS: dict[int, tuple[float, ...]] = {
     2: (0, 1, -1),
     3: (0, -1, 3 / 5, 5 / 3),
@@ -193,25 +195,27 @@ class WinogradConv2d(nn.Conv2d):
 
 
 def use_winograd(model: nn.Module, sizes: Iterable[int]) -> bool:
-    """Replace each 3x3 convolution of stride 1 and padding 1 by a `WinogradConv2d` with the same weights.
+    """Replace 3x3 convolutions of stride 1 and padding 1 by a `WinogradConv2d` with the same weights where it is used.
 
     Returns:
         Whether any of them uses it, for images of one of the sizes.
     """
-    for parent in list(model.modules()):
-        for name, conv in parent.named_children():
-            if type(conv) is nn.Conv2d and _fits(conv):
-                fast = WinogradConv2d(conv.in_channels, conv.out_channels, 3, padding=1, device="meta")
-                fast.weight, fast.bias = conv.weight, conv.bias
-                setattr(parent, name, fast.train(conv.training))
+    replaced = [
+        (parent, name, conv)
+        for parent in list(model.modules())
+        for name, conv in parent.named_children()
+        if type(conv) is nn.Conv2d and conv.kernel_size == (3, 3) and fits(conv)
+    ]
+    for parent, name, conv in replaced:
+        fast = WinogradConv2d(conv.in_channels, conv.out_channels, 3, padding=1, device="meta")
+        fast.weight, fast.bias = conv.weight, conv.bias
+        setattr(parent, name, fast.train(conv.training))
     was_training = model.training
     with torch.no_grad():
         for size in sizes:
             model.eval()(torch.zeros(1, 3, size, size))
     model.train(was_training)
-    return any(module.used for module in model.modules() if isinstance(module, WinogradConv2d))
-
-
-def _fits(conv: nn.Conv2d) -> bool:
-    padded = conv.padding in ("same", (1, 1)) and conv.padding_mode == "zeros"
-    return padded and (conv.kernel_size, conv.stride, conv.dilation, conv.groups) == ((3, 3), (1, 1), (1, 1), 1)
+    for parent, name, conv in replaced:
+        if not getattr(parent, name).used:
+            setattr(parent, name, conv)
+    return any(isinstance(module, WinogradConv2d) for module in model.modules())

@@ -54,8 +54,9 @@ class TrainingSpec(Spec, frozen=True):
     epochs: small images cost less, and a net learns most from them. `compile`: whether torch.compile is used; "auto"
     tries it where the run is long enough to repay the minute that it costs; `cuda_graphs`: on one GPU a step's kernels
     are recorded once and then replayed without waiting for Python; no effect elsewhere. `convolution`: "winograd"
-    computes wide 3x3 convolutions with a third of the multiplications, equal up to rounding; "auto" does so in fp32 on
-    a CPU.
+    computes wide 3x3 convolutions with a third of the multiplications, equal up to rounding, in fp32 on a CPU; "fast",
+    or "auto", does so too, and computes each kernel's gradient in the way that was measured to be fastest on this
+    machine.
     """
 
     epochs: Count
@@ -69,7 +70,7 @@ class TrainingSpec(Spec, frozen=True):
     precision: Annotated[Literal["auto", "bf16", "fp32"], role("resolved")] = "auto"
     compile: Annotated[Literal["auto", "no", "yes"], role("resolved", "rounding")] = "auto"
     cuda_graphs: Annotated[bool, role("speed")] = True
-    convolution: Annotated[Literal["auto", "direct", "winograd"], role("resolved", "rounding")] = "auto"
+    convolution: Annotated[Literal["auto", "direct", "winograd", "fast"], role("resolved", "rounding")] = "auto"
 
 
 class StoppingSpec(Spec, frozen=True):

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from rungs.models.winograd import WinogradConv2d
 from rungs.training.resume import CHOSEN_BEFORE
 from rungs.training.setup import Setup
 from rungs.training.step import replayable
@@ -51,7 +52,7 @@ def compile_net(setup: Setup) -> None:
 def _try_it(setup: Setup, say: Callable[[str], None]) -> tuple[Literal["no", "yes"], str]:
     if setup.world.size > 1:
         return "no", "not tried: the ranks could choose differently"
-    if setup.recipe.training.convolution == "winograd":
+    if any(isinstance(module, WinogradConv2d) for module in setup.model.modules()):
         return "no", "Winograd's convolutions are products of matrices, which compiling does not make faster"
     x, y = _trial_batch(setup)
     try:

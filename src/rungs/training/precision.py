@@ -1,14 +1,12 @@
-"""Which precision training computes in, bf16 or fp32, and how 3x3 convolutions are computed."""
+"""Which precision training computes in, bf16 or fp32."""
 
 from __future__ import annotations
 
 import time
 from functools import cache
-from typing import Literal
 
 import torch
 
-from rungs.errors import UserError
 from rungs.training.remembered import remembered
 
 LEAST_GAIN = 1.5
@@ -30,24 +28,6 @@ def pick_precision(choice: str, device: torch.device) -> tuple[str, str]:
     if choice == "auto":
         return ("bf16" if fast else "fp32"), reason
     return choice, "the recipe asks for it"
-
-
-def pick_convolution(choice: str, precision: str, device: torch.device) -> Literal["direct", "winograd"]:
-    """Return how to compute 3x3 convolutions.
-
-    Args:
-        choice: "auto", "direct" or "winograd", from a recipe.
-        precision: Resolved. bf16 is too imprecise for Winograd's sums.
-        device: Where it will run. cuDNN chooses its own algorithm.
-
-    Raises:
-        UserError: Winograd was asked for where it is not supported.
-    """
-    can = precision == "fp32" and device.type == "cpu"
-    if choice == "winograd" and not can:
-        what = f"winograd needs fp32 on a CPU, got {precision} on {device.type}"
-        raise UserError(what, where="training.convolution", do="set it to auto")
-    return "winograd" if can and choice != "direct" else "direct"
 
 
 def _fast_bf16(device: torch.device) -> tuple[bool, str]:

@@ -30,7 +30,6 @@ from rungs.models.init_weights import draw_weights
 from rungs.models.normalized import Normalized
 from rungs.models.own import OwnNet
 from rungs.models.stacked import Stacked
-from rungs.models.winograd import use_winograd
 from rungs.optim import build_optimizer
 from rungs.optim.ema import average
 from rungs.recipe.optimizers import Plateau
@@ -38,8 +37,9 @@ from rungs.recipe.own import Own, called
 from rungs.recipe.seeds import derive
 from rungs.recipe.spec import Recipe
 from rungs.run.record import DataRecord, Environment, ModelRecord
+from rungs.training.convolutions import use_fast
 from rungs.training.device import World, environment, is_out_of_memory
-from rungs.training.precision import pick_convolution, pick_precision
+from rungs.training.precision import pick_precision
 
 SEEN = 5000
 """Training images that a net may use to initialise its weights."""
@@ -179,8 +179,7 @@ def assemble(
         The setup, its recipe resolved: every "auto" replaced by what was chosen.
     """
     precision, reason = world.agree(pick_precision(recipe.training.precision, world.device))
-    convolution = pick_convolution(recipe.training.convolution, precision, world.device)
-    recipe = replace(recipe, training=replace(recipe.training, precision=precision, convolution=convolution))
+    recipe = replace(recipe, training=replace(recipe.training, precision=precision))
     _require_two_a_rank(recipe, len(dataset.parts.train), world)
     size, classes = dataset.record.image_size, len(dataset.record.classes)
     net = _initialised_net(recipe, size, classes, given)
@@ -193,8 +192,15 @@ def assemble(
         every = max(1, len(dataset.parts.train) // SEEN)
         seen = dataset.parts.train.at(torch.arange(0, len(dataset.parts.train), every)[:SEEN])
         see(model.normalise(to_float(seen)))
-    if convolution == "winograd" and not use_winograd(model, flops):
-        recipe = replace(recipe, training=replace(recipe.training, convolution="direct"))  # no layer is wide enough
+    convolution = use_fast(
+        model,
+        recipe.training.convolution,
+        precision=precision,
+        device=world.device,
+        sizes=flops,
+        images=recipe.training.micro_batch or recipe.training.batch_size // world.size,
+    )
+    recipe = replace(recipe, training=replace(recipe.training, convolution=convolution))
     model = model.to(world.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     trained: nn.Module = model
     if world.size > 1:  # BatchNorm statistics are shared before scoring, not before each step
