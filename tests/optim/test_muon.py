@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -55,6 +56,21 @@ def test_a_step_moves_kernels_by_an_orthogonal_matrix_and_the_rest_as_sgd_does()
             torch.testing.assert_close(p, start - 0.1 * step)
         else:
             torch.testing.assert_close(p, before[name] - (2.0 if name == "head.weight" else 0.5) * p.grad)
+
+
+def test_in_bf16_a_step_is_the_same_to_the_rounding_of_bf16() -> None:
+    steps = []
+    for in_bf16 in (False, True):
+        net = Net()
+        optimizer = build_optimizer(spec(), net, in_bf16=in_bf16)
+        torch.manual_seed(1)
+        net(torch.randn(16, 4, 6, 6)).square().mean().backward()
+        before = net.a.weight.detach() * 8**0.5 / net.a.weight.detach().norm()
+        copy.deepcopy(optimizer)  # keeps its settings
+        optimizer.step()
+        steps.append(before - net.a.weight.detach())
+    difference = ((steps[1] - steps[0]).norm() / steps[0].norm()).item()
+    assert 1e-5 < difference < 0.1
 
 
 def test_momentum_and_weight_decay_follow_torch_where_torch_has_them() -> None:

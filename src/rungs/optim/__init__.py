@@ -29,7 +29,7 @@ COUNTING = ("adam", "adamw", "rmsprop")
 """Optimisers with a step counter, which must be on the GPU for a CUDA graph to record a step (`capturable`)."""
 
 
-def build_optimizer(spec: AnyOptimizer, model: nn.Module) -> optim.Optimizer:
+def build_optimizer(spec: AnyOptimizer, model: nn.Module, *, in_bf16: bool = False) -> optim.Optimizer:
     """Build the optimiser of a recipe for a model that is already on its device.
 
     It uses torch's fused kernel if there is one, else its foreach kernels. On a CPU the fused kernel walks through
@@ -39,6 +39,7 @@ def build_optimizer(spec: AnyOptimizer, model: nn.Module) -> optim.Optimizer:
     Args:
         spec: From the recipe.
         model: Its parameters that require a gradient are trained.
+        in_bf16: Whether Muon may compute its matrix products in bf16: where the net does, bf16 is fast.
 
     Raises:
         UserError: Nesterov momentum with momentum 0, or Muon for a net without convolutions.
@@ -46,7 +47,7 @@ def build_optimizer(spec: AnyOptimizer, model: nn.Module) -> optim.Optimizer:
     if isinstance(spec, SGD) and spec.nesterov and spec.momentum == 0:
         raise UserError("nesterov needs momentum", where="optim.momentum", do="set it above 0; 0.9 is usual")
     if isinstance(spec, MuonSpec):
-        return Muon(muon_groups(spec, model), spec.ns_steps)
+        return Muon(muon_groups(spec, model), spec.ns_steps, in_bf16=in_bf16)
     tag = name_of(spec)
     fields = msgspec.structs.asdict(spec)
     groups = parameter_groups(model, fields.pop("weight_decay"), decay_all=fields.pop("decay_all"))

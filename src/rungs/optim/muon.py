@@ -14,17 +14,18 @@ COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 """Coefficients of ax + bx^3 + cx^5: steepest at 0, so that three steps bring all singular values near 1."""
 
 
-def orthogonalised(matrices: Tensor, steps: int) -> Tensor:
+def orthogonalised(matrices: Tensor, steps: int, *, in_bf16: bool = False) -> Tensor:
     """Return the nearest (semi-)orthogonal matrices, roughly: U S V^T with all of S in about [0.5, 1.5].
 
-    A Newton-Schulz iteration, which needs only matrix products. On a GPU it runs in bf16, which is precise enough.
+    A Newton-Schulz iteration, which needs only matrix products; bf16 is precise enough for it.
 
     Args:
         matrices: Float (M, rows, columns).
         steps: Number of iterations.
+        in_bf16: Compute in bf16, for a CPU where that is fast; a GPU always does.
     """
     a, b, c = COEFFICIENTS
-    x = matrices.bfloat16() if matrices.is_cuda else matrices
+    x = matrices.bfloat16() if matrices.is_cuda or in_bf16 else matrices
     x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)  # no singular value above 1
     wide = x.shape[1] <= x.shape[2]
     x = x if wide else x.mT
@@ -45,10 +46,12 @@ class Muon(Optimizer):
     Args:
         groups: Parameter groups as in `torch.optim`, each with `lr`, `momentum`, `weight_decay` and `orthogonal`.
         ns_steps: Newton-Schulz steps.
+        in_bf16: Whether they are computed in bf16 on a CPU.
     """
 
-    def __init__(self, groups: list[dict[str, Any]], ns_steps: int = 3) -> None:
+    def __init__(self, groups: list[dict[str, Any]], ns_steps: int = 3, *, in_bf16: bool = False) -> None:
         super().__init__(groups, {"ns_steps": ns_steps})
+        self.defaults["in_bf16"] = in_bf16  # of this machine, so not of the groups, which a checkpoint holds
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
@@ -69,7 +72,7 @@ class Muon(Optimizer):
                 torch._foreach_mul_(
                     parameters, [len(p) ** 0.5 / norm for p, norm in zip(parameters, norms, strict=True)]
                 )
-                directions = _all_orthogonalised(directions, group["ns_steps"])
+                directions = _all_orthogonalised(directions, group["ns_steps"], self.defaults["in_bf16"])
             torch._foreach_mul_(directions, group["lr"])
             torch._foreach_sub_(parameters, directions)
         return loss
@@ -82,7 +85,7 @@ class Muon(Optimizer):
         return buffer
 
 
-def _all_orthogonalised(tensors: list[Tensor], steps: int) -> list[Tensor]:
+def _all_orthogonalised(tensors: list[Tensor], steps: int, in_bf16: bool) -> list[Tensor]:
     """Orthogonalise each tensor as a matrix, tensors of equal shape in one batch.
 
     The order of the columns does not matter: channels come last, as in memory.
@@ -94,6 +97,6 @@ def _all_orthogonalised(tensors: list[Tensor], steps: int) -> list[Tensor]:
     for shape, numbers in same_shape.items():
         out, inputs, *window = shape
         stacked = torch.stack([tensors[number].movedim(1, -1).flatten(1) for number in numbers])
-        for number, matrix in zip(numbers, orthogonalised(stacked, steps), strict=True):
+        for number, matrix in zip(numbers, orthogonalised(stacked, steps, in_bf16=in_bf16), strict=True):
             done[number] = matrix.view(out, *window, inputs).movedim(-1, 1)
     return done

@@ -212,7 +212,7 @@ def assemble(
         model=model,
         trained=trained,
         ema=average(model, recipe.training.ema_decay) if recipe.training.ema_decay else None,
-        optimizer=build_optimizer(recipe.optim, model),
+        optimizer=build_optimizer(recipe.optim, model, in_bf16=precision == "bf16"),
         autocast=partial(torch.autocast, world.device.type, torch.bfloat16) if precision == "bf16" else nullcontext,
         environment=environment(world, precision, reason),
         description=description,
