@@ -98,6 +98,9 @@ def test_another_precision_takes_the_convolution_it_likes() -> None:
     found, _ = made(*WIDE, "training.convolution=winograd")
     precision = Lever(name="precision", used="fp32", other="bf16")
     assert (found.other_way(precision).precision, found.other_way(precision).convolution) == ("bf16", "auto")
+    assert not found.compiles(precision)
+    found.asked = replace(found.asked, compile="yes")
+    assert found.compiles(precision)  # a compiled recipe pays for compiling once more
     found, _ = made(*WIDE, "training.convolution=direct")
     assert found.other_way(precision).convolution == "direct"
 

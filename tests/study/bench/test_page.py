@@ -44,7 +44,7 @@ def test_the_picture_has_four_panels_with_what_was_measured(tmp_path: Path) -> N
 
 def test_levers_are_a_panel_of_their_own() -> None:
     record = bench(levers=LEVERS)
-    *_, panel = figures.overview(record).axes
+    panel, *_ = figures.overview(record).axes
     assert len(figures.overview(record).axes) == 5
     bars = [(round(bar.get_x() + bar.get_width(), 2), bar.get_y() + bar.get_height() / 2) for bar in panel.patches]
     assert bars == [(0.8, 0), (1.02, 1), (1.6, 3)]  # from the bottom

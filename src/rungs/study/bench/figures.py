@@ -7,11 +7,10 @@ from collections.abc import Sequence
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, FigureBase
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
-from matplotlib.typing import HashableList
 
 from rungs.report import format as fmt
 from rungs.report.style import BLUE, FAINT, GREEN, INK, STYLE, VERMILLION
@@ -33,18 +32,15 @@ def overview(record: BenchRecord) -> Figure:
     """Draw the panels of a bench: four, and below them the levers if there are any."""
     levers = record.levers
     figure = Figure(figsize=(10.6, 10.2 if levers else 8.0), layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.14))
-    rows: list[HashableList[str]] = [["time", "batches"], ["operations", "roof"]]
-    heights = [1, 1.15]
-    if levers:
-        rows.append(["levers", "levers"])
-        heights.append(0.6)
-    panels = figure.subplot_mosaic(rows, height_ratios=heights)
-    _time(panels["time"], record)
-    _batches(panels["batches"], record)
-    _operations(panels["operations"], record)
-    _roof(panels["roof"], record)
-    if levers:
-        _levers(panels["levers"], levers)
+    upper: FigureBase = figure
+    if levers:  # in a part of their own, their long labels leave the panels above as wide as they are
+        upper, lower = figure.subfigures(2, 1, squeeze=False, height_ratios=(4, 1.05))[:, 0]
+        _levers(lower.subplots(), levers)
+    (time, batches), (operations, roof) = upper.subplots(2, 2, height_ratios=(1, 1.15))
+    _time(time, record)
+    _batches(batches, record)
+    _operations(operations, record)
+    _roof(roof, record)
     return figure
 
 
@@ -149,7 +145,7 @@ def _roof(axes: Axes, record: BenchRecord) -> None:
     axes.set(xscale="log", yscale="log", xlabel="FLOPs per byte read and written", ylabel="GFLOP/s")
     axes.set_ylim(min(*reached, copy * x[0] / GIGA) / 1.6, peak / GIGA * 2.2)
     axes.text(x[-1], peak / GIGA * 1.08, f"matrix product {rate(peak)}", ha="right", va="bottom")
-    axes.text(x[0] * 1.1, peak / GIGA * 1.08, f"slope: copy {fmt.size(round(copy))}/s", va="bottom", color=QUIET)
+    axes.text(x[0] * 1.1, peak / GIGA * 1.5, f"slope: copy {fmt.size(round(copy))}/s", va="bottom", color=QUIET)
     axes.set_title("Roofline")
     plain = FuncFormatter(lambda v, _: f"{v:g}")
     axes.xaxis.set_major_formatter(plain)

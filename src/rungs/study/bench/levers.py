@@ -100,7 +100,7 @@ class Levers:
         for lever in self.available():
             cost_s = own.times * step_s * self.slowdown(lever, rates)
             cost_s += AROUND * step_s if lever.name == "memory" else 0.0
-            cost_s += COMPILING_S / budget.turns if lever.other == "yes" else 0.0
+            cost_s += COMPILING_S / budget.turns if self.compiles(lever) else 0.0
             why_not = lever.why_not or budget.missing(cost_s)
             if not why_not:
                 tell(f"warming up: {lever.name}, {words.way(lever.other)}")
@@ -119,13 +119,17 @@ class Levers:
                 why_not = "Winograd needs fp32"
             elif training.convolution == "direct" and self.asked.convolution != "direct":
                 why_not = NOT_WIDE
-            yield lever("convolution", training.convolution, why_not)
+            yield compared("convolution", training.convolution, why_not)
         why_not = lacks_bf16(device) if training.precision == "fp32" else ""
-        yield lever("precision", training.precision, why_not)
+        yield compared("precision", training.precision, why_not)
         if on_cpu:
             done = keep_freed_memory()
-            yield lever("memory", "kept", "" if done.startswith("kept") else f"memory is {done}")
-        yield lever("compile", training.compile)
+            yield compared("memory", "kept", "" if done.startswith("kept") else f"memory is {done}")
+        yield compared("compile", training.compile)
+
+    def compiles(self, lever: Lever) -> bool:
+        """Return whether a net must be compiled to go the other way."""
+        return lever.name != "memory" and self.other_way(lever).compile == "yes"
 
     def slowdown(self, lever: Lever, rates: Mapping[str, float]) -> float:
         """Return how many times as long as the recipe's step a step the other way is expected to take at most."""
@@ -146,7 +150,7 @@ class Levers:
             case = Case(setup, "training", own.batch_size, False, training_feed(setup, own.batch_size))
             case.warm_up(self.watch)
         except Exception as error:  # a compiler, or a missing one, may raise anything
-            if lever.other == "yes":
+            if self.compiles(lever):
                 return f"compiling failed: {type(error).__name__}"
             if isinstance(error, UserError) or is_out_of_memory(error):
                 return "not enough memory"
@@ -186,7 +190,7 @@ class Levers:
         return tuple(replace(lever, gain=gains.get(lever.name)) for lever in self.levers)
 
 
-def lever(name: LeverName, used: str, why_not: str = "") -> Lever:
+def compared(name: LeverName, used: str, why_not: str = "") -> Lever:
     """Return a lever that is compared with the other way."""
     return Lever(name=name, used=used, other=OTHER[used], why_not=why_not)
 

@@ -33,5 +33,5 @@ def way(value: str) -> str:
 
 
 def ways(lever: Lever) -> str:
-    """Return what a lever compares: "Winograd / direct convolution"."""
-    return f"{way(lever.used)} / {way(lever.other)}"
+    """Return what a lever compares: "Winograd / direct convolution", "freed memory kept / returned"."""
+    return f"{way(lever.used)} / {way(lever.other).removeprefix('freed memory ')}"
