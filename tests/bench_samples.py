@@ -32,7 +32,7 @@ def spread(median: float, width: float = 0.02, n: int = 5) -> Spread:
 LEVERS = (
     Lever(name="convolution", used="winograd", other="direct", gain=spread(1.6)),
     Lever(name="precision", used="fp32", other="bf16", why_not="this CPU has neither AMX nor AVX-512 bf16"),
-    Lever(name="memory", used="kept", other="returned", gain=spread(1.02)),
+    Lever(name="memory", used="kept", other="returned", gain=spread(1.01)),
     Lever(name="compile", used="no", other="yes", gain=spread(0.8)),
 )
 

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, FigureBase
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Patch
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
 
 from rungs.report import format as fmt
 from rungs.report.style import BLUE, FAINT, GREEN, INK, STYLE, VERMILLION
@@ -108,7 +108,7 @@ def _batches(axes: Axes, record: BenchRecord) -> None:
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
     axes.set_title("Share of the ceiling by batch size")
-    axes.legend(loc="lower right")
+    axes.legend(loc="best")
 
 
 def _ends(points: Sequence[Point]) -> tuple[list[float], list[float]]:
@@ -143,12 +143,13 @@ def _roof(axes: Axes, record: BenchRecord) -> None:
         axes.plot(at[kind], done, marker, color=colour, markersize=8, label=f"{kind}: {rate(own.flops_per_s)}")
     axes.plot([], [], "_", color=QUIET, markersize=14, markeredgewidth=2, label="same operations at the ceilings")
     axes.set(xscale="log", yscale="log", xlabel="FLOPs per byte read and written", ylabel="GFLOP/s")
-    axes.set_ylim(min(*reached, copy * x[0] / GIGA) / 1.6, peak / GIGA * 2.2)
+    axes.set_ylim(min(*reached, copy * x[0] / GIGA) / 3, peak / GIGA * 2.2)
     axes.text(x[-1], peak / GIGA * 1.08, f"matrix product {rate(peak)}", ha="right", va="bottom")
     axes.text(x[0] * 1.1, peak / GIGA * 1.5, f"slope: copy {fmt.size(round(copy))}/s", va="bottom", color=QUIET)
     axes.set_title("Roofline")
     plain = FuncFormatter(lambda v, _: f"{v:g}")
     axes.xaxis.set_major_formatter(plain)
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.yaxis.set_major_formatter(plain)
     if peak / GIGA * 2.2 < 100 * axes.get_ylim()[0]:  # over two decades the labels would overlap
         axes.yaxis.set_minor_formatter(FuncFormatter(lambda v, _: f"{v:g}" if f"{v:e}"[0] in "2356" else ""))
@@ -156,7 +157,7 @@ def _roof(axes: Axes, record: BenchRecord) -> None:
 
 
 def _levers(axes: Axes, levers: Sequence[Lever]) -> None:
-    """A bar from 1 for each lever, quartiles as whiskers: to the right where the recipe's way is faster."""
+    """A bar from 1 for each lever, quartiles as whiskers: to the right where the recipe's is faster; grey: unclear."""
     ends = [1.0]
     for y, lever in enumerate(reversed(levers)):
         gain = lever.gain
@@ -164,7 +165,9 @@ def _levers(axes: Axes, levers: Sequence[Lever]) -> None:
             axes.text(1.01, y, f"not measured: {lever.why_not}", va="center", color=QUIET, fontsize=9.5)
             continue
         ends += [gain.low, gain.high]
-        axes.barh(y, gain.median - 1, left=1, height=0.5, color=GREEN if gain.median >= 1 else VERMILLION, alpha=0.55)
+        unclear = gain.low <= 1 <= gain.high
+        colour = FAINT if unclear else GREEN if gain.median > 1 else VERMILLION
+        axes.barh(y, gain.median - 1, left=1, height=0.5, color=colour, alpha=1 if unclear else 0.55)
         axes.errorbar(gain.median, y, xerr=[[gain.median - gain.low], [gain.high - gain.median]], color=INK, capsize=3)
         axes.annotate(f"{gain.median:.2f} x", (max(gain.high, 1), y), (6, 0), textcoords="offset points", va="center")
     axes.axvline(1, color=INK, linewidth=1.2)

@@ -47,12 +47,14 @@ class Budget:
     seconds: float
     turns: int  # rounds, and those to warm up
     left_s: float  # of each turn
+    wanted_s: float = 0.0  # of each turn, by what did not fit
 
     def missing(self, cost_s: float) -> str:
         """Return what to say if too little is left for what takes `cost_s` in each turn; "" if it is enough."""
         if cost_s <= self.left_s:
             return ""
-        enough = 10 * math.ceil(1.1 * (self.seconds + self.turns * (cost_s - self.left_s)) / 10)
+        self.wanted_s += cost_s  # with more seconds, what comes first is measured first
+        enough = 10 * math.ceil(1.1 * (self.seconds + self.turns * (self.wanted_s - self.left_s)) / 10)
         return f"raise --seconds to about {enough}"
 
 

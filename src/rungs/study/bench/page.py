@@ -19,7 +19,7 @@ CAPTION = (
 )
 LEVERS = (
     " Bottom: the speed of a training step the recipe's way, divided by its speed the other way, median and quartiles "
-    "of the rounds; right of 1.0 the recipe's way is the faster one."
+    "of the rounds; right of 1.0 the recipe's way is the faster one, grey bars show no clear difference."
 )
 
 
