@@ -8,7 +8,18 @@ from typing import Any
 import samples
 from msgspec.structs import replace
 
-from rungs.study.bench.record import PHASES, BenchRecord, Ceilings, Kind, Operation, Phase, Point, Spread, Work
+from rungs.study.bench.record import (
+    PHASES,
+    BenchRecord,
+    Ceilings,
+    Kind,
+    Lever,
+    Operation,
+    Phase,
+    Point,
+    Spread,
+    Work,
+)
 
 PEAK, COPY = 90e9, 10e9
 FORWARD = 0.27e9
@@ -16,6 +27,14 @@ FORWARD = 0.27e9
 
 def spread(median: float, width: float = 0.02, n: int = 5) -> Spread:
     return Spread(n=n, median=median, low=median * (1 - width), high=median * (1 + width))
+
+
+LEVERS = (
+    Lever(name="convolution", used="winograd", other="direct", gain=spread(1.6)),
+    Lever(name="precision", used="fp32", other="bf16", why_not="this CPU has neither AMX nor AVX-512 bf16"),
+    Lever(name="memory", used="kept", other="returned", gain=spread(1.01)),
+    Lever(name="compile", used="no", other="yes", gain=spread(0.8)),
+)
 
 
 def point(kind: Kind, size: int, share: float, phases: Sequence[float], *, own: bool = False) -> Point:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,31 @@ def test_a_race_is_run_with_every_seed_and_told_beside_theirs(tmp_path: Path) ->
     assert all(0 < row["scoring_s"] < row["seconds"] and row["warm_up_s"] == 0 for row in (one, other))
 
 
+def test_steps_are_taken_with_each_allocator_that_is_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here without processes: what one of them does, and what is made of what they return."""
+    took = command.script(BENCH / "memory.py", "digits-quick", "--data", "digits", "--steps", "1", "--here")
+    figures = json.loads(took.stdout.splitlines()[-1])
+    assert figures["ms"] > 0 and figures["peak_mb"] > 50
+    asked: list[dict[str, str]] = []
+
+    def process(line: list[str], env: dict[str, str], **_: Any) -> subprocess.CompletedProcess[str]:
+        asked.append(env)
+        ms = 10.0 if "LD_PRELOAD" in env else 20.0 + len(asked)
+        return subprocess.CompletedProcess(line, 0, json.dumps({"ms": ms, "peak_mb": 500.0}))
+
+    monkeypatch.setattr("subprocess.run", process)
+    monkeypatch.setattr("ctypes.util.find_library", {"jemalloc": "libjemalloc.so.2"}.get)
+    monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")
+    figures = bench(tmp_path, "memory.py", "digits-quick", "--rounds", "2")
+    names = ["system", "kept", "tunables", "jemalloc", "jemalloc, never purged"]
+    assert list(figures["settings"]) == names  # mimalloc is not there
+    assert [env.get("LD_PRELOAD") for env in asked] == 2 * [None, None, None, "libjemalloc.so.2", "libjemalloc.so.2"]
+    assert [env.get("RUNGS_KEEP_MEMORY") for env in asked[:5]] == ["no", None, "no", "no", "no"]
+    assert "GLIBC_TUNABLES" not in asked[0] and "trim_threshold" in asked[2]["GLIBC_TUNABLES"]  # not the user's own
+    assert figures["settings"]["jemalloc"]["range"] == pytest.approx([2.1, 2.6])  # 21 and 26 ms, the system's
+    assert figures["settings"]["system"]["system / this"] == 1
+
+
 @pytest.mark.parametrize(
     ("line", "told"),
     [
@@ -68,6 +94,8 @@ def test_a_race_is_run_with_every_seed_and_told_beside_theirs(tmp_path: Path) ->
         ("beside.py digits-quick --data digits --theirs nowhere.py", "nowhere.py: no such file"),
         ("growth.py --data nowhere", "no data source 'nowhere'"),  # a process of its own says so
         ("pack.py --data nowhere", "no data source 'nowhere'"),
+        ("memory.py no-such", "no recipe 'no-such'"),
+        ("memory.py digits-quick --rounds 0", "--rounds must be from 1 to 100, got 0"),
     ],
 )
 def test_bad_input_is_told_in_a_sentence(line: str, told: str) -> None:

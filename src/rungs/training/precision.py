@@ -31,18 +31,28 @@ def pick_precision(choice: str, device: torch.device) -> tuple[str, str]:
 
 
 def _fast_bf16(device: torch.device) -> tuple[bool, str]:
+    if reason := lacks_bf16(device):
+        return False, reason
     if device.type == "cuda":
-        fast = torch.cuda.is_bf16_supported(including_emulation=False)
-        return fast, "this GPU computes bf16 in hardware" if fast else "this GPU has no bf16 in hardware"
-    has = torch.cpu.get_capabilities()
-    names = [name for feature, name in (("amx_bf16", "AMX"), ("avx512_bf16", "AVX-512 bf16")) if has.get(feature)]
-    if not names:
-        return False, "this CPU has neither AMX nor AVX-512 bf16"
+        return True, "this GPU computes bf16 in hardware"
     gain = _bf16_gain()
     return (
         gain >= LEAST_GAIN,
-        f"this CPU has {names[0]}: a matrix product in bf16 is {gain:.1f} times as fast as in fp32",
+        f"this CPU has {_cpu_bf16()[0]}: a matrix product in bf16 is {gain:.1f} times as fast as in fp32",
     )
+
+
+def lacks_bf16(device: torch.device) -> str:
+    """Return why a device cannot compute bf16 in hardware; "" if it can."""
+    if device.type == "cuda":
+        return "" if torch.cuda.is_bf16_supported(including_emulation=False) else "this GPU has no bf16 in hardware"
+    return "" if _cpu_bf16() else "this CPU has neither AMX nor AVX-512 bf16"
+
+
+def _cpu_bf16() -> list[str]:
+    """Return what computes bf16 in this CPU, the fastest first."""
+    has = torch.cpu.get_capabilities()
+    return [name for feature, name in (("amx_bf16", "AMX"), ("avx512_bf16", "AVX-512 bf16")) if has.get(feature)]
 
 
 @cache

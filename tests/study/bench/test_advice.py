@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from bench_samples import COPY, PEAK, bench, spread
+from bench_samples import COPY, LEVERS, PEAK, bench, spread
 from msgspec.structs import replace
 
 from rungs.run.record import Finding
 from rungs.study.bench.advice import advise
-from rungs.study.bench.record import BenchRecord, Operation
+from rungs.study.bench.record import BenchRecord, Lever, Operation, Spread
 
 
 def found(record: BenchRecord) -> dict[str, Finding]:
@@ -75,3 +75,28 @@ def test_time_outside_of_products_names_the_operations() -> None:
         Operation(kind="pooling", share=0.25, names=()),
     )
     assert "batch norm 35 %, pooling 25 %" in found(bench(operations=rows))["other-operations"].text
+
+
+def test_a_lever_is_named_where_the_other_way_is_clearly_faster() -> None:
+    (compiling,) = advise(bench(levers=LEVERS))
+    assert compiling.level == "note" and compiling.title == "Faster on this machine: compiled"
+    assert compiling.cure == "--set training.compile=yes" and "1.25 times as fast" in compiling.text
+    cures = {
+        "convolution": ("winograd", "direct", "--set training.convolution=direct"),
+        "precision": ("bf16", "fp32", "--set training.precision=fp32"),
+        "memory": ("kept", "returned", "RUNGS_KEEP_MEMORY=no"),
+    }
+    for name, (used, other, cure) in cures.items():
+        lever = Lever(name=name, used=used, other=other, gain=spread(0.9))  # type: ignore[arg-type]
+        assert found(bench(levers=(lever,)))[name].cure == cure
+        small, wide = spread(0.96), Spread(n=5, median=0.9, low=0.8, high=1.01)
+        for within in (small, wide):
+            assert advise(bench(levers=(replace(lever, gain=within),))) == ()
+
+
+def test_a_measured_precision_counts_more_than_a_product() -> None:
+    record = bench()
+    fast = replace(record, ceilings=replace(record.ceilings, by_precision={"fp32": PEAK, "bf16": 3 * PEAK}))
+    assert "precision" in found(replace(fast, levers=LEVERS))  # not measured there
+    lever = Lever(name="precision", used="fp32", other="bf16", gain=spread(1.1))
+    assert "precision" not in found(replace(fast, levers=(lever,)))

@@ -16,7 +16,7 @@ from rungs.errors import UserError
 from rungs.evaluate.device import open_device
 from rungs.recipe.toml import parse
 from rungs.run.record import from_json, to_json
-from rungs.study.bench import ceilings, measure, operations, phases, rounds
+from rungs.study.bench import ceilings, measure, operations, phases, record, rounds
 from rungs.study.bench.options import BenchOptions
 from rungs.study.bench.record import PHASES, BenchDir, BenchRecord, Spread
 from rungs.training.device import World
@@ -61,6 +61,15 @@ def test_parts_sum_to_the_whole_and_shares_are_shares(measured: tuple[BenchRecor
         assert point.share.n == record.rounds
     assert sum(row.share for row in record.operations) == pytest.approx(1)
     assert any(row.kind.startswith("convolution") for row in record.operations)
+
+
+def test_levers_are_measured_in_each_round_or_say_why_not(measured: tuple[BenchRecord, Path]) -> None:
+    record, _ = measured
+    assert [lever.name for lever in record.levers] == ["convolution", "precision", "memory", "compile"]
+    for lever in record.levers:
+        assert (lever.gain is None) == bool(lever.why_not)
+        assert lever.gain is None or lever.gain.n == record.rounds
+    assert "raise --seconds to about" in record.levers[-1].why_not  # compiling takes a minute
 
 
 def test_batch_sizes_surround_the_recipes_own(measured: tuple[BenchRecord, Path]) -> None:
@@ -201,8 +210,8 @@ def test_stopwatch_and_spread() -> None:
     for _ in range(4):
         watch.mark()
     assert len(watch.read()) == 3 and watch.marks == []
-    assert rounds.spread([3.0]) == Spread(n=1, median=3, low=3, high=3)
-    assert rounds.spread([1.0, 2.0, 3.0, 4.0, 5.0]) == Spread(n=5, median=3, low=2, high=4)
+    assert record.spread([3.0]) == Spread(n=1, median=3, low=3, high=3)
+    assert record.spread([1.0, 2.0, 3.0, 4.0, 5.0]) == Spread(n=5, median=3, low=2, high=4)
     assert ceilings.MatrixProduct(CPU, "fp32", 32).measure() > 0
 
 

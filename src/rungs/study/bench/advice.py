@@ -10,7 +10,8 @@ from collections.abc import Callable
 
 from rungs.diagnose.findings import note, warning
 from rungs.run.record import Finding
-from rungs.study.bench.record import BenchRecord, Kind, Point
+from rungs.study.bench.record import BenchRecord, Kind, LeverName, Point
+from rungs.study.bench.words import way
 
 UNSTEADY = 1.3
 """Ratio of the quartiles of the matrix product; above it, small differences cannot be distinguished."""
@@ -19,7 +20,8 @@ DATA_SHARE = 0.20
 OPTIMISER_SHARE = 0.15
 """Share of a step in the optimiser, whose time does not depend on the batch size, so larger batches reduce it."""
 FASTER = 1.05
-"""A batch size must be 5 % faster, and its quartiles above those of the recipe's own, to be reported."""
+"""A batch size must be 5 % faster, and its quartiles above those of the recipe's own, to be reported; a lever the other
+way must be 5 % faster, and its quartiles above 1."""
 PRECISION_GAIN = 1.5
 """A precision pays off if its matrix product is this much faster; not everything is a matrix product."""
 NEAR = 0.75
@@ -74,8 +76,27 @@ def threads(record: BenchRecord) -> Finding | None:
     return note("threads", "Not all cores are used", text, None)
 
 
+def convolution(record: BenchRecord) -> Finding | None:
+    """3x3 convolutions are faster the other way."""
+    return _other_way(record, "convolution", "--set training.convolution={}", "The results are equal up to rounding.")
+
+
+def memory(record: BenchRecord) -> Finding | None:
+    """Steps are faster if freed memory is returned."""
+    return _other_way(record, "memory", "RUNGS_KEEP_MEMORY=no", "The results are the same.")
+
+
+def compiling(record: BenchRecord) -> Finding | None:
+    """Steps are faster the other way, compiled or not."""
+    cost = "Compiling takes about a minute at the start, once for each image size."
+    return _other_way(record, "compile", "--set training.compile={}", cost)
+
+
 def precision(record: BenchRecord) -> Finding | None:
-    """The other precision's matrix product is much faster here."""
+    """The other precision is faster; where that was not measured, its matrix product is much faster."""
+    lever = record.lever("precision")
+    if lever is not None and lever.gain is not None:
+        return _other_way(record, "precision", "--set training.precision={}", "Check the accuracy.")
     used, rates = record.ceilings.precision, record.ceilings.by_precision
     other = max(rates, key=lambda name: rates[name])
     gain = rates[other] / rates[used]
@@ -83,6 +104,19 @@ def precision(record: BenchRecord) -> Finding | None:
         return None
     text = f"A matrix product in {other} is {gain:.1f} times as fast here as in {used}, which this recipe uses."
     return note("precision", f"{other} is faster on this machine", text, f"--set training.precision={other}")
+
+
+def _other_way(record: BenchRecord, name: LeverName, cure: str, also: str) -> Finding | None:
+    """Suggest the other way of a lever where it was clearly faster; `cure` has room for it."""
+    lever = record.lever(name)
+    if lever is None or lever.gain is None or lever.gain.median > 1 / FASTER or lever.gain.high >= 1:
+        return None
+    gain, used, other = lever.gain, way(lever.used), way(lever.other)
+    text = (
+        f"A training step is {1 / gain.median:.2f} times as fast: {other} rather than {used} "
+        f"(quartiles {1 / gain.high:.2f} to {1 / gain.low:.2f}, {gain.n} rounds). {also}"
+    )
+    return note(name, f"Faster on this machine: {other}", text, cure.format(lever.other))
 
 
 def data(record: BenchRecord) -> Finding | None:
@@ -194,6 +228,9 @@ RULES: tuple[Callable[[BenchRecord], Finding | None], ...] = (
     unsteady,
     threads,
     precision,
+    convolution,
+    memory,
+    compiling,
     data,
     optimiser,
     training_batches,

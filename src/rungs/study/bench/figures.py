@@ -1,4 +1,4 @@
-"""The figure of a bench: time by phase, speed by batch size, time by operation, the roofline. From the record."""
+"""The figure of a bench: time by phase and operation, speed by batch size, roofline, levers. From the record."""
 
 from __future__ import annotations
 
@@ -7,20 +7,21 @@ from collections.abc import Sequence
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, FigureBase
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Patch
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
 
 from rungs.report import format as fmt
 from rungs.report.style import BLUE, FAINT, GREEN, INK, STYLE, VERMILLION
-from rungs.study.bench.record import PHASES, BenchRecord, Kind, Point
-from rungs.study.bench.words import rate, seconds
+from rungs.study.bench.record import PHASES, BenchRecord, Kind, Lever, Point
+from rungs.study.bench.words import rate, seconds, ways
 
 PHASE_COLOURS = {"data": "#f3c15f", "forward": "#8ecbf0", "backward": BLUE, "optimiser": "#63c3a4"}
 WHITE_ON = ("backward",)
 """Phases whose colour needs white text."""
 KIND_LOOKS: dict[Kind, tuple[str, str, str]] = {"training": (VERMILLION, "o", "-"), "inference": (GREEN, "s", "--")}
+QUIET = "#57606a"
 LABEL_SHARE = 0.07
 """A narrower segment has no room for its number."""
 GIGA = 1e9
@@ -28,9 +29,14 @@ GIGA = 1e9
 
 @matplotlib.rc_context(STYLE)
 def overview(record: BenchRecord) -> Figure:
-    """Draw the four panels of a bench."""
-    figure = Figure(figsize=(10.6, 8.0), layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.14))
-    (time, batches), (operations, roof) = figure.subplots(2, 2, height_ratios=(1, 1.15))
+    """Draw the panels of a bench: four, and below them the levers if there are any."""
+    levers = record.levers
+    figure = Figure(figsize=(10.6, 10.2 if levers else 8.0), layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.14))
+    upper: FigureBase = figure
+    if levers:  # in a part of their own, their long labels leave the panels above as wide as they are
+        upper, lower = figure.subfigures(2, 1, squeeze=False, height_ratios=(4, 1.05))[:, 0]
+        _levers(lower.subplots(), levers)
+    (time, batches), (operations, roof) = upper.subplots(2, 2, height_ratios=(1, 1.15))
     _time(time, record)
     _batches(batches, record)
     _operations(operations, record)
@@ -102,7 +108,7 @@ def _batches(axes: Axes, record: BenchRecord) -> None:
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
     axes.set_title("Share of the ceiling by batch size")
-    axes.legend(loc="lower right")
+    axes.legend(loc="best")
 
 
 def _ends(points: Sequence[Point]) -> tuple[list[float], list[float]]:
@@ -135,15 +141,40 @@ def _roof(axes: Axes, record: BenchRecord) -> None:
         axes.plot([at[kind]] * 2, [done, bound], ":", color=colour, linewidth=1.2)
         axes.plot(at[kind], bound, "_", color=colour, markersize=14, markeredgewidth=2)
         axes.plot(at[kind], done, marker, color=colour, markersize=8, label=f"{kind}: {rate(own.flops_per_s)}")
-    axes.plot([], [], "_", color="#57606a", markersize=14, markeredgewidth=2, label="same operations at the ceilings")
+    axes.plot([], [], "_", color=QUIET, markersize=14, markeredgewidth=2, label="same operations at the ceilings")
     axes.set(xscale="log", yscale="log", xlabel="FLOPs per byte read and written", ylabel="GFLOP/s")
-    axes.set_ylim(min(*reached, copy * x[0] / GIGA) / 1.6, peak / GIGA * 2.2)
+    axes.set_ylim(min(*reached, copy * x[0] / GIGA) / 3, peak / GIGA * 2.2)
     axes.text(x[-1], peak / GIGA * 1.08, f"matrix product {rate(peak)}", ha="right", va="bottom")
-    axes.text(x[0] * 1.1, peak / GIGA * 1.08, f"slope: copy {fmt.size(round(copy))}/s", va="bottom", color="#57606a")
+    axes.text(x[0] * 1.1, peak / GIGA * 1.5, f"slope: copy {fmt.size(round(copy))}/s", va="bottom", color=QUIET)
     axes.set_title("Roofline")
     plain = FuncFormatter(lambda v, _: f"{v:g}")
     axes.xaxis.set_major_formatter(plain)
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.yaxis.set_major_formatter(plain)
     if peak / GIGA * 2.2 < 100 * axes.get_ylim()[0]:  # over two decades the labels would overlap
         axes.yaxis.set_minor_formatter(FuncFormatter(lambda v, _: f"{v:g}" if f"{v:e}"[0] in "2356" else ""))
     axes.legend(loc="lower right")
+
+
+def _levers(axes: Axes, levers: Sequence[Lever]) -> None:
+    """A bar from 1 for each lever, quartiles as whiskers: to the right where the recipe's is faster; grey: unclear."""
+    ends = [1.0]
+    for y, lever in enumerate(reversed(levers)):
+        gain = lever.gain
+        if gain is None:
+            axes.text(1.01, y, f"not measured: {lever.why_not}", va="center", color=QUIET, fontsize=9.5)
+            continue
+        ends += [gain.low, gain.high]
+        unclear = gain.low <= 1 <= gain.high
+        colour = FAINT if unclear else GREEN if gain.median > 1 else VERMILLION
+        axes.barh(y, gain.median - 1, left=1, height=0.5, color=colour, alpha=1 if unclear else 0.55)
+        axes.errorbar(gain.median, y, xerr=[[gain.median - gain.low], [gain.high - gain.median]], color=INK, capsize=3)
+        axes.annotate(f"{gain.median:.2f} x", (max(gain.high, 1), y), (6, 0), textcoords="offset points", va="center")
+    axes.axvline(1, color=INK, linewidth=1.2)
+    low, high = min(0.9, *ends), max(1.5, *ends)
+    axes.set(xlim=(low - 0.04 * (high - low), high + 0.12 * (high - low)), ylim=(-0.6, len(levers) - 0.4))
+    axes.set_yticks(range(len(levers)), [ways(lever) for lever in reversed(levers)])
+    axes.tick_params(axis="y", length=0, colors=INK)
+    axes.set_title("What the recipe's choices buy here")
+    axes.set_xlabel("speed of a training step: the recipe's way / the other way (1.0 = no difference)")
+    axes.grid(axis="y", visible=False)

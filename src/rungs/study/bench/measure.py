@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 from msgspec.structs import replace
+from torch import Tensor
 
 from rungs.data import require_known
 from rungs.errors import UserError
@@ -16,18 +17,19 @@ from rungs.optim import slowed
 from rungs.recipe import toml as recipes
 from rungs.recipe.flags import door
 from rungs.recipe.seeds import derive
-from rungs.recipe.spec import Recipe
+from rungs.recipe.spec import Recipe, TrainingSpec
 from rungs.run.folder import numbered, write_whole
 from rungs.run.record import to_json
 from rungs.study.bench import page
 from rungs.study.bench.advice import advise
+from rungs.study.bench.levers import Levers
 from rungs.study.bench.options import BenchOptions, Tell
 from rungs.study.bench.record import BenchDir, BenchRecord
 from rungs.study.bench.rounds import Measurement
 from rungs.study.processes import require_alone
 from rungs.training.compiling import compile_net
 from rungs.training.device import World, is_out_of_memory, open_world
-from rungs.training.setup import assemble, load_dataset
+from rungs.training.setup import Setup, assemble, load_dataset
 
 RATE_FACTOR = 1e-3
 """Factor on the recipe's learning rate: a step takes the same time, and no net diverges."""
@@ -93,7 +95,7 @@ def measure(
     Args:
         recipe: To measure.
         world: One process.
-        seconds: Budget of the rounds; batch sizes that do not fit are skipped, except the recipe's own.
+        seconds: Budget of the rounds; levers and batch sizes that do not fit are skipped, except the recipe's own.
         skip_unreadable: Skip unreadable files instead of stopping.
         tell: Called with short progress messages.
 
@@ -105,11 +107,18 @@ def measure(
     recipe, dataset = load_dataset(recipe, skip_unreadable)
     if recipe.training.compile == "auto":  # "auto" depends on the length of a run
         recipe = replace(recipe, training=replace(recipe.training, compile="no"))
-    setup = assemble(replace(recipe, optim=slowed(recipe.optim, RATE_FACTOR)), dataset, world)
-    compile_net(setup)
+    moved: dict[int, Tensor] = {}  # all setups share their data
+
+    def build(training: TrainingSpec) -> Setup:
+        changed = replace(recipe, optim=slowed(recipe.optim, RATE_FACTOR), training=training)
+        setup = assemble(changed, dataset, world, moved)
+        compile_net(setup)
+        return setup
+
+    setup = build(recipe.training)
     torch.manual_seed(derive(recipe.seed, "dropout"))
     try:
-        measurement = Measurement(setup, seconds, tell)
+        measurement = Measurement(setup, Levers(recipe.training, build, setup), seconds, tell)
         measurement.run()
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):

@@ -35,7 +35,7 @@ class BenchOptions:
     folder: Folder = field(default=None, compare=False)
     """Folder of record and report (default: runs/bench-NAME)."""
     seconds: Seconds = 30.0
-    """Seconds to measure, 1 to 3600; batch sizes that do not fit are skipped, except the recipe's own."""
+    """Seconds to measure, 1 to 3600; levers and batch sizes that do not fit are skipped, except the recipe's own."""
     skip_unreadable: bool = False
     """Skip unreadable files instead of stopping."""
     tell: Suppress[Tell] = field(default=lambda text: None, compare=False, repr=False)

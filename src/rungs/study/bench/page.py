@@ -17,6 +17,10 @@ CAPTION = (
     "rounds. Lower right: the measured speed (points) below the roofline (line); a bar marks the speed if each "
     "operation ran at its ceiling, one after the other, without caching in between."
 )
+LEVERS = (
+    " Bottom: the speed of a training step the recipe's way, divided by its speed the other way, median and quartiles "
+    "of the rounds; right of 1.0 the recipe's way is the faster one, grey bars show no clear difference."
+)
 
 
 def write(record: BenchRecord, findings: Sequence[Finding], folder: BenchDir) -> Path:
@@ -26,11 +30,12 @@ def write(record: BenchRecord, findings: Sequence[Finding], folder: BenchDir) ->
     facts = {
         "record": record,
         "findings": findings,
-        "caption": CAPTION,
+        "caption": CAPTION + (LEVERS if record.levers else ""),
         "verdict": verdict,
         "merits": [(name.strip(), value, more) for name, value, more in tables.merits(record)],
         "phases": list(tables.phase_rows(record)),
         "batches": list(tables.batch_rows(record)),
+        "levers": list(tables.lever_rows(record)),
         "toml": compact(recipes.to_toml(record.recipe)),
     }
     alt = f"Of a training step: {phases}. {verdict} The tables below have the numbers."

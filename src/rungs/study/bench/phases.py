@@ -22,6 +22,8 @@ from rungs.training.step import take_step
 
 T = TypeVar("T")
 Batch = tuple[Tensor, Tensor]
+WARM_UP = 2
+"""Batches that a case runs before it is measured; they count towards the budget."""
 TURN_S, MOST_TIMES = 0.15, 30
 """Duration of a case in each round, and its most batches: small batches need more to stand out from noise."""
 
@@ -111,7 +113,7 @@ class Case:
 
     def warm_up(self, watch: Stopwatch) -> float:
         """Run two batches; return the seconds of the second, and set the number of batches per round."""
-        seconds = sum(self.run(watch, 2)[1])
+        seconds = sum(self.run(watch, WARM_UP)[-1])
         self.times = min(MOST_TIMES, math.ceil(TURN_S / seconds))
         return seconds
 

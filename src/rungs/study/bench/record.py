@@ -6,6 +6,8 @@ Rates are per second, shares are fractions of 1, `flops` count a multiplication 
 
 from __future__ import annotations
 
+import statistics
+from collections.abc import Sequence
 from typing import Literal
 
 from rungs.recipe.spec import Recipe
@@ -18,6 +20,7 @@ PHASES: dict[Kind, tuple[str, ...]] = {
     "inference": ("data", "forward"),
 }
 """The phases of a batch, in order."""
+LeverName = Literal["convolution", "precision", "memory", "compile"]
 
 
 class Spread(Record, frozen=True, kw_only=True):
@@ -27,6 +30,12 @@ class Spread(Record, frozen=True, kw_only=True):
     median: float
     low: float  # quartiles
     high: float
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """Return the median and the quartiles."""
+    low, _, high = statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else (values[0],) * 3
+    return Spread(n=len(values), median=statistics.median(values), low=low, high=high)
 
 
 class Ceilings(Record, frozen=True, kw_only=True):
@@ -77,6 +86,16 @@ class Operation(Record, frozen=True, kw_only=True):
     names: tuple[str, ...]  # torch's, the most expensive first
 
 
+class Lever(Record, frozen=True, kw_only=True):
+    """A choice that decides only speed: the recipe's training step here, in turns with the same step the other way."""
+
+    name: LeverName
+    used: str  # "fp32", "winograd", "kept", "no": what this recipe uses here
+    other: str  # what it is compared with
+    gain: Spread | None = None  # seconds the other way / seconds of the recipe's way: above 1, the recipe's is faster
+    why_not: str = ""  # the reason if it was not measured
+
+
 class BenchRecord(Record, frozen=True, kw_only=True):
     """One recipe, measured on one machine."""
 
@@ -96,12 +115,17 @@ class BenchRecord(Record, frozen=True, kw_only=True):
     peak_memory_bytes: int  # of training and inference with the recipe's own batch sizes
     left_out: tuple[str, ...]  # skipped batch sizes, and why
     rounds: int
+    levers: tuple[Lever, ...] = ()  # the choices that this machine has
     started: str  # UTC, ISO 8601
     wall_s: float
 
     def own(self, kind: Kind) -> Point:
         """Return the point of the recipe's own batch size."""
         return next(point for point in self.points if point.kind == kind and point.own)
+
+    def lever(self, name: LeverName) -> Lever | None:
+        """Return a lever; None if this machine does not have it."""
+        return next((lever for lever in self.levers if lever.name == name), None)
 
     def of(self, kind: Kind) -> tuple[Point, ...]:
         """Return all points of a kind, the smallest batch first."""

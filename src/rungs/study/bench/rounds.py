@@ -13,10 +13,11 @@ from msgspec.structs import replace
 
 from rungs.run.record import DataRecord
 from rungs.study.bench.ceilings import Copy, Stopwatch, fastest_product, side_by_side, timed
+from rungs.study.bench.levers import Budget, Levers
 from rungs.study.bench.operations import Traffic, count, operations, per_image
 from rungs.study.bench.options import Tell
-from rungs.study.bench.phases import Case, scoring_feed, step, train_on, training_feed
-from rungs.study.bench.record import PHASES, BenchRecord, Ceilings, Phase, Point, Spread, Work
+from rungs.study.bench.phases import WARM_UP, Case, scoring_feed, step, train_on, training_feed
+from rungs.study.bench.record import PHASES, BenchRecord, Ceilings, Phase, Point, Work, spread
 from rungs.training.device import is_out_of_memory, peak_memory_bytes
 from rungs.training.setup import Setup
 
@@ -26,15 +27,13 @@ FEWEST_ROUNDS, MOST_ROUNDS = 3, 12
 """Quartiles need three; twelve are enough to distinguish relevant medians."""
 PROFILED = 10
 """Most steps to profile."""
-WARM_UPS = 2
-"""Batches that a case runs before it is measured; they count towards the budget."""
 
 
 class Measurement:
     """A recipe being measured: what was counted and timed so far."""
 
-    def __init__(self, setup: Setup, seconds: float, tell: Tell) -> None:
-        self.setup, self.seconds, self.tell = setup, seconds, tell
+    def __init__(self, setup: Setup, levers: Levers, seconds: float, tell: Tell) -> None:
+        self.setup, self.levers, self.seconds, self.tell = setup, levers, seconds, tell
         self.device = setup.world.device
         self.watch = Stopwatch(self.device)
         self.judged = setup.parts.train if setup.parts.validation is None else setup.parts.validation
@@ -88,11 +87,15 @@ class Measurement:
             return *count(lambda: self.setup.scored_net(x).float()), len(x)
 
     def choose(self, costs: Sequence[float]) -> list[Case]:
-        """Return the cases that fit into the budget, each warmed up: the recipe's own sizes, then the cheapest."""
+        """Return the cases that fit into the budget, each warmed up: the recipe's own sizes, then the cheapest.
+
+        The levers come before other sizes.
+        """
         self.began = time.perf_counter()
-        budget = self.seconds / (FEWEST_ROUNDS + WARM_UPS) - sum(
-            cost * case.times for cost, case in zip(costs, self.own, strict=True)
-        )
+        turns = FEWEST_ROUNDS + WARM_UP
+        own_s = sum(cost * case.times for cost, case in zip(costs, self.own, strict=True))
+        left = Budget(self.seconds, turns, self.seconds / turns - own_s)
+        budget = self.levers.choose(self.own[0], costs[0], self.by_precision, left, self.tell)
         others: list[tuple[float, str, int]] = []
         for own, cost, images in zip(self.own, costs, (len(self.setup.parts.train), len(self.judged)), strict=True):
             others += [(cost * size / own.batch_size, own.kind, size) for size in sizes(own, images)]
@@ -156,6 +159,8 @@ class Measurement:
             self.products.append(self.product.measure())
             ceiling = (self.products[-2] + self.products[-1]) / 2
             self.shares_of(case, images_per_s, ceiling)
+            if case is self.own[0]:
+                self.levers.turn(case.batch_size / images_per_s)
         if self.plain is not None:
             feed = self.plain.feed
             self.plain_s.append(timed(self.device, lambda: next(feed), self.plain.times))
@@ -198,6 +203,7 @@ class Measurement:
             peak_memory_bytes=self.peak_memory_bytes,
             left_out=tuple(self.left_out),
             rounds=self.rounds,
+            levers=self.levers.results(),
         )
 
 
@@ -231,12 +237,6 @@ def point(case: Case, work: Work) -> Point:
         flops_per_s=images_per_s * work.flops,
         share=spread(case.shares),
     )
-
-
-def spread(values: Sequence[float]) -> Spread:
-    """Return the median and the quartiles."""
-    low, _, high = statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else (values[0],) * 3
-    return Spread(n=len(values), median=statistics.median(values), low=low, high=high)
 
 
 def available_bytes() -> float:

@@ -12,7 +12,7 @@ from rich.text import Text
 from rungs.report import format as fmt
 from rungs.run.record import Finding
 from rungs.study.bench.record import PHASES, BenchRecord, Kind, Point, Spread, Work
-from rungs.study.bench.words import rate, seconds
+from rungs.study.bench.words import rate, seconds, ways
 
 
 def verdict(record: BenchRecord) -> str:
@@ -75,6 +75,16 @@ def batch_rows(record: BenchRecord) -> Iterator[tuple[str, str, str, str, str, s
         yield point.kind, size, f"{point.images_per_s:,.0f}", *share, seconds(point.seconds.median)
 
 
+def lever_rows(record: BenchRecord) -> Iterator[tuple[str, str, str]]:
+    """Yield what a lever compares, what the recipe's way gains, and the quartiles or why it was not measured."""
+    for lever in record.levers:
+        gain = lever.gain
+        if gain is None:
+            yield ways(lever), "", f"not measured: {lever.why_not}"
+        else:
+            yield ways(lever), f"{gain.median:.2f}", f"{gain.low:.2f} to {gain.high:.2f}, {fmt.many(gain.n, 'round')}"
+
+
 def summary(record: BenchRecord, findings: Sequence[Finding]) -> RenderableType:
     """Return the result of a bench for the terminal."""
     machine = record.environment
@@ -87,6 +97,8 @@ def summary(record: BenchRecord, findings: Sequence[Finding]) -> RenderableType:
     shown.append(_table("", operations, rows, bold=1))
     batches = ("batches", "images", "images/s", "of the ceiling", "quartiles", "per batch")
     shown.append(_table("", batches, batch_rows(record), bold=3))
+    if record.levers:
+        shown.append(_table("", ("levers: this recipe / other way", "speed", "spread"), lever_rows(record), bold=1))
     advice = [_advice(finding) for finding in findings]
     left_out = [Text(f"not measured: {words}", style="dim") for words in record.left_out]
     return Group(*shown, *left_out, *advice)

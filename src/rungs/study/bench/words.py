@@ -1,8 +1,18 @@
-"""Formatting of a bench's rates and times."""
+"""Formatting of a bench's rates and times, and the names of its levers."""
 
 from __future__ import annotations
 
 from rungs.report import format as fmt
+from rungs.study.bench.record import Lever
+
+WAYS = {
+    "winograd": "Winograd",
+    "direct": "direct convolution",
+    "kept": "freed memory kept",
+    "returned": "freed memory returned",
+    "yes": "compiled",
+    "no": "not compiled",
+}
 
 
 def rate(flops_per_s: float) -> str:
@@ -15,3 +25,13 @@ def seconds(value: float) -> str:
     if value < 1:
         return f"{1000 * value:.3g} ms"
     return f"{value:.2f} s" if value < 10 else fmt.seconds(value)
+
+
+def way(value: str) -> str:
+    """Return a side of a lever: "winograd" as "Winograd", "no" as "not compiled"; fp32 and bf16 stay."""
+    return WAYS.get(value, value)
+
+
+def ways(lever: Lever) -> str:
+    """Return what a lever compares: "Winograd / direct convolution", "freed memory kept / returned"."""
+    return f"{way(lever.used)} / {way(lever.other).removeprefix('freed memory ')}"
