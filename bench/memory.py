@@ -33,8 +33,8 @@ from rungs.training.memory import SWITCH, keep_freed_memory
 from rungs.training.setup import assemble, load_dataset
 
 CPU = torch.device("cpu")
-WARM_UP = 2
-"""Steps before those that are measured."""
+WARM_UP = 6
+"""Steps before those that are measured: until then a step still touches new pages."""
 AS_IT_IS, HUGE = {SWITCH: "no"}, {"THP_MEM_ALLOC_ENABLE": "1"}
 TUNABLES = "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=8589934592"
 NEVER_PURGED = "oversize_threshold:1,background_thread:true,dirty_decay_ms:-1,muzzy_decay_ms:-1"
@@ -102,7 +102,7 @@ def main(
     Args:
         recipe: Whose steps to take; lab-003 is the other one to try.
         data: Source of images.
-        steps: Measured steps of a process, after two.
+        steps: Measured steps of a process, after six.
         rounds: Fresh processes of each setting, in alternation.
         here: Take the steps in this process and print the figures (used by the script itself).
         json_path: Also write the figures here.

@@ -12,7 +12,7 @@ from small import small
 from rungs.recipe.spec import TrainingSpec
 from rungs.study.bench import levers
 from rungs.study.bench.ceilings import Stopwatch
-from rungs.study.bench.levers import NOT_WIDE, Budget, Levers, Trial
+from rungs.study.bench.levers import NO_FASTER, Budget, Levers, Trial
 from rungs.study.bench.phases import Case, training_feed
 from rungs.study.bench.record import Lever, LeverName
 from rungs.training.device import World
@@ -77,9 +77,9 @@ def test_each_lever_goes_the_other_way(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("overrides", "told"),
     [
-        (("training.precision=fp32",), NOT_WIDE),
-        (("training.precision=fp32", "training.convolution=direct"), NOT_WIDE),
-        (("training.precision=bf16",), "Winograd needs fp32"),
+        (("training.precision=fp32",), NO_FASTER),
+        (("training.precision=fp32", "training.convolution=direct"), NO_FASTER),
+        (("training.precision=bf16",), NO_FASTER),
     ],
 )
 def test_what_a_net_or_a_machine_does_not_have_is_said(

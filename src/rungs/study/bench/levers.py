@@ -24,20 +24,21 @@ from rungs.training.setup import Setup
 COMPILING_S = 60.0
 """Seconds that compiling a net is expected to take: about a minute on two cores."""
 DIRECT = 2.0
-"""How many times as long a step is expected to take at most without Winograd's convolution."""
+"""How many times as long a step is expected to take at most with direct convolutions."""
 AROUND = 2
 """Steps around each turn with memory returned: one until its blocks are gone, one until they are there again."""
 
 OTHER = {
     "winograd": "direct",
-    "direct": "winograd",
+    "fast": "direct",
+    "direct": "fast",
     "bf16": "fp32",
     "fp32": "bf16",
     "kept": "returned",
     "no": "yes",
     "yes": "no",
 }
-NOT_WIDE = "no convolution is wide enough for Winograd"
+NO_FASTER = "no convolution has a faster way than the direct one here"
 
 
 @dataclass
@@ -116,11 +117,8 @@ class Levers:
         training, device = self.setup.recipe.training, self.setup.world.device
         on_cpu = device.type == "cpu"
         if on_cpu:
-            why_not = ""
-            if training.precision != "fp32":
-                why_not = "Winograd needs fp32"
-            elif training.convolution == "direct" and self.asked.convolution != "direct":
-                why_not = NOT_WIDE
+            nothing_found = training.convolution == "direct" and self.asked.convolution != "direct"
+            why_not = NO_FASTER if nothing_found else ""
             yield compared("convolution", training.convolution, why_not)
         why_not = lacks_bf16(device) if training.precision == "fp32" else ""
         yield compared("precision", training.precision, why_not)
@@ -135,7 +133,7 @@ class Levers:
 
     def slowdown(self, lever: Lever, rates: Mapping[str, float]) -> float:
         """Return how many times as long as the recipe's step a step the other way is expected to take at most."""
-        direct = DIRECT if self.setup.recipe.training.convolution == "winograd" else 1.0
+        direct = 1.0 if self.setup.recipe.training.convolution == "direct" else DIRECT
         if lever.name == "precision":
             return direct * max(1.0, rates[lever.used] / rates[lever.other])
         return direct if lever.name == "convolution" else 1.0
@@ -147,8 +145,8 @@ class Levers:
             return ""
         try:
             setup = self.build(self.other_way(lever))
-            if lever.name == "convolution" and setup.recipe.training.convolution != lever.other:
-                return NOT_WIDE
+            if lever.other == "fast" and setup.recipe.training.convolution == "direct":
+                return NO_FASTER
             case = Case(setup, "training", own.batch_size, False, training_feed(setup, own.batch_size))
             case.warm_up(self.watch)
         except Exception as error:  # a compiler, or a missing one, may raise anything

@@ -7,6 +7,7 @@ from rungs.study.bench.record import Lever
 
 WAYS = {
     "winograd": "Winograd",
+    "fast": "the fastest ways",
     "direct": "direct convolution",
     "kept": "freed memory kept",
     "returned": "freed memory returned",
