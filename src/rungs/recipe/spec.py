@@ -52,8 +52,9 @@ class TrainingSpec(Spec, frozen=True):
     classes. `micro_batch`: images per forward pass; the gradients of a batch are accumulated, and a BatchNorm sees this
     many images. `image_scales`: factors of `data.image_size` to which images are shrunk, each for an equal part of the
     epochs: small images cost less, and a net learns most from them. `compile`: whether torch.compile is used; "auto"
-    tries it where the run is long enough to repay the minute that it costs; `cuda_graphs`: on one GPU a step's kernels
-    are recorded once and then replayed without waiting for Python; no effect elsewhere. `convolution`: "winograd"
+    tries it once a net and machine, for at most 5 % of the run's time, and uses it where that saves more than compiling
+    takes; `cuda_graphs`: on one GPU a step's kernels are recorded once and then replayed without waiting for Python; no
+    effect elsewhere. `convolution`: "winograd"
     computes wide 3x3 convolutions with a third of the multiplications, equal up to rounding; "auto" does so in fp32 on
     a CPU.
     """
