@@ -6,7 +6,6 @@ import dataclasses
 import statistics
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 from msgspec.structs import replace
@@ -17,6 +16,7 @@ from rungs.study.bench.operations import Traffic, count, operations, per_image
 from rungs.study.bench.options import Tell
 from rungs.study.bench.phases import Case, scoring_feed, step, train_on, training_feed
 from rungs.study.bench.record import PHASES, BenchRecord, Ceilings, Phase, Point, Spread, Work
+from rungs.study.measures import available_bytes
 from rungs.training.device import is_out_of_memory, peak_memory_bytes
 from rungs.training.setup import Setup
 
@@ -237,12 +237,3 @@ def spread(values: Sequence[float]) -> Spread:
     """Return the median and the quartiles."""
     low, _, high = statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else (values[0],) * 3
     return Spread(n=len(values), median=statistics.median(values), low=low, high=high)
-
-
-def available_bytes() -> float:
-    """Return the available memory on Linux; elsewhere infinity."""
-    path = Path("/proc/meminfo")
-    if not path.exists():
-        return float("inf")
-    line = next((line for line in path.read_text().splitlines() if line.startswith("MemAvailable")), None)
-    return float("inf") if line is None else int(line.split()[1]) * 1024
