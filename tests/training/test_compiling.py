@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
+import signal
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -13,11 +17,11 @@ from rungs.recipe.identity import changes
 from rungs.recipe.toml import load
 from rungs.run.record import EpochRow
 from rungs.training import compiling, loop
-from rungs.training.compiling import choose_compiling, compile_net
+from rungs.training.compiling import Trial, choose_compiling, compile_net
 from rungs.training.device import World
 from rungs.training.loop import train_epochs
 from rungs.training.screen import Screen
-from rungs.training.setup import assemble, load_dataset
+from rungs.training.setup import Setup, assemble, load_dataset
 
 SHORT = (
     "training.epochs=1", "data.train=100", "data.validation=50", "data.test=50", "evaluation.batch_size=50",
@@ -91,8 +95,9 @@ def test_a_compiled_net_computes_the_winograd_way_the_same(monkeypatch: pytest.M
 def test_a_long_run_takes_what_a_trial_found_faster(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: tuple[float, float], choice: str
 ) -> None:
-    asked = iter(seconds)
-    monkeypatch.setattr(compiling, "_step_s", lambda *_: next(asked))
+    plain_s, compiled_s = seconds
+    monkeypatch.setattr(compiling, "_step_s", lambda *_: plain_s)
+    monkeypatch.setattr(compiling, "_trial", lambda *_: Trial(9.0, plain_s, compiled_s, 60.0))
     monkeypatch.setattr(compiling, "compile_net", lambda setup: None)
     monkeypatch.setattr("rungs.training.run.compile_net", lambda setup: None)
     told = Told()
@@ -101,7 +106,8 @@ def test_a_long_run_takes_what_a_trial_found_faster(
     )
     assert record.recipe.training.compile == choice
     assert f"{1000 * seconds[1]:.0f} ms compiled" in record.environment.compile_reason
-    assert "testing whether compiling the net pays off; this takes about a minute" in told.said
+    most = 0.05 * plain_s / 50 * 400 * 20000
+    assert f"testing whether compiling the net pays off; this takes {most:.0f} s at most" in told.said
 
 
 def test_what_cannot_be_compiled_is_trained_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,6 +123,104 @@ def test_what_cannot_be_compiled_is_trained_as_it_is(tmp_path: Path, monkeypatch
         "no",
         "compiling failed: RuntimeError",
     )
+
+
+def lengthy(epochs: int, *overrides: str) -> Setup:
+    """Return the setup of a run that takes 8 s an epoch, with `_step_s` of `one_second`."""
+    recipe = small(f"training.epochs={epochs}", "training.convolution=direct", *overrides)
+    return assemble(*load_dataset(recipe, False), World(0, 1, torch.device("cpu")))
+
+
+def chosen(setup: Setup) -> tuple[str, str]:
+    choose_compiling(setup, "auto", lambda text: None)
+    return setup.recipe.training.compile, setup.environment.compile_reason
+
+
+@pytest.fixture
+def one_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiling, "_step_s", lambda *_: 1.0)
+
+
+def trials(monkeypatch: pytest.MonkeyPatch, compiled_s: float | None, failure: str = "") -> list[float]:
+    """Let trials come to this; return the list of their time limits."""
+    given: list[float] = []
+
+    def trial(setup: Setup, x: object, y: object, given_s: float) -> Trial:
+        given.append(given_s)
+        return Trial(given_s, 1.0, compiled_s, 60.0, failure)
+
+    monkeypatch.setattr(compiling, "_trial", trial)
+    return given
+
+
+@pytest.mark.usefixtures("one_second")
+def test_runs_of_the_same_net_share_a_trial(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = trials(monkeypatch, 0.5)
+    measured = "1000 ms a step of 50 images uncompiled, 500 ms compiled, after 60 s of compiling"
+    assert chosen(lengthy(1000)) == ("yes", measured)
+    assert given == [pytest.approx(0.05 * 8000)]
+    assert chosen(lengthy(2000, "seed=1")) == ("yes", f"{measured}; measured before on this machine")
+    assert len(given) == 1
+    for other in ("model.batch_norm=false", "training.micro_batch=25", "training.precision=bf16"):
+        chosen(lengthy(1000, other))
+    assert len(given) == 4
+
+
+@pytest.mark.usefixtures("one_second")
+def test_the_same_trial_tells_a_shorter_run_not_to_compile(monkeypatch: pytest.MonkeyPatch) -> None:
+    trials(monkeypatch, 0.93)
+    assert chosen(lengthy(1000))[0] == "yes"  # saves 560 s of 8,000
+    trial = Trial(400.0, 1.0, 0.93, 60.0)
+    assert [compiling._decide(trial, 50, 2000.0, sizes)[0] for sizes in (1, 2, 3)] == [
+        "yes",
+        "yes",
+        "no",
+    ]  # saves 140 s
+    choice, reason = chosen(lengthy(100))  # of 800, 56 s
+    assert choice == "no" and "more than this run would save; measured before" in reason
+    assert chosen(lengthy(70)) == ("no", compiling.TOO_SHORT)  # a trial could take 28 s
+
+
+@pytest.mark.usefixtures("one_second")
+@pytest.mark.parametrize("failure", ["", "RuntimeError"])
+def test_a_trial_without_a_result_is_repeated_only_with_more_time(
+    monkeypatch: pytest.MonkeyPatch, failure: str
+) -> None:
+    given = trials(monkeypatch, None, failure)
+    words = f"compiling failed: {failure}" if failure else "compiling takes longer than 40 s"
+    assert chosen(lengthy(100)) == ("no", words)
+    assert chosen(lengthy(150)) == ("no", f"{words}; measured before on this machine")
+    assert given == [pytest.approx(40)]
+    chosen(lengthy(250))
+    assert given[1:] == ([] if failure else [pytest.approx(100)])
+
+
+def test_a_trial_ends_when_its_time_is_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    setup = lengthy(1)
+    x, y = compiling._trial_batch(setup)
+    handler = signal.getsignal(signal.SIGALRM)
+    began = time.perf_counter()
+    importlib.import_module("torch._inductor.compile_fx")  # its seconds count
+    assert compiling._trial(setup, x, y, 1.0) == Trial(1.0)  # in the middle of compiling
+    monkeypatch.setattr(compiling, "_step_s", lambda *_: time.sleep(60))
+    assert compiling._trial(setup, x, y, 0.05) == Trial(0.05)
+    assert time.perf_counter() - began < 20
+    assert signal.getsignal(signal.SIGALRM) is handler
+    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
+
+
+def test_a_thread_that_cannot_limit_a_trial_makes_none() -> None:
+    setup = lengthy(100_000)
+    thread = threading.Thread(target=choose_compiling, args=(setup, "auto", lambda text: None))
+    thread.start()
+    thread.join()
+    assert setup.recipe.training.compile == "no"
+    assert "in a program's main thread alone" in setup.environment.compile_reason
+
+
+def test_of_a_very_short_run_not_a_single_step_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiling, "_step_s", lambda *_: pytest.fail("timed"))
+    assert chosen(lengthy(5)) == ("no", compiling.TOO_SHORT)  # 4 steps of 50 images are a tenth of 5 x 400
 
 
 def test_a_resumed_run_keeps_its_first_choice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import torch
+from filelock import Timeout
 
 from rungs.recipe.toml import load
 from rungs.run.folder import RunDir
@@ -31,9 +34,62 @@ def test_an_answer_is_measured_once_a_machine(cache_home: Path) -> None:
         torch.set_num_threads(threads)
 
 
+def only_answer(cache_home: Path) -> Path:
+    (path,) = (cache_home / "rungs" / "measured").glob("*.json")
+    return path
+
+
+def test_an_answer_that_is_not_enough_is_measured_again_and_replaced(cache_home: Path) -> None:
+    remembered("how fast?", float, lambda: 2.5)
+    assert remembered("how fast?", float, lambda: 3.5, accept=lambda answer: answer > 2) == 2.5
+    assert remembered("how fast?", float, lambda: 3.5, accept=lambda answer: answer > 3) == 3.5
+    assert remembered("how fast?", float, lambda: 9.0) == 3.5
+
+
+def test_of_those_who_ask_at_once_one_measures(cache_home: Path) -> None:
+    measured: list[float] = []
+
+    def measure() -> float:
+        time.sleep(0.2)
+        measured.append(len(measured) + 1.0)
+        return measured[-1]
+
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda _: remembered("how fast?", float, measure), range(4)))
+    assert measured == [1.0]
+    assert answers == [1.0] * 4
+
+
+HOLD = """
+import sys, time
+from filelock import FileLock
+lock = FileLock(sys.argv[1])
+lock.acquire()
+print("held", flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_process_that_dies_while_it_measures_holds_up_nobody(cache_home: Path) -> None:
+    remembered("how fast?", float, lambda: 2.5)
+    path = only_answer(cache_home)
+    path.unlink()
+    words = [sys.executable, "-c", HOLD, str(path.with_suffix(".lock"))]
+    with subprocess.Popen(words, stdout=subprocess.PIPE) as measuring:
+        assert measuring.stdout is not None and measuring.stdout.readline() == b"held\n"
+        with pytest.raises(Timeout):
+            remembered("how fast?", float, lambda: 3.5, wait_s=0.1)
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(remembered, "how fast?", float, lambda: 4.5)
+            time.sleep(0.2)
+            assert not waiting.done()
+            measuring.kill()
+            assert waiting.result(timeout=30) == 4.5
+
+
 def test_a_damaged_answer_is_measured_again(cache_home: Path) -> None:
     remembered("how fast?", float, lambda: 2.5)
-    (path,) = (cache_home / "rungs" / "measured").iterdir()
+    path = only_answer(cache_home)
     for content in (b"", b"{}", b'{"answer": "fast"}'):
         path.write_bytes(content)
         assert remembered("how fast?", float, lambda: 3.5) == 3.5

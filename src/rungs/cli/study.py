@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from rungs.study.ladder.outcome import Outcome
     from rungs.study.ladder.record import RungRecord
     from rungs.study.search.record import TrialRecord
+    from rungs.study.search.study import Search
 
 
 def climb(options: Annotated[ClimbOptions, arg(name="")], dry_run: bool = False, quiet: bool = False) -> None:
@@ -48,6 +49,7 @@ def climb(options: Annotated[ClimbOptions, arg(name="")], dry_run: bool = False,
     plan = climbing.prepare(dataclasses.replace(options, tell=tell))
     if dry_run or not quiet:
         _print_unpacked(plan)
+        _print_parallel(plan)
     if dry_run:
         _print_estimate(plan)
         return
@@ -89,6 +91,12 @@ def _print_unpacked(plan: ClimbPlan) -> None:
 
     for rung, reason in unpacked(plan.cells, plan.pack).items():
         out.print(f"{rung}: seeds are trained one by one, not packed: {reason}", markup=False, soft_wrap=True)
+
+
+def _print_parallel(plan: ClimbPlan | Search) -> None:
+    """Print how many workers train in parallel where that was measured."""
+    if plan.parallel.reason:
+        out.print(plan.parallel.reason, markup=False, soft_wrap=True)
 
 
 def _print_estimate(plan: ClimbPlan) -> None:
@@ -151,6 +159,8 @@ def tune(options: Annotated[SearchOptions, arg(name="")], quiet: bool = False) -
         say(f"[re-run {done}/{of}] {_rerun(outcome)}")
 
     plan = searching.prepare(dataclasses.replace(options, tell=tell, tell_final=tell_final))
+    if not quiet:
+        _print_parallel(plan)
     record = searching.run(plan)
     if not quiet:
         out.print(tables.summary(record, openings(read(plan.folder.looks))))

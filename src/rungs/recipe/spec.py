@@ -52,11 +52,11 @@ class TrainingSpec(Spec, frozen=True):
     classes. `micro_batch`: images per forward pass; the gradients of a batch are accumulated, and a BatchNorm sees this
     many images. `image_scales`: factors of `data.image_size` to which images are shrunk, each for an equal part of the
     epochs: small images cost less, and a net learns most from them. `compile`: whether torch.compile is used; "auto"
-    tries it where the run is long enough to repay the minute that it costs; `cuda_graphs`: on one GPU a step's kernels
-    are recorded once and then replayed without waiting for Python; no effect elsewhere. `convolution`: "winograd"
-    computes wide 3x3 convolutions with a third of the multiplications, equal up to rounding, in fp32 on a CPU; "fast",
-    or "auto", does so too, and computes each kernel's gradient in the way that was measured to be fastest on this
-    machine.
+    tries it once a net and machine, for at most 5 % of the run's time, and uses it where that saves more than compiling
+    takes; `cuda_graphs`: on one GPU a step's kernels are recorded once and then replayed without waiting for Python; no
+    effect elsewhere. `convolution`: "winograd" computes wide 3x3 convolutions with a third of the multiplications,
+    equal up to rounding, in fp32 on a CPU; "fast", or "auto", does so too, and computes each kernel's gradient in the
+    way that was measured to be fastest on this machine.
     """
 
     epochs: Count

@@ -1,6 +1,8 @@
-"""The quantities that studies keep of each run."""
+"""The quantities that studies keep of each run; the memory of this machine."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 from rungs.run.record import EvalResult, RunRecord
 
@@ -56,3 +58,12 @@ def measured(record: RunRecord) -> dict[str, float]:
         watched = [row.test_accuracy for row in rows if row.test_accuracy is not None]
         values |= {"highest_test_accuracy": max(watched)} if watched else {}
     return values
+
+
+def available_bytes() -> float:
+    """Return the available memory on Linux; elsewhere infinity."""
+    path = Path("/proc/meminfo")
+    if not path.exists():
+        return float("inf")
+    line = next((line for line in path.read_text().splitlines() if line.startswith("MemAvailable")), None)
+    return float("inf") if line is None else int(line.split()[1]) * 1024

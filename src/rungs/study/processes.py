@@ -14,18 +14,16 @@ MOST_JOBS = 4
 """By default: each job holds its own copy of the data."""
 
 
-def default_jobs() -> int:
-    """Return how many cells to train in parallel: small nets leave cores idle that another cell can use."""
-    import torch
-
-    return 1 if torch.cuda.is_available() else min(torch.get_num_threads(), MOST_JOBS)
+def threads_each(jobs: int, threads: int) -> int:
+    """Return each worker's share of the threads."""
+    return max(1, threads // max(1, jobs))
 
 
 def share_threads(jobs: int) -> None:
     """Limit this process to its share of the threads."""
     import torch
 
-    torch.set_num_threads(max(1, torch.get_num_threads() // max(1, jobs)))
+    torch.set_num_threads(threads_each(jobs, torch.get_num_threads()))
 
 
 def follow_parent() -> None:

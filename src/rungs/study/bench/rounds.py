@@ -6,7 +6,6 @@ import dataclasses
 import statistics
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 from msgspec.structs import replace
@@ -18,6 +17,7 @@ from rungs.study.bench.operations import Traffic, count, operations, per_image
 from rungs.study.bench.options import Tell
 from rungs.study.bench.phases import WARM_UP, Case, scoring_feed, step, train_on, training_feed
 from rungs.study.bench.record import PHASES, BenchRecord, Ceilings, Phase, Point, Work, spread
+from rungs.study.measures import available_bytes
 from rungs.training.device import is_out_of_memory, peak_memory_bytes
 from rungs.training.setup import Setup
 
@@ -237,12 +237,3 @@ def point(case: Case, work: Work) -> Point:
         flops_per_s=images_per_s * work.flops,
         share=spread(case.shares),
     )
-
-
-def available_bytes() -> float:
-    """Return the available memory on Linux; elsewhere infinity."""
-    path = Path("/proc/meminfo")
-    if not path.exists():
-        return float("inf")
-    line = next((line for line in path.read_text().splitlines() if line.startswith("MemAvailable")), None)
-    return float("inf") if line is None else int(line.split()[1]) * 1024

@@ -30,7 +30,7 @@ class CureOptions:
     images: Share = None
     """Share of the training images to use, above 0 and at most 1."""
     jobs: Number = None
-    """Runs trained in parallel (default: 1 on a GPU, else one per core, at most 4; 0: in this process)."""
+    """Runs trained in parallel (default: up to 4, as a short probe finds fastest; on a GPU 1; 0: in this process)."""
     only: Rules = ()
     """Try the fix of this finding only (repeatable)."""
     data: Data = None

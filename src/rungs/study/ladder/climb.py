@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from rungs.data import require_known
@@ -15,11 +16,12 @@ from rungs.run import looks
 from rungs.run.folder import write_whole
 from rungs.run.record import to_json
 from rungs.study.ladder import page, spec
+from rungs.study.ladder.jobs import Jobs, choose_jobs
 from rungs.study.ladder.options import ClimbOptions
 from rungs.study.ladder.record import LadderDir, LadderRecord
 from rungs.study.ladder.summary import summarise
-from rungs.study.ladder.workers import train_cells, trained_before
-from rungs.study.processes import default_jobs, require_startable
+from rungs.study.ladder.workers import finished, packs, train_cells, trained_before
+from rungs.study.processes import require_startable
 from rungs.training.interrupt import Interrupts
 
 
@@ -35,10 +37,18 @@ class ClimbPlan:
     command: str
     reduced: tuple[str, ...]
 
+    @cached_property
+    def parallel(self) -> Jobs:
+        """How many cells, or packs of cells, are trained in parallel, and why; measured at the first call."""
+        if self.options.jobs is not None:
+            return Jobs(self.options.jobs)
+        left = [cell for cell in self.cells if finished(cell, self.folder.path) is None]
+        return choose_jobs(self.cells[0].recipe, len(packs(left, self.pack)), self.pack) if left else Jobs(1)
+
     @property
     def jobs(self) -> int:
         """Number of cells, or packs of cells, trained in parallel."""
-        return default_jobs() if self.options.jobs is None else self.options.jobs
+        return self.parallel.number
 
     @property
     def pack(self) -> int:

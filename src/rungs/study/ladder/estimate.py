@@ -2,34 +2,25 @@
 
 from __future__ import annotations
 
-import dataclasses
 import statistics
 import time
 from dataclasses import dataclass
 
-import torch
 from msgspec.structs import replace
-from torch import Tensor
 
-from rungs import data
-from rungs.data.split import Parts
 from rungs.errors import UserError
-from rungs.optim import slowed
 from rungs.recipe.spec import Recipe
 from rungs.run.folder import RunDir
 from rungs.study.ladder.climb import ClimbPlan
+from rungs.study.ladder.probe import harmless, shortened, speed_key
 from rungs.study.ladder.spec import Cell
 from rungs.study.ladder.workers import finished, packs
 from rungs.study.processes import share_threads
 from rungs.training.device import World, open_world
 from rungs.training.loop import Diverged, train_together
-from rungs.training.pack import join
 from rungs.training.screen import Screen
-from rungs.training.setup import Setup, assemble, load_dataset
+from rungs.training.setup import load_dataset
 from rungs.training.step import WARM_UP
-
-SCORED = 500
-"""Validation images scored to measure the speed of scoring."""
 
 
 @dataclass(frozen=True)
@@ -69,14 +60,9 @@ def probe(recipe: Recipe, world: World, pack: int = 1) -> tuple[Speed, dict[str,
         UserError: Bad data, or a net that does not fit it.
     """
     began = time.perf_counter()
-    training, setups = replace(recipe.training, epochs=2, image_scales=()), []
-    source, moved = data.load(recipe.data.source, recipe.data.image_size), dict[int, Tensor]()
-    for seed in range(recipe.seed, recipe.seed + pack):
-        resolved, dataset = load_dataset(replace(recipe, seed=seed, training=training), True, source)
-        setups.append(assemble(resolved, dataset, world, moved))
+    short = replace(recipe, training=replace(recipe.training, epochs=2))
+    setup, images = shortened(short, world, pack)
     start_s = (time.perf_counter() - began) / pack
-    images = {name: len(part) for name, part in setups[0].parts.present().items()}
-    setup = join([_shortened(setup, images["train"]) for setup in setups])
     if setup.records:
         setup.recipe = replace(setup.recipe, training=replace(setup.recipe.training, epochs=WARM_UP + 1))
     *_, (row, *_) = train_together(setup, [], Screen())
@@ -90,14 +76,6 @@ def probe(recipe: Recipe, world: World, pack: int = 1) -> tuple[Speed, dict[str,
 def square_scales(recipe: Recipe) -> tuple[float, ...]:
     """Return the pixel counts of training images relative to the full size: compute grows with them."""
     return tuple(scale**2 for scale in recipe.training.image_scales) or (1.0,)
-
-
-def _shortened(setup: Setup, images: int) -> Setup:
-    """Return a setup that trains one batch and scores a few images."""
-    train = setup.parts.train.take(torch.arange(min(setup.recipe.training.batch_size, images)))
-    judged = setup.parts.train if setup.parts.validation is None else setup.parts.validation
-    judged = judged.take(torch.arange(min(SCORED, len(judged))))
-    return dataclasses.replace(setup, parts=Parts(train, judged, None), steps_per_epoch=1)
 
 
 @dataclass(frozen=True)
@@ -125,12 +103,12 @@ def estimate(plan: ClimbPlan) -> list[Planned]:
         if cell not in left:
             steps.append(Planned(cell, "finished", 0.0))
             continue
-        key = (_speed_key(cell.recipe), packed[cell])
+        key = (speed_key(cell.recipe), packed[cell])
         if key not in speeds:
             try:
                 with open_world() as world:
                     load_dataset(cell.recipe, plan.options.skip_unreadable)  # raises on bad files; the probe skips them
-                    speeds[key] = probe(_harmless(cell.recipe), world, packed[cell])
+                    speeds[key] = probe(harmless(cell.recipe), world, packed[cell])
             except UserError as error:
                 speeds[key] = error
         known = speeds[key]
@@ -144,14 +122,3 @@ def estimate(plan: ClimbPlan) -> list[Planned]:
             left_s = whole * max(0.0, 1 - done / cell.recipe.training.epochs)
             steps.append(Planned(cell, "started" if begun.holds_run() else "to do", left_s))
     return steps
-
-
-def _harmless(recipe: Recipe) -> Recipe:
-    """Return an equally fast recipe that cannot diverge."""
-    return replace(recipe, optim=slowed(recipe.optim, 1e-6 / recipe.optim.lr))
-
-
-def _speed_key(recipe: Recipe) -> object:
-    """Return what affects speed and the number of images; the seed does not."""
-    training = replace(recipe.training, epochs=1)
-    return recipe.model, training, recipe.evaluation.batch_size, recipe.data, recipe.augment, type(recipe.optim)

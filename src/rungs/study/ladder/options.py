@@ -40,7 +40,7 @@ class ClimbOptions:
     images: Share = None
     """Share of the training images that each rung uses, above 0 and at most 1."""
     jobs: Number = field(default=None, compare=False)
-    """Cells trained in parallel (default: 1 on a GPU, else one per core, at most 4; 0: in this process)."""
+    """Cells trained in parallel (default: up to 4, as a short probe finds fastest; on a GPU 1; 0: in this process)."""
     pack: Number = field(default=None, compare=False)
     """Seeds of a rung that one job trains together as one packed net, where possible (default: 1)."""
     skip_unreadable: bool = False

@@ -42,7 +42,7 @@ class SearchOptions:
     trials: Number = None
     """Total trials on all machines, earlier ones included (default: 30; with --sampler grid all its points)."""
     workers: Number = field(default=None, compare=False)
-    """Parallel trials here (default: 1 on a GPU, else one per core, at most 4; 0: in this process)."""
+    """Parallel trials here (default: up to 4, as a short probe finds fastest; on a GPU 1; 0: in this process)."""
     sampler: Word = "tpe"
     """tpe, random, grid or gp."""
     pruner: Word = "median"

@@ -6,6 +6,7 @@ import hashlib
 import json
 import time
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from rungs.errors import UserError
 from rungs.recipe import identity
 from rungs.recipe.spec import Recipe
 from rungs.run.looks import without_password
-from rungs.study.processes import default_jobs
+from rungs.study.ladder.jobs import Jobs, choose_jobs
 from rungs.study.search.options import SearchOptions
 from rungs.study.search.record import Metric, SearchDir
 from rungs.study.search.space import Field, Scalar, Space, key
@@ -104,10 +105,17 @@ class Search:
     reduced: tuple[str, ...]
     score_test: bool  # whether to score the winner on the test set
 
+    @cached_property
+    def parallel(self) -> Jobs:
+        """How many trials, and later re-runs, are trained in parallel here, and why; a probe measures it once."""
+        if self.options.workers is not None:
+            return Jobs(self.options.workers)
+        return choose_jobs(self.work.recipe, self.work.trials)
+
     @property
     def workers(self) -> int:
         """Parallel trials, and later re-runs, here."""
-        return default_jobs() if self.options.workers is None else self.options.workers
+        return self.parallel.number
 
 
 def goal_of(recipe: Recipe, space: Space, options: SearchOptions) -> Goal:
