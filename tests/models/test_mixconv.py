@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from rungs.errors import UserError
 from rungs.models import build_model
-from rungs.models.mixconv import Mix, MixConvNet
+from rungs.models.mixconv import Mix, MixConvNet, weighted_sum
 from rungs.models.plain import PlainNet
 from rungs.recipe.models import MixConv, Plain
 
@@ -103,6 +103,65 @@ def test_a_block_is_the_weighted_sum_of_single_convolutions(
     expected = by_hand(mix, x, 3, softmax=combine == "mix-softmax")
     assert expected.shape == (4, 6, 9, 9)
     assert torch.allclose(mix(x), expected, atol=1e-5)
+
+
+FORMATS = [torch.contiguous_format, torch.channels_last]
+
+
+@pytest.mark.parametrize("memory_format", FORMATS)
+@pytest.mark.parametrize(("dtype", "error"), [(torch.float64, 1e-14), (torch.float32, 1e-6), (torch.bfloat16, 1e-2)])
+@pytest.mark.parametrize("leading", [(2,), (2, 3)], ids=["one", "pack"])
+def test_the_weighted_sum_and_its_gradients_are_those_of_the_formula(
+    leading: tuple[int, ...], dtype: torch.dtype, error: float, memory_format: torch.memory_format
+) -> None:
+    torch.manual_seed(0)
+    weights = torch.randn(*leading, 4).to(dtype).requires_grad_()
+    flat = torch.randn(2, weights[0].numel() * 5, 6, 7).to(dtype).contiguous(memory_format=memory_format)
+    flat.requires_grad_()
+    maps = flat.unflatten(1, (*leading[1:], 4, 5))
+    exact = (maps.double() * weights.double()[..., None, None, None]).sum(-4)
+    direction = torch.randn(exact.shape).to(dtype)
+    wanted = exact, *torch.autograd.grad(exact, (flat, weights), direction.double())
+    total = weighted_sum(maps, weights)
+    found = total, *torch.autograd.grad(total, (flat, weights), direction)
+    for ours, theirs in zip(found, wanted, strict=True):
+        assert ours.dtype == dtype
+        assert float((ours.double() - theirs).detach().norm() / theirs.detach().norm()) < error
+    assert found[1].is_contiguous(memory_format=memory_format)
+    assert total.flatten(1, -3).is_contiguous(memory_format=memory_format)
+
+
+@pytest.mark.parametrize("memory_format", FORMATS)
+@pytest.mark.parametrize("combine", ["mix", "mix-softmax"])
+@pytest.mark.parametrize("bf16", [False, True])
+def test_a_block_and_its_gradients_are_those_of_maps_weighted_one_by_one(
+    combine: str, memory_format: torch.memory_format, bf16: bool
+) -> None:
+    mix = block(mixed(combine=combine))
+    x = torch.randn(4, 3, 9, 9).contiguous(memory_format=memory_format)
+    direction = torch.randn(4, 6, 9, 9)
+    with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        weights = mix.weights(x.mean((2, 3)))
+        weights = weights.softmax(1) if mix.normalised else weights
+        maps = mix.branches(x).chunk(3, 1)
+        expected = sum(w.view(-1, 1, 1, 1) * y for w, y in zip(weights.unbind(1), maps, strict=True))
+        total = mix(x)
+    assert total.dtype == (torch.bfloat16 if bf16 else torch.float32)
+    wanted, found = (
+        (y, *torch.autograd.grad((y * direction).sum(), list(mix.parameters()))) for y in (expected, total)
+    )
+    for ours, theirs in zip(found, wanted, strict=True):
+        assert float((ours - theirs).detach().norm() / theirs.detach().norm()) < (1e-2 if bf16 else 1e-6)
+
+
+def test_a_compiled_block_is_one_graph_and_computes_the_same() -> None:
+    mix = block(mixed(combine="mix-softmax"))
+    x = torch.randn(4, 3, 9, 9).contiguous(memory_format=torch.channels_last)
+    compiled = torch.compile(mix, backend="aot_eager", fullgraph=True)
+    expected, total = mix(x), compiled(x)
+    wanted, found = (torch.autograd.grad(y.square().sum(), list(mix.parameters())) for y in (expected, total))
+    torch.testing.assert_close(total, expected)
+    torch.testing.assert_close(found, wanted)
 
 
 def test_raw_and_normalised_weights_differ_with_the_same_parameters() -> None:

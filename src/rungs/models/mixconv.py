@@ -9,12 +9,51 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from rungs.errors import UserError
 from rungs.models.layered import ACTIVATIONS
+
+
+class WeightedSum(torch.autograd.Function):
+    """The sum of K maps with K weights.
+
+    The maps are large and the arithmetic is little, so that time is memory traffic: autograd alone would write each
+    weighted map and, on the way back, gather the maps' gradients from K copies.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, maps: Tensor, weights: Tensor) -> Tensor:
+        """Contract (..., K, C, H, W) with (..., K) -> (..., C, H, W)."""
+        ctx.save_for_backward(maps, weights)
+        (first, *others), scales = maps.unbind(-4), weights[..., None, None, None].unbind(-4)
+        total = first * scales[0]
+        for one, scale in zip(others, scales[1:], strict=True):
+            total.addcmul_(one, scale)
+        return total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the gradients by the maps, in their memory format, and by the weights."""
+        (maps, weights), (grad,) = ctx.saved_tensors, grads
+        by_maps = torch.empty_like(maps)  # a product's own format would be another
+        torch.mul(grad.unsqueeze(-4), weights[..., None, None, None], out=by_maps)
+        by_weights = torch.stack([(one * grad).sum((-3, -2, -1)) for one in maps.unbind(-4)], -1)
+        return by_maps, by_weights
+
+
+def weighted_sum(maps: Tensor, weights: Tensor) -> Tensor:
+    """Return the sum over K of maps (..., K, C, H, W), each times its weight (..., K), in the maps' precision."""
+    weights = weights.to(maps.dtype)
+    if torch.compiler.is_compiling():  # the compiler fuses the plain formula
+        return (maps * weights[..., None, None, None]).sum(-4)
+    total: Tensor = WeightedSum.apply(maps, weights)  # type: ignore[no-untyped-call]
+    return total
 
 
 class Mix(nn.Module):
@@ -41,10 +80,8 @@ class Mix(nn.Module):
         weights = self.weights(x.mean((2, 3)))  # (B, many)
         if self.normalised:
             weights = weights.softmax(1)
-        outputs = self.branches(x).chunk(weights.shape[1], 1)  # many of (B, C, H, W)
-        first, *others = (w.view(-1, 1, 1, 1) * y for w, y in zip(weights.unbind(1), outputs, strict=True))
-        total: Tensor = sum(others, first)
-        return total
+        maps = self.branches(x).unflatten(1, (weights.shape[1], -1))  # (B, many, C, H, W)
+        return weighted_sum(maps, weights)
 
 
 class MixConvNet(nn.Module):

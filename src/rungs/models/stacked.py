@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from rungs.models.kernel_gradient import GradientConv2d
 from rungs.models.layered import LayeredNet
-from rungs.models.mixconv import Mix, MixConvNet
+from rungs.models.mixconv import Mix, MixConvNet, weighted_sum
 from rungs.models.normalized import Normalized
 from rungs.models.plain import PlainNet
 from rungs.models.resnet import BasicBlock, ResNet
@@ -205,9 +205,8 @@ class _Mix(nn.Module):
         weights = apart(self.weights(x.mean((2, 3))), self.many)  # (B, S, branches)
         if self.normalised:
             weights = weights.softmax(2)
-        outputs = apart(self.branches(x), weights.shape[1] * weights.shape[2])  # (B, S branches, C, H, W)
-        mixed = weights.flatten(1)[..., None, None, None] * outputs
-        return apart(mixed, self.many).sum(2).flatten(1, 2)  # (B, S C, H, W)
+        maps = self.branches(x).unflatten(1, (*weights.shape[1:], -1))  # (B, S, branches, C, H, W)
+        return weighted_sum(maps, weights).flatten(1, 2)  # (B, S C, H, W)
 
 
 STACKERS: dict[type[nn.Module], Callable[..., nn.Module]] = {
