@@ -10,6 +10,8 @@ from typing import Any
 import command
 import pytest
 
+from rungs.recipe.toml import load
+
 BENCH = Path(__file__).parents[2] / "bench"
 
 
@@ -85,6 +87,26 @@ def test_steps_are_taken_with_each_allocator_that_is_installed(tmp_path: Path, m
     assert figures["settings"]["system"]["system / this"] == 1
 
 
+def test_steps_are_set_beside_those_of_an_earlier_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    took = command.script(BENCH / "steps.py", "digits-quick", "--data", "digits", "--steps", "1", "--here",
+                          "--overrides", "training.precision=fp32")  # fmt: skip
+    figures = json.loads(took.stdout.splitlines()[-1])
+    assert figures["ms"] > 0 and 0 < figures["share"] < 2 and figures["how"].startswith("fp32, ")
+    assert figures["images_per_s"] * figures["ms"] == pytest.approx(1000 * load("digits-quick").training.batch_size)
+    asked: list[str] = []
+
+    def process(_: list[str], env: dict[str, str], **__: Any) -> subprocess.CompletedProcess[str]:
+        asked.append(env["PYTHONPATH"])
+        ms = 30.0 if "before" in env["PYTHONPATH"] else 10.0 + len(asked)
+        return subprocess.CompletedProcess([], 0, json.dumps({**figures, "ms": ms}))
+
+    monkeypatch.setattr("subprocess.run", process)
+    (tmp_path / "before" / "src" / "rungs").mkdir(parents=True)
+    found = bench(tmp_path, "steps.py", "digits-quick", "--before", str(tmp_path / "before"), "--rounds", "2")
+    assert asked == 2 * [str(tmp_path / "before" / "src"), str(BENCH.parent / "src")]
+    assert found["recipes"]["digits-quick"]["range"] == pytest.approx([30 / 14, 30 / 12], abs=1e-3)
+
+
 @pytest.mark.parametrize(
     ("line", "told"),
     [
@@ -94,6 +116,7 @@ def test_steps_are_taken_with_each_allocator_that_is_installed(tmp_path: Path, m
         ("beside.py digits-quick --data digits --theirs nowhere.py", "nowhere.py: no such file"),
         ("growth.py --data nowhere", "no data source 'nowhere'"),  # a process of its own says so
         ("pack.py --data nowhere", "no data source 'nowhere'"),
+        ("steps.py digits-quick --data digits", "give a checkout that holds src/rungs"),
         ("memory.py no-such", "no recipe 'no-such'"),
         ("memory.py digits-quick --rounds 0", "--rounds must be from 1 to 100, got 0"),
     ],

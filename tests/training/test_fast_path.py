@@ -1,0 +1,62 @@
+"""Weights after twenty steps: the fast ways of computing against the plain one, to the rounding of the precision."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from rungs.models.kernel_gradient import GradientConv2d
+from rungs.models.winograd import WinogradConv2d
+from rungs.recipe.toml import load
+from rungs.study.bench.phases import train_on, training_feed
+from rungs.training import convolutions
+from rungs.training.device import open_world
+from rungs.training.memory import SWITCH, return_freed_memory
+from rungs.training.setup import assemble, load_dataset
+
+WIDE = (
+    "model.channels=[64, 64]",
+    "model.convs=[2, 2]",
+    "training.batch_size=40",
+    "data.source=digits",
+    "model.dropout=0",
+)
+
+
+def trained(*overrides: str) -> tuple[Tensor, set[type[nn.Module]], str]:
+    """Take the steps; return all weights, the kinds of convolutions, and what the recipe says of them."""
+    with open_world() as world:
+        recipe, dataset = load_dataset(load("mix-004", [*WIDE, *overrides]), False)
+        setup = assemble(recipe, dataset, world)
+        setup.trained.train()
+        feed = training_feed(setup, recipe.training.batch_size)
+        for _ in range(20):
+            train_on(setup, feed)
+    weights = torch.cat([weight.detach().double().flatten() for weight in setup.model.parameters()])
+    kinds = {type(module) for module in setup.model.modules() if isinstance(module, nn.Conv2d)}
+    return weights, kinds, setup.recipe.training.convolution
+
+
+@pytest.mark.parametrize(("precision", "most"), [("fp32", 1e-4), ("bf16", 2e-2)])
+@pytest.mark.parametrize("way", ["strips", "product"])
+def test_twenty_steps_are_those_of_the_plain_way(
+    precision: str, most: float, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(convolutions, "_measured", lambda *_: way)
+    monkeypatch.setattr(convolutions, "LEAST_FLOPS", 1.0)
+    plain, kinds, named = trained(f"training.precision={precision}", "training.convolution=direct")
+    assert (kinds, named) == ({nn.Conv2d}, "direct")
+    fast, kinds, named = trained(f"training.precision={precision}")
+    assert named == "fast" and GradientConv2d in kinds
+    assert (WinogradConv2d in kinds) == (precision == "fp32")
+    difference = float((fast - plain).norm() / plain.norm())
+    assert 0 < difference < most
+
+
+def test_kept_memory_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept, _, _ = trained("training.precision=fp32")
+    monkeypatch.setenv(SWITCH, "no")
+    return_freed_memory()
+    returned, _, _ = trained("training.precision=fp32")
+    assert torch.equal(kept, returned)
