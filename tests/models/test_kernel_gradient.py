@@ -10,9 +10,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rungs.models.kernel_gradient import STRIP, WAYS, GradientConv2d, by_torch, fits, side_by_side
+from rungs.errors import UserError
+from rungs.models import kernel_gradient
+from rungs.models.kernel_gradient import STRIP, WAYS, GradientConv2d, by_product, by_torch, fits, side_by_side
 from rungs.models.normalized import Normalized
 from rungs.training import convolutions
+from rungs.training.device import World
+
+ALONE = World(0, 1, torch.device("cpu"))
 
 
 def maps(batch: int, channels: int, height: int, width: int, dtype: torch.dtype, seed: int = 0) -> Tensor:
@@ -40,6 +45,13 @@ def test_rounding_is_that_of_the_dtype(way: str, dtype: torch.dtype, most: float
     x, dout = maps(64, 32, 7, 7, dtype), maps(64, 48, 7, 7, dtype, seed=1)
     exact = by_torch(x.double(), dout.double(), 3)
     assert relative(WAYS[way](x, dout, 3), exact) < most
+
+
+def test_a_product_needs_little_memory_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, dout = maps(9, 6, 5, 5, torch.float32), maps(9, 4, 5, 5, torch.float32, seed=1)
+    exact = by_torch(x, dout, 3)
+    monkeypatch.setattr(kernel_gradient, "ROWS_BYTES", 2.5 * 9 * x[0].numel() * 4)  # two images at once
+    assert relative(by_product(x, dout, 3), exact) < 1e-6
 
 
 def test_strips_have_zeros_between_the_images() -> None:
@@ -75,6 +87,8 @@ def test_a_layer_is_the_same_layer(way: str, bf16: bool) -> None:
 
 def test_what_it_cannot_compute_is_left_alone() -> None:
     assert fits(nn.Conv2d(3, 4, 3, padding=1)) and fits(nn.Conv2d(3, 4, 5, padding="same"))
+    hooked = nn.Conv2d(3, 4, 3, padding=1)
+    hooked.register_forward_hook(lambda conv, inputs, out: 2 * out)
     for conv in (
         nn.Conv2d(3, 4, 3),
         nn.Conv2d(3, 4, 3, stride=2, padding=1),
@@ -83,6 +97,7 @@ def test_what_it_cannot_compute_is_left_alone() -> None:
         nn.Conv2d(3, 4, 1),
         nn.Conv2d(3, 4, (3, 5), padding=(1, 2)),
         nn.utils.spectral_norm(nn.Conv2d(3, 4, 3, padding=1)),
+        hooked,
     ):
         assert not fits(conv)
 
@@ -106,8 +121,8 @@ def test_the_fastest_way_is_chosen_once_a_shape(
     monkeypatch.setattr(convolutions, "_measured", measured)
     monkeypatch.setattr(convolutions, "LEAST_FLOPS", 1.0)
     for _ in range(2):
-        model, cpu = net(), torch.device("cpu")
-        used = convolutions.use_fast(model, "auto", precision=precision, device=cpu, sizes=(16, 12), images=40)
+        model = net()
+        used = convolutions.use_fast(model, "auto", precision=precision, world=ALONE, sizes=(16, 12), images=40)
         assert used == "fast"
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     first = [((40, 3, 16, 3), (side, side), dtype) for side in (12, 16)]
@@ -124,9 +139,19 @@ def test_direct_is_torch_alone_and_a_small_net_is_not_measured(monkeypatch: pyte
     monkeypatch.setattr(convolutions, "_measured", measured)
     for asked in ("direct", "auto"):
         model = net()
-        cpu = torch.device("cpu")
-        assert convolutions.use_fast(model, asked, precision="fp32", device=cpu, sizes=(16,), images=40) == "direct"
+        assert convolutions.use_fast(model, asked, precision="fp32", world=ALONE, sizes=(16,), images=40) == "direct"
         assert all(type(module) is nn.Conv2d for module in model.net.children() if isinstance(module, nn.Conv2d))
+
+
+def test_a_resumed_run_keeps_its_way_on_a_machine_where_another_is_faster(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(convolutions, "_measured", lambda *_: "torch")
+    elsewhere = World(0, 1, torch.device("meta"))
+    for asked in ("fast", "winograd", "direct"):
+        for world in (ALONE, elsewhere):
+            kept = convolutions.use_fast(net(), asked, precision="bf16", world=world, sizes=(16,), images=40, kept=True)
+            assert kept == asked
+    with pytest.raises(UserError, match="winograd needs fp32 on a CPU"):
+        convolutions.use_fast(net(), "winograd", precision="bf16", world=ALONE, sizes=(16,), images=40)
 
 
 def test_a_measurement_names_one_of_the_ways() -> None:

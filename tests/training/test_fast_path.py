@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor, nn
 
+from rungs.data.cache import cache_dir
 from rungs.models.kernel_gradient import GradientConv2d
 from rungs.models.winograd import WinogradConv2d
 from rungs.recipe.toml import load
+from rungs.run.folder import RunDir
 from rungs.study.bench.phases import train_on, training_feed
 from rungs.training import convolutions
 from rungs.training.device import open_world
 from rungs.training.memory import SWITCH, return_freed_memory
+from rungs.training.options import RunOptions
+from rungs.training.run import run_recipe
 from rungs.training.setup import assemble, load_dataset
 
 WIDE = (
@@ -60,3 +67,17 @@ def test_kept_memory_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
     return_freed_memory()
     returned, _, _ = trained("training.precision=fp32")
     assert torch.equal(kept, returned)
+
+
+def test_a_run_goes_on_where_another_way_is_faster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(convolutions, "LEAST_FLOPS", 1.0)
+    recipe = load("mix-004", [*WIDE, "training.epochs=2", "training.precision=fp32", "training.batch_size=400"])
+    with open_world() as world:
+        monkeypatch.setattr(convolutions, "_measured", lambda *_: "strips")
+        begun = run_recipe(recipe, RunDir(tmp_path), world, RunOptions(keep_going=lambda row: False))
+        monkeypatch.setattr(convolutions, "_measured", lambda *_: "torch")
+        (tmp_path / "run.json").unlink()
+        shutil.rmtree(cache_dir() / "measured")  # as on another machine
+        record = run_recipe(recipe, RunDir(tmp_path), world, RunOptions(resume=True))
+    assert begun.recipe.training.convolution == record.recipe.training.convolution == "fast"
+    assert len(record.history) == 2

@@ -12,7 +12,7 @@ from rich.padding import Padding
 from rich.table import Table
 from tyro.conf import Positional, arg
 
-from rungs.cli.study import cell_line, refuse_failed
+from rungs.cli.study import cell_line, print_parallel, refuse_failed
 from rungs.cli.terminal import out, print_json
 from rungs.errors import UserError
 from rungs.recipe.flags import Try
@@ -96,7 +96,10 @@ def _try(options: CureOptions, as_json: bool) -> None:
     def tell(outcome: Outcome, done: int, of: int) -> None:
         out.print(cell_line(outcome, done, of), markup=False, soft_wrap=True)
 
-    tried = trial.run(trial.prepare(dataclasses.replace(options, tell=tell)))
+    plan = trial.prepare(dataclasses.replace(options, tell=tell))
+    if plan.climb is not None:
+        print_parallel(plan.climb.plan, "diagnose --try")
+    tried = trial.run(plan)
     if not isinstance(tried, trial.Tried):
         out.print("No suggested fix of this run can be tried.")
         _print_left(tried)

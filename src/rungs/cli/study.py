@@ -49,7 +49,7 @@ def climb(options: Annotated[ClimbOptions, arg(name="")], dry_run: bool = False,
     plan = climbing.prepare(dataclasses.replace(options, tell=tell))
     if dry_run or not quiet:
         _print_unpacked(plan)
-        _print_parallel(plan)
+        print_parallel(plan, "climb")
     if dry_run:
         _print_estimate(plan)
         return
@@ -93,8 +93,11 @@ def _print_unpacked(plan: ClimbPlan) -> None:
         out.print(f"{rung}: seeds are trained one by one, not packed: {reason}", markup=False, soft_wrap=True)
 
 
-def _print_parallel(plan: ClimbPlan | Search) -> None:
+def print_parallel(plan: ClimbPlan | Search, command: str) -> None:
     """Print how many workers train in parallel where that was measured."""
+    from rungs.study.processes import require_startable
+
+    require_startable(command)  # the ranks of torchrun would wait for one another's measurement
     if plan.parallel.reason:
         out.print(plan.parallel.reason, markup=False, soft_wrap=True)
 
@@ -160,7 +163,7 @@ def tune(options: Annotated[SearchOptions, arg(name="")], quiet: bool = False) -
 
     plan = searching.prepare(dataclasses.replace(options, tell=tell, tell_final=tell_final))
     if not quiet:
-        _print_parallel(plan)
+        print_parallel(plan, "tune")
     record = searching.run(plan)
     if not quiet:
         out.print(tables.summary(record, openings(read(plan.folder.looks))))

@@ -21,6 +21,8 @@ from torch.nn import functional as F
 
 STRIP = 10
 """Images side by side."""
+ROWS_BYTES = 64e6
+"""Most memory of the rows of windows, which a product reads; more images come in several products."""
 
 
 def by_torch(x: Tensor, dout: Tensor, side: int) -> Tensor:
@@ -45,11 +47,14 @@ def by_strips(x: Tensor, dout: Tensor, side: int) -> Tensor:
 def by_product(x: Tensor, dout: Tensor, side: int) -> Tensor:
     """Return the same from one matrix product; see `by_torch`."""
     rim, cin, cout = side // 2, x.shape[1], dout.shape[1]
-    padded = F.pad(x.permute(0, 2, 3, 1), (0, 0, rim, rim, rim, rim))  # (B, H + 2 rim, W + 2 rim, Cin)
-    windows = padded.unfold(1, side, 1).unfold(2, side, 1)  # (B, H, W, Cin, side, side)
-    rows = windows.permute(0, 1, 2, 4, 5, 3).reshape(-1, side * side * cin)
-    kernel = dout.permute(0, 2, 3, 1).reshape(-1, cout).T @ rows
-    return kernel.view(cout, side, side, cin).permute(0, 3, 1, 2)
+    images = max(1, int(ROWS_BYTES / (x[0].numel() * side**2 * x.element_size())))
+    kernel = torch.zeros(cout, side * side * cin, dtype=torch.promote_types(x.dtype, torch.float32))
+    for some, after in zip(torch.split(x, images), torch.split(dout, images), strict=True):
+        padded = F.pad(some.permute(0, 2, 3, 1), (0, 0, rim, rim, rim, rim))  # (b, H + 2 rim, W + 2 rim, Cin)
+        windows = padded.unfold(1, side, 1).unfold(2, side, 1)  # (b, H, W, Cin, side, side)
+        rows = windows.permute(0, 1, 2, 4, 5, 3).reshape(-1, side * side * cin)
+        kernel += after.permute(0, 2, 3, 1).reshape(-1, cout).T @ rows
+    return kernel.to(x.dtype).view(cout, side, side, cin).permute(0, 3, 1, 2)
 
 
 WAYS: dict[str, Callable[[Tensor, Tensor, int], Tensor]] = {
@@ -121,7 +126,7 @@ class GradientConv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map float (B, Cin, H, W) to (B, Cout, H, W)."""
-        way = self.ways.get((x.shape[2], x.shape[3]))
+        way = self.ways.get((x.shape[2], x.shape[3])) if x.ndim == 4 else None
         if way is None or x.device.type != "cpu" or not torch.is_grad_enabled():
             return super().forward(x)
         weight = self.weight
@@ -133,13 +138,17 @@ class GradientConv2d(nn.Conv2d):
 
 
 def fits(conv: nn.Conv2d) -> bool:
-    """Return whether these ways can compute the gradient of a convolution's kernel."""
+    """Return whether these ways can compute the gradient of a convolution's kernel.
+
+    A convolution to which a user has attached anything, such as a hook or a parametrisation, is left as it is.
+    """
     side = conv.kernel_size[0]
     padded = conv.padding in ("same", (side // 2, side // 2)) and conv.padding_mode == "zeros"
     square = conv.kernel_size == (side, side) and side % 2 == 1 and side > 1
-    return (
-        isinstance(conv.weight, nn.Parameter)
-        and square
-        and padded
-        and (conv.stride, conv.dilation, conv.groups) == ((1, 1), (1, 1), 1)
-    )
+    return _is_plain(conv) and square and padded and (conv.stride, conv.dilation, conv.groups) == ((1, 1), (1, 1), 1)
+
+
+def _is_plain(conv: nn.Conv2d) -> bool:
+    hooks = (conv._forward_hooks, conv._forward_pre_hooks, conv._backward_hooks, conv._backward_pre_hooks)
+    own = {name for name, _ in conv.named_parameters()} | {name for name, _ in conv.named_buffers()}
+    return type(conv) is nn.Conv2d and not any(hooks) and "weight" in own and own <= {"weight", "bias"}

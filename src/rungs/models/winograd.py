@@ -204,7 +204,7 @@ def use_winograd(model: nn.Module, sizes: Iterable[int]) -> bool:
         (parent, name, conv)
         for parent in list(model.modules())
         for name, conv in parent.named_children()
-        if type(conv) is nn.Conv2d and conv.kernel_size == (3, 3) and fits(conv)
+        if isinstance(conv, nn.Conv2d) and conv.kernel_size == (3, 3) and fits(conv)
     ]
     for parent, name, conv in replaced:
         fast = WinogradConv2d(conv.in_channels, conv.out_channels, 3, padding=1, device="meta")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 from rungs.run.record import EvalResult, RunRecord
@@ -61,9 +62,12 @@ def measured(record: RunRecord) -> dict[str, float]:
 
 
 def available_bytes() -> float:
-    """Return the available memory on Linux; elsewhere infinity."""
-    path = Path("/proc/meminfo")
-    if not path.exists():
-        return float("inf")
-    line = next((line for line in path.read_text().splitlines() if line.startswith("MemAvailable")), None)
-    return float("inf") if line is None else int(line.split()[1]) * 1024
+    """Return the memory that this machine and its container leave free, on Linux; elsewhere infinity."""
+    free = [float("inf")]
+    with suppress(OSError, StopIteration):
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        free.append(int(next(line for line in lines if line.startswith("MemAvailable")).split()[1]) * 1024)
+    with suppress(OSError, ValueError):  # "max" is no limit
+        most, used = (Path(f"/sys/fs/cgroup/memory.{name}").read_text() for name in ("max", "current"))
+        free.append(max(0, int(most) - int(used)))
+    return min(free)

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rungs.models.winograd import WinogradConv2d
-from rungs.recipe.identity import VERSION
+from rungs.recipe.identity import code_version
 from rungs.training.device import is_out_of_memory
 from rungs.training.remembered import remembered
 from rungs.training.resume import CHOSEN_BEFORE
@@ -41,7 +41,7 @@ LEAST_TRIAL_S = 30.0
 """A trial that may take less is not begun: compiling takes about this long."""
 
 AGAIN = 2.0
-"""A trial that ran out of time is repeated by a run that allows this many times as much."""
+"""A trial that failed or ran out of time is repeated by a run that allows this many times as much."""
 
 LEAST_GAIN = 1.05
 """A smaller speedup is noise."""
@@ -77,7 +77,7 @@ def choose_compiling(setup: Setup, asked: str, say: Callable[[str], None]) -> No
 
     Args:
         setup: The run's; its net is copied, not touched.
-        asked: The recipe's value before `resume.chosen_before`.
+        asked: The recipe's value, "auto" also where a resumed run keeps its choice.
         say: Prints a line before a trial, which takes a while.
     """
     training = setup.recipe.training
@@ -128,7 +128,7 @@ def _tried(setup: Setup, x: Tensor, y: Tensor, question: str, run_s: float, say:
         return made[0]
 
     def enough(trial: Trial) -> bool:
-        return trial.compiled_s is not None or trial.failure != "" or given_s < AGAIN * trial.given_s
+        return trial.compiled_s is not None or given_s < AGAIN * trial.given_s
 
     try:
         trial = remembered(question, Trial, measure, accept=enough, wait_s=given_s)
@@ -173,7 +173,7 @@ def _question(setup: Setup, images: int) -> str:
         msgspec.json.encode(recipe.model, enc_hook=str).decode(),
         f"{images} images of {size} pixels, {classes} classes",
         f"{recipe.training.precision}, {recipe.training.convolution}, recorded: {setup.records}",
-        f"rungs {VERSION}, {compiler}",
+        f"{torch.get_num_threads()} threads, rungs {code_version()}, {compiler}",
     )
     return "; ".join(parts)
 
@@ -263,7 +263,7 @@ def _time_limit(seconds: float) -> Iterator[None]:
 
     before = signal.signal(signal.SIGALRM, stop)
     try:
-        signal.setitimer(signal.ITIMER_REAL, seconds)
+        signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)  # again, should Python drop the first exception
         try:
             yield
         finally:

@@ -6,7 +6,7 @@ import importlib
 import os
 import platform
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -53,12 +53,12 @@ class World:
         if self.size > 1:
             dist.barrier()
 
-    def agree(self, answer: T) -> T:
-        """Return rank 0's answer to what each rank could have measured differently."""
-        answers = [answer]
+    def agree(self, find: Callable[[], T]) -> T:
+        """Return what rank 0 finds; each rank could measure something else."""
+        found = [find() if self.is_main else None]
         if self.size > 1:
-            dist.broadcast_object_list(answers)
-        return answers[0]
+            dist.broadcast_object_list(found, device=self.device if self.device.type == "cuda" else None)
+        return found[0]  # type: ignore[return-value]  # rank 0's
 
     def share_buffers(self, model: nn.Module) -> None:
         """Make BatchNorm's running statistics equal on all ranks: their mean."""

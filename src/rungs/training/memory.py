@@ -16,8 +16,9 @@ SWITCH = "RUNGS_KEEP_MEMORY"
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
 NEVER = -1
-LARGEST_KEPT = 1 << 30
-"""Bytes; larger blocks, such as a whole data set, are mapped on their own and returned as soon as they are freed."""
+LARGEST_KEPT = (1 << 30, 32 << 20)
+"""Bytes; larger blocks, such as a whole data set, are mapped on their own and returned as soon as they are freed. glibc
+before 2.35 refuses the first."""
 GLIBC_SETTLES_AT = {M_MMAP_THRESHOLD: 32 << 20, M_TRIM_THRESHOLD: 64 << 20}
 """Thresholds that glibc's own rule reaches with large blocks (mallopt(3), "dynamic mmap threshold")."""
 
@@ -33,15 +34,18 @@ def keep_freed_memory() -> str:
         return f"returned to the system when freed ({SWITCH}=no)"
     if libc is None:
         return "left to the system (no glibc)"
+    if "malloc" in os.environ.get("LD_PRELOAD", ""):
+        return f"left to {os.environ['LD_PRELOAD']}"
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # torch reads it at its first large allocation
-    done = libc.mallopt(M_MMAP_THRESHOLD, LARGEST_KEPT) and libc.mallopt(M_TRIM_THRESHOLD, NEVER)
-    return "kept when freed, in huge pages where possible" if done else "left to the system (mallopt refused)"
+    libc.mallopt(M_TRIM_THRESHOLD, NEVER)
+    kept = next((size for size in LARGEST_KEPT if libc.mallopt(M_MMAP_THRESHOLD, size)), 0)
+    return f"blocks of up to {kept >> 20} MiB kept when freed, in huge pages where possible"
 
 
 def return_freed_memory() -> None:
     """Return to glibc's usual thresholds, to measure what keeping memory gains; huge pages stay."""
     libc = _glibc()
-    if libc is not None:
+    if libc is not None and os.environ.get(SWITCH) != "no":
         for parameter, value in GLIBC_SETTLES_AT.items():
             libc.mallopt(parameter, value)
         libc.malloc_trim(0)

@@ -19,9 +19,10 @@ from rungs.training.interrupt import Interrupted, Interrupts
 from rungs.training.loop import Diverged, train_together
 from rungs.training.options import RunOptions
 from rungs.training.pack import join, require_packable
+from rungs.training.resume import assemble_resumed
 from rungs.training.run import Session, Status, begin_session, new_progress
 from rungs.training.screen import Screen
-from rungs.training.setup import assemble, load_dataset
+from rungs.training.setup import load_dataset
 
 LESS = "use a smaller --pack, smaller batches, smaller images or a smaller net; or free memory, and resume"
 
@@ -63,7 +64,7 @@ def run_pack(
                 folder.prepare()
                 stack.enter_context(folder.locked())
                 recipe, dataset = load_dataset(recipe, options.skip_unreadable, source)
-                setup = assemble(uncompiled(recipe), dataset, world, moved)
+                setup = assemble_resumed(uncompiled(recipe), folder, dataset, world, moved)
                 setup.environment = replace(setup.environment, compile_reason="the nets of a pack are not compiled")
                 found = begin_session(setup, dataset, folder, progress, options)
             except UserError as error:

@@ -24,10 +24,10 @@ def pick_precision(choice: str, device: torch.device) -> tuple[str, str]:
         choice: "auto", "bf16" or "fp32", from a recipe.
         device: Where it will run.
     """
+    if choice != "auto":
+        return choice, "the recipe asks for it"
     fast, reason = _fast_bf16(device)
-    if choice == "auto":
-        return ("bf16" if fast else "fp32"), reason
-    return choice, "the recipe asks for it"
+    return ("bf16" if fast else "fp32"), reason
 
 
 def _fast_bf16(device: torch.device) -> tuple[bool, str]:
@@ -36,10 +36,8 @@ def _fast_bf16(device: torch.device) -> tuple[bool, str]:
     if device.type == "cuda":
         return True, "this GPU computes bf16 in hardware"
     gain = _bf16_gain()
-    return (
-        gain >= LEAST_GAIN,
-        f"this CPU has {_cpu_bf16()[0]}: a matrix product in bf16 is {gain:.1f} times as fast as in fp32",
-    )
+    reason = f"this CPU has {_cpu_bf16()[0]}: a matrix product in bf16 is {gain:.1f} times as fast as in fp32"
+    return gain >= LEAST_GAIN, reason
 
 
 def lacks_bf16(device: torch.device) -> str:
@@ -61,7 +59,6 @@ def _bf16_gain() -> float:
 
     A feature flag does not tell: some CPUs that name bf16 compute it at half the speed of fp32.
     """
-
     return remembered(f"speed of a matrix product of {PRODUCT} on one thread: bf16 / fp32", float, _measured_gain)
 
 

@@ -36,12 +36,11 @@ def remembered(
 ) -> T:
     """Return what `measure` returned when this machine was asked the question first.
 
-    A machine is its chip, its number of torch's threads and the version of torch. Of several processes that ask at
-    once one measures, and the others wait for its answer. Where the cache cannot be read or written, the answer is
-    measured in each process.
+    A machine is its chip and the version of torch. Of several processes that ask at once one measures, and the others
+    wait for its answer. Where the cache cannot be read or written, the answer is measured in each process.
 
     Args:
-        question: With everything that the answer depends on, such as shapes.
+        question: With everything that the answer depends on, such as shapes and the number of threads.
         kind: The answer's type, one that JSON can hold.
         measure: Finds the answer.
         accept: Whether a kept answer is enough; if not, it is measured again and replaced.
@@ -50,9 +49,12 @@ def remembered(
     Raises:
         filelock.Timeout: Another process was still measuring it after `wait_s`.
     """
-    machine = f"{_chip()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    machine = f"{_chip()}, torch {torch.__version__}"
     key = hashlib.sha256(f"{machine}\n{question}".encode()).hexdigest()[:32]
-    path = cache_dir() / "measured" / f"{key}.json"
+    try:
+        path = cache_dir() / "measured" / f"{key}.json"
+    except UserError:  # no home folder
+        return measure()
     kept = _read(path, kind)
     if kept is not None and accept(kept):
         return kept
@@ -90,10 +92,9 @@ def _alone(path: Path, wait_s: float) -> Iterator[None]:
 
 @cache
 def _chip() -> str:
-    """Return the chip's name and, of a CPU, its widest instructions: clouds give different chips the same name."""
+    """Return the chip's name and, of a CPU, its instructions: clouds give different chips the same name."""
     device = open_device()
     if device.type == "cuda":
         return device_name(device)
-    has = torch.cpu.get_capabilities()
-    features = [name for name in ("avx2", "avx512_f", "avx512_bf16", "amx_bf16") if has.get(name)]
-    return ", ".join((device_name(device), *features))
+    features = sorted(name for name, has in torch.cpu.get_capabilities().items() if has is True)
+    return f"{device_name(device)} ({' '.join(features)})"

@@ -9,14 +9,16 @@ from msgspec.structs import replace
 from torch import Tensor
 
 from rungs.errors import UserError
+from rungs.models.own import OwnNet
 from rungs.recipe.identity import differences, digest
 from rungs.recipe.spec import Recipe
 from rungs.recipe.toml import read
 from rungs.run.folder import RunDir
 from rungs.run.record import EpochRow, RunRecord
 from rungs.training import checkpoint
+from rungs.training.device import World
 from rungs.training.screen import Screen
-from rungs.training.setup import Dataset, Setup
+from rungs.training.setup import Dataset, Setup, assemble
 
 CHOSEN_BEFORE = "chosen when the run began"
 """Reason of a choice that a resumed run keeps."""
@@ -44,10 +46,25 @@ def identity(setup: Setup, dataset: Dataset) -> str:
     return f"{digest(setup.recipe)}:{dataset.record.hash}"
 
 
-def chosen_before(recipe: Recipe, folder: RunDir) -> Recipe:
-    """Return a recipe with what its run's first session chose on its machine: a second one could choose differently."""
+def assemble_resumed(
+    recipe: Recipe,
+    folder: RunDir,
+    dataset: Dataset,
+    world: World,
+    moved: dict[int, Tensor] | None = None,
+    given: OwnNet | None = None,
+) -> Setup:
+    """Build the objects of a run that may have begun before, with what it chose then; see `assemble`."""
     if not folder.recipe.exists():
-        return recipe
+        return assemble(recipe, dataset, world, moved, given)
+    setup = assemble(_chosen_before(recipe, folder), dataset, world, moved, given, resumed=True)
+    if recipe.training.precision == "auto":
+        setup.environment = replace(setup.environment, precision_reason=CHOSEN_BEFORE)
+    return setup
+
+
+def _chosen_before(recipe: Recipe, folder: RunDir) -> Recipe:
+    """Return a recipe with what its run's first session chose on its machine: a second one could choose differently."""
     before, now = read(folder.recipe).training, recipe.training
     return replace(
         recipe,

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from msgspec.structs import replace
 
 from rungs.evaluate import NotFinite
 from rungs.models.own import source_of
@@ -34,7 +33,7 @@ from rungs.training.device import World, enough_memory, peak_memory_bytes
 from rungs.training.interrupt import Interrupted, Interrupts
 from rungs.training.loop import Diverged, train_epochs
 from rungs.training.options import RunOptions
-from rungs.training.resume import CHOSEN_BEFORE, Progress, chosen_before, identity, require_same, restore_run
+from rungs.training.resume import Progress, assemble_resumed, identity, require_same, restore_run
 from rungs.training.scoring import score_parts
 from rungs.training.screen import Screen, title, warn
 from rungs.training.setup import Dataset, Setup, assemble, load_dataset
@@ -72,10 +71,10 @@ def run_recipe(recipe: Recipe, folder: RunDir, world: World, options: RunOptions
             folder.require_free()
         recipe, dataset = load_dataset(recipe, options.skip_unreadable)
         warn(screen, dataset)
-        chosen = chosen_before(recipe, folder) if resume else recipe
-        setup = assemble(chosen, dataset, world, given=options.model)
-        if chosen.training.precision != recipe.training.precision:
-            setup.environment = replace(setup.environment, precision_reason=CHOSEN_BEFORE)
+        if resume:
+            setup = assemble_resumed(recipe, folder, dataset, world, given=options.model)
+        else:
+            setup = assemble(recipe, dataset, world, given=options.model)
         with enough_memory(LESS):
             choose_compiling(setup, recipe.training.compile, screen.say)
         session = begin_session(setup, dataset, folder, progress, options)

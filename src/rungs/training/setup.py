@@ -165,6 +165,8 @@ def assemble(
     world: World,
     moved: dict[int, Tensor] | None = None,
     given: OwnNet | None = None,
+    *,
+    resumed: bool = False,
 ) -> Setup:
     """Build the net, its optimiser and its precision, and move the data to the device if it fits.
 
@@ -174,11 +176,12 @@ def assemble(
         world: Where it is trained.
         moved: Pixels already on the device, by their original address; this call adds those it moves.
         given: The user's own net, if it was passed in Python.
+        resumed: Whether the recipe holds what its run chose when it began, perhaps on another machine.
 
     Returns:
         The setup, its recipe resolved: every "auto" replaced by what was chosen.
     """
-    precision, reason = world.agree(pick_precision(recipe.training.precision, world.device))
+    precision, reason = world.agree(lambda: pick_precision(recipe.training.precision, world.device))
     recipe = replace(recipe, training=replace(recipe.training, precision=precision))
     _require_two_a_rank(recipe, len(dataset.parts.train), world)
     size, classes = dataset.record.image_size, len(dataset.record.classes)
@@ -196,9 +199,10 @@ def assemble(
         model,
         recipe.training.convolution,
         precision=precision,
-        device=world.device,
+        world=world,
         sizes=flops,
         images=recipe.training.micro_batch or recipe.training.batch_size // world.size,
+        kept=resumed,
     )
     recipe = replace(recipe, training=replace(recipe.training, convolution=convolution))
     model = model.to(world.device, memory_format=torch.channels_last)  # type: ignore[call-overload]

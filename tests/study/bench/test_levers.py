@@ -94,7 +94,7 @@ def test_what_a_net_or_a_machine_does_not_have_is_said(
     assert results["precision"].why_not == ("no bf16 here" if used == "fp32" else "")  # any CPU computes fp32
 
 
-def test_another_precision_takes_the_convolution_it_likes() -> None:
+def test_another_precision_takes_the_convolution_that_suits_it() -> None:
     found, _ = made(*WIDE, "training.convolution=winograd")
     precision = Lever(name="precision", used="fp32", other="bf16")
     assert (found.other_way(precision).precision, found.other_way(precision).convolution) == ("bf16", "auto")

@@ -51,6 +51,7 @@ def ladder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def two_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(jobs, "TURN_S", 0.005)
     monkeypatch.setattr(jobs, "available_bytes", lambda: 10 * GOOD)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     threads = torch.get_num_threads()
     torch.set_num_threads(2)
     yield
@@ -132,6 +133,7 @@ def test_a_probe_leaves_the_batch_of_a_large_net_out(monkeypatch: pytest.MonkeyP
 
 def test_a_short_study_is_not_probed_to_the_end(cache_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jobs, "_in_turns", lambda *_: pytest.fail("timed"))
+    monkeypatch.setattr(jobs, "WORTH_S", float("inf"))
     assert choose_jobs(small(), 8) == Jobs(2)
     assert not list((cache_home / "rungs" / "measured").glob("*.json"))
 

@@ -7,7 +7,7 @@ from rungs.study.bench.record import Lever
 
 WAYS = {
     "winograd": "Winograd",
-    "fast": "the fastest ways",
+    "fast": "fastest convolution",
     "direct": "direct convolution",
     "kept": "freed memory kept",
     "returned": "freed memory returned",

@@ -16,15 +16,16 @@ from pathlib import Path
 import msgspec
 import torch
 
-from rungs.recipe.identity import VERSION
+from rungs.evaluate.device import open_device
+from rungs.recipe.identity import code_version
 from rungs.recipe.spec import Recipe
 from rungs.report.format import many
 from rungs.study.ladder.probe import harmless, shortened, speed_key
 from rungs.study.measures import available_bytes
 from rungs.study.processes import MOST_JOBS, threads_each
-from rungs.training.device import open_world
+from rungs.training.device import World, is_out_of_memory
 from rungs.training.feed import batches_of_members
-from rungs.training.memory import return_freed_memory
+from rungs.training.memory import keep_freed_memory, return_freed_memory
 from rungs.training.remembered import remembered
 from rungs.training.setup import Setup
 from rungs.training.step import Stepper
@@ -74,10 +75,11 @@ def choose_jobs(recipe: Recipe, cells: int, pack: int = 1) -> Jobs:
     if most == 1:
         return Jobs(1)
     key = msgspec.json.encode(speed_key(recipe), enc_hook=str).decode()
+    question = f"jobs: {key}; packs of {pack}; {threads} threads; rungs {code_version()}"
     try:
-        probe = remembered(f"jobs: {key}; packs of {pack}; rungs {VERSION}", Probe, lambda: _probe(recipe, cells, pack))
-    except Exception:  # too short a study, or one that fails: its cells will say why
-        return Jobs(most)
+        probe = remembered(question, Probe, lambda: _probe(recipe, cells, pack))
+    except Exception as error:  # too short a study, or one that fails: its cells will say why
+        return Jobs(1 if is_out_of_memory(error) else most)
     return _fastest(probe, threads, cells, most)
 
 
@@ -106,20 +108,21 @@ def _reason(times: Mapping[int, float], best: int, threads: int) -> str:
 
 def _probe(recipe: Recipe, cells: int, pack: int) -> Probe:
     """Time steps with each number of threads that a worker may get; the batch may be cut, see `LONGEST_STEP_S`."""
+    keep_freed_memory()
     threads, before = torch.get_num_threads(), _resident_bytes()
     try:
-        with open_world() as world:
-            setup, images = shortened(harmless(recipe), world, pack)
-            setup.trained.train()
-            batch, take, loaded = len(setup.parts.train), Stepper(setup), _resident_bytes()
-            few = min(batch, FIRST_IMAGES)
-            image_s = min(_step_s(setup, take, few) for _ in range(2)) / few
-            if image_s * images["train"] * recipe.training.epochs * cells < WORTH_S:
-                raise _TooShort
-            timed = max(few, min(batch, int(LONGEST_STEP_S / image_s)))
-            step_s = _in_turns(setup, take, timed)
-            grown = (_resident_bytes() - loaded) * batch / timed
-            return Probe(tuple(step_s.items()), IMPORTS_BYTES + loaded - before + grown)
+        setup, images = shortened(harmless(recipe), World(0, 1, open_device()), pack)
+        setup.trained.train()
+        batch, take = len(setup.parts.train), Stepper(setup)
+        few = min(batch, FIRST_IMAGES)
+        image_s = min(_step_s(setup, take, few) for _ in range(2)) / few
+        if image_s * images["train"] * recipe.training.epochs * cells < WORTH_S:
+            raise _TooShort
+        loaded = _resident_bytes()  # with gradients and the optimiser's state
+        timed = max(few, min(batch, int(LONGEST_STEP_S / image_s)))
+        step_s = _in_turns(setup, take, timed)
+        grown = (_resident_bytes() - loaded) * batch / timed
+        return Probe(tuple(step_s.items()), IMPORTS_BYTES + max(0.0, loaded - before + grown))
     finally:
         torch.set_num_threads(threads)
         return_freed_memory()  # this process now only waits for its workers
