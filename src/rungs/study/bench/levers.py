@@ -159,7 +159,7 @@ class Levers:
         return ""
 
     def other_way(self, lever: Lever) -> TrainingSpec:
-        """Return the fields of the recipe with a lever the other way; another precision may take another convolution."""
+        """Return the recipe's fields with a lever the other way; another precision may take another convolution."""
         if lever.name == "precision":
             convolution = "direct" if self.asked.convolution == "direct" else "auto"
             return replace(self.asked, precision=lever.other, convolution=convolution)
