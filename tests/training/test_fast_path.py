@@ -23,10 +23,11 @@ from rungs.training.run import run_recipe
 from rungs.training.setup import assemble, load_dataset
 
 WIDE = (
+    "data.source=digits",
+    "data.image_size=8",
     "model.channels=[64, 64]",
     "model.convs=[2, 2]",
     "training.batch_size=40",
-    "data.source=digits",
     "model.dropout=0",
 )
 
