@@ -74,4 +74,6 @@ def test_a_worker_trains_many_and_keeps_freed_memory(
     noted = [tuple(map(int, line.split())) for line in (tmp_path / "noted").read_text().splitlines()]
     assert len(noted) == nets
     assert len({pid for pid, _ in noted}) == workers  # tune's trials, then its re-runs
-    assert max(faults for _, faults in noted) < 16_000  # of one block; not kept, five times as many
+    assert (
+        max(faults for _, faults in noted) < 2.5 * 16_384
+    )  # pages of a block, perhaps fresh once or twice; not kept, five times
