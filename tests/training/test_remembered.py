@@ -18,6 +18,7 @@ from rungs.recipe.toml import load
 from rungs.run.folder import RunDir
 from rungs.training import precision
 from rungs.training.device import open_world
+from rungs.training.memory import SWITCH, keep_freed_memory
 from rungs.training.options import RunOptions
 from rungs.training.remembered import remembered
 from rungs.training.run import run_recipe
@@ -127,10 +128,22 @@ def test_a_resumed_run_keeps_its_precision(tmp_path: Path, monkeypatch: pytest.M
     assert (second.environment.precision, second.environment.precision_reason) == ("fp32", "chosen when the run began")
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc only")
+def test_what_was_done_with_memory_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(SWITCH, raising=False)
+    monkeypatch.delenv("LD_PRELOAD", raising=False)
+    assert keep_freed_memory().startswith("kept when freed")
+    monkeypatch.setenv("LD_PRELOAD", "libjemalloc.so.2")
+    assert keep_freed_memory() == "left to libjemalloc.so.2"
+    monkeypatch.setenv(SWITCH, "no")
+    assert "RUNGS_KEEP_MEMORY=no" in keep_freed_memory()
+
+
 FAULTS = """
 import ctypes, resource, torch
 ctypes.CDLL(None).prctl(41, 1, 0, 0, 0)  # PR_SET_THP_DISABLE: huge pages would hide the faults
 from rungs.training.device import open_world
+from rungs.training.memory import SWITCH, keep_freed_memory
 def faults(): return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 def churn():
     before = faults()

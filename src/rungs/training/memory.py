@@ -39,7 +39,7 @@ def keep_freed_memory() -> str:
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # torch reads it at its first large allocation
     libc.mallopt(M_TRIM_THRESHOLD, NEVER)
     kept = next((size for size in LARGEST_KEPT if libc.mallopt(M_MMAP_THRESHOLD, size)), 0)
-    return f"blocks of up to {kept >> 20} MiB kept when freed, in huge pages where possible"
+    return f"kept when freed, in blocks of up to {kept >> 20} MiB, in huge pages where possible"
 
 
 def return_freed_memory() -> None:
