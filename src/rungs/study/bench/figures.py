@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 import matplotlib
@@ -22,6 +23,8 @@ WHITE_ON = ("backward",)
 """Phases whose colour needs white text."""
 KIND_LOOKS: dict[Kind, tuple[str, str, str]] = {"training": (VERMILLION, "o", "-"), "inference": (GREEN, "s", "--")}
 QUIET = "#57606a"
+LONGEST_REASON = 60
+"""Characters of the reason why a lever was not measured; the table has all of it."""
 LABEL_SHARE = 0.07
 """A narrower segment has no room for its number."""
 GIGA = 1e9
@@ -162,7 +165,8 @@ def _levers(axes: Axes, levers: Sequence[Lever]) -> None:
     for y, lever in enumerate(reversed(levers)):
         gain = lever.gain
         if gain is None:
-            axes.text(1.01, y, f"not measured: {lever.why_not}", va="center", color=QUIET, fontsize=9.5)
+            why_not = textwrap.shorten(lever.why_not, LONGEST_REASON, placeholder=" …")
+            axes.text(1.01, y, f"not measured: {why_not}", va="center", color=QUIET, fontsize=9.5)
             continue
         ends += [gain.low, gain.high]
         unclear = gain.low <= 1 <= gain.high
