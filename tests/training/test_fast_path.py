@@ -32,13 +32,22 @@ WIDE = (
 )
 
 
-def trained(*overrides: str) -> tuple[Tensor, set[type[nn.Module]], str]:
+MUON = (
+    "data.source=digits",
+    "data.image_size=24",
+    "model.widths=[64, 128, 128]",
+    "training.batch_size=40",
+    "training.micro_batch=none",
+)
+
+
+def trained(*overrides: str, recipe: str = "mix-004") -> tuple[Tensor, set[type[nn.Module]], str]:
     """Take the steps; return all weights, the kinds of convolutions, and what the recipe says of them."""
     with open_world() as world:
-        recipe, dataset = load_dataset(load("mix-004", [*WIDE, *overrides]), False)
-        setup = assemble(recipe, dataset, world)
+        chosen, dataset = load_dataset(load(recipe, [*(WIDE if recipe == "mix-004" else MUON), *overrides]), False)
+        setup = assemble(chosen, dataset, world)
         setup.trained.train()
-        feed = training_feed(setup, recipe.training.batch_size)
+        feed = training_feed(setup, chosen.training.batch_size)
         for _ in range(20):
             train_on(setup, feed)
     weights = torch.cat([weight.detach().double().flatten() for weight in setup.model.parameters()])
@@ -62,6 +71,14 @@ def test_twenty_steps_are_those_of_the_plain_way(
     assert 0 < difference < most
 
 
+def test_with_muon_too_twenty_steps_are_those_of_the_plain_way() -> None:
+    plain, kinds, _ = trained("training.precision=fp32", "training.convolution=direct", recipe="speedrun-94")
+    assert WinogradConv2d not in kinds
+    fast, kinds, _ = trained("training.precision=fp32", recipe="speedrun-94")
+    assert WinogradConv2d in kinds
+    assert 0 < float((fast - plain).norm() / plain.norm()) < 2e-2
+
+
 def test_kept_memory_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
     kept, _, _ = trained("training.precision=fp32")
     monkeypatch.setenv(SWITCH, "no")
@@ -82,3 +99,13 @@ def test_a_run_goes_on_where_another_way_is_faster(tmp_path: Path, monkeypatch: 
         record = run_recipe(recipe, RunDir(tmp_path), world, RunOptions(resume=True))
     assert begun.recipe.training.convolution == record.recipe.training.convolution == "fast"
     assert len(record.history) == 2
+
+
+@pytest.mark.parametrize("asked", ["auto", "fast", "winograd", "direct"])
+def test_the_same_command_resumes_whatever_it_asked_for(asked: str, tmp_path: Path) -> None:
+    recipe = load("digits-quick", [f"training.convolution={asked}", "training.precision=fp32", "training.epochs=2"])
+    with open_world() as world:
+        run_recipe(recipe, RunDir(tmp_path), world, RunOptions(keep_going=lambda row: False))
+        record = run_recipe(recipe, RunDir(tmp_path), world, RunOptions(resume=True))
+    assert len(record.history) == 2
+    assert record.recipe.training.convolution == "direct"  # no layer of this net is wide

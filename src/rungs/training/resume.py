@@ -71,7 +71,7 @@ def _chosen_before(recipe: Recipe, folder: RunDir) -> Recipe:
         training=replace(
             now,
             precision=before.precision if now.precision == "auto" else now.precision,
-            convolution=before.convolution if now.convolution == "auto" else now.convolution,
+            convolution="direct" if now.convolution == "direct" else before.convolution,  # the others are resolved
             compile=before.compile if now.compile == "auto" else now.compile,
         ),
     )

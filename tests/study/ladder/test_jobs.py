@@ -50,6 +50,7 @@ def ladder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(autouse=True)
 def two_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(jobs, "TURN_S", 0.005)
+    monkeypatch.setattr(jobs, "BUSY", float("inf"))  # the machine of a test may be
     monkeypatch.setattr(jobs, "available_bytes", lambda: 10 * GOOD)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     threads = torch.get_num_threads()
@@ -136,6 +137,16 @@ def test_a_short_study_is_not_probed_to_the_end(cache_home: Path, monkeypatch: p
     monkeypatch.setattr(jobs, "WORTH_S", float("inf"))
     assert choose_jobs(small(), 8) == Jobs(2)
     assert not list((cache_home / "rungs" / "measured").glob("*.json"))
+
+
+def test_a_probe_next_to_other_work_is_not_believed(cache_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "BUSY", 1.5)
+    monkeypatch.setattr(jobs, "WORTH_S", 0.0)
+    monkeypatch.setattr(jobs, "_in_turns", lambda *_: {1: 1.0, 2: 100.0})
+    assert choose_jobs(small(), 8) == Jobs(2)
+    assert not list((cache_home / "rungs" / "measured").glob("*.json"))
+    monkeypatch.setattr(jobs, "_in_turns", lambda *_: {1: 1.0, 2: 1.4})
+    assert choose_jobs(small(), 8).reason
 
 
 def test_what_cannot_be_trained_is_left_to_its_cells() -> None:

@@ -37,6 +37,9 @@ WORTH_S = 30.0
 TURNS, TURN_S, LONGEST_STEP_S = 4, 0.15, 0.5
 """Turns of each number of threads (the first warms up), the seconds of a turn, and the most that a step may take: of a
 larger net a part of the batch is timed."""
+BUSY = 1.5
+"""Next to other work, threads wait for one another: a step with all of them that takes this many times as long as with
+one says nothing of the net."""
 FIRST_IMAGES = 16
 """Images of the step that tells how many images are timed."""
 IMPORTS_BYTES = 350e6
@@ -58,8 +61,8 @@ class Probe(msgspec.Struct, frozen=True):
     worker_bytes: float  # memory of a worker
 
 
-class _TooShort(Exception):  # noqa: N818 (an outcome, not an error)
-    """The study is too short to be worth a probe."""
+class _NoAnswer(Exception):  # noqa: N818 (an outcome, not an error)
+    """The study is too short to be worth a probe, or other work on the machine disturbs it."""
 
 
 def choose_jobs(recipe: Recipe, cells: int, pack: int = 1) -> Jobs:
@@ -78,7 +81,7 @@ def choose_jobs(recipe: Recipe, cells: int, pack: int = 1) -> Jobs:
     question = f"jobs: {key}; packs of {pack}; {threads} threads; rungs {code_version()}"
     try:
         probe = remembered(question, Probe, lambda: _probe(recipe, cells, pack))
-    except Exception as error:  # too short a study, or one that fails: its cells will say why
+    except Exception as error:  # no answer, or a study that fails: its cells will say why
         return Jobs(1 if is_out_of_memory(error) else most)
     return _fastest(probe, threads, cells, most)
 
@@ -117,10 +120,12 @@ def _probe(recipe: Recipe, cells: int, pack: int) -> Probe:
         few = min(batch, FIRST_IMAGES)
         image_s = min(_step_s(setup, take, few) for _ in range(2)) / few
         if image_s * images["train"] * recipe.training.epochs * cells < WORTH_S:
-            raise _TooShort
+            raise _NoAnswer
         loaded = _resident_bytes()  # with gradients and the optimiser's state
         timed = max(few, min(batch, int(LONGEST_STEP_S / image_s)))
         step_s = _in_turns(setup, take, timed)
+        if step_s[threads] > BUSY * step_s[min(step_s)]:
+            raise _NoAnswer
         grown = (_resident_bytes() - loaded) * batch / timed
         return Probe(tuple(step_s.items()), IMPORTS_BYTES + max(0.0, loaded - before + grown))
     finally:
