@@ -135,7 +135,7 @@ def test_a_probe_leaves_the_batch_of_a_large_net_out(monkeypatch: pytest.MonkeyP
 def test_a_short_study_is_not_probed_to_the_end(cache_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jobs, "_in_turns", lambda *_: pytest.fail("timed"))
     monkeypatch.setattr(jobs, "WORTH_S", float("inf"))
-    assert choose_jobs(small(), 8) == Jobs(2)
+    assert choose_jobs(small("training.precision=fp32"), 8) == Jobs(2)
     assert not list((cache_home / "rungs" / "measured").glob("*.json"))
 
 
@@ -143,10 +143,10 @@ def test_a_probe_next_to_other_work_is_not_believed(cache_home: Path, monkeypatc
     monkeypatch.setattr(jobs, "BUSY", 1.5)
     monkeypatch.setattr(jobs, "WORTH_S", 0.0)
     monkeypatch.setattr(jobs, "_in_turns", lambda *_: {1: 1.0, 2: 100.0})
-    assert choose_jobs(small(), 8) == Jobs(2)
+    assert choose_jobs(small("training.precision=fp32"), 8) == Jobs(2)
     assert not list((cache_home / "rungs" / "measured").glob("*.json"))
     monkeypatch.setattr(jobs, "_in_turns", lambda *_: {1: 1.0, 2: 1.4})
-    assert choose_jobs(small(), 8).reason
+    assert choose_jobs(small("training.precision=fp32"), 8).reason
 
 
 def test_what_cannot_be_trained_is_left_to_its_cells() -> None:
