@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -190,21 +190,8 @@ def assemble(
     description = describe(model, called(recipe.model), size)
     smaller = {image_size(recipe, epoch) for epoch in range(recipe.training.epochs)} - {size}
     flops = {size: description.flops, **_flops(model, smaller)}
-    see: Callable[[Tensor], None] | None = getattr(net, "see", None)
-    if see is not None:
-        every = max(1, len(dataset.parts.train) // SEEN)
-        seen = dataset.parts.train.at(torch.arange(0, len(dataset.parts.train), every)[:SEEN])
-        see(model.normalise(to_float(seen)))
-    convolution = use_fast(
-        model,
-        recipe.training.convolution,
-        precision=precision,
-        world=world,
-        sizes=flops,
-        images=recipe.training.micro_batch or recipe.training.batch_size // world.size,
-        kept=resumed,
-    )
-    recipe = replace(recipe, training=replace(recipe.training, convolution=convolution))
+    _let_see(net, model, dataset.parts.train)
+    recipe = _with_fast_convolutions(recipe, model, world, flops, kept=resumed)
     model = model.to(world.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     trained: nn.Module = model
     if world.size > 1:  # BatchNorm statistics are shared before scoring, not before each step
@@ -238,6 +225,31 @@ def _initialised_net(recipe: Recipe, size: int, classes: int, given: OwnNet | No
             raise
         raise UserError("not enough memory for this net", where="model", do="choose a smaller one") from error
     return net
+
+
+def _let_see(net: nn.Module, model: Normalized, train: ImageSet) -> None:
+    """Show training images to a net that initialises weights from them."""
+    see: Callable[[Tensor], None] | None = getattr(net, "see", None)
+    if see is not None:
+        every = max(1, len(train) // SEEN)
+        see(model.normalise(to_float(train.at(torch.arange(0, len(train), every)[:SEEN]))))
+
+
+def _with_fast_convolutions(
+    recipe: Recipe, model: Normalized, world: World, sizes: Iterable[int], *, kept: bool
+) -> Recipe:
+    """Replace convolutions of a net by faster ones, in place; return the recipe with what it uses. See `use_fast`."""
+    training = recipe.training
+    convolution = use_fast(
+        model,
+        training.convolution,
+        precision=training.precision,
+        world=world,
+        sizes=sizes,
+        images=training.micro_batch or training.batch_size // world.size,
+        kept=kept,
+    )
+    return replace(recipe, training=replace(training, convolution=convolution))
 
 
 def _resident(parts: Parts, device: torch.device, moved: dict[int, Tensor]) -> Parts:
