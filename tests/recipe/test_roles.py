@@ -72,7 +72,7 @@ def test_a_part_of_a_table_has_the_tables_roles() -> None:
         ("net1-002", "66e70f96e7830d89ee3e15182d901bdac5f6768c4292ebac1918c849b75f4055"),
         ("resnet18", "d69d24280dbb7c1815be25f9d84ea09740c216e53948740e3a5b38b0cd3612dc"),
         ("speedrun-94-gpu", "7788421c8ab41634835d52d9ac733b77b006d541c5bd16c4a992f4c6626e92e1"),
-        ("speedrun-94", "1572f6307cc714d272c0684c65a38d37293679a5de0b8b978ab4147eb9316187"),
+        ("speedrun-94", "95cb0a433bf94ea60a85f6b7ee59af56d0f2123a87a5e34f060eb5681c30f0ae"),
         ("speedrun-95", "f8400386e6b9260ab4b2acfb4c87632c06a15178d1ab0ef94b5430bd7271bac5"),
         ("speedrun-96", "79c14823872a60a7b953d1d019cb8bc2880de86be008378622d2fe1ebe844044"),
     ],
