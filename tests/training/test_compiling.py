@@ -46,7 +46,8 @@ def test_the_winograd_way_is_not_compiled() -> None:
     wide, narrow = "model={name='plain',stages=[[64,64]],hidden=[]}", "model.dropout=[]"
     found = {}
     for model in (wide, narrow):
-        recipe = small(model, "training.precision=fp32", "data.image_size=12", "training.ema_decay=none")
+        way = "training.convolution=winograd"
+        recipe = small(model, way, "training.precision=fp32", "data.image_size=12", "training.ema_decay=none")
         setup = assemble(*load_dataset(recipe, False), World(0, 1, torch.device("cpu")))
         choose_compiling(setup, "auto", lambda text: None)
         found[model] = (
@@ -81,6 +82,7 @@ def test_a_compiled_net_computes_the_winograd_way_the_same(monkeypatch: pytest.M
         recipe = small(
             *SHORT, "model={name='plain',stages=[[64],[64]],hidden=[]}", "training.precision=fp32",
             "training.epochs=3", "training.ema_decay=none", f"training.compile={choice}",
+            "training.convolution=winograd",
         )  # fmt: skip
         setup = assemble(*load_dataset(recipe, False), World(0, 1, torch.device("cpu")))
         choose_compiling(setup, choice, lambda text: None)

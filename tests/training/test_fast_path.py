@@ -10,8 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from rungs.data.cache import cache_dir
-from rungs.models.kernel_gradient import GradientConv2d
-from rungs.models.winograd import WinogradConv2d
+from rungs.models.fast_convolution import FastConv2d
 from rungs.recipe.toml import load
 from rungs.run.folder import RunDir
 from rungs.study.bench.phases import train_on, training_feed
@@ -55,27 +54,34 @@ def trained(*overrides: str, recipe: str = "mix-004") -> tuple[Tensor, set[type[
     return weights, kinds, setup.recipe.training.convolution
 
 
-@pytest.mark.parametrize(("precision", "most"), [("fp32", 1e-4), ("bf16", 2e-2)])
-@pytest.mark.parametrize("way", ["strips", "product"])
+@pytest.mark.parametrize(
+    ("precision", "way", "most"),
+    [
+        ("fp32", "strips", 1e-4),
+        ("fp32", "product", 1e-4),
+        ("fp32", "winograd", 1e-4),
+        ("bf16", "strips", 2e-2),
+        ("bf16", "product", 2e-2),
+    ],
+)
 def test_twenty_steps_are_those_of_the_plain_way(
-    precision: str, most: float, way: str, monkeypatch: pytest.MonkeyPatch
+    precision: str, way: str, most: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(convolutions, "_measured", lambda *_: way)
     monkeypatch.setattr(convolutions, "LEAST_FLOPS", 1.0)
     plain, kinds, named = trained(f"training.precision={precision}", "training.convolution=direct")
     assert (kinds, named) == ({nn.Conv2d}, "direct")
     fast, kinds, named = trained(f"training.precision={precision}")
-    assert named == "fast" and GradientConv2d in kinds
-    assert (WinogradConv2d in kinds) == (precision == "fp32")
+    assert named == ("winograd" if way == "winograd" else "fast") and FastConv2d in kinds
     difference = float((fast - plain).norm() / plain.norm())
     assert 0 < difference < most
 
 
 def test_with_muon_too_twenty_steps_are_those_of_the_plain_way() -> None:
     plain, kinds, _ = trained("training.precision=fp32", "training.convolution=direct", recipe="speedrun-94")
-    assert WinogradConv2d not in kinds
-    fast, kinds, _ = trained("training.precision=fp32", recipe="speedrun-94")
-    assert WinogradConv2d in kinds
+    assert kinds == {nn.Conv2d}
+    fast, kinds, _ = trained("training.precision=fp32", "training.convolution=winograd", recipe="speedrun-94")
+    assert FastConv2d in kinds
     assert 0 < float((fast - plain).norm() / plain.norm()) < 2e-2
 
 

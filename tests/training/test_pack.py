@@ -14,7 +14,7 @@ from small import run, small
 
 from rungs import data
 from rungs.errors import UserError
-from rungs.models import winograd
+from rungs.models import fast_convolution
 from rungs.models.stacked import DropoutGenerators, unstackable
 from rungs.recipe.spec import Recipe
 from rungs.run.folder import RunDir
@@ -136,20 +136,20 @@ def test_a_pack_that_draws_dropout_is_not_recorded_as_a_cuda_graph(dropout: str,
 
 WIDE = (
     "model={name='plain',stages=[[64,64]],hidden=[],batch_norm=true}", "optim={name='sgd',lr=0.05}",
-    "data.image_size=12", "data.train=100", "data.validation=20",
+    "data.image_size=12", "data.train=100", "data.validation=20", "training.convolution=winograd",
 )  # fmt: skip
-"""A net whose second layer trains faster the Winograd way."""
+"""A net whose second layer is computed the Winograd way."""
 
 
 def test_a_pack_computes_directly_what_runs_alone_compute_the_winograd_way(monkeypatch: pytest.MonkeyPatch) -> None:
     taken: list[tuple[int, ...]] = []
-    way = winograd.conv3x3
+    way = fast_convolution.conv3x3
 
     def watched(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         taken.append(tuple(weight.shape))
         return way(x, weight)
 
-    monkeypatch.setattr(winograd, "conv3x3", watched)
+    monkeypatch.setattr(fast_convolution, "conv3x3", watched)
     recipe = recipe_of(*WIDE)
     alone, members = kits_of(recipe, 0, 1), kits_of(recipe, 0, 1)
     assert {setup.recipe.training.convolution for setup in (*alone, *members)} == {"winograd"}

@@ -1,4 +1,4 @@
-"""Convolutions whose kernel's gradient is computed in another way than torch's, where that is faster on a CPU.
+"""Ways to compute the gradient of a convolution's kernel that can be faster than torch's on a CPU.
 
 The gradient of a kernel sums over all images and places. oneDNN splits this sum badly for small maps: on maps of 3 to
 8 pixels it can run at a quarter of the speed of the forward pass. Two other ways to write the same sum:
@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
@@ -109,46 +109,3 @@ def _backward(x: Tensor, dout: Tensor, weight: Tensor, wanted: tuple[bool, bool,
 def _like_kernel(x: Tensor, dout: Tensor, side: int) -> Tensor:
     shape = dout.shape[1], x.shape[1], side, side
     return x.new_empty(shape).contiguous(memory_format=torch.channels_last)
-
-
-class GradientConv2d(nn.Conv2d):
-    """A convolution with a way of `WAYS` for each size of map that it is known to be faster for.
-
-    Attributes:
-        ways: (H, W) -> a key of `WAYS`; others are left to torch.
-    """
-
-    def __init__(self, conv: nn.Conv2d, ways: dict[tuple[int, int], str]) -> None:
-        side = conv.kernel_size[0]
-        super().__init__(conv.in_channels, conv.out_channels, side, padding=side // 2, device="meta")
-        self.weight, self.bias, self.ways = conv.weight, conv.bias, ways
-        self.train(conv.training)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map float (B, Cin, H, W) to (B, Cout, H, W)."""
-        way = self.ways.get((x.shape[2], x.shape[3])) if x.ndim == 4 else None
-        if way is None or x.device.type != "cpu" or not torch.is_grad_enabled():
-            return super().forward(x)
-        weight = self.weight
-        if torch.is_autocast_enabled("cpu"):
-            dtype = torch.get_autocast_dtype("cpu")
-            x, weight = x.to(dtype), weight.to(dtype)
-        out: Tensor = ConvWithGradient.apply(x.contiguous(memory_format=torch.channels_last), weight, way)  # type: ignore[no-untyped-call]
-        return out if self.bias is None else out + self.bias.to(out.dtype).view(1, -1, 1, 1)
-
-
-def fits(conv: nn.Conv2d) -> bool:
-    """Return whether these ways can compute the gradient of a convolution's kernel.
-
-    A convolution to which a user has attached anything, such as a hook or a parametrisation, is left as it is.
-    """
-    side = conv.kernel_size[0]
-    padded = conv.padding in ("same", (side // 2, side // 2)) and conv.padding_mode == "zeros"
-    square = conv.kernel_size == (side, side) and side % 2 == 1 and side > 1
-    return _is_plain(conv) and square and padded and (conv.stride, conv.dilation, conv.groups) == ((1, 1), (1, 1), 1)
-
-
-def _is_plain(conv: nn.Conv2d) -> bool:
-    hooks = (conv._forward_hooks, conv._forward_pre_hooks, conv._backward_hooks, conv._backward_pre_hooks)
-    own = {name for name, _ in conv.named_parameters()} | {name for name, _ in conv.named_buffers()}
-    return type(conv) is nn.Conv2d and not any(hooks) and "weight" in own and own <= {"weight", "bias"}

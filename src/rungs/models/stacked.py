@@ -15,13 +15,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rungs.models.kernel_gradient import GradientConv2d
+from rungs.models.fast_convolution import FastConv2d
 from rungs.models.layered import LayeredNet
 from rungs.models.mixconv import Mix, MixConvNet, weighted_sum
 from rungs.models.normalized import Normalized
 from rungs.models.plain import PlainNet
 from rungs.models.resnet import BasicBlock, ResNet
-from rungs.models.winograd import WinogradConv2d
 
 UNCHANGED: tuple[type[nn.Module], ...] = (
     nn.Identity, nn.ReLU, nn.Sigmoid, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d,
@@ -211,8 +210,7 @@ class _Mix(nn.Module):
 
 STACKERS: dict[type[nn.Module], Callable[..., nn.Module]] = {
     nn.Conv2d: _Conv,
-    WinogradConv2d: _Conv,  # in a pack it is computed directly
-    GradientConv2d: _Conv,
+    FastConv2d: _Conv,  # in a pack it is computed directly
     nn.Linear: _Linear,
     nn.BatchNorm1d: _BatchNorm,
     nn.BatchNorm2d: _BatchNorm,

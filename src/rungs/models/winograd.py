@@ -17,16 +17,13 @@ As the transforms are dense products here, all points cost the same, and ours ar
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
-
-from rungs.models.kernel_gradient import fits
 
 POINTS: dict[int, tuple[float, ...]] = {
     2: (0, 1, -1),
@@ -74,7 +71,7 @@ def best_tile(cin: int, cout: int, height: int, width: int) -> int:
 
 
 def pays(cin: int, cout: int, height: int, width: int) -> bool:
-    """Return whether `conv3x3` trains faster than `F.conv2d`, as measured on one thread with `bench/winograd.py`.
+    """Return whether `conv3x3` trained faster than `F.conv2d` on an AMD Zen 3, with `bench/winograd.py` on one thread.
 
     The direct method does three convolutions of 9 multiplications per output and channel. Copying tiles is not
     counted, so 2.3 times fewer multiplications only break even (32 to 64 channels), 2.6 times are 1.3 times faster (64
@@ -177,45 +174,3 @@ def conv3x3(x: Tensor, weight: Tensor, m: int | None = None) -> Tensor:
     cout, cin = weight.shape[:2]
     out: Tensor = Winograd.apply(x, weight, m or best_tile(cin, cout, *x.shape[2:]))  # type: ignore[no-untyped-call]
     return out
-
-
-class WinogradConv2d(nn.Conv2d):
-    """A 3x3 convolution that uses Winograd's algorithm if it is faster: float32 on a CPU, enough channels."""
-
-    used = False  # whether it was ever used
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map float (B, Cin, H, W) to (B, Cout, H, W)."""
-        fits = x.dtype == self.weight.dtype == torch.float32 and x.device.type == "cpu"
-        if not fits or torch.is_autocast_enabled("cpu") or not pays(self.in_channels, self.out_channels, *x.shape[2:]):
-            return super().forward(x)
-        self.used = True
-        out = conv3x3(x, self.weight)
-        return out if self.bias is None else out + self.bias.view(1, -1, 1, 1)
-
-
-def use_winograd(model: nn.Module, sizes: Iterable[int]) -> bool:
-    """Replace 3x3 convolutions of stride 1 and padding 1 by a `WinogradConv2d` with the same weights where it is used.
-
-    Returns:
-        Whether any of them uses it, for images of one of the sizes.
-    """
-    replaced = [
-        (parent, name, conv)
-        for parent in list(model.modules())
-        for name, conv in parent.named_children()
-        if isinstance(conv, nn.Conv2d) and conv.kernel_size == (3, 3) and fits(conv)
-    ]
-    for parent, name, conv in replaced:
-        fast = WinogradConv2d(conv.in_channels, conv.out_channels, 3, padding=1, device="meta")
-        fast.weight, fast.bias = conv.weight, conv.bias
-        setattr(parent, name, fast.train(conv.training))
-    was_training = model.training
-    with torch.no_grad():
-        for size in sizes:
-            model.eval()(torch.zeros(1, 3, size, size))
-    model.train(was_training)
-    for parent, name, conv in replaced:
-        if not getattr(parent, name).used:
-            setattr(parent, name, conv)
-    return any(isinstance(module, WinogradConv2d) for module in model.modules())

@@ -54,9 +54,9 @@ class TrainingSpec(Spec, frozen=True):
     epochs: small images cost less, and a net learns most from them. `compile`: whether torch.compile is used; "auto"
     tries it once a net and machine, for at most 5 % of the run's time, and uses it where that saves more than compiling
     takes; `cuda_graphs`: on one GPU a step's kernels are recorded once and then replayed without waiting for Python; no
-    effect elsewhere. `convolution`: "winograd" computes wide 3x3 convolutions with a third of the multiplications,
-    equal up to rounding, in fp32 on a CPU; "fast", or "auto", does so too, and computes each kernel's gradient in the
-    way that was measured to be fastest on this machine.
+    effect elsewhere. `convolution`, on a CPU: "winograd" computes all wide 3x3 convolutions with a third of the
+    multiplications, in fp32; "fast", or "auto", each convolution in the way that was measured to be fastest on this
+    machine, Winograd's or another. All are equal up to rounding.
     """
 
     epochs: Count

@@ -26,7 +26,7 @@ from msgspec.structs import replace
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rungs.models.winograd import WinogradConv2d
+from rungs.models.fast_convolution import FastConv2d
 from rungs.recipe.identity import code_version
 from rungs.training.device import is_out_of_memory
 from rungs.training.remembered import remembered
@@ -98,7 +98,8 @@ def _try_it(setup: Setup, say: Callable[[str], None]) -> Decision:
     training = setup.recipe.training
     if setup.world.size > 1:
         return "no", "not tried: the ranks could choose differently"
-    if any(isinstance(module, WinogradConv2d) for module in setup.model.modules()):
+    fast = [module for module in setup.model.modules() if isinstance(module, FastConv2d)]
+    if any("winograd" in layer.ways.values() for layer in fast):
         return "no", "Winograd's convolutions are products of matrices, which compiling does not make faster"
     if not _can_limit_time():
         return "no", "not tried: the time of a trial can be limited in a program's main thread alone"

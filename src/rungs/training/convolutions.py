@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
+from functools import partial
+from time import perf_counter
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from rungs.errors import UserError
-from rungs.models.kernel_gradient import WAYS, GradientConv2d, fits
+from rungs.models.fast_convolution import WAYS, FastConv2d, convolve, fits
 from rungs.models.normalized import Normalized
-from rungs.models.winograd import use_winograd
+from rungs.models.winograd import pays
 from rungs.recipe.identity import VERSION
 from rungs.training.device import World
 from rungs.training.remembered import remembered
 
-LEAST_GAIN = 1.2
-"""Another way must be this much faster for a layer: less is lost again in moving its results."""
+LEAST_GAIN = 1.07
+"""Another way must make a layer's forward and backward passes this much faster: less is noise."""
 LEAST_FLOPS = 2e8
-"""Of a kernel's gradient in a step; below it, calls take as long as arithmetic."""
-MOST_FLOPS = 1e9
-"""Of a measured gradient; of a larger batch a part is measured."""
+"""Of a layer's forward pass in a step; below it, calls take as long as arithmetic."""
+MOST_FLOPS = 2e9
+"""Of a measured forward pass; of a larger batch a part is measured."""
 ROUNDS = 5
 
 Convolution = Literal["auto", "direct", "winograd", "fast"]
+Ways = dict[tuple[int, int], str]
+"""(H, W) -> one of `WAYS`, for the sizes of maps that torch is slower on."""
 
 
 def use_fast(
@@ -42,7 +45,8 @@ def use_fast(
 
     Args:
         model: The net on the CPU, before it is moved.
-        asked: From a recipe: "winograd" only that; "fast" or "auto" also the gradients of kernels, by what is measured.
+        asked: From a recipe: "winograd" uses it wherever it saves enough multiplications; "fast" or "auto" what is
+            measured to be fastest.
         precision: Resolved. bf16 is too imprecise for Winograd's sums.
         world: Where it will run; all ranks take what rank 0 measures. On a GPU, cuDNN chooses its own algorithm.
         sizes: Of the images, in pixels.
@@ -62,28 +66,20 @@ def use_fast(
         raise UserError(what, where="training.convolution", do="set it to auto")
     if asked == "direct" or device != "cpu":
         return asked if kept else "direct"
-    sizes = tuple(sizes)
-    has_winograd = precision == "fp32" and use_winograd(model, sizes)
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    has_ways = asked != "winograd" and _use_gradients(model, dtype, sizes, images, world)
+    maps = _maps(model, sizes)
+    if asked == "winograd":
+        ways = [_by_arithmetic(conv, seen) if dtype == torch.float32 else {} for conv, seen in maps.items()]
+    else:
+        ways = world.agree(lambda: [_measured_ways(conv, seen, dtype, images) for conv, seen in maps.items()])
+    _replace(model, {conv: faster for conv, faster in zip(maps, ways, strict=True) if faster})
+    used = {way for faster in ways for way in faster.values()}
     if kept:
         return asked
-    return "fast" if has_ways else "winograd" if has_winograd else "direct"
+    return "direct" if not used else "winograd" if used == {"winograd"} else "fast"
 
 
-def _use_gradients(model: Normalized, dtype: torch.dtype, sizes: tuple[int, ...], images: int, world: World) -> bool:
-    """Replace the convolutions whose kernel's gradient is faster another way; return whether there are any."""
-    maps = _maps(model, sizes)
-    ways = world.agree(lambda: [_ways(conv, seen, dtype, images) for conv, seen in maps.items()])
-    found = {conv: way for conv, way in zip(maps, ways, strict=True) if way}
-    for parent in list(model.modules()):
-        for name, child in parent.named_children():
-            if isinstance(child, nn.Conv2d) and child in found:
-                setattr(parent, name, GradientConv2d(child, found[child]))
-    return bool(found)
-
-
-def _maps(model: Normalized, sizes: tuple[int, ...]) -> dict[nn.Conv2d, set[tuple[int, int]]]:
+def _maps(model: Normalized, sizes: Iterable[int]) -> dict[nn.Conv2d, set[tuple[int, int]]]:
     """Return the plain convolutions with the (H, W) of their inputs, for images of these sizes."""
     convs = [module for module in model.modules() if isinstance(module, nn.Conv2d) and fits(module)]
     maps: dict[nn.Conv2d, set[tuple[int, int]]] = {conv: set() for conv in convs}
@@ -104,9 +100,22 @@ def _maps(model: Normalized, sizes: tuple[int, ...]) -> dict[nn.Conv2d, set[tupl
     return maps
 
 
-def _ways(conv: nn.Conv2d, maps: set[tuple[int, int]], dtype: torch.dtype, images: int) -> dict[tuple[int, int], str]:
-    chosen = {size: _fastest(conv, size, dtype, images) for size in sorted(maps)}
-    return {size: way for size, way in chosen.items() if way != "torch"}
+def _replace(model: Normalized, found: dict[nn.Conv2d, Ways]) -> None:
+    for parent in list(model.modules()):
+        for name, child in parent.named_children():
+            if isinstance(child, nn.Conv2d) and child in found:
+                setattr(parent, name, FastConv2d(child, found[child]))
+
+
+def _by_arithmetic(conv: nn.Conv2d, maps: set[tuple[int, int]]) -> Ways:
+    if conv.kernel_size != (3, 3):
+        return {}
+    return {size: "winograd" for size in sorted(maps) if pays(conv.in_channels, conv.out_channels, *size)}
+
+
+def _measured_ways(conv: nn.Conv2d, maps: set[tuple[int, int]], dtype: torch.dtype, images: int) -> Ways:
+    fastest = {size: _fastest(conv, size, dtype, images) for size in sorted(maps)}
+    return {size: way for size, way in fastest.items() if way != "torch"}
 
 
 def _fastest(conv: nn.Conv2d, size: tuple[int, int], dtype: torch.dtype, images: int) -> str:
@@ -117,22 +126,32 @@ def _fastest(conv: nn.Conv2d, size: tuple[int, int], dtype: torch.dtype, images:
         return "torch"
     images = max(1, min(images, round(MOST_FLOPS / an_image)))
     shape = f"{cin} to {cout} channels, {side}x{side}, maps of {size[0]}x{size[1]}, {images} images, {dtype}"
-    question = f"fastest kernel gradient: {shape}, {torch.get_num_threads()} threads, rungs {VERSION}"
-    return remembered(question, str, lambda: _measured((images, cin, cout, side), size, dtype))
+    question = f"fastest convolution: {shape}, {torch.get_num_threads()} threads, rungs {VERSION}"
+    measure = partial(_measured, (images, cin, cout, side), size, dtype)
+    return remembered(question, str, measure, accept=WAYS.__contains__)
 
 
 def _measured(shape: tuple[int, int, int, int], size: tuple[int, int], dtype: torch.dtype) -> str:
-    """Measure in turns and return the fastest way; torch's own unless another gains enough."""
+    """Measure a layer's forward and backward passes in turns; return the fastest way, torch's unless one gains enough.
+
+    Args:
+        shape: Images, input and output channels, and the side of the kernel.
+        size: (H, W) of the maps.
+        dtype: Of maps and weights.
+    """
     images, cin, cout, side = shape
-    x, dout = (
-        torch.ones(images, channels, *size, dtype=dtype).contiguous(memory_format=torch.channels_last)
-        for channels in (cin, cout)
+    x, weight, dout = (
+        torch.ones(lengths, dtype=dtype).contiguous(memory_format=torch.channels_last)
+        for lengths in ((images, cin, *size), (cout, cin, side, side), (images, cout, *size))
     )
-    best = dict.fromkeys(WAYS, float("inf"))
+    x.requires_grad_()
+    weight.requires_grad_()
+    can_winograd = side == 3 and dtype == torch.float32
+    best = {way: float("inf") for way in WAYS if way != "winograd" or can_winograd}
     for _ in range(ROUNDS):
-        for name, way in WAYS.items():
-            began = time.perf_counter()
-            way(x, dout, side)
-            best[name] = min(best[name], time.perf_counter() - began)
-    fastest = min(best, key=lambda name: best[name])
+        for way in best:
+            began = perf_counter()
+            torch.autograd.grad(convolve(x, weight, way), (x, weight), dout)
+            best[way] = min(best[way], perf_counter() - began)
+    fastest = min(best, key=lambda way: best[way])
     return fastest if best["torch"] > LEAST_GAIN * best[fastest] else "torch"

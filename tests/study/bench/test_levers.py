@@ -19,7 +19,8 @@ from rungs.training.device import World
 from rungs.training.setup import Setup, assemble, load_dataset
 
 PLENTY = Budget(seconds=1e5, turns=5, left_s=2e4)
-WIDE = ("model.stages=[[64,64]]", "training.batch_size=20", "training.precision=fp32")
+NET = ("model.stages=[[64,64]]", "training.batch_size=20", "training.precision=fp32")
+WIDE = (*NET, "training.convolution=winograd")
 
 
 def made(*overrides: str) -> tuple[Levers, Case]:
@@ -95,13 +96,13 @@ def test_what_a_net_or_a_machine_does_not_have_is_said(
 
 
 def test_another_precision_takes_the_convolution_that_suits_it() -> None:
-    found, _ = made(*WIDE, "training.convolution=winograd")
+    found, _ = made(*WIDE)
     precision = Lever(name="precision", used="fp32", other="bf16")
     assert (found.other_way(precision).precision, found.other_way(precision).convolution) == ("bf16", "auto")
     assert not found.compiles(precision)
     found.asked = replace(found.asked, compile="yes")
     assert found.compiles(precision)  # a compiled recipe pays for compiling once more
-    found, _ = made(*WIDE, "training.convolution=direct")
+    found, _ = made(*NET, "training.convolution=direct")
     assert found.other_way(precision).convolution == "direct"
 
 
