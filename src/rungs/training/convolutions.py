@@ -22,9 +22,9 @@ LEAST_GAIN = 1.07
 """Another way must make a layer's forward and backward passes this much faster: less is noise."""
 LEAST_FLOPS = 2e8
 """Of a layer's forward pass in a step; below it, calls take as long as arithmetic."""
-MOST_FLOPS = 2e9
+MOST_FLOPS = 1e9
 """Of a measured forward pass; of a larger batch a part is measured."""
-ROUNDS = 5
+ROUNDS = 4
 
 Convolution = Literal["auto", "direct", "winograd", "fast"]
 Ways = dict[tuple[int, int], str]
