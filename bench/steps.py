@@ -157,7 +157,8 @@ def main(
         for _ in range(rounds):
             for name, source in sources.items():
                 found[name].append(fresh(source, recipe, changed, steps))
-        ratio = compared([f["ms"] for f in found["after"]], [f["ms"] for f in found["before"]], "before / after")
+        image_s = {name: [1 / f["images_per_s"] for f in figures] for name, figures in found.items()}  # any batch size
+        ratio = compared(image_s["after"], image_s["before"], "before / after")
         rows[recipe] = {**found, **ratio}
         print(f"{recipe}: {ratio['before / after']} times as fast {ratio['range']}")
         for name, figures in found.items():

@@ -67,12 +67,12 @@ def trained(*overrides: str, recipe: str = "mix-004") -> tuple[Tensor, set[type[
 def test_twenty_steps_are_those_of_the_plain_way(
     precision: str, way: str, most: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(convolutions, "_measured", lambda *_: way)
+    monkeypatch.setattr(convolutions, "_measured", lambda *_: {"torch": 2.0, way: 1.0})
     monkeypatch.setattr(convolutions, "LEAST_FLOPS", 1.0)
     plain, kinds, named = trained(f"training.precision={precision}", "training.convolution=direct")
     assert (kinds, named) == ({nn.Conv2d}, "direct")
     fast, kinds, named = trained(f"training.precision={precision}")
-    assert named == ("winograd" if way == "winograd" else "fast") and FastConv2d in kinds
+    assert named == "fast" and FastConv2d in kinds
     difference = float((fast - plain).norm() / plain.norm())
     assert 0 < difference < most
 
@@ -93,18 +93,26 @@ def test_kept_memory_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
     assert torch.equal(kept, returned)
 
 
-def test_a_run_goes_on_where_another_way_is_faster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_goes_on_bit_for_bit_where_another_way_is_faster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def wide_by_winograd(shape: tuple[int, ...], *_: object) -> dict[str, float]:
+        return {"torch": 2.0, "winograd" if shape[1] == 64 else "strips": 1.0}
+
     monkeypatch.setattr(convolutions, "LEAST_FLOPS", 1.0)
     recipe = load("mix-004", [*WIDE, "training.epochs=2", "training.precision=fp32", "training.batch_size=400"])
+    whole, halves = RunDir(tmp_path / "whole"), RunDir(tmp_path / "halves")
     with open_world() as world:
-        monkeypatch.setattr(convolutions, "_measured", lambda *_: "strips")
-        begun = run_recipe(recipe, RunDir(tmp_path), world, RunOptions(keep_going=lambda row: False))
-        monkeypatch.setattr(convolutions, "_measured", lambda *_: "torch")
-        (tmp_path / "run.json").unlink()
+        monkeypatch.setattr(convolutions, "_measured", wide_by_winograd)
+        expected = run_recipe(recipe, whole, world, RunOptions())
+        run_recipe(recipe, halves, world, RunOptions(keep_going=lambda row: False))
+        monkeypatch.setattr(convolutions, "_measured", lambda *_: {"torch": 2.0, "product": 1.0})
+        halves.record.unlink()
         shutil.rmtree(cache_dir() / "measured")  # as on another machine
-        record = run_recipe(recipe, RunDir(tmp_path), world, RunOptions(resume=True))
-    assert begun.recipe.training.convolution == record.recipe.training.convolution == "fast"
-    assert len(record.history) == 2
+        record = run_recipe(recipe, halves, world, RunOptions(resume=True))
+    assert record.recipe.training.convolution == expected.recipe.training.convolution == "fast"
+    assert record.environment.convolutions == expected.environment.convolutions
+    assert {one.way for one in record.environment.convolutions} == {"winograd", "strips"}
+    assert whole.weights.read_bytes() == halves.weights.read_bytes()
+    assert [row.train_loss for row in record.history] == [row.train_loss for row in expected.history]
 
 
 @pytest.mark.parametrize("asked", ["auto", "fast", "winograd", "direct"])

@@ -19,8 +19,8 @@ def convolve(x: Tensor, weight: Tensor, way: str) -> Tensor:
 
     Args:
         x: (B, Cin, H, W).
-        weight: (Cout, Cin, k, k) of the same dtype, k odd.
-        way: One of `WAYS`.
+        weight: (Cout, Cin, k, k) of the same dtype, k odd; 3 for "winograd", and float32 or float64.
+        way: One of `WAYS`; a `KeyError` for any other.
 
     Returns:
         (B, Cout, H, W).
@@ -55,8 +55,8 @@ class FastConv2d(nn.Conv2d):
         if torch.is_autocast_enabled("cpu"):
             dtype = torch.get_autocast_dtype("cpu")
             x, weight = x.to(dtype), weight.to(dtype)
-        is_too_coarse = x.dtype != torch.float32 or weight.dtype != torch.float32  # for Winograd's sums
-        if is_too_coarse if way == "winograd" else not torch.is_grad_enabled():
+        is_exact = x.dtype == weight.dtype == torch.float32  # enough for Winograd's sums
+        if not (is_exact if way == "winograd" else torch.is_grad_enabled()):
             return super().forward(x)
         out = convolve(x, weight, way)
         return out if self.bias is None else out + self.bias.to(out.dtype).view(1, -1, 1, 1)

@@ -126,7 +126,9 @@ class Winograd(torch.autograd.Function):
         x = x.permute(0, 2, 3, 1)  # (B, H, W, Cin)
         (cout, cin), (batch, height, width) = weight.shape[:2], x.shape[:3]
         u = (g @ weight.permute(2, 3, 1, 0).reshape(9, -1)).view(-1, cin, cout)  # (q, Cin, Cout)
-        out, kept = x.new_empty(batch, height, width, cout), []
+        y_shape = batch, cout, height, width
+        whole = torch.empty(y_shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
+        out, kept = whole.permute(0, 2, 3, 1), list[Tensor]()
         grid = -(-height // m), -(-width // m)
         ctx.m, ctx.images = m, max(1, TILES_AT_ONCE // (grid[0] * grid[1]))
         for chunk, into in zip(torch.split(x, ctx.images), torch.split(out, ctx.images), strict=True):
@@ -136,7 +138,7 @@ class Winograd(torch.autograd.Function):
             if ctx.needs_input_grad[1]:
                 kept.append(v)
         ctx.save_for_backward(u, *kept)
-        return out.permute(0, 3, 1, 2)
+        return whole  # not a view, so that a net may change it in place
 
     @staticmethod
     @once_differentiable

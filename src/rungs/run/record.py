@@ -130,6 +130,15 @@ class ActivationRow(Record, frozen=True, kw_only=True):
     saturated: float  # sigmoid: share of values below 0.05 or above 0.95
 
 
+class FastConvolution(Record, frozen=True, kw_only=True):
+    """A convolution that is computed in another way than torch's on maps of one size."""
+
+    layer: str  # its name in the net
+    height: int  # of the maps, in pixels
+    width: int
+    way: str  # a key of `rungs.models.fast_convolution.WAYS`
+
+
 class Environment(Record, frozen=True, kw_only=True):
     """The machine and the software."""
 
@@ -144,6 +153,7 @@ class Environment(Record, frozen=True, kw_only=True):
     precision: str
     precision_reason: str
     compile_reason: str = ""  # why the net was compiled or not
+    convolutions: tuple[FastConvolution, ...] = ()  # those that are not computed by torch
 
 
 class Series(Record, frozen=True, kw_only=True):

@@ -14,10 +14,12 @@ import torch
 
 from rungs.errors import UserError
 from rungs.run.folder import RunDir, write_whole
-from rungs.run.record import EpochRow
+from rungs.run.record import EpochRow, FastConvolution
 
-MAGIC = b"rungs checkpoint 3\n"
+MAGIC = b"rungs checkpoint 4\n"
 KEPT = 2
+RECORDS: dict[str, Any] = {"rows": tuple[EpochRow, ...], "convolutions": tuple[FastConvolution, ...]}
+"""Attributes of a checkpoint that are stored as JSON, with their types."""
 
 
 @dataclass
@@ -33,12 +35,14 @@ class Checkpoint:
     optimizer: dict[str, Any]
     ema: dict[str, Any] | None
     best: dict[str, Any] | None  # the weights of the best epoch so far
+    convolutions: tuple[FastConvolution, ...] = ()  # what torch did not compute
 
 
 def save(folder: RunDir, checkpoint: Checkpoint) -> None:
     """Write a checkpoint, then delete all but the newest two."""
     payload = io.BytesIO()
-    state = {**vars(checkpoint), "rows": msgspec.json.encode(checkpoint.rows).decode()}
+    records = {name: msgspec.json.encode(getattr(checkpoint, name)).decode() for name in RECORDS}
+    state = {**vars(checkpoint), **records}
     torch.save(state, payload)
     body = payload.getbuffer()
     path = folder.checkpoints / f"epoch-{len(checkpoint.rows):04d}.ckpt"
@@ -75,7 +79,8 @@ def _read(path: Path) -> Checkpoint:
     if data[:header] != MAGIC + hashlib.sha256(body).hexdigest().encode() + b"\n":
         raise ValueError("its checksum does not match")
     state = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
-    return Checkpoint(**{**state, "rows": msgspec.json.decode(state["rows"], type=tuple[EpochRow, ...])})
+    records = {name: msgspec.json.decode(state[name], type=kind) for name, kind in RECORDS.items()}
+    return Checkpoint(**{**state, **records})
 
 
 def _newest_first(folder: RunDir) -> list[Path]:

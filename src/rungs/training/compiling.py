@@ -173,7 +173,9 @@ def _question(setup: Setup, images: int) -> str:
     parts = (
         msgspec.json.encode(recipe.model, enc_hook=str).decode(),
         f"{images} images of {size} pixels, {classes} classes",
-        f"{recipe.training.precision}, {recipe.training.convolution}, recorded: {setup.records}",
+        f"{setup.description.parameters} parameters, {setup.description.flops} FLOPs",
+        f"{recipe.training.precision}, recorded: {setup.records}",
+        msgspec.json.encode(setup.environment.convolutions).decode(),
         f"{torch.get_num_threads()} threads, rungs {code_version()}, {compiler}",
     )
     return "; ".join(parts)
@@ -270,4 +272,5 @@ def _time_limit(seconds: float) -> Iterator[None]:
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
     finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)  # the alarm may have come before the line above
         signal.signal(signal.SIGALRM, before)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from functools import partial
+from collections.abc import Iterable, Sequence
 from time import perf_counter
 from typing import Literal
 
@@ -14,7 +13,8 @@ from rungs.errors import UserError
 from rungs.models.fast_convolution import WAYS, FastConv2d, convolve, fits
 from rungs.models.normalized import Normalized
 from rungs.models.winograd import pays
-from rungs.recipe.identity import VERSION
+from rungs.recipe.identity import code_version
+from rungs.run.record import FastConvolution
 from rungs.training.device import World
 from rungs.training.remembered import remembered
 
@@ -22,9 +22,9 @@ LEAST_GAIN = 1.07
 """Another way must make a layer's forward and backward passes this much faster: less is noise."""
 LEAST_FLOPS = 2e8
 """Of a layer's forward pass in a step; below it, calls take as long as arithmetic."""
-MOST_FLOPS = 1e9
-"""Of a measured forward pass; of a larger batch a part is measured."""
-ROUNDS = 4
+MOST_FLOPS = 6e9
+"""Of a measured forward pass; of a larger batch a part is measured, enough images for what a way costs a call."""
+ROUNDS = 3
 
 Convolution = Literal["auto", "direct", "winograd", "fast"]
 Ways = dict[tuple[int, int], str]
@@ -55,7 +55,8 @@ def use_fast(
             and is computed as well as possible here.
 
     Returns:
-        What the net uses: "winograd" if nothing but that, "fast" with other gradients.
+        What the net uses: "direct" if torch computes all convolutions, else "winograd" if that was asked for, else
+        "fast".
 
     Raises:
         UserError: Winograd was asked for where it is not supported.
@@ -73,10 +74,33 @@ def use_fast(
     else:
         ways = world.agree(lambda: [_measured_ways(conv, seen, dtype, images) for conv, seen in maps.items()])
     _replace(model, {conv: faster for conv, faster in zip(maps, ways, strict=True) if faster})
-    used = {way for faster in ways for way in faster.values()}
     if kept:
         return asked
-    return "direct" if not used else "winograd" if used == {"winograd"} else "fast"
+    return "direct" if not any(ways) else "winograd" if asked == "winograd" else "fast"
+
+
+def fast_convolutions(model: nn.Module) -> tuple[FastConvolution, ...]:
+    """Return the convolutions of a net that torch does not compute, for the record of a run."""
+    return tuple(
+        FastConvolution(layer=name, height=height, width=width, way=way)
+        for name, module in model.named_modules()
+        if isinstance(module, FastConv2d)
+        for (height, width), way in module.ways.items()
+    )
+
+
+def use_as_before(model: nn.Module, before: Sequence[FastConvolution]) -> None:
+    """Let exactly these convolutions of a net be computed in these ways, in place, so that a resumed run goes on."""
+    ways: dict[str, Ways] = {}
+    for one in before:
+        ways.setdefault(one.layer, {})[one.height, one.width] = one.way
+    found: dict[nn.Conv2d, Ways] = {}
+    for name, module in model.named_modules():
+        if isinstance(module, FastConv2d):
+            module.ways = ways.get(name, {})
+        elif name in ways and isinstance(module, nn.Conv2d) and fits(module):
+            found[module] = ways[name]
+    _replace(model, found)
 
 
 def _maps(model: Normalized, sizes: Iterable[int]) -> dict[nn.Conv2d, set[tuple[int, int]]]:
@@ -100,7 +124,7 @@ def _maps(model: Normalized, sizes: Iterable[int]) -> dict[nn.Conv2d, set[tuple[
     return maps
 
 
-def _replace(model: Normalized, found: dict[nn.Conv2d, Ways]) -> None:
+def _replace(model: nn.Module, found: dict[nn.Conv2d, Ways]) -> None:
     for parent in list(model.modules()):
         for name, child in parent.named_children():
             if isinstance(child, nn.Conv2d) and child in found:
@@ -122,17 +146,18 @@ def _fastest(conv: nn.Conv2d, size: tuple[int, int], dtype: torch.dtype, images:
     """Return the fastest of `WAYS` for a layer and a size of map, measured once on this machine."""
     cin, cout, side = conv.in_channels, conv.out_channels, conv.kernel_size[0]
     an_image = 2 * cin * cout * side**2 * size[0] * size[1]
-    if not conv.weight.requires_grad or an_image * images < LEAST_FLOPS:
+    if an_image * images < LEAST_FLOPS:
         return "torch"
     images = max(1, min(images, round(MOST_FLOPS / an_image)))
     shape = f"{cin} to {cout} channels, {side}x{side}, maps of {size[0]}x{size[1]}, {images} images, {dtype}"
-    question = f"fastest convolution: {shape}, {torch.get_num_threads()} threads, rungs {VERSION}"
-    measure = partial(_measured, (images, cin, cout, side), size, dtype)
-    return remembered(question, str, measure, accept=WAYS.__contains__)
+    question = f"seconds of a convolution: {shape}, {torch.get_num_threads()} threads, rungs {code_version()}"
+    seconds = remembered(question, dict[str, float], lambda: _measured((images, cin, cout, side), size, dtype))
+    fastest = min(seconds, key=lambda way: seconds[way])
+    return fastest if seconds["torch"] > LEAST_GAIN * seconds[fastest] else "torch"
 
 
-def _measured(shape: tuple[int, int, int, int], size: tuple[int, int], dtype: torch.dtype) -> str:
-    """Measure a layer's forward and backward passes in turns; return the fastest way, torch's unless one gains enough.
+def _measured(shape: tuple[int, int, int, int], size: tuple[int, int], dtype: torch.dtype) -> dict[str, float]:
+    """Return the seconds of a layer's forward and backward passes in each way, measured in turns.
 
     Args:
         shape: Images, input and output channels, and the side of the kernel.
@@ -153,5 +178,4 @@ def _measured(shape: tuple[int, int, int, int], size: tuple[int, int], dtype: to
             began = perf_counter()
             torch.autograd.grad(convolve(x, weight, way), (x, weight), dout)
             best[way] = min(best[way], perf_counter() - began)
-    fastest = min(best, key=lambda way: best[way])
-    return fastest if best["torch"] > LEAST_GAIN * best[fastest] else "torch"
+    return best

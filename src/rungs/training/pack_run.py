@@ -64,7 +64,7 @@ def run_pack(
                 folder.prepare()
                 stack.enter_context(folder.locked())
                 recipe, dataset = load_dataset(recipe, options.skip_unreadable, source)
-                setup = assemble_resumed(uncompiled(recipe), folder, dataset, world, moved)
+                setup = assemble_resumed(computed_plainly(recipe), folder, dataset, world, moved)
                 setup.environment = replace(setup.environment, compile_reason="the nets of a pack are not compiled")
                 found = begin_session(setup, dataset, folder, progress, options)
             except UserError as error:
@@ -80,9 +80,9 @@ def run_pack(
     return [results[i] for i in range(len(recipes))]
 
 
-def uncompiled(recipe: Recipe) -> Recipe:
-    """Return a recipe whose net will not be compiled: packs are not."""
-    return replace(recipe, training=replace(recipe.training, compile="no"))
+def computed_plainly(recipe: Recipe) -> Recipe:
+    """Return a recipe whose net is not compiled and whose convolutions are torch's own, as in packs."""
+    return replace(recipe, training=replace(recipe.training, compile="no", convolution="direct"))
 
 
 def train_side_by_side(sessions: Sequence[Session]) -> list[RunRecord]:

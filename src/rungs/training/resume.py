@@ -16,6 +16,7 @@ from rungs.recipe.toml import read
 from rungs.run.folder import RunDir
 from rungs.run.record import EpochRow, RunRecord
 from rungs.training import checkpoint
+from rungs.training.convolutions import use_as_before
 from rungs.training.device import World
 from rungs.training.screen import Screen
 from rungs.training.setup import Dataset, Setup, assemble
@@ -126,6 +127,10 @@ def restore_run(setup: Setup, folder: RunDir, progress: Progress, screen: Screen
     for saved, own in zip(state.optimizer["param_groups"], setup.optimizer.param_groups, strict=True):
         saved.update({"capturable": own["capturable"]} if "capturable" in own else {})  # it may be from another device
     setup.optimizer.load_state_dict(state.optimizer)
+    if setup.world.device.type == "cpu" and setup.recipe.training.convolution != "direct":
+        setup.environment = replace(setup.environment, convolutions=state.convolutions)
+        for net in (setup.model, setup.scored_net):
+            use_as_before(net, state.convolutions)
     if setup.ema is not None and state.ema is not None:
         setup.ema.load_state_dict(state.ema)
     progress.started, progress.elapsed_s = state.started, state.elapsed_s

@@ -221,6 +221,7 @@ class Session:
             optimizer=setup.optimizer.state_dict(),
             ema=None if setup.ema is None else setup.ema.state_dict(),
             best=progress.best,
+            convolutions=setup.environment.convolutions,
         )
         checkpoint.save(self.folder, state)
         self.folder.write_history(state.rows)

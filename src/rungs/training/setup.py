@@ -37,7 +37,7 @@ from rungs.recipe.own import Own, called
 from rungs.recipe.seeds import derive
 from rungs.recipe.spec import Recipe
 from rungs.run.record import DataRecord, Environment, ModelRecord
-from rungs.training.convolutions import use_fast
+from rungs.training.convolutions import fast_convolutions, use_fast
 from rungs.training.device import World, environment, is_out_of_memory
 from rungs.training.precision import pick_precision
 
@@ -191,7 +191,7 @@ def assemble(
     smaller = {image_size(recipe, epoch) for epoch in range(recipe.training.epochs)} - {size}
     flops = {size: description.flops, **_flops(model, smaller)}
     _let_see(net, model, dataset.parts.train)
-    recipe = _with_fast_convolutions(recipe, model, world, flops, kept=resumed)
+    recipe = _with_fast_convolutions(recipe, model, world, flops, len(dataset.parts.train), kept=resumed)
     model = model.to(world.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     trained: nn.Module = model
     if world.size > 1:  # BatchNorm statistics are shared before scoring, not before each step
@@ -205,7 +205,7 @@ def assemble(
         ema=average(model, recipe.training.ema_decay) if recipe.training.ema_decay else None,
         optimizer=build_optimizer(recipe.optim, model, in_bf16=precision == "bf16"),
         autocast=partial(torch.autocast, world.device.type, torch.bfloat16) if precision == "bf16" else nullcontext,
-        environment=environment(world, precision, reason),
+        environment=replace(environment(world, precision, reason), convolutions=fast_convolutions(model)),
         description=description,
         steps_per_epoch=len(spans(len(dataset.parts.train), recipe.training.batch_size, world.size)),
         forward_flops=flops,
@@ -236,7 +236,7 @@ def _let_see(net: nn.Module, model: Normalized, train: ImageSet) -> None:
 
 
 def _with_fast_convolutions(
-    recipe: Recipe, model: Normalized, world: World, sizes: Iterable[int], *, kept: bool
+    recipe: Recipe, model: Normalized, world: World, sizes: Iterable[int], images: int, *, kept: bool
 ) -> Recipe:
     """Replace convolutions of a net by faster ones, in place; return the recipe with what it uses. See `use_fast`."""
     training = recipe.training
@@ -246,7 +246,7 @@ def _with_fast_convolutions(
         precision=training.precision,
         world=world,
         sizes=sizes,
-        images=training.micro_batch or training.batch_size // world.size,
+        images=training.micro_batch or min(training.batch_size, images) // world.size,
         kept=kept,
     )
     return replace(recipe, training=replace(training, convolution=convolution))

@@ -77,7 +77,7 @@ def threads(record: BenchRecord) -> Finding | None:
 
 
 def convolution(record: BenchRecord) -> Finding | None:
-    """3x3 convolutions are faster the other way."""
+    """Convolutions are faster the other way."""
     return _other_way(record, "convolution", "--set training.convolution={}", "The results are equal up to rounding.")
 
 
