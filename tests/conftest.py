@@ -81,6 +81,14 @@ def _drawing_nothing() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _measuring_little() -> Iterator[None]:
+    """Measure convolutions on an image or two: which way is the fastest is not tested."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("rungs.training.convolutions.MOST_FLOPS", 1e7)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _drawing(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Draw the figures of tests that are marked `drawn`: as SVG alone, unless they ask for PNG, too."""

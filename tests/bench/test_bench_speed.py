@@ -98,7 +98,7 @@ def test_steps_are_set_beside_those_of_an_earlier_version(tmp_path: Path, monkey
     def process(_: list[str], env: dict[str, str], **__: Any) -> subprocess.CompletedProcess[str]:
         asked.append(env["PYTHONPATH"])
         ms = 30.0 if "before" in env["PYTHONPATH"] else 10.0 + len(asked)
-        return subprocess.CompletedProcess([], 0, json.dumps({**figures, "ms": ms}))
+        return subprocess.CompletedProcess([], 0, json.dumps({**figures, "ms": ms, "images_per_s": 1e5 / ms}))
 
     monkeypatch.setattr("subprocess.run", process)
     (tmp_path / "before" / "src" / "rungs").mkdir(parents=True)

@@ -261,7 +261,7 @@ def test_damaged_parts_of_a_run_are_mended_or_named(home: Path) -> None:
     assert all(torch.equal(tensor, again[name]) for name, tensor in weights.items())
     rungs("report", "run", cwd=home)
     newest = max((home / "run" / "checkpoints").iterdir())
-    newest.write_bytes(newest.read_bytes().replace(b"rungs checkpoint 3", b"rungs checkpoint 2", 1))
+    newest.write_bytes(newest.read_bytes().replace(b"rungs checkpoint 4", b"rungs checkpoint 3", 1))
     done = rungs(*flags, "--resume", cwd=home, code=2)
     assert "another version" in done.stderr
 

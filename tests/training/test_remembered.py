@@ -147,7 +147,7 @@ from rungs.training.memory import SWITCH, keep_freed_memory
 def faults(): return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 def churn():
     before = faults()
-    for _ in range(20):
+    for _ in range(5):
         torch.ones(16 << 20).add_(1)  # 64 MB
     return faults() - before
 with open_world():
@@ -164,5 +164,5 @@ def test_freed_memory_is_kept() -> None:
         env.pop("GLIBC_TUNABLES", None)
         done = subprocess.run([sys.executable, "-c", FAULTS], env=env, capture_output=True, text=True, check=True)
         faults[keep] = int(done.stdout)
-    assert faults["no"] > 20 * 1000  # 16,384 pages each time
+    assert faults["no"] > 5 * 1000  # 16,384 pages each time
     assert faults["yes"] < 1000

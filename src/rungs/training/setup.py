@@ -240,13 +240,14 @@ def _with_fast_convolutions(
 ) -> Recipe:
     """Replace convolutions of a net by faster ones, in place; return the recipe with what it uses. See `use_fast`."""
     training = recipe.training
+    share = min(training.batch_size, images) // world.size
     convolution = use_fast(
         model,
         training.convolution,
         precision=training.precision,
         world=world,
         sizes=sizes,
-        images=training.micro_batch or min(training.batch_size, images) // world.size,
+        images=min(training.micro_batch or share, share),
         kept=kept,
     )
     return replace(recipe, training=replace(training, convolution=convolution))
