@@ -222,7 +222,7 @@ def test_a_run_is_resumed_with_its_copy_and_not_with_a_changed_file(mine: Path, 
     folder = tmp_path / "run"
     train(mine, folder=folder, keep_going=lambda row: False)
     (mine.parent / "my_net.py").write_text(NET + "# another\n")
-    with pytest.raises(UserError, match=r"another recipe: model.sha256 differ\n.*source of your net changed"):
+    with pytest.raises(UserError, match=r"another recipe: model.sha256 differs\n.*source of your net changed"):
         train(mine, folder=folder, resume=True)
     record = train(folder / "recipe.toml", folder=folder, resume=True)
     assert record.status == "finished"

@@ -20,7 +20,7 @@ from rungs.recipe.spec import Recipe
 from rungs.run.folder import RunDir
 from rungs.run.record import EpochRow, RunRecord
 from rungs.ship.bundle import load_weights
-from rungs.training import feed, loop, pack, pack_run
+from rungs.training import convolutions, feed, loop, pack, pack_run
 from rungs.training.device import World
 from rungs.training.interrupt import Interrupted
 from rungs.training.loop import Diverged, train_epochs, train_together
@@ -281,6 +281,21 @@ def test_a_pack_that_was_cut_off_between_two_runs_goes_on(tmp_path: Path, monkey
     require_same_runs(recipe, records, tmp_path / "pack", tmp_path)
     again = packed(recipe, tmp_path / "pack")
     assert again == records and groups == [2, 3]  # nothing is trained twice
+
+
+def test_a_run_that_began_alone_with_fast_convolutions_goes_on_in_a_pack(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(convolutions, "LEAST_FLOPS", 1.0)
+    monkeypatch.setattr(convolutions, "_measured", lambda *_: {"torch": 2.0, "strips": 1.0})
+    recipe = recipe_of()
+    begun = run(recipe, tmp_path / "pack" / "0", stop_after=1)
+    records = packed(recipe, tmp_path / "pack", many=2)
+    assert [record.status for record in records] == ["finished"] * 2
+    assert [record.recipe.training.convolution for record in records] == ["fast", "direct"]
+    assert records[0].environment.convolutions == begun.environment.convolutions != ()
+    assert records[1].environment.convolutions == ()
+    assert [[row.packed for row in record.history] for record in records] == [[1, 2], [1, 2]]
 
 
 def test_a_signal_leaves_every_run_of_a_pack_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from time import perf_counter
 from typing import Literal
 
@@ -101,6 +102,17 @@ def use_as_before(model: nn.Module, before: Sequence[FastConvolution]) -> None:
         elif name in ways and isinstance(module, nn.Conv2d) and fits(module):
             found[module] = ways[name]
     _replace(model, found)
+
+
+@contextmanager
+def computed_by_torch(model: nn.Module) -> Iterator[None]:
+    """Let torch compute all convolutions of a net in this block, for instance to count their FLOPs."""
+    before = fast_convolutions(model)
+    use_as_before(model, ())
+    try:
+        yield
+    finally:
+        use_as_before(model, before)
 
 
 def _maps(model: Normalized, sizes: Iterable[int]) -> dict[nn.Conv2d, set[tuple[int, int]]]:

@@ -127,7 +127,11 @@ def join(setups: Sequence[Setup]) -> Setup:
     if len(setups) == 1:
         return first
     require_packable(first.recipe, first.world.size)
-    others = [replace(setup.recipe, seed=first.recipe.seed) for setup in setups]
+    ways = first.recipe.training.convolution  # of a run that began alone; the stack computes them all plainly
+    others = [
+        replace(one.recipe, seed=first.recipe.seed, training=replace(one.recipe.training, convolution=ways))
+        for one in setups
+    ]
     sizes = [[len(part) for part in setup.parts.present().values()] for setup in setups]
     if any(other != first.recipe for other in others) or any(size != sizes[0] for size in sizes):
         raise UserError("the runs of a pack differ in more than their seed", where="--pack", do="leave --pack out")

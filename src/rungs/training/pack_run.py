@@ -64,7 +64,7 @@ def run_pack(
                 folder.prepare()
                 stack.enter_context(folder.locked())
                 recipe, dataset = load_dataset(recipe, options.skip_unreadable, source)
-                setup = assemble_resumed(computed_plainly(recipe), folder, dataset, world, moved)
+                setup = assemble_resumed(computed_plainly(recipe, folder), folder, dataset, world, moved)
                 setup.environment = replace(setup.environment, compile_reason="the nets of a pack are not compiled")
                 found = begin_session(setup, dataset, folder, progress, options)
             except UserError as error:
@@ -80,9 +80,15 @@ def run_pack(
     return [results[i] for i in range(len(recipes))]
 
 
-def computed_plainly(recipe: Recipe) -> Recipe:
-    """Return a recipe whose net is not compiled and whose convolutions are torch's own, as in packs."""
-    return replace(recipe, training=replace(recipe.training, compile="no", convolution="direct"))
+def computed_plainly(recipe: Recipe, folder: RunDir) -> Recipe:
+    """Return a recipe whose net is not compiled and whose convolutions are torch's own, as in packs.
+
+    A run that began alone keeps its recipe's convolutions, although the pack computes them plainly.
+    """
+    training = replace(recipe.training, compile="no")
+    if training.convolution == "auto" and not folder.recipe.exists():
+        training = replace(training, convolution="direct")
+    return replace(recipe, training=training)
 
 
 def train_side_by_side(sessions: Sequence[Session]) -> list[RunRecord]:

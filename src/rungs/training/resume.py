@@ -106,7 +106,8 @@ def require_same(setup: Setup, dataset: Dataset, folder: RunDir, screen: Screen)
             do = f"give the same {what} as before (see recipe.toml and run.json there), or another --out"
             if what == "recipe" and fields == ("model.sha256",):
                 do = "the source of your net changed: give the original (the folder holds a copy), or another --out"
-            which = f": {', '.join(fields)} differ" if fields and what == "recipe" else ""
+            verb = "differs" if len(fields) == 1 else "differ"
+            which = f": {', '.join(fields)} {verb}" if fields and what == "recipe" else ""
             raise UserError(f"this folder holds a run with another {what}{which}", where=folder.path, do=do)
     return record
 

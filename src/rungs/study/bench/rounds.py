@@ -18,6 +18,7 @@ from rungs.study.bench.options import Tell
 from rungs.study.bench.phases import WARM_UP, Case, scoring_feed, step, train_on, training_feed
 from rungs.study.bench.record import PHASES, BenchRecord, Ceilings, Phase, Point, Work, spread
 from rungs.study.measures import available_bytes
+from rungs.training.convolutions import computed_by_torch
 from rungs.training.device import is_out_of_memory, peak_memory_bytes
 from rungs.training.setup import Setup
 
@@ -72,19 +73,22 @@ class Measurement:
         return Case(self.setup, "inference", batch_size, own, scoring_feed(self.setup, self.judged, batch_size))
 
     def count_training(self) -> tuple[int, Traffic, int]:
-        """Count one step, without its data."""
+        """Count one step, without its data, as if torch computed all convolutions."""
         x, y = next(self.own[0].feed)
         self.own[0].batch_size = len(x)  # a last batch of one image joins the one before it
         self.setup.trained.train()
-        return *count(lambda: step(self.setup, x, y)), len(x)
+        with computed_by_torch(self.setup.model):
+            return *count(lambda: step(self.setup, x, y)), len(x)
 
     def count_inference(self) -> tuple[int, Traffic, int]:
-        """Count one batch, without its data."""
+        """Count one batch, without its data, as if torch computed all convolutions."""
         x, _ = next(self.own[1].feed)
         self.own[1].batch_size = len(x)
         self.setup.scored_net.eval()
-        with torch.no_grad(), self.setup.autocast():  # inference mode hides the operations inside layers
-            return *count(lambda: self.setup.scored_net(x).float()), len(x)
+        net = self.setup.scored_net
+        # inference mode hides the operations inside layers
+        with computed_by_torch(net), torch.no_grad(), self.setup.autocast():
+            return *count(lambda: net(x).float()), len(x)
 
     def choose(self, costs: Sequence[float]) -> list[Case]:
         """Return the cases that fit into the budget, each warmed up: the recipe's own sizes, then the cheapest.
