@@ -6,6 +6,7 @@ from sklearn.datasets import load_digits
 
 from rungs import data
 from rungs.data.imageset import Source
+from rungs.data.sources import digits as source
 from rungs.errors import UserError
 
 
@@ -38,3 +39,9 @@ def test_are_resized(digits: Source) -> None:
 def test_take_no_path() -> None:
     with pytest.raises(UserError, match="take no path"):
         data.load("digits:here", None)
+
+
+def test_where_the_file_has_moved_scikit_learn_reads_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = source._table()
+    monkeypatch.setattr(source, "find_spec", lambda name: None)
+    assert (source._table() == expected).all()

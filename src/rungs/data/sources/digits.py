@@ -5,7 +5,12 @@ They are the test part of the UCI set "Optical Recognition of Handwritten Digits
 
 from __future__ import annotations
 
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+
 import numpy as np
+import numpy.typing as npt
 
 from rungs.data.imageset import Source, image_set
 from rungs.errors import UserError
@@ -29,15 +34,28 @@ def load(argument: str | None, image_size: int | None) -> Source:
     """
     if argument is not None:
         raise UserError("digits are embedded and take no path", where=f"digits:{argument}", do="give --data digits")
-    import sklearn
+    table = _table()
+    grey = np.rint(table[:, :-1].reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)  # (N, 8, 8)
+    images = np.repeat(grey[:, None], 3, axis=1)  # (N, 3, 8, 8)
+    labels = table[:, -1].astype(np.int64)
+    classes = [str(digit) for digit in range(10)]
+    native = image_set(images, labels, classes, None)
+    train = native if image_size in (None, 8) else image_set(images, labels, classes, image_size)
+    origin, canonical = f"scikit-learn {version('scikit-learn')}", native.hash == CONTENT
+    return Source("digits", origin, train, canonical=canonical, extent=((8, 8), (8, 8)))
+
+
+def _table() -> npt.NDArray[np.float64]:
+    """Return (N, 65), a row per image: 64 grey levels and the digit.
+
+    scikit-learn's file is read directly where it lies: to import the package takes longer than a small training.
+    """
+    package = find_spec("sklearn")
+    for folder in (package and package.submodule_search_locations) or ():
+        path = Path(folder) / "datasets" / "data" / "digits.csv.gz"
+        if path.is_file():
+            return np.loadtxt(path, delimiter=",")
     from sklearn.datasets import load_digits
 
     table = load_digits()
-    grey = np.rint(table.images * (255 / 16)).astype(np.uint8)  # (N, 8, 8)
-    images = np.repeat(grey[:, None], 3, axis=1)  # (N, 3, 8, 8)
-    labels = table.target.astype(np.int64)
-    classes = [str(name) for name in table.target_names]
-    native = image_set(images, labels, classes, None)
-    train = native if image_size in (None, 8) else image_set(images, labels, classes, image_size)
-    origin, canonical = f"scikit-learn {sklearn.__version__}", native.hash == CONTENT
-    return Source("digits", origin, train, canonical=canonical, extent=((8, 8), (8, 8)))
+    return np.column_stack([table.data, table.target])
