@@ -80,6 +80,19 @@ def digits(
     return root
 
 
+def thinned_digits(root: Path, *, rare: tuple[int, ...], images: int) -> Path:
+    """Write ROOT/train and ROOT/test of the digits, with only so many training images of the rare classes."""
+    table, draw = load_digits(), np.random.default_rng(0)
+    for k in range(10):
+        own = draw.permutation(np.flatnonzero(table.target == k))
+        for part, chosen in (("test", own[:60]), ("train", own[60:][: images if k in rare else 110])):
+            (root / part / str(k)).mkdir(parents=True)
+            for i in chosen:
+                picture = Image.fromarray(np.rint(table.images[i] * 255 / 16).astype(np.uint8))
+                picture.save(root / part / str(k) / f"{i}.png")
+    return root
+
+
 def of_folder(root: Path, *, validation: int, test: int) -> tuple[str, ...]:
     """Return the overrides that train on a folder of digits."""
     sizes = (f"data.validation={validation}", f"data.test={test}", "data.train=none", "data.image_size=8")

@@ -26,6 +26,7 @@ def test_each_role_names_the_fields_that_it_always_named() -> None:
     assert fields_with("judge") == ("data.validation", "data.test", "evaluation")
     assert fields_with("seed", "about") == (*ABOUT, "seed")
     assert fields_with("loss") == ("training.loss",)
+    assert fields_with("newer") == ("data.balance", "training.class_weights")
     assert set(fields_with(*NO_OTHER_RECIPE)) == {
         *ABOUT,
         "evaluation",

@@ -83,11 +83,12 @@ def state_of(setup: Setup) -> dict[str, torch.Tensor]:
         ("optim={name='adamw',lr=0.003,weight_decay=0.1}", "training.clip_norm=0.5", "evaluation.watch_test=true"),
         (*PLAIN, "optim={name='adam',lr=0.003,weight_decay=0.01}", "training.loss=nll"),
         (*PLAIN, "optim={name='rmsprop',lr=0.001}", "data.validation=0"),
+        ("data.balance=sampling", "training.class_weights=[1,2,1,1,1,1,1,1,1,5]"),
         (*PLAIN, "optim={name='sgd',lr=0.05}", "training.loss=softmax-cross-entropy",
          "augment.validation=[{name='flip'}]"),
         *[(net, "optim={name='sgd',lr=0.01}") for net in NETS.values()],
     ],
-    ids=["sgd", "adamw", "adam", "rmsprop", "bare", *NETS],
+    ids=["sgd", "adamw", "adam", "rmsprop", "balanced", "bare", *NETS],
 )  # fmt: skip
 def test_each_run_of_a_pack_is_the_run_alone(overrides: tuple[str, ...]) -> None:
     recipe = recipe_of(*overrides)

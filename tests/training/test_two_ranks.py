@@ -29,6 +29,8 @@ MUON = [
     "training.batch_size=43",
     "training.micro_batch=20",
     "training.epochs=2",
+    "data.balance=sampling",
+    "training.class_weights=[1,1,1,1,1,1,1,1,1,4]",
 ]
 """Ranks take 21 and 22 images, in one piece and in two: a last one of a single image joins the one before it."""
 

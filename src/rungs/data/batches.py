@@ -17,6 +17,30 @@ def order(n: int, seed: int, epoch: int) -> Tensor:
     return torch.from_numpy(np.random.default_rng(derive(seed, "order", epoch)).permutation(n))
 
 
+def balanced_order(labels: Tensor, seed: int, epoch: int) -> Tensor:
+    """Return the positions int64 (n,) that an epoch visits so that all classes are equally frequent.
+
+    As class-aware sampling (Shen et al. 2016, arXiv:1512.05830), but without chance in how often an image comes: a
+    class is repeated in ever new permutations until it fills its share of the n places, so that within an epoch its
+    images differ by at most one visit. The shares of the classes differ by at most one image, too.
+
+    Args:
+        labels: int64 (n,), the class of each image; classes without images get no share.
+        seed: Of the run.
+        epoch: Counted from 0.
+    """
+    rng = np.random.default_rng(derive(seed, "order", epoch))
+    truth = labels.cpu().numpy()
+    classes = rng.permutation(np.unique(truth))  # which of them get one image more changes with the epoch
+    places = [len(truth) * (k + 1) // len(classes) - len(truth) * k // len(classes) for k in range(len(classes))]
+    chosen = []
+    for label, share in zip(classes, places, strict=True):
+        own = np.flatnonzero(truth == label)
+        rounds = [rng.permutation(own) for _ in range(-(-share // len(own)))]
+        chosen.append(np.concatenate(rounds)[:share] if rounds else own[:0])
+    return torch.from_numpy(rng.permutation(np.concatenate(chosen)))
+
+
 def spans(n: int, batch_size: int, ranks: int = 1) -> list[tuple[int, int]]:
     """Cut n images into batches (start, stop), every image in exactly one.
 

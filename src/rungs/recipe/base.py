@@ -31,6 +31,7 @@ Role: TypeAlias = Literal[
     "judge",  # how runs are evaluated: two that differ in it cannot be compared
     "chooses",  # which epoch's weights are kept
     "loss",  # what a loss value means
+    "newer",  # added after runs were kept: a digest leaves it out at its default, so that older ones stay valid
 ]
 """What a field of a recipe means when runs are compared, searched or resumed; see `rungs.recipe.roles`."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from functools import reduce
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -58,15 +59,26 @@ def differences(one: Recipe, other: Recipe) -> tuple[str, ...]:
 
 
 def digest(recipe: Recipe) -> str:
-    """Return the SHA-256 (hex) of the fields that affect the result: those without a role of `NO_RESULT`."""
+    """Return the SHA-256 (hex) of the fields that affect the result: those without a role of `NO_RESULT`.
+
+    A field that is newer than runs on disk is left out while it has its default: it changes nothing.
+    """
     table = msgspec.to_builtins(recipe)
-    for field in fields_with(*NO_RESULT):
+    unused = [field for field in fields_with("newer") if _has_default(recipe, field)]
+    for field in (*fields_with(*NO_RESULT), *unused):
         *parents, last = field.split(".")
         place = table
         for parent in parents:
             place = place[parent]
         place.pop(last, None)
     return hashlib.sha256(msgspec.json.encode(table, order="sorted")).hexdigest()
+
+
+def _has_default(recipe: Recipe, field: str) -> bool:
+    """Return whether a dotted field of a recipe has its default."""
+    *parents, last = field.split(".")
+    spec = reduce(getattr, parents, recipe)
+    return any(one.name == last and getattr(spec, last) == one.default for one in msgspec.structs.fields(spec))
 
 
 def code_version() -> str:

@@ -27,6 +27,9 @@ from rungs.recipe.base import (
 from rungs.recipe.models import AnyModel
 from rungs.recipe.optimizers import AnyOptimizer, AnySchedule, Constant
 
+ClassWeights: TypeAlias = Annotated[tuple[Positive, ...], Meta(min_length=2)]
+"""A number for each class."""
+
 
 class DataSpec(Spec, frozen=True):
     """Which images, how large, and how they are split.
@@ -34,7 +37,8 @@ class DataSpec(Spec, frozen=True):
     `image_size` in pixels (square); without one, the source's own size where all its images share one, else 64.
     `validation` and then `train` are cut from the source's training images, stratified by class, by the recipe's seed;
     without `train`, all the rest. `test` is cut only where the source has no test set of its own. A source's own
-    validation set is used unchanged.
+    validation set is used unchanged. `balance`: "sampling" draws each epoch so that all classes are equally frequent
+    in it; an epoch stays as long as it is, so images of small classes come several times and some of large ones not.
     """
 
     source: Annotated[str, role("place", "images")] = "cifar10"
@@ -42,6 +46,7 @@ class DataSpec(Spec, frozen=True):
     train: Share | None = None
     validation: Annotated[Share, role("images", "judge")] = 0.1
     test: Annotated[Share, role("test set", "judge")] = 0.1
+    balance: Annotated[Literal["none", "sampling"], role("newer")] = "none"
 
 
 class TrainingSpec(Spec, frozen=True):
@@ -49,14 +54,16 @@ class TrainingSpec(Spec, frozen=True):
 
     `loss`: "cross-entropy" of the logits; "nll", the same written as log-softmax and negative log likelihood;
     "softmax-cross-entropy", which applies the softmax twice: it cannot fall below ln(1 + (K - 1) / e), 1.461 for 10
-    classes. `micro_batch`: images per forward pass; the gradients of a batch are accumulated, and a BatchNorm sees this
-    many images. `image_scales`: factors of `data.image_size` to which images are shrunk, each for an equal part of the
-    epochs: small images cost less, and a net learns most from them. `compile`: whether torch.compile is used; "auto"
-    tries it once a net and machine, for at most 5 % of the run's time, and uses it where that saves more than compiling
-    takes; `cuda_graphs`: on one GPU a step's kernels are recorded once and then replayed without waiting for Python; no
-    effect elsewhere. `convolution`, on a CPU: "winograd" computes all wide 3x3 convolutions with a third of the
-    multiplications, in fp32; "fast", or "auto", each convolution in the way that was measured to be fastest on this
-    machine, Winograd's or another. All are equal up to rounding.
+    classes. `class_weights`: how much an image counts in the loss, by its class: "balanced", N / (K n) for a class with
+    n of N images, or a number for each class, of which only the ratios matter: an image counts 1 on average. One with a
+    mixed label counts the mean of its classes. `micro_batch`: images per forward pass; the gradients of a batch are
+    accumulated, and a BatchNorm sees this many images. `image_scales`: factors of `data.image_size` to which images are
+    shrunk, each for an equal part of the epochs: small images cost less, and a net learns most from them. `compile`:
+    whether torch.compile is used; "auto" tries it once a net and machine, for at most 5 % of the run's time, and uses
+    it where that saves more than compiling takes; `cuda_graphs`: on one GPU a step's kernels are recorded once and then
+    replayed without waiting for Python; no effect elsewhere. `convolution`, on a CPU: "winograd" computes all wide 3x3
+    convolutions with a third of the multiplications, in fp32; "fast", or "auto", each convolution in the way that was
+    measured to be fastest on this machine, Winograd's or another. All are equal up to rounding.
     """
 
     epochs: Count
@@ -64,6 +71,7 @@ class TrainingSpec(Spec, frozen=True):
     micro_batch: Annotated[int, Meta(ge=2)] | None = None
     image_scales: tuple[Annotated[float, Meta(gt=0, le=1)], ...] = ()
     loss: Annotated[Literal["cross-entropy", "nll", "softmax-cross-entropy"], role("loss")] = "cross-entropy"
+    class_weights: Annotated[Literal["none", "balanced"] | ClassWeights, role("newer")] = "none"
     label_smoothing: Below1 = 0.0
     clip_norm: Positive | None = None
     ema_decay: Annotated[float, Meta(gt=0, lt=1)] | None = None

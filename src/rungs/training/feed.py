@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from rungs.data import augment
-from rungs.data.batches import batches, order, spans, to_float
+from rungs.data.batches import balanced_order, batches, order, spans, to_float
 from rungs.data.imageset import ImageSet
 from rungs.recipe.augments import AnyAugment
 from rungs.recipe.seeds import Stream, derive
@@ -35,12 +35,22 @@ def training_batches(setup: Setup, epoch: int) -> Iterator[tuple[Tensor, Tensor,
     """
     part, recipe, world = setup.parts.train, setup.recipe, setup.world
     rng = generator(world.device, recipe.seed, "augment", epoch, world.rank)
-    index = order(len(part), recipe.seed, epoch).to(part.labels.device)
+    index = epoch_order(setup, epoch)
     size = recipe.training.batch_size
     for images, labels, chosen, whole in batches(part, index, size, rank=world.rank, ranks=world.size):
         draw = augment.Draw(rng, epoch, chosen.to(world.device), len(part.classes), salt(recipe.seed))
         x, y = prepare(images, labels, recipe.augment.train, draw)
         yield resized(x, setup.image_size(epoch)), y, whole
+
+
+def epoch_order(setup: Setup, epoch: int) -> Tensor:
+    """Return the positions int64 (n,) of the training images that an epoch visits, in order, on their device."""
+    part, recipe = setup.parts.train, setup.recipe
+    if recipe.data.balance == "sampling":
+        index = balanced_order(part.labels, recipe.seed, epoch)
+    else:
+        index = order(len(part), recipe.seed, epoch)
+    return index.to(part.labels.device)
 
 
 def batches_of_members(setup: Setup, epoch: int) -> Iterator[tuple[Tensor, Tensor, int]]:
@@ -54,7 +64,7 @@ def batches_of_members(setup: Setup, epoch: int) -> Iterator[tuple[Tensor, Tenso
     if len(parts) == 1 or recipe.augment.train or any(part.pixels.data_ptr() != pixels.data_ptr() for part in parts):
         yield from together([training_batches(one, epoch) for one in setup.members])
         return
-    orders = [order(len(one.parts.train), one.recipe.seed, epoch).to(pixels.device) for one in setup.members]
+    orders = [epoch_order(one, epoch).to(pixels.device) for one in setup.members]
     rows = torch.stack([index if p.rows is None else p.rows[index] for p, index in zip(parts, orders, strict=True)], 1)
     labels = torch.stack([p.labels[index] for p, index in zip(parts, orders, strict=True)], 1)  # (n, S), like the rows
     for start, stop in spans(len(rows), recipe.training.batch_size):

@@ -33,7 +33,7 @@ OPTIMIZERS = ("sgd", "adam", "adamw", "rmsprop")
 KNOWN = {
     "": "name about source assumptions claims seed data augment model optim schedule training stopping evaluation",
     "optim": "lr weight_decay decay_all momentum nesterov betas eps alpha",
-    "training": "epochs batch_size micro_batch loss label_smoothing clip_norm ema_decay precision compile"
+    "training": "epochs batch_size micro_batch loss class_weights label_smoothing clip_norm ema_decay precision compile"
     " cuda_graphs convolution",
     "evaluation": "batch_size mistakes score_train watch_test",
 }
@@ -138,6 +138,8 @@ def join(setups: Sequence[Setup]) -> Setup:
     models = [setup.model for setup in setups if isinstance(setup.model, Normalized)]
     stack = Stacked(models)
     own = {"model": stack, "trained": stack, "optimizer": _optimizer(setups, stack), "ema": _ema(setups, stack)}
+    weights = [setup.class_weights for setup in setups if setup.class_weights is not None]
+    own["class_weights"] = torch.stack(weights) if weights else None  # (S, K)
     return Pack(**{**_fields(first), **own}, runs=tuple(setups))
 
 

@@ -37,6 +37,7 @@ from rungs.recipe.own import Own, called
 from rungs.recipe.seeds import derive
 from rungs.recipe.spec import Recipe
 from rungs.run.record import DataRecord, Environment, ModelRecord
+from rungs.training.class_weights import class_weights
 from rungs.training.convolutions import fast_convolutions, use_fast
 from rungs.training.device import World, environment, is_out_of_memory
 from rungs.training.precision import pick_precision
@@ -82,6 +83,7 @@ class Setup:
     description: ModelRecord
     steps_per_epoch: int
     forward_flops: dict[int, int]  # per image, by its size
+    class_weights: Tensor | None  # float32 (K,), of a pack (S, K), on the device; None: all images count alike
 
     def image_size(self, epoch: int) -> int:
         """Return the image size in pixels that the net trains on in an epoch, counted from 0."""
@@ -209,6 +211,7 @@ def assemble(
         description=description,
         steps_per_epoch=len(spans(len(dataset.parts.train), recipe.training.batch_size, world.size)),
         forward_flops=flops,
+        class_weights=class_weights(recipe, dataset.parts.train, world.device),
     )
 
 

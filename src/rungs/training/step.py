@@ -43,7 +43,8 @@ def take_step(
     for x, y, is_last in micro_batches(batch, labels, training.micro_batch):
         with setup.autocast(), setup.in_step(is_last):
             logits = setup.trained(x)  # (b, K); of a pack (b, S, K)
-        loss = summed_loss(training.loss, logits.float(), y, training.label_smoothing)  # (); of a pack (S,)
+        # (); of a pack (S,)
+        loss = summed_loss(training.loss, logits.float(), y, training.label_smoothing, setup.class_weights)
         total = total + tally(loss, logits, y)
         if mark is not None:
             mark()
@@ -169,19 +170,38 @@ def micro_batches(x: Tensor, y: Tensor, size: int | None) -> Iterator[tuple[Tens
         yield x[start:stop], y[start:stop], stop == len(x)
 
 
-def summed_loss(name: str, outputs: Tensor, y: Tensor, smoothing: float = 0.0) -> Tensor:
+def summed_loss(
+    name: str, outputs: Tensor, y: Tensor, smoothing: float = 0.0, class_weights: Tensor | None = None
+) -> Tensor:
     """Return the loss summed over a batch.
+
+    A weight is that of an image: it multiplies the image's whole loss. `torch.nn.CrossEntropyLoss(weight=...)` weights
+    each part of a soft label by the part's own class. The two are equal for plain labels; but with smoothed or mixed
+    ones torch's pulls every image towards the rare classes, whose small parts it multiplies.
 
     Args:
         name: The loss, from a recipe.
         outputs: The net's, float32 (b, K); of a pack (b, S, K), and the loss is (S,).
         y: int64 (b,) classes, or float (b, K) probabilities; of a pack likewise with S.
         smoothing: Share of each label that is spread over all classes.
+        class_weights: float32 (K,), of a pack (S, K): how much an image counts, by its class; with probabilities, the
+            mean of its classes. None: all count alike.
     """
-    if outputs.ndim == 3:  # side by side: to (b S, K), and the loss of each image back to (b, S)
-        losses = _losses(name, outputs.flatten(0, 1), y.flatten(0, 1), smoothing, "none")
-        return losses.view(outputs.shape[:2]).sum(0)
-    return _losses(name, outputs, y, smoothing, "sum")
+    if outputs.ndim == 2 and class_weights is None:
+        return _losses(name, outputs, y, smoothing, "sum")
+    shape = outputs.shape[:-1]  # of a pack (b, S), side by side
+    flat = y.flatten(0, len(shape) - 1)
+    losses = _losses(name, outputs.flatten(0, -2), flat, smoothing, "none")
+    if class_weights is not None:
+        losses = losses * _image_weights(class_weights, y).flatten()
+    return losses.view(shape).sum(0)
+
+
+def _image_weights(class_weights: Tensor, y: Tensor) -> Tensor:
+    """Return the weight of each image, (b,) or of a pack (b, S): see `summed_loss`."""
+    if y.is_floating_point():
+        return (y * class_weights).sum(-1)
+    return class_weights.expand(*y.shape, -1).gather(-1, y[..., None])[..., 0]
 
 
 def _losses(name: str, outputs: Tensor, y: Tensor, smoothing: float, reduction: str) -> Tensor:
