@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from rungs.diagnose import examine
 from rungs.report import evidence, run_page, style
+from rungs.report.reliability import FAINT_ALPHA
 from rungs.run.folder import RunDir
 from rungs.run.looks import Look
 from rungs.run.record import Evidence, RunRecord, Series
@@ -54,6 +55,19 @@ def test_bars_have_names_and_values_and_room_for_all(tmp_path: Path) -> None:
     assert figure.get_size_inches()[1] > evidence.SIZE[1]
     svg = style.save(figure, tmp_path / "it").decode()
     assert "class 11 and a long…" in svg and ">11<" in svg
+
+
+@pytest.mark.drawn
+def test_points_with_intervals_are_not_joined_and_faint_where_few(tmp_path: Path) -> None:
+    found = next(finding for finding in examine(samples.overfitting()) if finding.rule == "calibration")
+    assert found.evidence is not None
+    ideal, measured = found.evidence.series
+    assert ideal.y == found.evidence.x and not ideal.images
+    assert all(low <= y <= high for low, y, high in zip(measured.low, measured.y, measured.high, strict=True))  # type: ignore[operator]
+    (axes,) = evidence.draw(replace(found.evidence, series=(ideal, replace(measured, images=(9,) * len(ideal.y))))).axes
+    assert [line.get_alpha() for line in axes.containers[-1].lines[:1]] == [FAINT_ALPHA]
+    assert axes.containers[-1].lines[0].get_linestyle() == "None"
+    assert "95 % interval" in style.save(evidence.draw(found.evidence), tmp_path / "it").decode()
 
 
 @pytest.mark.drawn

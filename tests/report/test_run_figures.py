@@ -12,6 +12,9 @@ from matplotlib.figure import Figure
 from msgspec.structs import replace
 
 from rungs.report import layers, run_figures, style
+from rungs.report.reliability import FAINT_ALPHA
+from rungs.run.record import Scaled
+from rungs.run.reliability import wilson
 
 pytestmark = pytest.mark.drawn
 
@@ -120,6 +123,35 @@ def test_the_reading_room_never_loads_torch() -> None:
     code = f"import sys, rungs.report.run_page, rungs.diagnose; print(*{loaded})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]
+
+
+def test_a_bin_of_few_images_is_faint_and_an_empty_one_is_nothing(tmp_path: Path) -> None:
+    bins = ((0.0, 0.0, 0), (0.4, 0.5, 4), (0.0, 0.0, 0), (0.9, 0.8, 4000))
+    result = replace(samples.result(10, 4004, 0.8), calibration=bins)
+    upper, lower = run_figures.calibration(result).axes
+    points = [container.lines[0] for container in upper.containers]
+    drawn = {float(line.get_xdata()[0]): line.get_alpha() for line in points}
+    assert drawn == {90.0: 1.0, 40.0: FAINT_ALPHA}
+    assert all(line.get_linestyle() == "None" for line in points)  # nothing leads through the empty bins
+    assert [text.get_text() for text in lower.texts] == ["", "4", "", "4,000"]
+    assert [round(bar.get_height()) for bar in lower.patches] == [0, 4, 0, 4000]
+    low, high = (100 * end for end in wilson(2, 4))
+    (faint,) = (one for one in upper.containers if one.lines[0].get_alpha() == FAINT_ALPHA)
+    (segment,) = faint.lines[2][0].get_segments()
+    assert sorted(y for _, y in segment) == pytest.approx([low, high])
+
+
+def test_a_temperature_is_drawn_beside_the_net_as_trained(tmp_path: Path) -> None:
+    result = samples.result(10, 4000, 0.8, sure=0.1)
+    assert "temperature" not in texts(run_figures.calibration(result), tmp_path)
+    after = Scaled(temperature=1.5, loss=0.5, calibration_error=0.012, calibration=result.calibration)
+    found = texts(run_figures.calibration(replace(result, scaled=after)), tmp_path)
+    assert "as trained: error 10.0 %" in found and "with temperature 1.50: error 1.2 %" in found
+
+
+@pytest.mark.parametrize("bins", [((0.4, 1.0, 1),), ((0.0, 0.0, 0),) * 15])
+def test_one_image_and_none_can_be_drawn(bins: tuple[tuple[float, float, int], ...]) -> None:
+    run_figures.calibration(replace(samples.result(10, 100, 0.8), n=1, calibration=bins))
 
 
 def test_a_watched_test_set_is_a_curve_of_its_own() -> None:

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from rungs.recipe.spec import Claim
 from rungs.report import run_tables
-from rungs.run.record import ModelRecord
+from rungs.run.record import ModelRecord, Scaled
 
 
 def printed(table: Table, width: int = 140) -> str:
@@ -121,3 +121,41 @@ def test_a_claim_of_about_so_much_agrees_within_its_tolerance() -> None:
         claim = Claim(metric="test_accuracy", value=value, source="somebody", tolerance=tolerance)
         (row,) = run_tables.comparisons(replace(record, recipe=replace(record.recipe, claims=(claim,))))
         assert row.agrees is agrees
+
+
+def test_a_class_without_images_has_a_dash_and_is_in_no_mean() -> None:
+    result = samples.result(3, 300, 0.9)
+    table = ((95, 5, 0), (10, 90, 0), (0, 0, 0))
+    absent = replace(result, n=200, confusion=table, precision=(0.9, 0.9, 0.0), recall=(0.95, 0.9, 0.0))
+    assert absent.recall == (0.95, 0.9, None)
+    text = printed(run_tables.per_class(absent, ("a", "b", "c")))
+    (row,) = (line for line in text.splitlines() if "c " in line and "class" not in line)
+    assert row.count("–") == 3 and "%" not in row  # noqa: RUF001
+    (foot,) = (line for line in text.splitlines() if "mean of 2 classes" in line)
+    assert "90.0 %" in foot and "92.5 %" in foot
+
+
+def test_the_summary_tells_top_5_and_calibration_where_there_are() -> None:
+    record = samples.claimed()
+    assert record.test is not None
+    text = printed(run_tables.summary(record))
+    assert "top 5" not in text and "calibration error" in text
+    after = Scaled(temperature=1.5, loss=0.5, calibration_error=0.012, calibration=record.test.calibration)
+    many = replace(record, test=replace(record.test, top5_accuracy=0.9876, scaled=after))
+    text = printed(run_tables.summary(many))
+    assert "test accuracy, top 5" in text and "98.76 %" in text and "with temperature 1.50 1.2 %" in text
+
+
+def test_what_a_temperature_does_is_said_and_nothing_of_runs_of_before_it() -> None:
+    record = samples.healthy()
+    assert run_tables.calibrated(record) == ""
+    none = replace(record, temperature_reason="not fitted: 9 validation images, and it takes 100")
+    assert "its temperature was not fitted: 9 validation images" in run_tables.calibrated(none)
+    assert record.test is not None
+    after = Scaled(temperature=1.5, loss=0.5, calibration_error=0.012, calibration=record.test.calibration)
+    fitted = replace(
+        record, test=replace(record.test, scaled=after), temperature=1.5, temperature_reason="fitted on 9 images"
+    )
+    said = run_tables.calibrated(fitted)
+    assert "divides the logits by 1.50, a temperature fitted on 9 images" in said
+    assert "test 2.0 % before, 1.2 % after" in said and "the net as it was trained" in said

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from rungs.evaluate import metrics
-from rungs.evaluate.metrics import wilson
+from rungs.run import reliability
+from rungs.run.reliability import wilson
 from rungs.study import statistics
 from rungs.study.statistics import FEWEST_PAIRS, LEVEL, compare, estimate, prediction
 
@@ -71,7 +71,7 @@ def test_wilson_over_drawn_sets_of_images() -> None:
 
 
 def test_a_90_percent_interval_would_be_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(metrics, "Z95", stats.norm.ppf(0.95))
+    monkeypatch.setattr(reliability, "Z95", stats.norm.ppf(0.95))
     for n in (50, 200, 1000):
         assert wilson_coverage(n).mean() < 0.94 - 0.02
 

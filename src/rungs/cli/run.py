@@ -72,7 +72,9 @@ def evaluate(
         return
     interval = metric.between("accuracy", *result.accuracy_interval)
     accuracy = f"accuracy {fmt.percent(result.accuracy)} (95 % interval {interval})"
+    accuracy += f", top 5 {fmt.percent(result.top5_accuracy)}" if result.top5_accuracy is not None else ""
     out.print(f"{accuracy}, loss {fmt.loss(result.loss)}, n = {fmt.count(result.n)}", soft_wrap=True)
+    out.print(f"calibration error {run_tables.calibration(result)}", soft_wrap=True)
     out.print(run_tables.per_class(result, net.classes))
 
 

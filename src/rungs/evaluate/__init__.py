@@ -25,6 +25,7 @@ def evaluate_logits(
     paths: Sequence[str] | None = None,
     mistakes: int = 0,
     keep_images: bool = False,
+    temperature: float = 1.0,
 ) -> EvalResult:
     """Compute everything that a record holds about a net on a dataset.
 
@@ -35,6 +36,7 @@ def evaluate_logits(
         paths: Their files, if known.
         mistakes: Number of worst mistakes to keep.
         keep_images: Also keep the prediction for each image.
+        temperature: Of the run; the loss and the calibration with it are added.
 
     Raises:
         NotFinite: The net's outputs, or their loss, are not finite.
@@ -43,7 +45,8 @@ def evaluate_logits(
     do = "the training diverged: retrain with a smaller optim.lr"
     if bad:
         raise NotFinite(f"the net's outputs are not finite for {bad} of {len(logits)} images", do=do)
-    result = evaluate(logits, labels, worst(logits, labels, images, mistakes, paths), keep_images=keep_images)
+    shown = worst(logits, labels, images, mistakes, paths)
+    result = evaluate(logits, labels, shown, keep_images=keep_images, temperature=temperature)
     if not math.isfinite(result.loss):
         raise NotFinite("the loss is infinite", do=do)
     return result

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import base64
-import math
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from rungs.run.record import EvalResult, Mistake, PerImage
-
-Z95 = 1.959963984540054
-"""The 97.5 % point of the standard normal distribution."""
+from rungs.run.record import EvalResult, Mistake, PerImage, Scaled
+from rungs.run.reliability import wilson
 
 
 def sums(logits: Tensor, labels: Tensor) -> Tensor:
@@ -20,19 +17,6 @@ def sums(logits: Tensor, labels: Tensor) -> Tensor:
     loss = F.cross_entropy(logits, labels, reduction="sum").double()
     correct = (logits.argmax(1) == labels).sum().double()
     return torch.stack([loss, correct, torch.tensor(float(len(labels)), dtype=torch.float64, device=logits.device)])
-
-
-def wilson(correct: int, n: int) -> tuple[float, float]:
-    """Return the 95 % interval of a proportion (Wilson 1927, doi:10.1080/01621459.1927.10502953).
-
-    `scipy.stats` has it too, but its import takes longer than a small training; a test checks that the two agree.
-    """
-    if n == 0:
-        return 0.0, 1.0
-    p, z2 = correct / n, Z95**2
-    centre = (p + z2 / (2 * n)) / (1 + z2 / n)
-    half = Z95 / (1 + z2 / n) * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n))
-    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def confusion(predicted: Tensor, labels: Tensor, classes: int) -> Tensor:
@@ -62,23 +46,32 @@ def _packed(values: Tensor, kind: str) -> str:
 
 
 def evaluate(
-    logits: Tensor, labels: Tensor, mistakes: tuple[Mistake, ...] = (), *, keep_images: bool = False
+    logits: Tensor,
+    labels: Tensor,
+    mistakes: tuple[Mistake, ...] = (),
+    *,
+    keep_images: bool = False,
+    temperature: float = 1.0,
 ) -> EvalResult:
     """Compute every metric of one pass.
+
+    Precision, recall and F1 are None for a class without images; as in scikit-learn with `zero_division=0`, the
+    precision of a class that has images and is never predicted is 0.
 
     Args:
         logits: float32 (N, K).
         labels: int64 (N,).
         mistakes: The worst mistakes, with pictures, from `rungs.evaluate.mistakes`.
         keep_images: Also keep the prediction for each image.
+        temperature: Of the run; the loss and calibration with it are added, where it is not 1.
     """
     classes = logits.shape[1]
+    top5 = logits.topk(5, 1).indices.eq(labels[:, None]).any(1).double().mean() if classes > MANY_CLASSES else None
     loss, correct, n = sums(logits, labels).tolist()
     table = confusion(logits.argmax(1), labels, classes)
     hits = table.diagonal().double()
-    precision = hits / table.sum(0).clamp(min=1)
-    recall = hits / table.sum(1).clamp(min=1)
-    f1 = 2 * hits / (table.sum(0) + table.sum(1)).clamp(min=1)
+    predicted, images = table.sum(0), table.sum(1)  # (K,)
+    present = (images > 0).tolist()
     error, bins = calibration(logits, labels)
     return EvalResult(
         n=int(n),
@@ -86,16 +79,31 @@ def evaluate(
         accuracy=correct / n,
         accuracy_interval=wilson(int(correct), int(n)),
         confusion=tuple(tuple(row) for row in table.tolist()),
-        precision=tuple(precision.tolist()),
-        recall=tuple(recall.tolist()),
-        f1=tuple(f1.tolist()),
+        top5_accuracy=None if top5 is None else float(top5),
+        precision=_of_present(hits / predicted.clamp(min=1), present),
+        recall=_of_present(hits / images.clamp(min=1), present),
+        f1=_of_present(2 * hits / (predicted + images).clamp(min=1), present),
         calibration_error=error,
         calibration=bins,
+        scaled=None if temperature == 1 else scaled(logits, labels, temperature),
         mistakes=mistakes,
         per_image=per_image(logits, labels) if keep_images else None,
     )
 
 
+def _of_present(shares: Tensor, present: list[bool]) -> tuple[float | None, ...]:
+    return tuple(share if there else None for share, there in zip(shares.tolist(), present, strict=True))
+
+
+def scaled(logits: Tensor, labels: Tensor, temperature: float) -> Scaled:
+    """Return the loss and the calibration of logits (N, K) divided by a temperature."""
+    error, bins = calibration(logits / temperature, labels)
+    loss = float(F.cross_entropy(logits.double() / temperature, labels))
+    return Scaled(temperature=temperature, loss=loss, calibration_error=error, calibration=bins)
+
+
+MANY_CLASSES = 10
+"""With more classes, the share of images whose class is among the five most probable is told as well."""
 BINS = 15
 """As in Guo et al. 2017, arXiv:1706.04599."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,17 +26,27 @@ FORMAT = "rungs-weights-1"
 
 @dataclass(frozen=True)
 class Weights:
-    """A trained net with its classes, image size, recipe and data hash."""
+    """A trained net with its classes, image size, recipe and data hash.
+
+    Its probabilities are the softmax of its logits divided by `temperature`.
+    """
 
     model: Normalized
     classes: tuple[str, ...]
     image_size: int
     recipe: Recipe
     data_hash: str
+    temperature: float = 1.0
 
 
 def pack(
-    state: dict[str, Tensor], *, recipe: Recipe, classes: tuple[str, ...], image_size: int, data_hash: str
+    state: dict[str, Tensor],
+    *,
+    recipe: Recipe,
+    classes: tuple[str, ...],
+    image_size: int,
+    data_hash: str,
+    temperature: float = 1.0,
 ) -> bytes:
     """Return the file's content.
 
@@ -45,6 +56,7 @@ def pack(
         classes: K names, in the order of the logits.
         image_size: Pixels.
         data_hash: Of the training, validation and test sets.
+        temperature: What to divide the logits by; fitted on validation.
     """
     header = {
         "format": FORMAT,
@@ -54,6 +66,7 @@ def pack(
         "data_hash": data_hash,
         "mean": json.dumps(state["mean"].flatten().tolist()),
         "std": json.dumps(state["std"].flatten().tolist()),
+        "temperature": repr(temperature),
         "recipe": to_toml(recipe),
     }
     return save({name: tensor.contiguous().cpu() for name, tensor in state.items()}, header)
@@ -104,4 +117,7 @@ def _build(header: dict[str, str], state: dict[str, Tensor], where: str, named: 
         raise UserError(f"its net is rungs' own {name_of(recipe.model)} and needs no file", where=where, do=do)
     model = Normalized(net, json.loads(header["mean"]), json.loads(header["std"]))
     model.load_state_dict(state)
-    return Weights(model.eval(), classes, image_size, recipe, header["data_hash"])
+    temperature = float(header.get("temperature", 1))  # files of earlier versions have none
+    if not 0 < temperature < math.inf:
+        raise ValueError(f"temperature {temperature}")
+    return Weights(model.eval(), classes, image_size, recipe, header["data_hash"], temperature)

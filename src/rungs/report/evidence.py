@@ -11,8 +11,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from rungs.report import format as fmt
+from rungs.report.reliability import draw_bins
 from rungs.report.style import BLUE, FAINT, GREEN, INK, STYLE, VERMILLION, empty, log_if_wide
 from rungs.run.record import Evidence
+from rungs.run.reliability import Bin
 
 SIZE = (4.0, 2.2)
 """Inches: next to the text of a finding."""
@@ -63,6 +65,10 @@ def _lines(axes: Axes, evidence: Evidence) -> None:
     seen = []
     for i, series in enumerate(evidence.series):
         y = [math.nan if value is None else value for value in series.y]
+        if series.images:
+            found = map(Bin, x, y, series.low, series.high, series.images)
+            draw_bins(axes, tuple(found), {"color": VERMILLION, "markersize": 3.6, "elinewidth": 1.0}, series.name)
+            continue
         seen += [value for value in y if math.isfinite(value)]
         marks: dict[str, Any] = {"marker": "o", "markersize": 2.6} if len(x) <= MARKED else {}
         style, colour = LINES.get(series.name, "-"), COLOURS.get(series.name, OTHERS[i % len(OTHERS)])

@@ -55,9 +55,9 @@ def confidence(probability: float) -> str:
     return "> 99 %" if probability >= 0.995 else percent(probability, 0)
 
 
-def many(number: int, what: str) -> str:
-    """Return (1, "core") as "1 core" and (2, "core") as "2 cores"."""
-    return f"{count(number)} {what}{'' if number == 1 else 's'}"
+def many(number: int, what: str, several: str = "") -> str:
+    """Return (1, "core") as "1 core" and (2, "core") as "2 cores"; `several` is a plural that takes more than an s."""
+    return f"{count(number)} {what if number == 1 else several or f'{what}s'}"
 
 
 def size(number: int) -> str:

@@ -16,6 +16,7 @@ WORDS = {
     "validation_tta_loss": "validation loss with TTA",
     "test_tta_accuracy": "test accuracy with TTA",
     "test_tta_loss": "test loss with TTA",
+    "validation_balanced_accuracy": "validation recall, mean of classes",
     "highest_test_accuracy": "test accuracy, maximum over epochs",
     "highest_train_accuracy": "train accuracy, maximum over epochs",
     "train_flops": "training compute",

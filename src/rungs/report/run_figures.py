@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from rungs.report import format as fmt
+from rungs.report.reliability import FAINT_ALPHA, draw_bins
 from rungs.report.style import (
     BLUE,
     FAINT,
@@ -27,6 +28,7 @@ from rungs.report.style import (
     log_if_wide,
 )
 from rungs.run.record import EpochRow, EvalResult, RunRecord
+from rungs.run.reliability import FEW, bins
 
 # --- learning curves ----------------------------------------------------------------------------------
 
@@ -174,20 +176,35 @@ def _cell_numbers(axes: Axes, table: np.ndarray[Any, Any], norm: PowerNorm) -> N
 
 @matplotlib.rc_context(STYLE)
 def calibration(result: EvalResult) -> Figure:
-    """Accuracy over confidence (reliability diagram); below, the share of images in each bin."""
+    """Accuracy over confidence (reliability diagram), with intervals; below, the number of images in each bin.
+
+    With a temperature it is drawn twice; the bars are of the net as it was trained.
+    """
     figure = Figure(figsize=(4.6, 4.8), layout="constrained")
-    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
-    bins = [(100 * confidence, 100 * accuracy, n) for confidence, accuracy, n in result.calibration if n]
-    confidence, accuracy, images = zip(*bins, strict=True) if bins else ((), (), ())
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1.3))
     upper.plot([0, 100], [0, 100], ":", color="#57606a", linewidth=1.4)
-    upper.fill_between(confidence, confidence, accuracy, color=VERMILLION, alpha=0.18, linewidth=0)
-    upper.plot(confidence, accuracy, "-o", color=VERMILLION, markersize=5)
+    trained = f"as trained: error {fmt.percent(result.calibration_error, 1)}"
+    draw_bins(upper, bins(result.calibration), {"color": VERMILLION}, trained)
+    if (scaled := result.scaled) is not None:
+        after = f"with temperature {scaled.temperature:.2f}: error {fmt.percent(scaled.calibration_error, 1)}"
+        look = {"color": BLUE, "marker": "D", "markersize": 4.5, "markerfacecolor": "white"}
+        draw_bins(upper, bins(scaled.calibration), look, after)
+        figure.legend(*upper.get_legend_handles_labels(), loc="outside upper left")
     upper.text(98, 4, "overconfident", ha="right", color="#57606a")
     upper.text(3, 94, "underconfident", color="#57606a")
-    upper.set_title(f"Calibration error {fmt.percent(result.calibration_error, 1)}")
+    upper.set_title("Calibration" if result.scaled else f"Calibration error {fmt.percent(result.calibration_error, 1)}")
     upper.set(ylabel="accuracy, %", ylim=(0, 102), xlim=(0, 102))
-    lower.bar(
-        confidence, [100 * n / sum(images) for n in images], width=100 / len(result.calibration) * 0.9, color=BLUE
-    )
-    lower.set(xlabel="confidence, %", ylabel="images, %")
+    _counts(lower, [n for *_, n in result.calibration])
     return figure
+
+
+def _counts(axes: Axes, images: Sequence[int]) -> None:
+    """Draw a bar for each bin of confidence, with its number of images above it."""
+    width = 100 / len(images)
+    drawn = axes.bar([width * (i + 0.5) for i in range(len(images))], images, width=0.9 * width, color=BLUE)
+    for bar, n in zip(drawn, images, strict=True):
+        bar.set_alpha(FAINT_ALPHA if n < FEW else 1.0)
+    axes.bar_label(drawn, [f"{n:,}" if n else "" for n in images], padding=1, fontsize=6, color="#57606a")
+    axes.set(xlabel="confidence, %", ylabel="images")
+    axes.margins(y=0.18)
+    axes.yaxis.set_major_locator(MaxNLocator(3, integer=True))

@@ -60,6 +60,7 @@ def _drawn(record: RunRecord) -> Iterator[Drawing]:
             "confusion-percent", f"{about}: per cent of each true class", run_figures.confusion(result, classes, True)
         )
         alt = f"Accuracy over confidence; calibration error {result.calibration_error:.3f}"
+        alt += f", with the temperature {result.scaled.calibration_error:.3f}" if result.scaled else ""
         yield Drawing("calibration", alt, run_figures.calibration(result))
     alt = f"The {len(record.model.layers)} layers of {record.model.name} as a row of boxes; the table below lists them"
     yield Drawing("layers", alt, layers.layers(record.model, record.data.image_size))
@@ -90,6 +91,8 @@ def _facts(
         "findings": findings,
         "verdict": run_tables.verdict(record),
         "comparisons": run_tables.comparisons(record),
+        "calibrated": run_tables.calibrated(record),
+        "means": run_tables.means(result) if result else (),
         "part": part,
         "result": result,
         "toml": compact(recipes.to_toml(record.recipe)),

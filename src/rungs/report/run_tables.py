@@ -12,7 +12,7 @@ from rich.text import Text
 from rungs.recipe.spec import Claim
 from rungs.report import format as fmt
 from rungs.report.metric import bounds, is_loss, metric_words, value
-from rungs.run.record import EvalResult, ModelRecord, RunRecord
+from rungs.run.record import EvalResult, ModelRecord, RunRecord, mean_share
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,26 @@ def verdict(record: RunRecord) -> str:
     return f"{ending}: {record.ending}. {sentence}"
 
 
+def calibrated(record: RunRecord) -> str:
+    """Return in sentences what the temperature of a run does to its confidences; "" for a record of before it."""
+    if not record.temperature_reason:
+        return ""
+    parts = {"validation": record.validation, "test": record.test}
+    found = {name: (result, result.scaled) for name, result in parts.items() if result and result.scaled}
+    if not found:
+        return f"Probabilities are those of the net as it was trained; its temperature was {record.temperature_reason}."
+    errors = ", ".join(
+        f"{name} {fmt.percent(result.calibration_error, 1)} before, {fmt.percent(scaled.calibration_error, 1)} after"
+        for name, (result, scaled) in found.items()
+    )
+    fitted = f"{record.temperature:.2f}, a temperature {record.temperature_reason} (Guo et al. 2017, arXiv:1706.04599)"
+    return (
+        f"All scores here are of the net as it was trained. For its probabilities, rungs predict divides the logits by "
+        f"{fitted}: the predicted classes stay the same. Calibration error: {errors}."
+        f"{' On validation it is optimistic, since the temperature was fitted there.' if len(found) > 1 else ''}"
+    )
+
+
 def summary(record: RunRecord) -> Table:
     """Return the table printed after training: a line for each figure, with claims where the recipe has any."""
     claimed = {row.metric: f"{row.claimed}\n{row.verdict}" for row in comparisons(record)}
@@ -114,7 +134,10 @@ def _summary_rows(record: RunRecord) -> list[tuple[str, str]]:
         if result is not None:
             interval = f"{fmt.interval(result.accuracy_interval)}\nn = {fmt.count(result.n)}"
             rows.append((metric_words(f"{field}_accuracy"), f"{fmt.percent(result.accuracy)}\n{interval}"))
+            rows += _top5_rows(field, result)
             rows.append((metric_words(f"{field}_loss"), fmt.loss(result.loss)))
+    if (scored := record.test or record.validation) is not None:
+        rows.append(("calibration error", calibration(scored)))
     if record.status != "finished":
         rows.insert(0, (record.status, record.ending))
     done, planned = len(record.history), record.recipe.training.epochs
@@ -129,6 +152,20 @@ def _summary_rows(record: RunRecord) -> list[tuple[str, str]]:
         *([("training FLOPs", fmt.flops(record.train_flops))] if record.train_flops else []),
         ("device", f"{machine.device}, {machine.precision}, ranks: {machine.ranks}"),
     ]
+
+
+def _top5_rows(field: str, result: EvalResult) -> list[tuple[str, str]]:
+    """Return the top-5 accuracy where there is one."""
+    top5 = result.top5_accuracy
+    return [] if top5 is None else [(f"{metric_words(f'{field}_accuracy')}, top 5", fmt.percent(top5))]
+
+
+def calibration(result: EvalResult) -> str:
+    """Return the calibration error of a score, and what is left of it with the net's temperature."""
+    error, scaled = fmt.percent(result.calibration_error, 1), result.scaled
+    if scaled is None:
+        return error
+    return f"{error}, with temperature {scaled.temperature:.2f} {fmt.percent(scaled.calibration_error, 1)}"
 
 
 def layers(model: ModelRecord) -> Table:
@@ -153,11 +190,17 @@ def _compact(detail: str) -> str:
 
 
 def per_class(result: EvalResult, classes: Sequence[str]) -> Table:
-    """Precision, recall and F1 of each class, and how many images it has."""
-    table = Table(title="per class", title_justify="left")
-    for head in ("class", "precision", "recall", "F1", "images"):
-        table.add_column(head, justify="left" if head == "class" else "right")
+    """Precision, recall and F1 of each class, and how many images it has; below, their means over classes."""
+    table = Table(title="per class", title_justify="left", show_footer=True)
+    for head, foot in zip(("class", "precision", "recall", "F1", "images"), (*means(result), ""), strict=True):
+        table.add_column(head, foot, justify="left" if head == "class" else "right")
     for k, name in enumerate(classes):
         shares = (fmt.percent(values[k], 1) for values in (result.precision, result.recall, result.f1))
         table.add_row(*map(Text, (name, *shares, fmt.count(sum(result.confusion[k])))))
     return table
+
+
+def means(result: EvalResult) -> tuple[str, ...]:
+    """Return the row of means over the classes that have images: how many, precision, recall, F1."""
+    found = [mean_share(shares) for shares in (result.precision, result.recall, result.f1)]
+    return f"mean of {fmt.many(found[0][1], 'class', 'classes')}", *(fmt.percent(mean, 1) for mean, _ in found)

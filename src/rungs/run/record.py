@@ -6,6 +6,7 @@ Accuracies are fractions of 1, losses are mean natural-log cross-entropies, time
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -20,7 +21,10 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EpochRow(Record, frozen=True, kw_only=True):
-    """One finished epoch. Training values are means over the epoch during training (augmented, dropout on)."""
+    """One finished epoch. Training values are means over the epoch during training (augmented, dropout on).
+
+    The training loss is what is minimised: with label smoothing and class weights. The others are without.
+    """
 
     epoch: int  # 1 is the first
     step: int  # optimiser steps since the start
@@ -104,21 +108,50 @@ class PerImage(Record, frozen=True, kw_only=True):
     loss: str  # float32 (N,)
 
 
+class Scaled(Record, frozen=True, kw_only=True):
+    """What dividing the logits by a run's temperature makes of a score; the predicted classes stay the same."""
+
+    temperature: float
+    loss: float
+    calibration_error: float
+    calibration: tuple[tuple[float, float, int], ...]  # per bin: mean confidence, accuracy, count
+
+
 class EvalResult(Record, frozen=True, kw_only=True):
-    """A net scored once on one set."""
+    """A net scored once on one set, as it was trained; `scaled`: with its temperature."""
 
     n: int
     loss: float
     accuracy: float
     accuracy_interval: tuple[float, float]  # 95 %, Wilson
+    top5_accuracy: float | None = None  # the class is among the five most probable; None: at most 10 classes
     confusion: tuple[tuple[int, ...], ...]  # (K, K) counts, row: truth, column: predicted
-    precision: tuple[float, ...]  # (K,); NaN-free: 0 where the class was never predicted
-    recall: tuple[float, ...]
-    f1: tuple[float, ...]
+    precision: tuple[float | None, ...]  # (K,); None: no image of the class; 0: never predicted
+    recall: tuple[float | None, ...]
+    f1: tuple[float | None, ...]
     calibration_error: float  # expected calibration error, 15 bins
     calibration: tuple[tuple[float, float, int], ...]  # per bin: mean confidence, accuracy, count
+    scaled: Scaled | None = None  # None: no temperature was fitted
     mistakes: tuple[Mistake, ...] = ()  # worst first, by loss
     per_image: PerImage | None = None  # of validation and test, to compare two runs image by image
+
+    def __post_init__(self) -> None:
+        """Turn the 0 that earlier versions wrote for a class without images into None."""
+        absent = {k for k, row in enumerate(self.confusion) if not sum(row)}
+        for name in ("precision", "recall", "f1") if absent else ():
+            shares = (None if k in absent else share for k, share in enumerate(getattr(self, name)))
+            msgspec.structs.force_setattr(self, name, tuple(shares))
+
+    @property
+    def balanced_accuracy(self) -> float:
+        """The mean recall of the classes that have images: each counts alike, however rare."""
+        return mean_share(self.recall)[0]
+
+
+def mean_share(shares: Sequence[float | None]) -> tuple[float, int]:
+    """Return the mean over classes of a precision, a recall or an F1, and over how many classes it is."""
+    known = [share for share in shares if share is not None]
+    return sum(known) / max(1, len(known)), len(known)
 
 
 class ActivationRow(Record, frozen=True, kw_only=True):
@@ -157,10 +190,13 @@ class Environment(Record, frozen=True, kw_only=True):
 
 
 class Series(Record, frozen=True, kw_only=True):
-    """Values to draw: a line over `x`, or a bar for each name in `x`."""
+    """Values to draw: a line over `x`, or a bar for each name in `x`; with intervals, points that are not joined."""
 
     name: str
     y: tuple[float | None, ...]
+    low: tuple[float, ...] = ()  # 95 % intervals
+    high: tuple[float, ...] = ()
+    images: tuple[int, ...] = ()  # that each point rests on
 
 
 class Evidence(Record, frozen=True, kw_only=True):
@@ -210,6 +246,8 @@ class RunRecord(Record, frozen=True, kw_only=True):
     test: EvalResult | None = None
     validation_tta: EvalResult | None = None  # the same with the recipe's test-time augmentation
     test_tta: EvalResult | None = None
+    temperature: float = 1.0  # fitted on validation; what `rungs predict` divides the logits by
+    temperature_reason: str = ""  # on what it was fitted, or why it was not
     train_flops: int = 0  # of all epochs: three forward passes per image at its size; 0: not counted
     started: str  # UTC, ISO 8601
     finished: str

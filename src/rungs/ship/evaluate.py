@@ -38,6 +38,8 @@ def evaluate(
 ) -> EvalResult:
     """Evaluate a net in its training precision, without augmentation.
 
+    The result is of the net as it was trained, as in its run's record; `scaled` says what its temperature makes of it.
+
     Args:
         weights: The net.
         source: Any source of images with the same classes; by default the recipe's own.
@@ -77,7 +79,14 @@ def evaluate(
     paths = [path for s in sets for path in s.paths or [""] * len(s)] if sets[0].paths else None
     inputs = _inputs(sets, recipe.evaluation.batch_size, device)
     logits, labels = score(weights.model, inputs, autocast)
-    return evaluate_logits(logits, labels, images=images, paths=paths, mistakes=recipe.evaluation.mistakes)
+    return evaluate_logits(
+        logits,
+        labels,
+        images=images,
+        paths=paths,
+        mistakes=recipe.evaluation.mistakes,
+        temperature=weights.temperature,
+    )
 
 
 def _note(path: Path, purpose: str, test: ImageSet) -> None:

@@ -51,6 +51,8 @@ class Classifier:
     def predict(self, files: str | Path | Iterable[str | Path], batch_size: int = 64) -> list[Prediction]:
         """Classify an image file, or several, decoded as in training, in fp32.
 
+        The logits are divided by the net's temperature, so that the probabilities are those validation found honest.
+
         Returns:
             One per file; for an unreadable file, the reason in `error` and no label.
         """
@@ -67,11 +69,11 @@ class Classifier:
         return evaluate(self.weights, source, part, skip_unreadable=skip_unreadable, log=self.looks)
 
     def probabilities(self, images: np.ndarray) -> torch.Tensor:
-        """Return float32 (B, K) for uint8 (B, 3, H, W) images of the net's size."""
+        """Return float32 (B, K) for uint8 (B, 3, H, W) images of the net's size, calibrated by its temperature."""
         with torch.inference_mode():
             x = to_float(torch.from_numpy(images).to(self.device))
             logits: torch.Tensor = self.weights.model(x)  # (B, K)
-            return logits.float().softmax(1).cpu()
+            return (logits.float() / self.weights.temperature).softmax(1).cpu()
 
     def _predict_batch(self, paths: Sequence[Path]) -> list[Prediction]:
         images, errors = [], {}

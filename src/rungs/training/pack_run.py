@@ -21,6 +21,7 @@ from rungs.training.options import RunOptions
 from rungs.training.pack import join, require_packable
 from rungs.training.resume import assemble_resumed
 from rungs.training.run import Session, Status, begin_session, new_progress
+from rungs.training.scoring import Scores
 from rungs.training.screen import Screen
 from rungs.training.setup import load_dataset
 
@@ -105,7 +106,7 @@ def train_side_by_side(sessions: Sequence[Session]) -> list[RunRecord]:
             for i, session in enumerate(sessions):
                 if i not in records:
                     with suppress(Interrupted):  # raised again after each record
-                        session.finish(interrupts, "interrupted", str(interrupt), {})
+                        session.finish(interrupts, "interrupted", str(interrupt), Scores())
             raise
     return [records[i] for i in range(len(sessions))]
 

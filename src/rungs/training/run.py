@@ -24,7 +24,7 @@ from rungs.recipe.toml import to_toml
 from rungs.run import looks
 from rungs.run.folder import RunDir, write_whole
 from rungs.run.looks import Kind
-from rungs.run.record import ActivationRow, EpochRow, EvalResult, RunRecord
+from rungs.run.record import ActivationRow, EpochRow, RunRecord
 from rungs.training import checkpoint
 from rungs.training.activations import activations
 from rungs.training.checkpoint import Checkpoint
@@ -34,7 +34,7 @@ from rungs.training.interrupt import Interrupted, Interrupts
 from rungs.training.loop import Diverged, train_epochs
 from rungs.training.options import RunOptions
 from rungs.training.resume import Progress, assemble_resumed, identity, require_same, restore_run
-from rungs.training.scoring import score_parts
+from rungs.training.scoring import Scores, score_parts
 from rungs.training.screen import Screen, title, warn
 from rungs.training.setup import Dataset, Setup, assemble, load_dataset
 from rungs.training.stopping import best_epoch, should_stop
@@ -142,7 +142,7 @@ class Session:
                     self.write_best()  # a session that was killed may have left older ones
                     result = self.add_scores(*self.train(interrupts, keep_going))
             except Interrupted as interrupt:
-                self.finish(interrupts, "interrupted", str(interrupt), {})
+                self.finish(interrupts, "interrupted", str(interrupt), Scores())
                 raise
             record = self.finish(interrupts, *result)
         self.setup.world.wait()
@@ -194,17 +194,19 @@ class Session:
             self.tracker.row(row)
         return best
 
-    def add_scores(self, status: Status, ending: str) -> tuple[Status, str, dict[str, EvalResult]]:
-        """Score the best weights of a finished training."""
+    def add_scores(self, status: Status, ending: str) -> tuple[Status, str, Scores]:
+        """Score the best weights of a finished training, and write them with their temperature."""
         try:
-            return status, ending, {} if status == "interrupted" else self.score_best()
+            scores = Scores() if status == "interrupted" else self.score_best()
         except NotFinite as error:
-            return "diverged", error.what, {}
+            return "diverged", error.what, Scores()
+        self.write_best(scores.temperature)
+        return status, ending, scores
 
-    def finish(self, interrupts: Interrupts, status: Status, ending: str, results: dict[str, EvalResult]) -> RunRecord:
+    def finish(self, interrupts: Interrupts, status: Status, ending: str, scores: Scores) -> RunRecord:
         """Write and return the record."""
         with interrupts.shield():
-            record = self.record(status, ending, results)
+            record = self.record(status, ending, scores)
             self.write(record)
         return record
 
@@ -228,7 +230,7 @@ class Session:
         if is_best:
             self.write_best()
 
-    def write_best(self) -> None:
+    def write_best(self, temperature: float = 1.0) -> None:
         """Write the weights of the best epoch so far, if any."""
         best, data = self.progress.best, self.dataset.record
         if best is not None and self.setup.world.is_main:
@@ -238,14 +240,15 @@ class Session:
                 classes=data.classes,
                 image_size=data.image_size,
                 data_hash=data.hash,
+                temperature=temperature,
             )
             write_whole(self.folder.weights, content)
 
-    def score_best(self) -> dict[str, EvalResult]:
+    def score_best(self) -> Scores:
         """Score the weights that validation chose, once on each part, on rank 0 only."""
         best = self.progress.best
         if best is None or not self.setup.world.is_main:
-            return {}
+            return Scores()
         self.setup.scored_net.load_state_dict(best)
         chosen = best_epoch(self.progress.rows, self.setup.recipe.stopping.monitor) or 1
         self.note_look("scored", f"the score of epoch {chosen}, which was chosen without it")
@@ -258,9 +261,9 @@ class Session:
         if test is not None and self.setup.world.is_main:
             looks.note(self.folder.looks, kind, purpose, len(test), test.hash)
 
-    def record(self, status: Status, ending: str, results: dict[str, EvalResult]) -> RunRecord:
+    def record(self, status: Status, ending: str, scores: Scores) -> RunRecord:
         """Return the record of the run."""
-        setup, rows = self.setup, self.progress.rows
+        setup, rows, results = self.setup, self.progress.rows, scores.results
         return RunRecord(
             fingerprint=fingerprint(setup.recipe, self.dataset.record.hash, code_version()),
             status=status,
@@ -279,6 +282,8 @@ class Session:
             test=results.get("test"),
             validation_tta=results.get("validation_tta"),
             test_tta=results.get("test_tta"),
+            temperature=scores.temperature,
+            temperature_reason=scores.temperature_reason if results else "",
             started=self.progress.started,
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
             train_flops=train_flops(setup, len(rows)),

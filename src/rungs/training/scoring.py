@@ -1,13 +1,14 @@
-"""The scores of a finished net: each part once, and with the recipe's test-time augmentation."""
+"""The scores of a finished net: each part once, with the recipe's test-time augmentation, and with a temperature."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
 from rungs.data.imageset import ImageSet
-from rungs.evaluate import evaluate_logits
+from rungs.evaluate import evaluate_logits, temperature
 from rungs.evaluate.score import score
 from rungs.evaluate.tta import second_look
 from rungs.run.record import EvalResult
@@ -15,20 +16,30 @@ from rungs.training.feed import scoring_batches
 from rungs.training.setup import Setup
 
 
-def score_parts(setup: Setup, epoch: int) -> dict[str, EvalResult]:
-    """Score the net of a setup on its parts.
+@dataclass
+class Scores:
+    """The results of a net by part, and the temperature that was fitted on validation."""
+
+    results: dict[str, EvalResult] = field(default_factory=dict)  # "test_tta", "validation_tta": with augmentation
+    temperature: float = 1.0
+    temperature_reason: str = "not fitted: there is no validation set"
+
+
+def score_parts(setup: Setup, epoch: int) -> Scores:
+    """Score the net of a setup on its parts, validation before test.
+
+    All results are of the net as it was trained; that of the test set, and of validation, also says what the
+    temperature makes of it. The mean logits of test-time augmentation are not scaled: the temperature is that of one
+    view, as `rungs predict` sees it.
 
     Args:
         setup: With the best weights.
         epoch: Of these weights, counted from 0: the seed of an augmented validation.
 
-    Returns:
-        The results by part; "test_tta" and "validation_tta" are with test-time augmentation.
-
     Raises:
         NotFinite: The net's outputs for some image are not finite.
     """
-    recipe, results = setup.recipe, dict[str, EvalResult]()
+    recipe, scores = setup.recipe, Scores()
     parts = setup.parts.present()
     shown = list(parts)[-1]  # the part whose mistakes are kept: test, or validation without one
     for name, part in parts.items():
@@ -37,13 +48,28 @@ def score_parts(setup: Setup, epoch: int) -> dict[str, EvalResult]:
         augments = recipe.augment.validation if name == "validation" else ()
         logits, labels = score(setup.scored_net, scoring_batches(setup, part, augments, epoch), setup.autocast)
         mistakes = recipe.evaluation.mistakes if name == shown else 0
-        keep_images = name != "train"
-        results[name] = evaluate_logits(
-            logits, labels, images=part.at, paths=part.paths, mistakes=mistakes, keep_images=keep_images
+        if name == "validation":
+            scores.temperature, scores.temperature_reason = _temperature(logits, labels)
+        scores.results[name] = evaluate_logits(
+            logits,
+            labels,
+            images=part.at,
+            paths=part.paths,
+            mistakes=mistakes,
+            keep_images=name != "train",
+            temperature=1.0 if name == "train" else scores.temperature,
         )
         if recipe.evaluation.tta != "none" and name != "train" and not augments:
-            results[f"{name}_tta"] = evaluate_logits(with_tta(setup, part, logits), labels, images=part.at)
-    return results
+            scores.results[f"{name}_tta"] = evaluate_logits(with_tta(setup, part, logits), labels, images=part.at)
+    return scores
+
+
+def _temperature(logits: Tensor, labels: Tensor) -> tuple[float, str]:
+    """Return the temperature that validation logits (N, K) ask for, and on what it rests or why it is 1."""
+    images = f"{len(labels):,} validation image{'s' * (len(labels) != 1)}"
+    if len(labels) < temperature.FEWEST or not logits.isfinite().all():
+        return 1.0, f"not fitted: {images}, and it takes {temperature.FEWEST}"
+    return temperature.fit(logits, labels), f"fitted on {images}"
 
 
 def with_tta(setup: Setup, part: ImageSet, logits: Tensor) -> Tensor:

@@ -19,7 +19,9 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, MaxNL
 
 from rungs.report import format as fmt
 from rungs.report import metric as report_metric
+from rungs.report.reliability import draw_bins
 from rungs.report.style import FAINT, GREEN, INK, STYLE, VERMILLION, empty, log_if_wide, plain
+from rungs.run.reliability import bins
 from rungs.study.comparison.record import Candidate, ClassChange, CompareRecord, Pair
 from rungs.study.ladder.curves import LINES
 
@@ -256,7 +258,7 @@ def classes(pair: Pair) -> Figure:
 
 @matplotlib.rc_context(STYLE)
 def calibration(record: CompareRecord) -> Figure:
-    """Accuracy over confidence of each candidate; below, the share of images in each bin."""
+    """Accuracy over confidence of each candidate, with intervals; below, the share of images in each bin."""
     shown = [(i, one) for i, one in enumerate(record.candidates) if one.calibration is not None]
     if not shown:
         return empty("no candidate has a score")
@@ -265,13 +267,12 @@ def calibration(record: CompareRecord) -> Figure:
     upper.plot([0, 100], [0, 100], ":", color=QUIET, linewidth=1.4)
     for i, one in shown:
         assert one.calibration is not None
-        bins = [(100 * confidence, 100 * accuracy, n) for confidence, accuracy, n in one.calibration.bins if n]
-        confidence, accuracy, images = zip(*bins, strict=True)
         label = f"{plain(one.name, NAME)}: error {fmt.percent(one.calibration.error, 1)}"
-        line = LINES[i % len(LINES)][1]
-        upper.plot(confidence, accuracy, linestyle=line, markersize=6, linewidth=1.6, label=label, **look(i))
-        shares = [100 * n / sum(images) for n in images]
-        lower.plot(confidence, shares, linestyle=line, markersize=4, linewidth=1.2, **look(i))
+        draw_bins(upper, bins(one.calibration.bins), look(i), label)
+        images = [n for *_, n in one.calibration.bins]
+        edges = [100 * k / len(images) for k in range(len(images) + 1)]
+        line, colour = LINES[i % len(LINES)][1], look(i)["color"]
+        lower.stairs([100 * n / sum(images) for n in images], edges, linestyle=line, linewidth=1.4, color=colour)
     upper.text(98, 4, "overconfident", ha="right", color=QUIET)
     upper.text(3, 94, "underconfident", color=QUIET)
     upper.set(ylabel="accuracy, %", ylim=(0, 102), xlim=(0, 102))
