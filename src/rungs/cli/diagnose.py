@@ -113,17 +113,22 @@ def _try(options: CureOptions, as_json: bool) -> None:
 def _print_gains(tried: Tried) -> None:
     """Print a table of each fix and the unchanged run."""
     base, *others = tried.record.rungs
-    table = Table("fix for", "sets", "validation", "gain, points", "95 % interval", "verdict", box=None)
-    table.add_row("(unchanged)", "", _accuracy(base), "", "", "")
-    for rung in others:
-        if rung.name not in tried.cures.to_try:
+    recall = ("mean recall",) if "imbalance" in tried.cures.to_try else ()  # accuracy says little of rare classes
+    table = Table("fix for", "sets", "validation", *recall, "gain, points", "95 % interval", "verdict", box=None)
+    for rung in (base, *others):
+        if rung is not base and rung.name not in tried.cures.to_try:
             continue
-        table.add_row(rung.name, escape("\n".join(rung.changes)), _accuracy(rung), *_compared(rung, base))
+        what = ("(unchanged)", "") if rung is base else (rung.name, escape("\n".join(rung.changes)))
+        recalls = [_accuracy(rung, "validation_balanced_accuracy")] if recall else []
+        compared = ("", "", "") if rung is base else _compared(rung, base)
+        table.add_row(*what, _accuracy(rung), *recalls, *compared)
     out.print(table)
+    if recall:
+        out.print("gains are of accuracy; for imbalanced classes, look at the mean recall of the classes as well")
 
 
-def _accuracy(rung: RungRecord) -> str:
-    found = rung.estimates.get("validation_accuracy")
+def _accuracy(rung: RungRecord, metric: str = "validation_accuracy") -> str:
+    found = rung.estimates.get(metric)
     if found is None:
         return ", ".join(sorted({cell.status for cell in rung.cells}))
     return f"{100 * found.mean:.2f} % (n = {found.n})"

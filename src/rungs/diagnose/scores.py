@@ -7,6 +7,7 @@ import math
 from rungs.diagnose import cures, evidence
 from rungs.diagnose.findings import OURS, note, validated, warning
 from rungs.run.record import EvalResult, Evidence, Finding, RunRecord, Series
+from rungs.run.reliability import bins
 
 VALIDATION_HALF_WIDTH = 0.02
 """Half of the 95 % interval of the validation accuracy: two points hide most changes of a recipe."""
@@ -58,7 +59,7 @@ def small_validation(record: RunRecord) -> Finding | None:
         f"{100 * low:.1f} to {100 * high:.1f} % is compatible with that: small differences between epochs or recipes "
         f"may be chance. About {enough:,} images would measure it to within a point.{_claimed(record, result)}"
     )
-    sizes = sorted({result.n, *(round(result.n * 2**k) for k in range(-1, 6))})
+    sizes = sorted({result.n, *(max(1, round(result.n * 2**k)) for k in range(-1, 6))})
     widths = tuple(100 * cures.Z95 * math.sqrt(max(1e-9, result.accuracy * (1 - result.accuracy)) / n) for n in sizes)
     picture = Evidence(
         x_label="validation images",
@@ -109,19 +110,27 @@ def calibration(record: RunRecord) -> Finding | None:
     text = f"Mean confidence is {100 * confidence:.1f} %, accuracy {100 * result.accuracy:.1f} %"
     text += f"; the expected calibration error is {100 * error:.1f} points."
     smoothed = record.recipe.training.label_smoothing > 0
+    repaired = result.scaled is not None and result.scaled.calibration_error <= CALIBRATION + chance
+    if result.scaled is not None:
+        text += (
+            f" The temperature {result.scaled.temperature:.2f}, by which rungs predict divides the logits, leaves "
+            f"{100 * result.scaled.calibration_error:.1f} points{': nothing is left to do' if repaired else ''}."
+        )
     title, cure = "Miscalibrated", None
     if confidence - result.accuracy > error / 2:
         title, cure = "Overconfident", None if smoothed else "--set training.label_smoothing=0.1"
     elif result.accuracy - confidence > error / 2:
         title, cure = "Underconfident", "--set training.label_smoothing=0" if smoothed else None
-    bins = [(100 * mean, 100 * correct) for mean, correct, n in result.calibration if n]
+    cure = None if repaired else cure
+    confidences, *measured = zip(*bins(result.calibration), strict=True)  # as many as 500 images fill at least one
+    accuracies, low, high, images = measured
     picture = Evidence(
         x_label="confidence, %",
         y_label="accuracy, %",
-        x=tuple(mean for mean, _ in bins),
+        x=confidences,
         series=(
-            Series(name="perfectly calibrated", y=tuple(mean for mean, _ in bins)),
-            Series(name="measured", y=tuple(correct for _, correct in bins)),
+            Series(name="perfectly calibrated", y=confidences),
+            Series(name="measured, 95 % interval", y=accuracies, low=low, high=high, images=images),
         ),
     )
     return note(
@@ -188,22 +197,27 @@ PAIRS_TOLD = 3
 
 def imbalance(record: RunRecord) -> Finding | None:
     """Classes of very unequal size."""
-    counts = record.data.counts.get("train", ())
+    counts, recipe = record.data.counts.get("train", ()), record.recipe
     if not counts or max(counts) <= IMBALANCE * max(1, min(counts)):
         return None
     rare = counts.index(min(counts))
     result = record.test or record.validation
-    judged = sum(result.confusion[rare]) if result else 0
-    recall = (
-        f"; of its {judged} held-out images {100 * result.recall[rare]:.0f} % are recognised"
-        if result and judged
-        else ""
-    )
+    recall = result.recall[rare] if result else None
+    held_out = sum(result.confusion[rare]) if result else 0
+    recognised = "" if recall is None else f"; of its {held_out} held-out images {100 * recall:.0f} % are recognised"
     text = (
-        f"{record.data.classes[rare]!r} has {counts[rare]} training images{recall}; the largest class has "
+        f"{record.data.classes[rare]!r} has {counts[rare]} training images{recognised}; the largest class has "
         f"{max(counts)}. Read precision and recall per class: accuracy mostly reflects the large ones."
     )
-    make = warning if result and judged and result.recall[rare] == 0 else note
+    balanced = recipe.data.balance != "none" or recipe.training.class_weights != "none"
+    if balanced:
+        text += " This run already balances them: what helps now is more images of the rare classes."
+    else:
+        text += (
+            " Balanced sampling shows the net all classes equally often. Judge it by the mean recall of the classes, "
+            "which counts them alike."
+        )
+    make = warning if recall == 0 else note
     order = sorted(range(len(counts)), key=lambda k: counts[k])
     shown = [*order[:4], *order[-4:]] if len(order) > 8 else order
     picture = evidence.bars(
@@ -217,9 +231,9 @@ def imbalance(record: RunRecord) -> Finding | None:
         "imbalance",
         "Imbalanced classes",
         text,
-        None,
+        None if balanced else "--set data.balance=sampling",
         f"the largest class has more than {IMBALANCE:g} times as many training images as the smallest",
-        "Buda et al. 2018, arXiv:1710.05381, for what it does; the ratio is " + OURS,
+        "Buda et al. 2018, arXiv:1710.05381: imbalance hurts, and oversampling helped most; the ratio is " + OURS,
         picture,
     )
 

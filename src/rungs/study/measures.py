@@ -15,6 +15,7 @@ SCORED = ("train", "validation", "test", "validation_tta", "test_tta")
 
 CELL_VALUES = (
     "train_accuracy", "train_loss", "validation_accuracy", "validation_loss", "test_accuracy", "test_loss",
+    "validation_balanced_accuracy",  # the mean recall of the classes
     "highest_train_accuracy",  # over the epochs, as it trained
     "highest_test_accuracy",  # over the epochs, of a watched test set
     "validation_tta_accuracy", "validation_tta_loss", "test_tta_accuracy", "test_tta_loss",
@@ -44,6 +45,8 @@ def measured(record: RunRecord) -> dict[str, float]:
         result: EvalResult | None = getattr(record, part)
         if result is not None:
             values |= {f"{part}_accuracy": result.accuracy, f"{part}_loss": result.loss}
+    if record.validation is not None:
+        values["validation_balanced_accuracy"] = record.validation.balanced_accuracy
     if rows:
         fastest_s = min(row.train_s for row in rows)  # the epoch least disturbed by other load
         losses = [row.train_loss if row.validation_loss is None else row.validation_loss for row in rows]
