@@ -11,13 +11,12 @@ from msgspec.structs import replace
 
 from rungs.diagnose import examine
 from rungs.diagnose.configuration import double_softmax, early_decay
-from rungs.diagnose.scores import calibration, imbalance
 from rungs.recipe import identity
 from rungs.recipe import toml as recipes
 from rungs.recipe.models import ResNet18
 from rungs.recipe.optimizers import SGD, AdamW, AnyOptimizer
 from rungs.report import evidence
-from rungs.run.record import ActivationRow, Finding, RunRecord, Scaled, from_json, to_json
+from rungs.run.record import ActivationRow, Finding, RunRecord, from_json, to_json
 
 
 def seen(record: RunRecord) -> dict[str, str]:
@@ -226,25 +225,6 @@ def test_classes() -> None:
     table[3][5], table[5][3] = 150, 120
     pair = replace(record, test=replace(record.test, confusion=tuple(map(tuple, table))))
     assert "'cat' was predicted as 'dog' 150 times, and the reverse 120 times" in text_of(pair, "confused-pair")
-
-
-def test_a_temperature_that_calibrates_leaves_nothing_to_cure() -> None:
-    record = samples.overfitting()
-    assert record.test is not None
-    for error, cure, words in ((0.012, None, "leaves 1.2 points: nothing is left to do"), (0.085, True, "8.5 points.")):
-        after = Scaled(temperature=1.7, loss=0.5, calibration_error=error, calibration=record.test.calibration)
-        found = calibration(replace(record, test=replace(record.test, scaled=after)))
-        assert found is not None and (found.cure is not None) == bool(cure)
-        assert "temperature 1.70" in found.text and words in found.text
-
-
-def test_an_absent_rare_class_has_no_recall_to_tell() -> None:
-    record = samples.imbalanced()
-    assert record.test is not None
-    table = (*record.test.confusion[:9], (0,) * 10)
-    found = imbalance(replace(record, test=replace(record.test, confusion=table)))
-    assert found is not None and found.level == "note" and "recognised" not in found.text
-    assert found.cure == "--set data.balance=sampling"
 
 
 def test_calibration_says_which_way() -> None:
