@@ -5,8 +5,8 @@ from __future__ import annotations
 from rungs.report import format as fmt
 from rungs.report import metric
 from rungs.study.comparison.record import Pair, PartResult, Verdict
-from rungs.study.comparison.seeds import PRIOR_DF
 from rungs.study.statistics import LEVEL
+from rungs.study.variation import PRIOR_DF, SEED_SD
 
 
 def words(pair: Pair) -> tuple[Verdict, str, tuple[str, ...]]:
@@ -19,11 +19,11 @@ def words(pair: Pair) -> tuple[Verdict, str, tuple[str, ...]]:
     if part.p_holm < LEVEL:
         better = part.difference > 0
         what = f"{pair.second} is {'better' if better else 'worse'} than {pair.first}: {_scores(part)}"
-        said = f"{what}, {_difference(part)}; {p_words(part.p_holm)}."
+        said = " ".join((f"{what}, {_difference(part)}; {p_words(part.p_holm)}.", *part.diverged))
         return ("better" if better else "worse"), said, (_seeds(part),)
     what = f"{pair.second} and {pair.first} are indistinguishable with this much data:"
     more = (_seeds(part), *_as_nets(part), would_decide(part))
-    return "not to be told apart", f"{what} {_scores(part)}, {_difference(part)}.", more
+    return "not to be told apart", " ".join((f"{what} {_scores(part)}, {_difference(part)}.", *part.diverged)), more
 
 
 def _as_nets(part: PartResult) -> tuple[str, ...]:
@@ -69,10 +69,13 @@ def _difference(part: PartResult) -> str:
 def _seeds(part: PartResult) -> str:
     """Return where the variation over seeds was taken from."""
     sd = f"{100 * part.seed_sd:.2f} points"
-    runs = part.seed_df - PRIOR_DF
-    if runs < 1:
-        return f"Seed sd {sd}: our prior, as there is one run of each."
-    return f"Seed sd {sd}: measured here, shrunk towards our prior."
+    if part.seed_from == "ladder":
+        return f"Seed sd {sd}: measured on the rungs of the climb, and shrunk towards what they share."
+    usual = f"{SEED_SD:g} sqrt(p (1 - p)), as other recipes vary"
+    if part.seed_df <= PRIOR_DF:
+        allowance = f"an allowance, {usual}, with {PRIOR_DF:g} degrees of freedom"
+        return f"Seed sd {sd}: there is one run of each, so it is {allowance}."
+    return f"Seed sd {sd}: measured here, and shrunk towards {usual}."
 
 
 def would_decide(part: PartResult) -> str:

@@ -23,6 +23,7 @@ from rungs.run.record import DataRecord, Difference, Estimate
 from rungs.ship.bundle import load_weights
 from rungs.ship.evaluate import evaluate
 from rungs.study import statistics
+from rungs.study.differences import Change, compare
 from rungs.study.ladder.record import LadderRecord, RungRecord
 from rungs.study.ladder.spec import Cell, Ladder, Rung
 from rungs.study.ladder.summary import summarise
@@ -116,7 +117,7 @@ def run(plan: Search, chosen: Sequence[FrozenTrial], own: FrozenTrial | None) ->
         skip_unreadable=work.skip_unreadable,
         tell=options.tell_final,
     )
-    record = summarise(ladder, outcomes, command=plan.command, reduced=plan.reduced)
+    record = summarise(ladder, outcomes, command=plan.command, reduced=plan.reduced, once=True)
     finalists = rank(work, record, chosen, options.seeds, own)
     if not finalists:
         endings = sorted(
@@ -203,8 +204,8 @@ def differences(metric: str, by_seed: dict[str, dict[int, float]], winner: str) 
     Holm's correction covers all of them, since the winner was chosen among all of them.
     """
     others = [name for name in by_seed if name != winner]
-    changes = [(name, winner, metric, by_seed[winner], by_seed[name]) for name in others]
-    return statistics.compare(changes)
+    changes = [Change(name, winner, metric, by_seed[winner], by_seed[name]) for name in others]
+    return compare(changes)
 
 
 def _against(rival: str, found: Difference) -> str:
