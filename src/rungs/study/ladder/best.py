@@ -47,9 +47,8 @@ def best(record: LadderRecord) -> Best | None:
     table = {rung.name: scores(rung, metric, record.data) for rung in rungs}
     intervals = {rung.name: _interval([*table[rung.name].values()], metric, shared) for rung in rungs}
     top = max(rungs, key=lambda rung: intervals[rung.name][0])
-    others = [
-        Change(rung.name, top.name, metric, table[rung.name], table[top.name]) for rung in rungs if rung is not top
-    ]
+    others = [Change(name, top.name, metric, values, table[top.name]) for name, values in table.items()]
+    others = [change for change in others if change.rung != top.name]
     apart = compare(others, pools(record.rungs, metrics=(metric,)))
     ties = tuple(name for name, found in apart.items() if found.p_holm is None or found.p_holm >= LEVEL)
     values = table[top.name].values()

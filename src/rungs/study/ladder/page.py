@@ -108,8 +108,8 @@ def _method(record: LadderRecord) -> list[str]:
         sentences += _of_differences(record)
     if any(answer.kind == "value" and answer.low is not None for rung in record.rungs for answer in rung.answers):
         sentences.append(
-            "A claim is one run of another program, so it is compared with the interval in which another run is expected; "
-            "ours is within the margin if that whole interval is."
+            "A claim is one run of another program, so it is compared with the interval in which another run is "
+            "expected; it is within the margin of ours if that whole interval is."
         )
     if ladder_words.has(record, "validation_accuracy"):
         sentences.append(
@@ -136,14 +136,14 @@ def _method(record: LadderRecord) -> list[str]:
 
 def _of_differences(record: LadderRecord) -> list[str]:
     """Return how differences were judged, and at how many seeds."""
-    pairs = fmt.listed(record.looks) if record.looks else ""
+    margin = report_metric.amount("validation_accuracy", record.margin)
+    done = f" Judged at {fmt.listed(record.looks)} here." if record.looks else ""
     return [
-        "The sd of a difference over seeds is shrunk towards what all rungs of the ladder share (4 degrees of freedom); "
-        "where a ladder is too small to tell, towards that of other recipes.",
-        "A difference is real if p is below 0.01 after Holm's correction for all differences of the ladder, and none if "
-        f"its whole interval lies within {report_metric.amount('validation_accuracy', record.margin)} of zero. It may be "
-        f"judged at {fmt.listed(LOOKS)} seeds, and once before; a verdict once reached stays."
-        + (f" Judged at {pairs} here." if pairs else ""),
+        "The sd of a difference over seeds is shrunk towards what all rungs of the ladder share (4 degrees of "
+        "freedom); where a ladder is too small to tell, towards that of other recipes.",
+        "A difference is real if p is below 0.01 after Holm's correction for all differences of the ladder, and none "
+        f"if its whole interval lies within {margin} of zero. It may be judged at {fmt.listed(LOOKS)} seeds, and once "
+        f"before; a verdict once reached stays.{done}",
     ]
 
 

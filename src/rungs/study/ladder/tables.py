@@ -176,10 +176,9 @@ def _difference(record: LadderRecord, rung: RungRecord, *, words: bool) -> str:
 def _short_claim(answer: Answer, *, words: bool) -> str:
     change = answer.kind == "change"
     value = report_metric.signed if change else report_metric.value
+    claimed = value(answer.metric, answer.claimed).removesuffix(" %")
     verdict = answer.verdict if words else CLAIM_SIGNS[answer.verdict]
-    return (
-        f"{SHORT.get(answer.metric, answer.metric)} {value(answer.metric, answer.claimed).removesuffix(' %')} {verdict}"
-    )
+    return f"{SHORT.get(answer.metric, answer.metric)} {claimed} {verdict}"
 
 
 def _steps(rung: RungRecord) -> str:

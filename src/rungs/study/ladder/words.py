@@ -249,16 +249,18 @@ def _difference_words(differences: list[Difference]) -> str:
 
 def _claim_count(answers: list[Answer]) -> str:
     """Return how many claims of accuracies and losses, and how many numbers of parameters, had which verdict."""
-    counts = Counter(answer.verdict for answer in answers if answer.kind == "value")
-    changes = Counter(answer.verdict for answer in answers if answer.kind == "change")
-    sentences = []
-    margins = {claim_verdict(answer) for answer in answers if answer.verdict == "within" and answer.kind == "value"}
-    within = margins.pop() if len(margins) == 1 else "within"
-    for head, tally, names in (
-        ("Claims", counts, ANSWERS), ("Claimed changes", changes, ANSWERS), ("Parameter counts", counts, OF_PARAMETERS),
-    ):  # fmt: skip
-        named = [
-            f"{tally[one]} {within if one == 'within' and tally is counts else one}" for one in names if tally[one]
-        ]
-        sentences += [f"{head}: {', '.join(named)}."] if named else []
-    return " ".join(sentences)
+    values, changes = ([one for one in answers if one.kind == kind] for kind in ("value", "change"))
+    said = {
+        "Claims": _tally(values, ANSWERS),
+        "Claimed changes": _tally(changes, ANSWERS),
+        "Parameter counts": _tally(values, OF_PARAMETERS),
+    }
+    return " ".join(f"{head}: {counts}." for head, counts in said.items() if counts)
+
+
+def _tally(answers: Sequence[Answer], verdicts: Sequence[str]) -> str:
+    """Return "3 within 2 points, 1 cannot tell"."""
+    tally = Counter[str](answer.verdict for answer in answers)
+    margins = {claim_verdict(answer) for answer in answers if answer.verdict == "within"}
+    within = margins.pop() if len(margins) == 1 else "within the margin"
+    return ", ".join(f"{tally[one]} {within if one == 'within' else one}" for one in verdicts if tally[one])
