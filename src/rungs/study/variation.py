@@ -22,16 +22,9 @@ import numpy as np
 from scipy.special import stdtr, stdtrit
 
 from rungs.report.metric import is_accuracy
+from rungs.report.seeds import PRIOR_DF, SEED_SD
 from rungs.study.statistics import LEVEL, Interval
 
-SEED_SD = 0.02
-"""Sd of an accuracy p over seeds, divided by sqrt(p (1 - p)). Of ten rungs of this project's ladders, each measured
-with 3 to 5 seeds on the 10,000 test images of CIFAR-10, the median was 0.012 (smallest 0.006: speedrun-94 at 93.3 %, sd
-0.17 points; largest 0.033: a first net at 51.8 %, sd 1.66 points; `results/*.json`). With 0.02 and `PRIOR_DF` two equal
-recipes with the seed variation of any of these rungs are called different in at most 8.3 % of comparisons of single
-runs; with the median it was 22 % (`bench/statistics.md`). At 94 % it is 0.47 points, at 70 % 0.92."""
-PRIOR_DF = 2.0
-"""Two more runs of a recipe than one weigh as much as `SEED_SD`."""
 POOL_DF = 4.0
 """Degrees of freedom that the table of a ladder adds to a comparison, if it has as many: less than it has, because the
 seeds may move one rung more than another."""
@@ -44,11 +37,6 @@ TIE = 1e-12
 def weight(metric: str, mean: float) -> float:
     """Return what the variance over seeds of a metric grows with: p (1 - p) of an accuracy p; 1 for a loss."""
     return max(FLOOR, mean * (1 - mean)) if is_accuracy(metric) else 1.0
-
-
-def prior_sd(accuracy: float) -> float:
-    """Return the sd over seeds that is assumed of a recipe with such an accuracy; see `SEED_SD`."""
-    return SEED_SD * math.sqrt(max(0.0, accuracy * (1 - accuracy)))
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from rungs.report import format as fmt
 from rungs.report import metric
+from rungs.report.seeds import PRIOR_DF, SEED_SD
 from rungs.study.comparison.record import Pair, PartResult, Verdict
 from rungs.study.statistics import LEVEL
-from rungs.study.variation import PRIOR_DF, SEED_SD
 
 
 def words(pair: Pair) -> tuple[Verdict, str, tuple[str, ...]]:

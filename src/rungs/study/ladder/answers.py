@@ -6,13 +6,11 @@ from collections.abc import Mapping, Sequence
 
 from rungs.recipe.spec import Claim
 from rungs.report.metric import is_accuracy
+from rungs.report.run_tables import PUBLISHED
 from rungs.study.ladder.changes import by_seed, pools
 from rungs.study.ladder.claims import answer, claimed_changes, measured, measured_change
 from rungs.study.ladder.record import Answer, LadderRecord, RungRecord
 from rungs.study.variation import Pool
-
-PUBLISHED = ("cifar10", "cifar100")
-"""Sources with a published test set: a claim is about the same images as ours."""
 
 
 def answers_of(record: LadderRecord, claims: Mapping[str, Sequence[Claim]]) -> dict[str, tuple[Answer, ...]]:

@@ -9,11 +9,12 @@ from statistics import fmean, variance
 from scipy.special import stdtrit
 
 from rungs.report import metric as report_metric
+from rungs.report.seeds import SEED_SD
 from rungs.study.differences import Change, compare
 from rungs.study.ladder.changes import pools, scores
 from rungs.study.ladder.record import LadderRecord, RungRecord
 from rungs.study.statistics import LEVEL, Interval
-from rungs.study.variation import SEED_SD, Pool, moderated, weight
+from rungs.study.variation import Pool, moderated, weight
 
 
 @dataclass(frozen=True)

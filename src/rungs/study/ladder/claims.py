@@ -17,9 +17,10 @@ from scipy.special import stdtrit
 from rungs.recipe.spec import Claim
 from rungs.report import format as fmt
 from rungs.report import metric
+from rungs.report.seeds import SEED_SD
 from rungs.study.ladder.record import Answer
 from rungs.study.statistics import LEVEL, Interval
-from rungs.study.variation import SEED_SD, Pool, moderated, weight
+from rungs.study.variation import Pool, moderated, weight
 
 ROUNDING = 1e-9  # 0.3 - 0.1 < 0.2, though on paper they are equal
 

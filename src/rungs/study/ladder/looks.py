@@ -14,9 +14,10 @@ from collections.abc import Mapping, Sequence
 from msgspec.structs import replace
 from scipy.special import stdtrit
 
+from rungs.report.seeds import PRIOR_DF
 from rungs.run.record import Difference
 from rungs.study.differences import Change, compare, worded
-from rungs.study.variation import POOL_DF, PRIOR_DF, Pool
+from rungs.study.variation import POOL_DF, Pool
 
 LOOKS = (3, 5, 8, 12, 20)
 """Numbers of seeds; one earlier look, at one or two seeds, is for differences that no seed can hide."""
@@ -35,7 +36,12 @@ def judge(
         margin: For "no difference".
         before: The differences of the same cells when the ladder was last judged.
     """
-    found = compare(changes, pools, level=LOOK_LEVEL, margin=margin)
+    by_pairs: dict[int, list[Change]] = {}
+    for change in changes:
+        by_pairs.setdefault(len(change.values.keys() & change.base.keys()), []).append(change)
+    found: dict[str, Difference] = {}
+    for together in by_pairs.values():  # Holm counts what is judged at the same look
+        found |= compare(together, pools, level=LOOK_LEVEL, margin=margin)
     return {rung: worded(look(new, before.get(rung))) for rung, new in found.items()}
 
 

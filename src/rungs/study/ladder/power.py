@@ -6,11 +6,12 @@ import math
 from statistics import fmean
 
 from rungs.report import format as fmt
+from rungs.report.seeds import SEED_SD
 from rungs.study.ladder.changes import by_seed, pools
 from rungs.study.ladder.climb import ClimbPlan
 from rungs.study.ladder.looks import LOOKS, POWER, detectable
 from rungs.study.ladder.spec import parent
-from rungs.study.variation import SEED_SD, weight
+from rungs.study.variation import weight
 
 USUAL = 0.7
 """The accuracy at which `SEED_SD` is taken where nothing was trained yet: sd 0.92 points."""

@@ -83,7 +83,7 @@ def _limits(record: LadderRecord) -> tuple[float, float]:
 
 
 def _is_drawn(answer: Answer) -> bool:
-    return answer.metric in CLAIMS and answer.kind == "value"
+    return answer.metric in CLAIMS and answer.kind == "value" and answer.verdict != "not comparable"
 
 
 def fences(means: Sequence[float]) -> tuple[float, float]:
@@ -219,7 +219,7 @@ def _labels(axes: Axes, record: LadderRecord) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{100 * x:g}"))
     axes.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10]))
     study = (
-        "\ndiffers from the ladder's file: claims are not comparable"
+        "\ndiffers from the ladder's file: its claims are not comparable, and not drawn"
         if record.reduced and ladder_words.claims(record)
         else ""
     )

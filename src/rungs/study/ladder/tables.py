@@ -210,7 +210,7 @@ def markdown(record: LadderRecord) -> str:
 
 def _lines(rung: RungRecord) -> tuple[str, str, str]:
     """Return the cells claimed, measured and verdict, a line for each claim and each unclaimed accuracy."""
-    claimed = {answer.metric for answer in rung.answers if answer.kind == "value"}
+    claimed = {a.metric for a in rung.answers if a.kind == "value" and a.verdict != "not comparable"}
     rows = [
         (fmt.NOTHING, _measured(metric, rung, None), fmt.NOTHING)
         for metric in PARTS
@@ -219,6 +219,8 @@ def _lines(rung: RungRecord) -> tuple[str, str, str]:
     for answer in rung.answers:
         claim = f"{ladder_words.claim_metric(answer)} {ladder_words.claim_words(answer)}"
         measured = _measured_change(answer) if answer.kind == "change" else _measured(answer.metric, rung, answer)
+        if answer.verdict == "not comparable":  # the number of another study would be read as an answer
+            measured = fmt.NOTHING
         rows.append((claim, measured, _claim_cell(answer)))
     if not rung.estimates:
         rows.append((fmt.NOTHING, ladder_words.how_ended(rung) or "not run", fmt.NOTHING))

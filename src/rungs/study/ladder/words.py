@@ -159,12 +159,13 @@ def _claimed(rung: str, answer: Answer) -> Claimed:
     change, metric = answer.kind == "change", answer.metric
     ends = report_metric.difference_bounds if change else bounds
     shown = report_metric.difference if change else value
+    blank = answer.measured is None or answer.verdict == "not comparable"  # it would be read as an answer
     return Claimed(
         rung,
         claim_metric(answer),
         claim_words(answer),
-        fmt.NOTHING if answer.measured is None else shown(metric, answer.measured),
-        ends(metric, answer.low, answer.high) or fmt.NOTHING,
+        fmt.NOTHING if blank or answer.measured is None else shown(metric, answer.measured),
+        fmt.NOTHING if blank else ends(metric, answer.low, answer.high) or fmt.NOTHING,
         f"± {report_metric.amount(metric, answer.margin)}" if answer.margin else "",
         claim_verdict(answer),
         answer.why,
