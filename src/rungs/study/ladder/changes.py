@@ -26,17 +26,19 @@ def changes(rungs: Sequence[RungRecord], outcomes: Sequence[Outcome], data: Data
     """
     by_name = {rung.name: rung for rung in rungs}
     runs: dict[str, dict[int, Outcome]] = {}
+    judged: dict[str, object] = {}
     for outcome in outcomes:
+        if outcome.record is not None and outcome.record.status != "interrupted":
+            judged.setdefault(outcome.cell.rung, _judged_on(outcome.record))
         if outcome.record is not None and outcome.record.status == "finished":
             runs.setdefault(outcome.cell.rung, {})[outcome.cell.seed] = outcome
-    judged = {name: _judged_on(next(iter(of.values())).record) for name, of in runs.items()}
     found = []
     for rung in rungs:
         base = by_name.get(rung.on or "")
         if base is not None and None not in (judged.get(rung.name), judged.get(base.name)):
             same = judged[rung.name] == judged[base.name]
             metric = "validation_accuracy" if same else "test_accuracy"
-            luck = _luck(runs[rung.name], runs[base.name], metric)
+            luck = _luck(runs.get(rung.name, {}), runs.get(base.name, {}), metric)
             found.append(_change(rung, base, metric, data, luck))
     return found
 
@@ -109,9 +111,9 @@ def held(before: LadderRecord, rungs: Sequence[RungRecord]) -> dict[str, Differe
     return kept
 
 
-def _judged_on(record: RunRecord | None) -> object:
+def _judged_on(record: RunRecord) -> object:
     """Return what determines the validation images and how they are scored; None without any."""
-    if record is None or record.validation is None:
+    if not sum(record.data.counts.get("validation", ())):
         return None
     recipe = record.recipe
     return recipe.data.source, recipe.data.validation, recipe.augment.validation

@@ -50,7 +50,7 @@ def look(new: Difference, before: Difference | None) -> Difference:
     looks = () if before is None else before.looks
     if before is not None and before.decided_at is not None:
         return replace(new, verdict=before.verdict, looks=looks, decided_at=before.decided_at)
-    if new.n not in looks and len(looks) < _allowed(new.n):
+    if new.n not in looks and _may_look(new.n, looks):
         looks = (*looks, new.n)
     judged = new.n in looks
     verdict = new.verdict if judged else "undecided"
@@ -63,13 +63,15 @@ def look(new: Difference, before: Difference | None) -> Difference:
     )
 
 
-def _allowed(n: int) -> int:
-    """Return how many looks there may have been by the time that there are so many pairs."""
-    return 1 + sum(one <= n for one in LOOKS)
+def _may_look(n: int, looks: Sequence[int]) -> bool:
+    """Return whether fewer looks were made than are planned by the time that there are so many pairs."""
+    if n < LOOKS[0]:
+        return not looks
+    return sum(one >= LOOKS[0] for one in looks) < sum(one <= n for one in LOOKS)
 
 
 def _next_look(n: int, looks: Sequence[int]) -> int | None:
-    return next((one for one in LOOKS if one > n and len(looks) < _allowed(one)), None)
+    return next((one for one in LOOKS if one > n and _may_look(one, looks)), None)
 
 
 def detectable(seeds: int, changes: int, sd: float) -> float:
