@@ -58,7 +58,7 @@ def _compare(claim: Claim, record: RunRecord) -> Comparison:
         return Comparison(metric, claimed, fmt.loss(result.loss), fmt.NOTHING, verdict, None, claim.source)
     published = record.data.source.partition(":")[0] in PUBLISHED
     same = claim.metric.startswith("train") or (claim.metric.startswith("test") and published)
-    low, high = next_run(result, same_images=same)
+    low, high = next_run(result, same_images=same, runs=claim.runs)
     inside = low <= claim.value + claim.tolerance and claim.value - claim.tolerance <= high
     agrees = None if inside else claim.value < low
     what = {None: "cannot tell with 1 seed", True: "better", False: "worse"}[agrees]

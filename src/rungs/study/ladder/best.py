@@ -25,7 +25,7 @@ class Best:
     mean: float  # accuracy over the seeds; a run that diverged counts as guessing
     interval: Interval  # 95 %, with the variance over seeds that the rungs share
     n: int
-    ties: tuple[str, ...]  # rungs that are not told apart from it
+    ties: tuple[str, ...]  # rungs that are not told apart from it, by a test at 5 % each
 
 
 def best(record: LadderRecord) -> Best | None:
@@ -51,7 +51,7 @@ def best(record: LadderRecord) -> Best | None:
     others = [Change(name, top.name, metric, values, table[top.name]) for name, values in table.items()]
     others = [change for change in others if change.rung != top.name]
     apart = compare(others, pools(record.rungs, metrics=(metric,)))
-    ties = tuple(name for name, found in apart.items() if found.p_holm is None or found.p_holm >= LEVEL)
+    ties = tuple(name for name, found in apart.items() if found.p is None or found.p >= LEVEL)
     values = table[top.name].values()
     return Best(top, fmean(values), intervals[top.name], len(values), ties)
 
