@@ -9,6 +9,7 @@ from statistics import fmean
 
 from msgspec.structs import replace
 
+from rungs.report.run_tables import PUBLISHED
 from rungs.run.predictions import Predictions, decode
 from rungs.run.record import DataRecord, Difference, EvalResult, RunRecord
 from rungs.study.differences import Change, ImageLuck
@@ -170,6 +171,8 @@ def _at_most(record: LadderRecord, rung: RungRecord, base: RungRecord, metric: s
     """Return what images add at most to a difference in a record, which has no predictions."""
     part = metric.partition("_")[0]
     images = sum(record.data.counts.get(part, ()))
-    own = part == "validation" and len({cell.data_hash for cell in rung.cells if cell.data_hash}) > 1
+    sets = {cell.hashes.get(part, cell.data_hash) for cell in rung.cells if cell.data_hash}
+    published = part == "test" and record.data.source.partition(":")[0] in PUBLISHED
+    own = len(sets) > 1 and not published
     values = [*by_seed(rung, metric).values(), *by_seed(base, metric).values()]
     return _independent([(value, images) for value in values], shared=not own)

@@ -23,6 +23,7 @@ class CellRecord(Record, frozen=True, kw_only=True):
     interpretation: str = ""  # of its curves, in sentences
     code: tuple[str, ...] = ()  # versions of rungs and torch
     data_hash: str = ""
+    hashes: dict[str, str] = {}  # of each part of the data
     test_openings: int | None = None  # of its test set, from its log when the study was summarised
 
 

@@ -177,6 +177,7 @@ def _cell(outcome: Outcome) -> CellRecord:
         interpretation=interpretation(record),
         code=record.code,
         data_hash=record.data.hash,
+        hashes=record.data.hashes,
         test_openings=looks.openings(looks.own(looks.read(RunDir(outcome.folder).looks), record)) or None,
     )
 
