@@ -26,7 +26,7 @@ hidden = [16]
 name = "adamw"
 lr = 0.01
 [training]
-epochs = 2
+epochs = 1
 batch_size = 20
 [evaluation]
 mistakes = 0
