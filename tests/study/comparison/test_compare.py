@@ -448,3 +448,19 @@ def test_on_real_cifar10(against: Callable[..., CompareRecord], tmp_path: Path) 
     rates = against(one, slow)
     assert rates.pairs[0].verdict == "worse" and rates.source == "cifar10"
     assert rates.pairs[0].flips is not None and rates.pairs[0].flips.newly_wrong[0].picture
+
+
+def test_runs_that_diverged_count_as_guessing_and_are_named(
+    against: Callable[..., CompareRecord], trained: Callable[[str], Path], tmp_path: Path
+) -> None:
+    def exploded(record: RunRecord) -> RunRecord:
+        return replace(record, status="diverged", ending="the loss exploded", test=None, validation=None)
+
+    broken = change(trained("third"), tmp_path / "third", exploded)
+    (pair,) = against("crippled", "crippled-1", "crippled-2", "healthy", "again", broken).pairs
+    part = pair.parts[0]
+    (whole,) = against("crippled", "crippled-1", "crippled-2", "healthy", "again", "third").pairs
+    assert part.second < whole.parts[0].second - 0.05  # a third of the runs guesses
+    assert len(part.diverged) == 1
+    assert "1 of 3 runs of" in pair.words and "diverged and count as guessing." in pair.words
+    assert not any("did not finish" in note for note in pair.notes)

@@ -350,7 +350,7 @@ def test_an_earlier_version_that_kept_no_looks_counts_as_one() -> None:
 
 
 def test_the_best_rung_is_not_the_luckiest_single_seed() -> None:
-    outcomes = [*both([0.80, 0.81, 0.82], [0.83, 0.84, 0.85]), outcome("lucky", 0, scored(healthy(), 0.845))]
+    outcomes = [*both([0.80, 0.81, 0.82], [0.83, 0.85, 0.84]), outcome("lucky", 0, scored(healthy(), 0.845))]
     rungs = (*ladder().rungs, Rung(name="lucky", about="One seed.", on="base"))
     record = summarise(replace(ladder(), rungs=rungs), outcomes, command="", reduced=())
     found = best(record)
