@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import search_samples
 from ladder_samples import sweep
 from msgspec.structs import replace
 from searches import plan_of, write_files
 
+from rungs.run.record import Estimate
 from rungs.study import statistics
 from rungs.study.ladder.record import CellRecord, LadderRecord, RungRecord
-from rungs.study.search import finals
+from rungs.study.search import finals, verdict, words
 from rungs.study.search.conclude import importance
 from rungs.study.search.ledger import RUN
+from rungs.study.search.record import Finalist, Metric, SearchRecord
 from rungs.study.search.storage import optuna
 from rungs.study.search.study import Work, create_or_load
 
@@ -46,6 +49,14 @@ def record(metric: str = "validation_accuracy", **rungs: Mapping[int, float]) ->
     return replace(sweep(rungs=1, seeds=1), rungs=tuple(made))
 
 
+def judged(
+    found: LadderRecord, ranked: Sequence[Finalist], metric: Metric = "validation_accuracy", test: Estimate | None = None
+) -> SearchRecord:
+    """Return the record of a search with these finals, and its verdict."""
+    blank = replace(search_samples.no_finals(), metric=metric, test=test)
+    return verdict.judged(replace(blank, finals=found, finalists=tuple(ranked), winner=ranked[0].name))
+
+
 def by_seed(*values: float) -> dict[int, float]:
     return dict(enumerate(values, 1))
 
@@ -58,7 +69,7 @@ def test_a_real_gain_is_named_with_its_interval_and_its_optimism(work: Work) -> 
     ranked = finals.rank(work, found, chosen, 3)
     assert [one.name for one in ranked] == ["trial-3", "trial-5", "recipe"]
     assert ranked[0].optimism is not None and ranked[0].optimism.mean == pytest.approx(0.98 - 0.9603333, abs=1e-6)
-    said = finals.verdict(work, found, ranked, chosen)
+    said = judged(found, ranked).verdict
     assert "On 3 fresh seeds, trial-3 (x=trial_3) has the best validation accuracy: 96.03 %" in said
     assert "Against the unchanged recipe it gains 5.03" in said
     assert "cannot be distinguished from the runner-up, trial-5: " in said
@@ -72,14 +83,14 @@ def test_the_luckiest_trial_does_not_win_and_noise_is_called_noise(work: Work) -
     )
     ranked = finals.rank(work, found, [trial(5, 0.99), trial(3, 0.98)], 3)
     assert ranked[0].name == "trial-3" and ranked[-1].name == "trial-5"
-    assert "cannot be distinguished from the unchanged recipe" in finals.verdict(work, found, ranked, [trial(3, 0.98)])
+    assert "cannot be distinguished from the unchanged recipe" in judged(found, ranked).verdict
 
 
 def test_of_equals_the_recipe_as_it_was_wins(work: Work) -> None:
     same = by_seed(0.9, 0.91, 0.92)
     found = record(recipe=same, trial_3=same)
     ranked = finals.rank(work, found, [trial(3, 0.98)], 3)
-    said = finals.verdict(work, found, ranked, [trial(3, 0.98)])
+    said = judged(found, ranked).verdict
     assert ranked[0].name == "recipe" and ranked[0].optimism is None and "No trial of the search does better" in said
 
 
@@ -91,13 +102,13 @@ def test_who_lost_a_re_run_cannot_win(work: Work) -> None:
 def test_where_the_recipe_wins_the_best_trials_optimism_is_said_and_of_its_own_trial_too(work: Work) -> None:
     found = record(recipe=by_seed(0.96, 0.97, 0.98), trial_3=by_seed(0.90, 0.91, 0.92))
     ranked = finals.rank(work, found, [trial(3, 0.98)], 3)
-    said = finals.verdict(work, found, ranked, [trial(3, 0.98)])
+    said = judged(found, ranked).verdict
     assert ranked[0].name == "recipe" and "the one run of trial-3, the best of the search, had 98.00 %, 7.00" in said
     own = trial(0, 0.99)
     own.params = {"optim.lr": 0.1, "training.batch_size": 50}
     assert finals.own_trial(work, [trial(3, 0.98), own]) is own
     ranked = finals.rank(work, found, [trial(3, 0.98)], 3, own)
-    said = finals.verdict(work, found, ranked, [trial(3, 0.98)])
+    said = judged(found, ranked).verdict
     assert "its one run, the best of the search, had 99.00 %, 2.00 points better" in said and "run of trial" not in said
 
 
@@ -107,7 +118,7 @@ def test_of_losses_less_is_better_and_optimism_is_still_positive(tmp_path: Path,
     ranked = finals.rank(work, found, [trial(3, 0.2)], 3)
     assert ranked[0].name == "trial-3" and ranked[0].optimism is not None
     assert ranked[0].optimism.mean == pytest.approx(0.11333333)
-    said = finals.verdict(work, found, ranked, [trial(3, 0.2)])
+    said = judged(found, ranked, "validation_loss").verdict
     assert "Against the unchanged recipe it lowers the loss by 0.1967" in said
     assert "its one run, the best of the search, had 0.2000, 0.1133 better than the mean" in said
 
@@ -150,7 +161,7 @@ def test_the_test_set_stays_closed_when_the_same_winner_was_scored_before(
     plan = plan_of("tiny.toml", "rates.toml")
     found = record(recipe=by_seed(0.90, 0.91, 0.92))
     ranked = finals.rank(work, found, [], 3)
-    done = finals.Finals(found, ranked, (), "")
+    done = finals.Finals(found, ranked, ())
     opened: list[str] = []
     monkeypatch.setattr(finals.looks, "note", lambda *words: opened.append(words[2]) or exit_quietly())
     before: Any = SimpleNamespace(
