@@ -46,11 +46,11 @@ SECOND_CHOICE = (
     "doi:10.1186/1471-2105-7-91) and extrapolated to all of the seeds. The lower end of its interval holds for all "
     "finalists at once (Bonferroni), so also for the one that was chosen; a choice for being high leaves the upper end "
     "valid (Benjamini, Hechtlinger and Stark 2019, arXiv:1906.00505). For a loss, too high is too low, and the ends "
-    "change places."
+    "change places. The means of the finalists that did not win are, for the same reason, slightly too low."
 )
 TEST_SCORE = (
-    "The test score is an honest score of the winner's trained nets, since no choice was made on these images. The luck "
-    "of their seeds remains in it: the recipe with another seed is expected to score slightly lower."
+    "The test score is an honest score of the winner's trained nets, since no choice was made on these images. The "
+    "luck of their seeds remains in it: the recipe with another seed is expected to score slightly lower."
 )
 
 
