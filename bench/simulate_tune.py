@@ -189,8 +189,8 @@ def report(cases: Sequence[Case], searches: Sequence[dict[str, float]], repeats:
         _heads("finalists and runs", *BIASES, *COVERS, "mean before", "after"),
         *worst(cases),
         f"\nWhole searches of 30 trials with the defaults, n = {repeats:,} each: by how much the search score was "
-        "optimistic, on average over the searches that a trial won; and about the search's own best trial, where another "
-        "finalist won (from the plain mean of its re-runs, which is too low then).\n",
+        "optimistic, on average over the searches that a trial won; and about the search's own best trial, where "
+        "another finalist won (from the plain mean of its re-runs, which is too low then).\n",
         _heads(
             "spread", "sd", "winner, in truth", "reported before", "after", "best of the search, in truth", "reported"
         ),

@@ -135,8 +135,10 @@ def test_the_test_score_leads_the_verdict() -> None:
         for r, t in zip(reversed(found.rungs), (3, None), strict=True)
     ]
     said = judged(found, ranked, test=statistics.estimate([0.94, 0.95, 0.96])).verdict
-    test = "On the test set, trial-3 (x=trial_3) scores 95.00 % (95 % interval 92.52 to 97.48 %), the mean of its 3"
-    assert said.startswith(test + " re-runs. On 3 fresh seeds, it has the best validation accuracy: 96.03 %; corrected")
+    test = "On the test set the winner, trial-3 (x=trial_3), scores 95.00 % (95 % interval 92.52 to 97.48 %), the mean"
+    assert said.startswith(
+        test + " of its 3 re-runs. On 3 fresh seeds, it has the best validation accuracy: 96.03 %; corrected"
+    )
 
 
 def test_nothing_is_corrected_without_a_choice_or_with_one_seed(work: Work) -> None:

@@ -90,7 +90,7 @@ def test_the_sections_stand_in_their_order(reports: Callable[[str], Path]) -> No
 def test_the_verdict_stands_first_and_the_merits_below_it(reports: Callable[[str], Path]) -> None:
     record, page = make("usual"), words(reports("usual"))
     assert page.index(record.verdict) < page.index("trials complete") < page.index("The finalists, retrained")
-    assert record.verdict.startswith("On the test set, ") and page.index("test accuracy") < page.index(
+    assert record.verdict.startswith("On the test set the winner, ") and page.index("test accuracy") < page.index(
         "winner, retrained"
     )
     named, corrected = search_words.winner(record), record.corrected

@@ -85,7 +85,7 @@ def _tested(what: str, test: Estimate) -> str:
     """Give the test score: it comes first, because nothing was chosen by it."""
     runs = "its re-run" if test.n == 1 else f"the mean of its {test.n} re-runs"
     score = _with_interval("test_accuracy", test)
-    return f"On the test set, {what} scores {score}, {runs}."
+    return f"On the test set the winner, {what}, scores {score}, {runs}."
 
 
 def _rerun(record: SearchRecord, named: Finalist, what: str) -> str:
