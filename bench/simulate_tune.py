@@ -6,7 +6,7 @@ Student's t interval (before), shrunk (James and Stein), and as `rungs.study.sea
 The optimism is a search score minus that value, so its bias is that of the value with the other sign; whole searches
 are simulated to see it. All numbers are percentage points; `--short` is for the tests.
 
-    python bench/simulate_tune.py > bench/statistics_tune.md
+    python bench/simulate_tune.py    # prints its section of bench/statistics.md
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ def test_equal_runs_have_an_interval_of_one_point() -> None:
 
 
 def test_simulated_it_is_right_on_average_and_covered(tmp_path: Path) -> None:
-    """The committed script, shortened; bench/statistics_tune.md has all scenarios.
+    """The committed script, shortened; bench/statistics.md has all scenarios.
 
     Of 600 finals with an sd of 1 point a mean error has a standard error below 0.05, a coverage of 95 % one of 0.9 %.
     """
