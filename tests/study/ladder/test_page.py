@@ -86,7 +86,7 @@ def test_the_page_says_what_was_measured(reports: Callable[[str], Path]) -> None
         "11,875",
         "the final rate is 0 (unstated)",
         "<small>against <b>third-block</b></small>",
-        "± 2.00 points is within",
+        "margin ± 2.00 points",
         "below 0.01 after Holm&#39;s correction for all differences of the ladder",
         "judged at 3, 5, 8, 12 and 20 seeds",
         "maximum over epochs",

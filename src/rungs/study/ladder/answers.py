@@ -29,7 +29,8 @@ def answers_of(record: LadderRecord, claims: Mapping[str, Sequence[Claim]]) -> d
         answers = [_value(record, rung, claim, alone.get(claim.metric)) for claim in mine if not claim.change]
         if base is not None:
             changed = [claim for claim in mine if claim.change]
-            changed += claimed_changes(mine, claims.get(base.name, ()))
+            if not (_incomparable(record, rung) or _incomparable(record, base)):
+                changed += claimed_changes(mine, claims.get(base.name, ()))
             answers += [_change(record, rung, base, claim, paired.get(claim.metric)) for claim in changed]
         found[rung.name] = tuple(answers)
     return found

@@ -122,21 +122,15 @@ def _judge(claim: Claim, values: Sequence[float], bounds: Interval | None, margi
     if bounds is None:
         return "cannot tell", f"{seeds}, and nothing measured the sd over seeds"
     low, high = bounds
-    where = f"the interval, {_between(claim, low, high)}"
     far = max(high - claim.value, claim.value - low)
     reaches = metric.amount(claim.metric, far)
     if far <= margin + ROUNDING:
-        return "within", f"all of {where}, is within {reaches} of the claim"
+        return "within", f"the whole interval is within {reaches} of the claim"
     if low - reach <= claim.value <= high + reach:
-        return "cannot tell", f"{where}, contains the claim, but values {reaches} from it as well"
+        return "cannot tell", f"the interval contains the claim, and values up to {reaches} from it"
     above = low > claim.value
     verdict: AnswerVerdict = "better" if above != metric.is_loss(claim.metric) else "worse"
-    return verdict, f"the claim is {'below' if above else 'above'} {where}"
-
-
-def _between(claim: Claim, low: float, high: float) -> str:
-    words = metric.difference_bounds if claim.change else metric.between
-    return words(claim.metric, low, high)
+    return verdict, f"the claim is {'below' if above else 'above'} the interval"
 
 
 def claimed_changes(claims: Sequence[Claim], base: Sequence[Claim]) -> tuple[Claim, ...]:

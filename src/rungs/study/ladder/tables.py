@@ -178,7 +178,7 @@ def _short_claim(answer: Answer, *, words: bool) -> str:
     value = report_metric.signed if change else report_metric.value
     claimed = value(answer.metric, answer.claimed).removesuffix(" %")
     verdict = answer.verdict if words else CLAIM_SIGNS[answer.verdict]
-    return f"{SHORT.get(answer.metric, answer.metric)} {claimed} {verdict}"
+    return f"{SHORT.get(answer.metric, answer.metric)} {'change ' * change}{claimed} {verdict}"
 
 
 def _steps(rung: RungRecord) -> str:

@@ -166,7 +166,7 @@ def _claimed(rung: str, answer: Answer) -> Claimed:
         claim_words(answer),
         fmt.NOTHING if blank or answer.measured is None else shown(metric, answer.measured),
         fmt.NOTHING if blank else ends(metric, answer.low, answer.high) or fmt.NOTHING,
-        f"± {report_metric.amount(metric, answer.margin)}" if answer.margin else "",
+        f"± {report_metric.amount(metric, answer.margin)}" if answer.margin and not blank else "",
         claim_verdict(answer),
         answer.why,
         answer.source,
