@@ -67,7 +67,7 @@ def row(seed: dict[str, Any]) -> str:
     headline = seed["headline"]
     if "recipe" in headline:  # a single run in full, where the ladder's study is smaller than the seed's
         shown = headline["claimed"], headline["measured"], headline["n"], headline["verdict"]
-        return f"| [{seed['title']}](seeds.md): recipe `{headline['recipe']}` | {' | '.join(shown)} |\n"
+        return f"| [{seed['title']}](seeds.md): `{headline['recipe']}`, the recipe | {' | '.join(shown)} |\n"
     record, name = read(headline["record"]), headline["rung"]
     rung = by_name(record, name)
     found = next(one for one in rung.answers if one.metric == headline["metric"])
