@@ -63,7 +63,10 @@ def _scores(part: PartResult) -> str:
 def _difference(part: PartResult) -> str:
     interval = metric.difference_bounds(f"{part.part}_accuracy", *part.interval)
     own = "" if part.table else "; each on its own images"
-    return f"{fmt.points(part.difference)} (95 % interval {interval}, over images and seeds{own})"
+    over = "images and seeds"
+    if part.seed_df <= PRIOR_DF:
+        over = f"images, and seeds with an allowance of {100 * part.seed_sd:.2f} points sd"
+    return f"{fmt.points(part.difference)} (95 % interval {interval}, over {over}{own})"
 
 
 def _seeds(part: PartResult) -> str:

@@ -95,7 +95,7 @@ def pools(rungs: Sequence[RungRecord], *, paired: bool = True, metrics: Sequence
 
 
 def held(before: LadderRecord, rungs: Sequence[RungRecord]) -> dict[str, Difference]:
-    """Return the differences of an earlier record that compare the same cells as now, perhaps with fewer seeds.
+    """Return the differences of an earlier record that compare the same cells as now, perhaps with more or fewer seeds.
 
     A record that does not say when it was judged was judged once, with the seeds that it has.
     """
@@ -107,7 +107,9 @@ def held(before: LadderRecord, rungs: Sequence[RungRecord]) -> dict[str, Differe
         found = rung.difference
         if found is None or found.against != on.get(rung.name):
             continue
-        if all(then.get(name, {""}) <= now.get(name, set()) for name in (rung.name, found.against)):
+        both = (rung.name, found.against)
+        sets = [(then.get(name, set()), now.get(name, set())) for name in both]
+        if all(a and b and (a <= b or b <= a) for a, b in sets):
             kept[rung.name] = found if found.looks else replace(found, looks=(found.n,))
     return kept
 
