@@ -7,7 +7,9 @@ from typing import Any
 
 from rungs.report import format as fmt
 from rungs.run.record import from_json
-from rungs.study.search.record import SearchRecord, TrialRecord
+from rungs.study.search import words as search_words
+from rungs.study.search.record import Finalist, SearchRecord, TrialRecord
+from rungs.study.search.verdict import current
 
 ROOT = Path(__file__).parents[1]
 RATE, BATCH = "optim.lr", "training.batch_size"
@@ -18,9 +20,9 @@ CONVERGED = 0.99
 
 
 def read(name: str) -> SearchRecord:
-    """Return a record of results/searches."""
+    """Return a record of results/searches; what an earlier version did not write is computed from its finals."""
     path = ROOT / "results" / "searches" / f"{name}.json"
-    return from_json(path.read_bytes(), SearchRecord, path)
+    return current(from_json(path.read_bytes(), SearchRecord, path))
 
 
 def section(part: dict[str, Any]) -> list[str]:
@@ -103,22 +105,23 @@ def noise(record: SearchRecord) -> float:
 
 def finals(record: SearchRecord) -> str:
     """Return the re-runs as a table, and the verdict."""
-    rows = ["| finalist | its values | in the search | on fresh seeds | optimistic by |", "|---|---|---:|---:|---:|"]
-    for one in record.finalists:
-        values = ", ".join(f"`{words}`" for words in one.overrides) or "the original recipe"
-        low, high = one.rerun.low, one.rerun.high
-        rerun = f"**{fmt.percent(one.rerun.mean)}**" + (f" ({fmt.interval((low, high))})" if low and high else "")
-        optimism = fmt.NOTHING if one.optimism is None else fmt.points(one.optimism.mean)
-        searched = fmt.percent(one.searched)
-        rows.append(f"| {one.name} | {values} | {searched} | {rerun} | {optimism} |")
-    test = record.test
-    sentences = [record.verdict]
-    if test is not None:
-        bounds = f" ({fmt.interval((test.low, test.high))})" if test.low is not None and test.high is not None else ""
-        sentences.append(
-            f"The winner on the test set, opened once for it: {fmt.percent(test.mean)}{bounds}, n = {test.n}."
-        )
-    return "\n".join(rows) + f"\n\n{' '.join(sentences)}\n"
+    heads = ["finalist", "its values", "in the search", "on fresh seeds", "corrected for the choice", "optimistic by"]
+    rows = [f"| {' | '.join(heads)} |", "|---|---|---:|---:|---:|---:|"]
+    rows += [f"| {' | '.join(_finalist(record, one))} |" for one in record.finalists]
+    return "\n".join(rows) + f"\n\n{record.verdict}\n"
+
+
+def _finalist(record: SearchRecord, one: Finalist) -> tuple[str, ...]:
+    """Return the cells of a finalist; the winner's interval is that of its corrected value."""
+    corrected, optimism = search_words.corrected(record, one), search_words.optimism(record, one)
+    rerun, right = fmt.percent(one.rerun.mean), fmt.NOTHING
+    if corrected is None:
+        rerun += f" ({search_words.estimate_bounds(record, one.rerun)})"
+    else:
+        right = f"**{fmt.percent(corrected.mean)}** ({search_words.estimate_bounds(record, corrected)})"
+    values = ", ".join(f"`{words}`" for words in one.overrides) or "the original recipe"
+    by = fmt.NOTHING if optimism is None else fmt.points(optimism.mean)
+    return one.name, values, fmt.percent(one.searched), rerun, right, by
 
 
 def best_batch(record: SearchRecord) -> str:

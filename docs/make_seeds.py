@@ -64,20 +64,21 @@ def with_rows(measured: str) -> str:
 
 def row(seed: dict[str, Any]) -> str:
     """Return the row of a seed: its best claim next to the measurement."""
-    record, name = read(seed["headline"]["record"]), seed["headline"]["rung"]
+    headline = seed["headline"]
+    if "recipe" in headline:  # a single run in full, where the ladder's study is smaller than the seed's
+        shown = headline["claimed"], headline["measured"], headline["n"], headline["verdict"]
+        return f"| [{seed['title']}](seeds.md): `{headline['recipe']}`, the recipe | {' | '.join(shown)} |\n"
+    record, name = read(headline["record"]), headline["rung"]
     rung = by_name(record, name)
-    found = next(one for one in rung.answers if one.metric == seed["headline"]["metric"])
+    found = next(one for one in rung.answers if one.metric == headline["metric"])
     estimate = rung.estimates[found.metric]
     words, interval = metric.metric_words(found.metric), metric.bounds(found.metric, estimate.low, estimate.high)
     measured = f"**{metric.value(found.metric, estimate.mean)}**{f' ({interval})' if interval else ''}"
-    why = f": {'; '.join(record.reduced)}" if found.verdict == "not comparable" and record.reduced else ""
-    cells = (
-        f"[{seed['title']}](seeds.md): `{name}`",
-        f"{words} {facts.claim_words(found)}",
-        measured,
-        fmt.many(estimate.n, "seed"),
-        f"{found.verdict}{why}",
-    )
+    verdict = facts.claim_verdict(found)
+    if found.verdict == "not comparable":
+        measured, verdict = fmt.NOTHING, f"not comparable: {'; '.join(record.reduced)}"
+    seeds = fmt.many(estimate.n, "seed")
+    cells = (f"[{seed['title']}](seeds.md): `{name}`", f"{words} {facts.claim_words(found)}", measured, seeds, verdict)
     return f"| {' | '.join(cells)} |\n"
 
 

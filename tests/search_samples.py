@@ -17,6 +17,7 @@ from rungs.run.record import Difference, Estimate
 from rungs.study.ladder.record import CellRecord, LadderRecord
 from rungs.study.search.record import Finalist, SearchRecord, TrialRecord
 from rungs.study.search.space import Field, Space
+from rungs.study.search.verdict import judged
 
 EVIL = "<script>alert(1)</script>|$x^$[/b]"
 
@@ -159,14 +160,15 @@ def with_finals(record: SearchRecord, best: int = 3, seeds: int = 3) -> SearchRe
         )
     found.sort(key=lambda one: one.rerun.mean if loss else -one.rerun.mean)
     test = [cell.values["test_accuracy"] for rung in ladder.rungs if rung.name == found[0].name for cell in rung.cells]
-    return replace(
-        record,
-        finals=ladder,
-        finalists=tuple(found),
-        winner=found[0].name,
-        verdict=f"{found[0].name} wins by its re-runs: better than the unchanged recipe, and not by chance.",
-        test=ladder_samples.estimate(test, accuracy_of=10_000),
-        test_accuracies=tuple(test),
+    return judged(
+        replace(
+            record,
+            finals=ladder,
+            finalists=tuple(found),
+            winner=found[0].name,
+            test=ladder_samples.estimate(test, accuracy_of=10_000),
+            test_accuracies=tuple(test),
+        )
     )
 
 
@@ -292,10 +294,8 @@ def hostile() -> SearchRecord:
 
 def recipe_wins() -> SearchRecord:
     """The unchanged recipe is best by the re-runs."""
-    record = usual()
-    return replace(
-        record, winner="recipe", verdict="No trial is distinguishable from the unchanged recipe: keep the recipe."
-    )
+    verdict = "No trial is distinguishable from the unchanged recipe: keep the recipe."
+    return replace(usual(), winner="recipe", verdict=verdict, corrected=None, optimism=None)
 
 
 MAKERS: dict[str, Callable[[], SearchRecord]] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import importlib
 import importlib.util
 import re
 import sys
@@ -14,6 +15,7 @@ import pytest
 from rungs.run.record import from_json
 from rungs.study.ladder import spec as ladder_spec
 from rungs.study.ladder.record import LadderDir, LadderRecord
+from rungs.study.ladder.summary import judged_again
 
 ROOT = Path(__file__).parents[1]
 RESULTS = sorted((ROOT / "results").glob("*.json"))
@@ -85,3 +87,24 @@ def test_the_ladder_of_ten_lines_can_be_climbed(tmp_path: Path, monkeypatch: pyt
     assert [rung.name for rung in record.rungs] == ["base", "no-dropout", "half-width", "tenth-rate"]
     assert all(rung.cells[0].status == "finished" for rung in record.rungs)
     assert LadderDir("climbed").read_record() == record
+
+
+def test_the_pictures_of_the_verdicts_show_what_they_are_called(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The script asserts that each example has the verdict that its picture is named after."""
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    make_verdicts = importlib.import_module("make_verdicts")
+    committed = {path.name for path in make_verdicts.PICTURES.glob("*.png")}
+    monkeypatch.setattr(make_verdicts, "PICTURES", tmp_path)
+    make_verdicts.main()
+    assert {path.name for path in tmp_path.glob("*.png")} == committed
+    text = "".join((ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("ladders.md", "deciding.md"))
+    assert {name for name in committed if f"(verdicts/{name})" in text} == committed
+
+
+@pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
+def test_the_verdicts_in_the_records_are_those_of_the_present_rules(path: Path) -> None:
+    record = from_json(path.read_bytes(), LadderRecord, path)
+    ladder, _ = ladder_spec.load(record.name)
+    assert judged_again(record, {rung.name: rung.claims for rung in ladder.rungs}) == record

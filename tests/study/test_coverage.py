@@ -15,10 +15,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from rungs.recipe.spec import Claim
 from rungs.run import reliability
 from rungs.run.reliability import wilson
-from rungs.study import statistics
-from rungs.study.statistics import FEWEST_PAIRS, LEVEL, compare, estimate, prediction
+from rungs.study import differences, statistics
+from rungs.study.differences import Change, compare
+from rungs.study.ladder import claims
+from rungs.study.ladder.claims import Measured, interval
+from rungs.study.statistics import LEVEL, estimate
 
 SIGMAS = 4
 CONFIDENT = 1 - LEVEL
@@ -94,7 +98,8 @@ def mean_interval(values: list[float]) -> tuple[float, float]:
 
 
 def next_run(values: list[float]) -> tuple[float, float]:
-    found = prediction(values)
+    """Where a claim is expected that is one more run; a loss, whose sd is that of these runs alone."""
+    found = interval(Claim(metric="validation_loss", value=0.7, source=""), Measured(values))
     assert found is not None
     return found
 
@@ -105,13 +110,13 @@ def test_the_interval_of_a_mean_covers_the_true_mean(n: int) -> None:
 
 
 @pytest.mark.parametrize("n", [2, 3, 5])
-def test_a_prediction_covers_one_more_run(n: int) -> None:
+def test_the_interval_for_a_claim_covers_one_more_run(n: int) -> None:
     further = runs(STUDIES, 1, seed=100 + n)[:, 0]
     assert abs(covers(n, next_run, further, seed=n) - CONFIDENT) <= tolerance(CONFIDENT, STUDIES)
 
 
 def test_an_interval_of_the_mean_is_none_for_one_more_run() -> None:
-    """The mistake that `prediction` is there against: 5 runs, and the sixth is inside far less often."""
+    """The mistake that the interval for a claim is there against: 5 runs, and the sixth is inside far less often."""
     further = runs(STUDIES, 1, seed=105)[:, 0]
     assert covers(5, mean_interval, further, seed=5) < CONFIDENT - 3 * tolerance(CONFIDENT, STUDIES)
 
@@ -132,6 +137,7 @@ def test_a_wrong_quantile_would_be_found_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(statistics, "_quantile", quantile)
+    monkeypatch.setattr(claims, "stdtrit", lambda df, p: quantile(round(df) + 1))
     truth = 0.7 if interval is mean_interval else runs(STUDIES, 1, seed=103)[:, 0]
     assert covers(n, interval, truth, seed=3) < CONFIDENT - tolerance(CONFIDENT, STUDIES)
 
@@ -143,7 +149,7 @@ LADDERS = 1000
 """Ladders under the null: 4 sqrt(0.05 * 0.95 / 1000) = 0.0276."""
 
 
-def alarms(rungs: int, seeds: int, on_base: bool, seed: int, ladders: int = LADDERS) -> float:
+def alarms(rungs: int, seeds: int, metric: str, on_base: bool, seed: int, ladders: int = LADDERS) -> float:
     """The share of ladders in which any rung is called a gain or a loss, though nothing changes anything.
 
     Each seed moves all of its runs alike, as a split does; against "base" the differences share the base's runs.
@@ -155,7 +161,7 @@ def alarms(rungs: int, seeds: int, on_base: bool, seed: int, ladders: int = LADD
         cells = [dict(enumerate(row)) for row in ladder]
         below = [cells[0]] * rungs if on_base else cells[:-1]
         changes = [
-            (f"{i}", "below", "test_accuracy", one, base)
+            Change(f"{i}", f"below {i}", metric, one, base)
             for i, (one, base) in enumerate(zip(cells[1:], below, strict=True))
         ]
         wrong += any(found.verdict.startswith("real") for found in compare(changes).values())
@@ -163,22 +169,23 @@ def alarms(rungs: int, seeds: int, on_base: bool, seed: int, ladders: int = LADD
 
 
 @pytest.mark.parametrize(
-    ("rungs", "on_base", "seeds"), [(1, True, FEWEST_PAIRS), (1, True, 5), (10, True, FEWEST_PAIRS), (10, False, 5)]
+    ("rungs", "metric", "on_base", "seeds"),
+    [
+        (1, "test_loss", True, 3),
+        (1, "test_loss", True, 5),
+        (1, "test_accuracy", True, 3),
+        (10, "test_accuracy", True, 3),
+        (10, "test_accuracy", False, 5),
+    ],
 )
-def test_a_ladder_of_nothing_raises_no_false_alarm(
-    rungs: int, on_base: bool, seeds: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(
-        statistics, "MOST_MORE_SEEDS", 1
-    )  # counting further seeds changes no verdict of "real", only time
-    rate = alarms(rungs, seeds, on_base, seed=10 * rungs + seeds)
+def test_a_ladder_of_nothing_raises_no_false_alarm(rungs: int, metric: str, on_base: bool, seeds: int) -> None:
+    rate = alarms(rungs, seeds, metric, on_base, seed=10 * rungs + seeds)
     assert rate <= LEVEL + tolerance(LEVEL, LADDERS)
-    if rungs == 1:  # then Holm corrects nothing, and the level is met from both sides
+    if metric == "test_loss":  # a single one, by its own pairs alone: the level is met from both sides
         assert rate >= LEVEL - tolerance(LEVEL, LADDERS)
 
 
 def test_ten_rungs_without_holm_would_be_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ten tests at 5 % each: an alarm in up to 1 - 0.95^10 = 40 % of the ladders."""
-    monkeypatch.setattr(statistics, "MOST_MORE_SEEDS", 1)
-    monkeypatch.setattr(statistics, "holm", lambda ps: tuple(ps))
-    assert alarms(10, 5, True, seed=105, ladders=300) > LEVEL + 2 * tolerance(LEVEL, 300)
+    monkeypatch.setattr(differences, "holm", lambda ps: tuple(ps))
+    assert alarms(10, 5, "test_accuracy", True, seed=105, ladders=300) > LEVEL + 2 * tolerance(LEVEL, 300)

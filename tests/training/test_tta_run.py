@@ -89,9 +89,9 @@ def test_without_a_validation_set_the_test_set_alone_is_looked_at_twice(tmp_path
 @pytest.mark.parametrize(
     ("value", "tolerance", "tta", "verdict", "agrees"),
     [
-        (1.0, 0.0, "mirror", "below the claim", False),
-        (0.0, 0.0, "mirror", "above the claim", False),
-        (0.5, 0.5, "mirror", "agrees with the claim", True),
+        (1.0, 0.0, "mirror", "worse", False),
+        (0.0, 0.0, "mirror", "cannot tell", None),
+        (0.5, 0.5, "mirror", "cannot tell", None),
         (1.0, 0.0, "none", "not measured", None),
     ],
 )

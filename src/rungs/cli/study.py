@@ -109,6 +109,7 @@ def _print_estimate(plan: ClimbPlan) -> None:
 
     from rungs.report import format as fmt
     from rungs.study.ladder.estimate import estimate
+    from rungs.study.ladder.power import findable
     from rungs.study.ladder.workers import packs
 
     steps = estimate(plan)
@@ -127,6 +128,8 @@ def _print_estimate(plan: ClimbPlan) -> None:
     if any(len(group) > 1 for group in packs(own, plan.pack)):
         size = f"up to {plan.pack} seeds of a rung"
         out.print(f"packs of {size}: an estimate is a cell's share of its pack, from a short probe")
+    if words := findable(plan):
+        out.print(words, soft_wrap=True)
     out.print(f"folder: {plan.folder.path}", soft_wrap=True)
     broken = {step.state for step in steps if step.state.startswith("cannot run")}
     if broken and not left:

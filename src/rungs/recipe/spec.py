@@ -117,13 +117,16 @@ class Claim(Spec, frozen=True):
     """A number published elsewhere for this recipe; accuracies as fractions of 1.
 
     "highest" is the maximum over the epochs, of training as it ran or of a watched test set. `tolerance` is the
-    half-width of an "about".
+    half-width of an "about". `runs`: how many the value is the mean of. `change`: it is a difference to the rung that
+    this one builds on, in a ladder.
     """
 
     metric: Metric
     value: float
     source: str
     tolerance: NonNegative = 0.0
+    runs: Count = 1
+    change: bool = False
 
 
 class Recipe(Spec, kw_only=True, frozen=True):

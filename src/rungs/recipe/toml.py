@@ -119,7 +119,7 @@ def require_sane(claims: Sequence[Claim], where: str) -> None:
         UserError: One is not.
     """
     for claim in claims:
-        if claim.metric.endswith("accuracy") and not 0 <= claim.value <= 1:
+        if claim.metric.endswith("accuracy") and not -claim.change <= claim.value <= 1:
             do = f"write per cent as a fraction: {claim.value / 100:g}"
             raise UserError(f"{claim.value:g} is not an accuracy", where=f"{where}, claim of {claim.metric}", do=do)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 NOTHING = "–"  # noqa: RUF001
 
 
@@ -58,6 +60,12 @@ def confidence(probability: float) -> str:
 def many(number: int, what: str, several: str = "") -> str:
     """Return (1, "core") as "1 core" and (2, "core") as "2 cores"; `several` is a plural that takes more than an s."""
     return f"{count(number)} {what if number == 1 else several or f'{what}s'}"
+
+
+def listed(items: Sequence[object]) -> str:
+    """Return "3, 5 and 8"."""
+    *most, last = map(str, items)
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def size(number: int) -> str:

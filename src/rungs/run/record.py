@@ -272,12 +272,20 @@ class Difference(Record, frozen=True, kw_only=True):
     metric: str  # "validation_accuracy" where there is a validation set
     n: int  # pairs
     mean: float
-    low: float | None  # 95 % interval of the mean difference (Student's t); None for one pair
+    low: float | None  # 95 % interval of the mean difference; None where nothing is known of its variance
     high: float | None
-    p: float | None  # two-sided, paired t test
-    p_holm: float | None  # corrected for all differences of the ladder
+    p: float | None  # two-sided
+    p_holm: float | None  # corrected for all differences of the study
     verdict: Literal["real gain", "real loss", "no difference", "undecided"]
-    more_seeds: int | None = None  # if undecided: about how many more would decide it
+    level: float = 0.05  # "real": p_holm below this ...
+    margin: float | None = None  # ... "no difference": the interval within this of zero; None: by an earlier version
+    sd: float | None = None  # of one pair's difference over seeds, as used for the interval
+    sd_from: Literal["", "pairs", "ladder", "elsewhere"] = ""  # where most of what is known of it was measured
+    diverged: tuple[str, ...] = ()  # runs that count as guessing: "2 of 5 runs of rate-0.3"
+    looks: tuple[int, ...] = ()  # numbers of pairs at which it was judged
+    decided_at: int | None = None  # the one of these that reached the verdict; None: not decided
+    next_look: int | None = None  # number of seeds of the next one
+    more_seeds: int | None = None  # in records of earlier versions
     words: str  # the verdict in a sentence
 
 

@@ -102,7 +102,8 @@ def test_a_crippled_run_is_worse_and_a_healthy_one_better(against: Callable[...,
     assert one.interval[1] - one.interval[0] > one.images_interval[1] - one.images_interval[0] > 0
     assert one.loss_interval is not None and one.loss_interval[0] > 0
     assert "of 180 test images correct" in worse.words and "p < 0.001" in worse.words
-    assert "One run" not in worse.words and any("our prior, as there is one run of each" in more for more in worse.more)
+    assert "One run" not in worse.words
+    assert any("so it is an allowance, 0.02 sqrt(p (1 - p))" in more for more in worse.more)
     assert worse.flips is not None and one.table is not None
     assert (worse.flips.gained, worse.flips.lost) == (one.table.second, one.table.first)
     assert sum(row.gained for row in one.classes) == one.table.second
@@ -113,7 +114,7 @@ def test_several_seeds_are_one_candidate(against: Callable[..., CompareRecord]) 
     assert [(one.name, len(one.runs)) for one in record.candidates] == [("healthy", 3), ("crippled", 3)]
     (pair,) = record.pairs
     part = pair.parts[0]
-    assert pair.verdict == "worse" and (part.pairs, part.seeds) == (3, (0, 1, 2)) and part.seed_df == 6
+    assert pair.verdict == "worse" and (part.pairs, part.seeds) == (3, (0, 1, 2)) and part.seed_df == 4
     assert part.by_seed is not None and part.by_seed.n == 3 and part.by_seed.verdict == "real loss"
     assert part.table is not None and part.table.both + part.table.first + part.table.second + part.table.neither == 540
     found = record.candidates[0].estimates["test_accuracy"]
@@ -123,7 +124,7 @@ def test_several_seeds_are_one_candidate(against: Callable[..., CompareRecord]) 
 
 def test_runs_without_a_partner_only_tell_of_seeds(against: Callable[..., CompareRecord]) -> None:
     (pair,) = against("healthy", "again", "third", "crippled").pairs
-    assert pair.parts[0].pairs == 1 and pair.parts[0].seed_df == 6
+    assert pair.parts[0].pairs == 1 and pair.parts[0].seed_df == 4
     assert "On test, 2 runs have no partner: used only for the seed variance." in pair.notes
 
 
@@ -178,7 +179,7 @@ def test_images_that_would_decide_are_those_of_one_set(against: Callable[..., Co
     assert (part.pairs, part.seeds) == (2, (0, 1)) and part.table is not None
     seen = part.table.both + part.table.first + part.table.second + part.table.neither
     assert seen == 2 * part.images
-    spread = seen * part.images_se**2 + part.difference**2  # mean square of an image's difference
+    spread = (part.table.first + part.table.second) / seen  # mean square of an image's difference
     whole = images_needed(part.difference, spread)
     assert whole is not None and part.needed.images == math.ceil(whole / 2)
     assert any("each pair of runs has its own images" in note for note in pair.notes)
@@ -447,3 +448,19 @@ def test_on_real_cifar10(against: Callable[..., CompareRecord], tmp_path: Path) 
     rates = against(one, slow)
     assert rates.pairs[0].verdict == "worse" and rates.source == "cifar10"
     assert rates.pairs[0].flips is not None and rates.pairs[0].flips.newly_wrong[0].picture
+
+
+def test_runs_that_diverged_count_as_guessing_and_are_named(
+    against: Callable[..., CompareRecord], trained: Callable[[str], Path], tmp_path: Path
+) -> None:
+    def exploded(record: RunRecord) -> RunRecord:
+        return replace(record, status="diverged", ending="the loss exploded", test=None, validation=None)
+
+    broken = change(trained("third"), tmp_path / "third", exploded)
+    (pair,) = against("crippled", "crippled-1", "crippled-2", "healthy", "again", broken).pairs
+    part = pair.parts[0]
+    (whole,) = against("crippled", "crippled-1", "crippled-2", "healthy", "again", "third").pairs
+    assert part.second < whole.parts[0].second - 0.05  # a third of the runs guesses
+    assert len(part.diverged) == 1
+    assert "1 of 3 runs of" in pair.words and "diverged and count as guessing." in pair.words
+    assert not any("did not finish" in note for note in pair.notes)

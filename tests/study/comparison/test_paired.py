@@ -9,10 +9,12 @@ import pytest
 from scipy.stats import binomtest
 
 from rungs.errors import UserError
+from rungs.report.seeds import prior_sd
 from rungs.run.predictions import Predictions, decode
 from rungs.run.record import PerImage
+from rungs.study import matched, variation
 from rungs.study.comparison import paired
-from rungs.study.comparison import seeds as comparison_seeds
+from rungs.study.comparison.needed import needed
 from rungs.study.comparison.record import Verdict
 
 
@@ -58,17 +60,17 @@ def test_what_is_damaged_is_told(loss: str) -> None:
 
 def test_mcnemar_on_a_published_table() -> None:
     """Two media for a bacterium: 12 grew on the one alone, 2 on the other (Armitage & Berry 1994, p. 127: 0.0129)."""
-    assert paired.exact_p(12, 2) == pytest.approx(0.0129, abs=5e-5)
-    assert paired.exact_p(2, 12) == paired.exact_p(12, 2) == binomtest(2, 14).pvalue
-    assert paired.mid_p(12, 2) == pytest.approx(paired.exact_p(12, 2) - math.comb(14, 2) / 2**14)
-    assert paired.exact_p(0, 0) == paired.mid_p(0, 0) == paired.mid_p(7, 7) == 1.0
+    assert matched.exact_p(12, 2) == pytest.approx(0.0129, abs=5e-5)
+    assert matched.exact_p(2, 12) == matched.exact_p(12, 2) == pytest.approx(binomtest(2, 14).pvalue)
+    assert paired.mid_p(12, 2) == pytest.approx(matched.exact_p(12, 2) - math.comb(14, 2) / 2**14)
+    assert matched.exact_p(0, 0) == paired.mid_p(0, 0) == paired.mid_p(7, 7) == 1.0
 
 
 def test_the_four_counts() -> None:
     first, second = np.array([1, 1, 1, 0, 0, 1], bool), np.array([1, 1, 0, 1, 0, 0], bool)
-    table = paired.table(paired.match([(said(first), said(second))], same_set=True))
+    table = paired.table(matched.match([(said(first), said(second))], same_set=True))
     assert (table.both, table.first, table.second, table.neither) == (2, 2, 1, 1)
-    assert table.p == paired.exact_p(2, 1)
+    assert table.p == matched.exact_p(2, 1)
 
 
 def test_of_several_pairs_an_image_counts_once() -> None:
@@ -76,9 +78,9 @@ def test_of_several_pairs_an_image_counts_once() -> None:
     draw = np.random.default_rng(0)
     first, second = draw.random(200) < 0.7, draw.random(200) < 0.8
     pair = said(first), said(second)
-    once = paired.match([pair], same_set=True)
-    twice = paired.match([pair, pair], same_set=True)
-    more = paired.match([pair, pair], same_set=False)
+    once = matched.match([pair], same_set=True)
+    twice = matched.match([pair, pair], same_set=True)
+    more = matched.match([pair, pair], same_set=False)
     assert paired.table(twice).p == paired.table(once).p > paired.table(more).p
     assert paired.table(twice).both == 2 * paired.table(once).both
     assert len(twice.truth) == 200 and len(more.truth) == 400
@@ -91,7 +93,7 @@ def test_classes_gain_and_lose_with_holm() -> None:
     second = first.copy()
     second[:20] = False  # class 0 loses 20
     second[100] = False
-    rows = paired.class_changes(paired.match([(said(first, truth), said(second, truth))], same_set=True), "abc")
+    rows = paired.class_changes(matched.match([(said(first, truth), said(second, truth))], same_set=True), "abc")
     assert [(row.name, row.images, row.gained, row.lost) for row in rows] == [
         ("a", 100, 0, 20),
         ("b", 100, 0, 1),
@@ -161,68 +163,36 @@ def test_so_many_images_decide_with_the_power_that_is_said(gained: float, lost: 
 def test_nothing_decides_what_is_no_difference() -> None:
     assert paired.images_needed(0.0, 0.1) is None
     assert paired.images_needed(1e-6, 0.1) is None
-    none = comparison_seeds.needed(0.0, 0.1, 0.003, comparison_seeds.seeds_apart([[0.9], [0.9]]))
+    none = needed(0.0, 0.1, 0.003, variation.seeds_apart([[0.9], [0.9]]))
     assert (none.images, none.images_for_recipes, none.seeds) == (None, None, None)
 
 
 def test_what_is_needed_decides() -> None:
     """With so many seeds, and with so many images, the difference is 2.8 standard errors of what is added up."""
-    seeds = comparison_seeds.seeds_of_pairs([0.02], [[0.90], [0.92]])
-    need = comparison_seeds.needed(0.02, 0.08, math.sqrt(0.08 / 5000), seeds)
+    seeds = variation.seeds_of_pairs([0.03], (0.90, 0.93))
+    need = needed(0.03, 0.08, math.sqrt(0.08 / 5000), seeds)
     assert need.seeds is not None and need.images_for_recipes is not None
     for images_var, pairs in ((0.08 / 5000, need.seeds), (0.08 / need.images_for_recipes, 1)):
         total = images_var + seeds.pair_variance / pairs
-        assert 0.02 / math.sqrt(total) >= paired.Z_LEVEL + paired.Z_POWER - 1e-9
-    sharp = comparison_seeds.needed(0.002, 0.08, 0.0005, seeds)
+        assert 0.03 / math.sqrt(total) >= paired.Z_LEVEL + paired.Z_POWER - 1e-9
+    sharp = needed(0.002, 0.08, 0.0005, seeds)
     assert sharp.images_for_recipes is None  # one run of each: seeds may do as much
 
 
 # --- seeds --------------------------------------------------------------------------------------------
 
 
-def test_one_run_of_each_rests_on_the_allowance_alone() -> None:
-    seeds = comparison_seeds.seeds_of_pairs([0.01], [[0.93], [0.94]])
-    assert seeds.df == comparison_seeds.PRIOR_DF
-    assert seeds.sd == pytest.approx(comparison_seeds.prior_sd(0.935)) == pytest.approx(0.00296, abs=1e-5)
-    assert seeds.se == pytest.approx(seeds.sd * math.sqrt(2))
-
-
-def test_the_allowance_is_what_this_project_measured() -> None:
-    """Median, over the rungs with three seeds or more on CIFAR-10's test set, of sd / sqrt(p (1 - p))."""
-    from pathlib import Path
-
-    from rungs.run.record import from_json
-    from rungs.study.ladder.record import LadderRecord
-
-    shares = []
-    for path in sorted((Path(__file__).parents[3] / "results").glob("*.json")):
-        for rung in from_json(path.read_bytes(), LadderRecord, path).rungs:
-            found = rung.estimates.get("test_accuracy")
-            if found and found.n >= 3 and found.sd is not None:
-                shares.append(found.sd / math.sqrt(found.mean * (1 - found.mean)))
-    assert len(shares) >= 10
-    assert pytest.approx(float(np.median(shares)), rel=0.25) == comparison_seeds.SEED_SD
-
-
-def test_measured_seeds_outweigh_the_prior() -> None:
-    calm = [0.9, 0.9001, 0.9002, 0.8999] * 5
-    few, many = comparison_seeds.seeds_apart([calm[:2], calm[:2]]), comparison_seeds.seeds_apart([calm, calm])
-    assert comparison_seeds.prior_sd(0.9) > few.sd > many.sd
-    paired_seeds = comparison_seeds.seeds_of_pairs([0.01, 0.012, 0.011], [[0.9, 0.91, 0.92], [0.91, 0.922, 0.931]])
-    assert paired_seeds.df == comparison_seeds.PRIOR_DF + 2 and paired_seeds.pairs == 3
-
-
 def judged(first: np.ndarray, second: np.ndarray) -> Verdict:
     """Return the verdict on (m, n) rights of m runs of each of two recipes."""
     pairs = [(said(a), said(b)) for a, b in zip(first, second, strict=True)]
-    matched = paired.match(pairs, same_set=True)
-    groups = [[float(run.mean()) for run in side] for side in (first, second)]
-    seeds = comparison_seeds.seeds_of_pairs(matched.by_pair, groups)
-    change, n = matched.change, len(matched.truth)
-    found = comparison_seeds.judge(change.mean(), change.std() / math.sqrt(n), n, seeds, paired.table(matched).p)
+    both = matched.match(pairs, same_set=True)
+    means = float(first.mean()), float(second.mean())
+    luck = matched.image_luck(both, same_set=True)
+    seeds = variation.seeds_of_pairs(both.by_pair, means)
+    found = variation.judge(float(both.change.mean()), luck.se, luck.images, seeds, luck.exact_p)
     if found.p >= 0.05:
         return "not to be told apart"
-    return "better" if change.mean() > 0 else "worse"
+    return "better" if both.change.mean() > 0 else "worse"
 
 
 def trained(
@@ -240,9 +210,9 @@ def test_equal_recipes_are_seldom_called_different(runs: int, images: int) -> No
     alarms = mcnemar = 0
     for _ in range(draws):
         hard = draw.uniform(-0.2, 0.2, images)
-        sides = [trained(draw, runs, images, accuracy, comparison_seeds.prior_sd(accuracy), hard) for _ in range(2)]
+        sides = [trained(draw, runs, images, accuracy, prior_sd(accuracy), hard) for _ in range(2)]
         alarms += judged(*sides) != "not to be told apart"
-        table = paired.table(paired.match([(said(sides[0][0]), said(sides[1][0]))], same_set=True))
+        table = paired.table(matched.match([(said(sides[0][0]), said(sides[1][0]))], same_set=True))
         mcnemar += table.p < 0.05
     assert alarms / draws < 0.05 + tolerance(0.05, draws)
     if images == 10_000:
@@ -253,7 +223,7 @@ def test_a_real_difference_is_found() -> None:
     draw, found = np.random.default_rng(7), 0
     for _ in range(50):
         hard = draw.uniform(-0.1, 0.1, 10_000)
-        worse, better = (trained(draw, 1, 10_000, accuracy, 0.003, hard) for accuracy in (0.80, 0.84))
+        worse, better = (trained(draw, 1, 10_000, accuracy, 0.003, hard) for accuracy in (0.79, 0.86))
         found += judged(worse, better) == "better"
     assert found >= 48
 

@@ -174,7 +174,7 @@ def narrow(high: float) -> LadderRecord:
 
 def test_another_study_is_said_below_the_axis_and_only_where_there_are_claims() -> None:
     axes = curves.staircase(ladder_samples.three()).axes[0]
-    assert axes.get_xlabel().endswith("\ndiffers from the ladder's file: claims are not comparable")
+    assert axes.get_xlabel().endswith("\ndiffers from the ladder's file: its claims are not comparable, and not drawn")
     assert axes.get_title(loc="left") == "three: accuracy of each rung"
     assert "claims" not in curves.staircase(ladder_samples.orphan()).axes[0].get_xlabel()
 

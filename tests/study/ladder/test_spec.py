@@ -429,7 +429,7 @@ def test_unknown_fields_of_a_ladder_and_of_a_rung() -> None:
     assert refused(DIARY.replace("seeds =", "seed =")) == (
         "no such field",
         "diary.toml, seed",
-        "did you mean 'seeds'? allowed: about, base, builds_on, headline, name, rungs, seeds, source",
+        "did you mean 'seeds'? allowed: about, base, builds_on, headline, margin, name, rungs, seeds, source",
     )
     assert refused(DIARY.replace('set = ["optim.momentum', 'sets = ["optim.momentum')) == (
         "no such field",

@@ -106,7 +106,7 @@ def test_a_usual_terminal_loses_no_number_and_says_what_it_left_out(
 def test_signs_are_explained() -> None:
     text = " ".join(printed(ladder_samples.diary(), 100).split())
     assert "gain: points against what it builds on; ▲ real gain, ▼ real loss, = no difference, ? undecided" in text
-    assert "claimed: ✓ reproduced, ↑ better, ↓ worse" in text
+    assert "claimed: ✓ within, ↑ better, ↓ worse, = equal" in text
     assert "val. 83.50 ✓" in text
 
 
@@ -141,7 +141,9 @@ def test_markdown_sets_claims_beside_measurements_line_by_line() -> None:
     _, claimed, measured, verdicts, difference, verdict = cells(ladder_samples.diary(), "flip-and-crop")
     assert claimed.split("<br>") == ["validation accuracy 83.50 %", "test accuracy 81.00 %", "parameters 2,191,146"]
     assert measured.startswith("validation accuracy 83.24 % (82.05 – 84.43 %), n = 3<br>test accuracy")  # noqa: RUF001
-    assert verdicts.split("<br>") == ["reproduced", "better", "reproduced"]
+    within, better, equal = verdicts.split("<br>")
+    assert within == "within 2 points (82.04 to 84.44 %)"
+    assert better.startswith("better (") and equal == "equal"
     assert difference.startswith("+5.09 points (+4.49 to +5.69)")
     assert verdict == "real gain"
 
@@ -177,12 +179,15 @@ def test_markdown_has_no_live_html() -> None:
 def test_the_headline_counts_what_is_real_and_what_was_claimed() -> None:
     record = ladder_samples.diary()
     assert words.headline(record) == (
-        "Best on validation: cosine, 86.33 % (3 seeds), +15.12 points against the first rung, first-net. "
-        "Differences: 5 real gains, 1 real loss, 1 undecided. Claims: 4 reproduced, 1 better, 1 worse."
+        "Best on validation: cosine, 86.33 % (95 % interval 85.82 to 86.84 %, 3 seeds), "
+        "+15.12 points against the first rung, first-net. Differences: 5 real gains, 1 real loss, 1 undecided. "
+        "Claims: 3 within 2 points, 1 better, 1 worse. Parameter counts: 1 equal."
     )
     assert words.headline(ladder_samples.nothing()) == "No cell of this ladder has finished."
     only = replace(record, rungs=record.rungs[:1])
-    assert words.headline(only).startswith("Best on validation: first-net, 71.21 % (3 seeds).")
+    assert words.headline(only).startswith(
+        "Best on validation: first-net, 71.21 % (95 % interval 70.15 to 72.28 %, 3 seeds)."
+    )
     unvalidated = ladder_samples.diary(validated=False)
     assert words.headline(unvalidated).startswith("Best on test: ")
 

@@ -181,13 +181,18 @@ def test_the_finalists_show_searched_rerun_and_seeds(tmp_path: Path) -> None:
     found = texts(figure, tmp_path)
     for one in record.finalists:
         assert one.name in found
-        assert one.optimism is None or f"{100 * one.optimism.mean:+.2f}" in found
+        optimism = search_words.optimism(record, one)
+        assert optimism is None or f"{100 * optimism.mean:+.2f}" in found
     assert "(winner)" in found
+    assert record.corrected is not None and [x for x, _ in marks(axes, "corrected")] == [record.corrected.mean]
+    lines = [line for line in axes.get_lines() if line.get_gid() == "optimism"]
+    assert [x for x, _ in lines[0].get_xydata()] == [record.finalists[0].searched, record.corrected.mean]
 
 
 def test_an_interval_of_two_seeds_is_cut_with_an_arrow() -> None:
-    axes = search_finalists.finalists(make("one-field")).axes[0]
-    high = max(one.rerun.high for one in make("one-field").finalists if one.rerun.high is not None)
+    record = replace(make("one-field"), corrected=None)  # its corrected value has a narrower one
+    axes = search_finalists.finalists(record).axes[0]
+    high = max(one.rerun.high for one in record.finalists if one.rerun.high is not None)
     assert axes.get_xlim()[1] < high
     assert any(line.get_marker() == 5 for line in axes.get_lines())
 

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import search_samples
 from ladder_samples import sweep
 from msgspec.structs import replace
 from searches import plan_of, write_files
 
+from rungs.run.record import Estimate
 from rungs.study import statistics
 from rungs.study.ladder.record import CellRecord, LadderRecord, RungRecord
-from rungs.study.search import finals
+from rungs.study.search import finals, verdict, words
 from rungs.study.search.conclude import importance
 from rungs.study.search.ledger import RUN
+from rungs.study.search.record import Finalist, Metric, SearchRecord
 from rungs.study.search.storage import optuna
 from rungs.study.search.study import Work, create_or_load
 
@@ -46,6 +49,17 @@ def record(metric: str = "validation_accuracy", **rungs: Mapping[int, float]) ->
     return replace(sweep(rungs=1, seeds=1), rungs=tuple(made))
 
 
+def judged(
+    found: LadderRecord,
+    ranked: Sequence[Finalist],
+    metric: Metric = "validation_accuracy",
+    test: Estimate | None = None,
+) -> SearchRecord:
+    """Return the record of a search with these finals, and its verdict."""
+    blank = replace(search_samples.no_finals(), metric=metric, test=test)
+    return verdict.judged(replace(blank, finals=found, finalists=tuple(ranked), winner=ranked[0].name))
+
+
 def by_seed(*values: float) -> dict[int, float]:
     return dict(enumerate(values, 1))
 
@@ -58,11 +72,17 @@ def test_a_real_gain_is_named_with_its_interval_and_its_optimism(work: Work) -> 
     ranked = finals.rank(work, found, chosen, 3)
     assert [one.name for one in ranked] == ["trial-3", "trial-5", "recipe"]
     assert ranked[0].optimism is not None and ranked[0].optimism.mean == pytest.approx(0.98 - 0.9603333, abs=1e-6)
-    said = finals.verdict(work, found, ranked, chosen)
+    judged_ = judged(found, ranked)
+    said = judged_.verdict
     assert "On 3 fresh seeds, trial-3 (x=trial_3) has the best validation accuracy: 96.03 %" in said
+    assert judged_.corrected is not None
+    assert (
+        "96.03 %; corrected for having been chosen as the best of 3, 96.03 % (95 % interval 93.88 to 97.64 %)" in said
+    )
     assert "Against the unchanged recipe it gains 5.03" in said
     assert "cannot be distinguished from the runner-up, trial-5: " in said
-    assert "its one run had 98.00 %, 1.97 points better than the mean of its re-runs" in said
+    assert "its one run had 98.00 %, 1.97 points better than that corrected value" in said
+    assert judged_.optimism is not None and judged_.optimism.mean == pytest.approx(0.98 - judged_.corrected.mean)
     assert "the one run of trial-5, the best of the search, had 99.00 %, 4.37 points better" in said
 
 
@@ -72,14 +92,21 @@ def test_the_luckiest_trial_does_not_win_and_noise_is_called_noise(work: Work) -
     )
     ranked = finals.rank(work, found, [trial(5, 0.99), trial(3, 0.98)], 3)
     assert ranked[0].name == "trial-3" and ranked[-1].name == "trial-5"
-    assert "cannot be distinguished from the unchanged recipe" in finals.verdict(work, found, ranked, [trial(3, 0.98)])
+    judged_ = judged(found, ranked)
+    assert "cannot be distinguished from the unchanged recipe" in judged_.verdict
+    assert judged_.corrected is not None and judged_.corrected.mean < ranked[0].rerun.mean - 0.01
+    value = 100 * judged_.corrected.mean
+    assert (
+        f"90.67 %; corrected for having been chosen as the best of 3, {value:.2f} % (95 % interval" in judged_.verdict
+    )
+    assert f"had 98.00 %, {98 - value:.2f} points better than that corrected value" in judged_.verdict
 
 
 def test_of_equals_the_recipe_as_it_was_wins(work: Work) -> None:
     same = by_seed(0.9, 0.91, 0.92)
     found = record(recipe=same, trial_3=same)
     ranked = finals.rank(work, found, [trial(3, 0.98)], 3)
-    said = finals.verdict(work, found, ranked, [trial(3, 0.98)])
+    said = judged(found, ranked).verdict
     assert ranked[0].name == "recipe" and ranked[0].optimism is None and "No trial of the search does better" in said
 
 
@@ -91,14 +118,47 @@ def test_who_lost_a_re_run_cannot_win(work: Work) -> None:
 def test_where_the_recipe_wins_the_best_trials_optimism_is_said_and_of_its_own_trial_too(work: Work) -> None:
     found = record(recipe=by_seed(0.96, 0.97, 0.98), trial_3=by_seed(0.90, 0.91, 0.92))
     ranked = finals.rank(work, found, [trial(3, 0.98)], 3)
-    said = finals.verdict(work, found, ranked, [trial(3, 0.98)])
+    said = judged(found, ranked).verdict
     assert ranked[0].name == "recipe" and "the one run of trial-3, the best of the search, had 98.00 %, 7.00" in said
     own = trial(0, 0.99)
     own.params = {"optim.lr": 0.1, "training.batch_size": 50}
     assert finals.own_trial(work, [trial(3, 0.98), own]) is own
     ranked = finals.rank(work, found, [trial(3, 0.98)], 3, own)
-    said = finals.verdict(work, found, ranked, [trial(3, 0.98)])
+    said = judged(found, ranked).verdict
     assert "its one run, the best of the search, had 99.00 %, 2.00 points better" in said and "run of trial" not in said
+
+
+def test_the_test_score_leads_the_verdict() -> None:
+    found = record(recipe=by_seed(0.90, 0.91, 0.92), trial_3=by_seed(0.95, 0.961, 0.97))
+    ranked = [
+        Finalist(name=r.name, trial=t, overrides=r.changes, searched=None, rerun=r.estimates["validation_accuracy"])
+        for r, t in zip(reversed(found.rungs), (3, None), strict=True)
+    ]
+    said = judged(found, ranked, test=statistics.estimate([0.94, 0.95, 0.96])).verdict
+    test = "On the test set the winner, trial-3 (x=trial_3), scores 95.00 % (95 % interval 92.52 to 97.48 %), the mean"
+    assert said.startswith(
+        test + " of its 3 re-runs. On 3 fresh seeds, it has the best validation accuracy: 96.03 %; corrected"
+    )
+
+
+def test_nothing_is_corrected_without_a_choice_or_with_one_seed(work: Work) -> None:
+    alone = record(recipe=by_seed(0.90, 0.91, 0.92))
+    judged_ = judged(alone, finals.rank(work, alone, [], 3))
+    assert words.corrected(judged_, judged_.finalists[0]) is None and "corrected" not in judged_.verdict
+    assert "91.00 % (95 % interval 88.52 to 93.48 %). The search found no other candidate." in judged_.verdict
+    single = record(recipe=by_seed(0.90), trial_3=by_seed(0.95))
+    judged_ = judged(single, finals.rank(work, single, [trial(3, 0.98)], 1))
+    assert judged_.corrected is None and judged_.optimism is None
+    assert "95.00 %, on average too high, as the best of 2; one seed does not show by how much." in judged_.verdict
+    assert "had 98.00 %, 3.00 points better than the mean of its re-runs" in judged_.verdict
+
+
+def test_a_record_of_an_earlier_version_gets_what_its_finals_say() -> None:
+    new = search_samples.usual()
+    old = replace(new, schema=1, corrected=None, optimism=None, verdict="It wins: the search flattered it.")
+    assert verdict.current(old) == new and verdict.current(new) is new
+    unfinished = replace(search_samples.no_finals(), schema=1)
+    assert verdict.current(unfinished) is unfinished
 
 
 def test_of_losses_less_is_better_and_optimism_is_still_positive(tmp_path: Path, work: Work) -> None:
@@ -107,9 +167,11 @@ def test_of_losses_less_is_better_and_optimism_is_still_positive(tmp_path: Path,
     ranked = finals.rank(work, found, [trial(3, 0.2)], 3)
     assert ranked[0].name == "trial-3" and ranked[0].optimism is not None
     assert ranked[0].optimism.mean == pytest.approx(0.11333333)
-    said = finals.verdict(work, found, ranked, [trial(3, 0.2)])
+    said = judged(found, ranked, "validation_loss").verdict
     assert "Against the unchanged recipe it lowers the loss by 0.1967" in said
-    assert "its one run, the best of the search, had 0.2000, 0.1133 better than the mean" in said
+    assert "has the best validation loss: 0.3133; corrected for having been chosen as the best of 2, 0.3133" in said
+    assert "which is no worse: choices by fewer of the seeds mostly agree" in said  # every seed chooses trial-3
+    assert "its one run, the best of the search, had 0.2000, 0.1133 better than that corrected value" in said
 
 
 def test_finalists_are_distinct_and_none_is_the_recipe(work: Work) -> None:
@@ -150,7 +212,7 @@ def test_the_test_set_stays_closed_when_the_same_winner_was_scored_before(
     plan = plan_of("tiny.toml", "rates.toml")
     found = record(recipe=by_seed(0.90, 0.91, 0.92))
     ranked = finals.rank(work, found, [], 3)
-    done = finals.Finals(found, ranked, (), "")
+    done = finals.Finals(found, ranked, ())
     opened: list[str] = []
     monkeypatch.setattr(finals.looks, "note", lambda *words: opened.append(words[2]) or exit_quietly())
     before: Any = SimpleNamespace(

@@ -143,7 +143,7 @@ def notes(first: Group, second: Group) -> list[str]:
     if a.recipe.training.label_smoothing != b.recipe.training.label_smoothing:
         found.append("Label smoothing differs, which changes the loss by itself.")
     for group in (first, second):
-        failed = [run for run in group.runs if run.record.status != "finished"]
+        failed = [run for run in group.runs if run.record.status == "interrupted"]
         if failed and len(failed) < len(group.runs):
             found.append(f"{len(failed)} of {len(group.runs)} runs of {group.name} did not finish: left out.")
         found += _left_out(group)

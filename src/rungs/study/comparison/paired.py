@@ -1,21 +1,21 @@
 """Two nets on the same images: McNemar's test, the paired bootstrap, classes, and how many images would decide.
 
-Here the nets are fixed and the images are a sample of all possible ones; `rungs.study.comparison.seeds` adds the
-variation over seeds.
+Here the nets are fixed and the images are a sample of all possible ones; `rungs.study.variation` adds the variation
+over seeds.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import ndtr, ndtri
-from scipy.stats import binom, binomtest
+from scipy.stats import binom
 
-from rungs.run.predictions import Bools, Floats, Ints, Predictions
+from rungs.run.predictions import Bools, Floats
 from rungs.study.comparison.record import ClassChange, Interval, Table
+from rungs.study.matched import Matched, exact_p, signs
 from rungs.study.statistics import LEVEL, holm
 
 RESAMPLES = 10_000
@@ -31,75 +31,7 @@ MOST_IMAGES = 10_000_000
 BINS = 15  # of the calibration error, as in `rungs.evaluate.metrics`
 
 
-@dataclass(frozen=True)
-class Matched:
-    """Pairs of nets that were scored on the same images; N images, or all images of all pairs where sets differ."""
-
-    truth: Ints  # (N,)
-    first: Floats  # (N,), share of the pairs in which the first is correct
-    second: Floats
-    first_loss: Floats  # (N,), mean over the pairs
-    second_loss: Floats
-    counts: tuple[int, int, int, int]  # images x pairs correct in: both, only the first, only the second, neither
-    by_pair: tuple[float, ...]  # difference of the accuracies of each pair
-
-    @property
-    def change(self) -> Floats:
-        """Second minus first in correctness, (N,), each between -1 and 1."""
-        return self.second - self.first
-
-    @property
-    def loss_change(self) -> Floats:
-        """Second minus first in loss, (N,)."""
-        return self.second_loss - self.first_loss
-
-
-def match(pairs: Sequence[tuple[Predictions, Predictions]], *, same_set: bool) -> Matched:
-    """Combine pairs of nets.
-
-    Args:
-        pairs: At least one; within a pair both saw the same images in the same order.
-        same_set: Whether all pairs saw the same images, so that an image's values can be averaged over them; else
-            the images of all pairs are concatenated.
-    """
-    columns = [_columns(*pair) for pair in pairs]  # each (4, n)
-    joined = np.mean(columns, axis=0) if same_set else np.concatenate(columns, axis=1)
-    truth = pairs[0][0].truth if same_set else np.concatenate([first.truth for first, _ in pairs])
-    both, one, other, neither = np.sum([_counts(a.correct, b.correct) for a, b in pairs], axis=0).tolist()
-    return Matched(
-        truth=truth,
-        first=joined[0],
-        second=joined[1],
-        first_loss=joined[2],
-        second_loss=joined[3],
-        counts=(both, one, other, neither),
-        by_pair=tuple(float(column[1].mean() - column[0].mean()) for column in columns),
-    )
-
-
-def _columns(first: Predictions, second: Predictions) -> Floats:
-    return np.stack([first.correct.astype(float), second.correct.astype(float), first.loss, second.loss])
-
-
-def _counts(first: Bools, second: Bools) -> tuple[int, int, int, int]:
-    both, one, other = (first & second).sum(), (first & ~second).sum(), (~first & second).sum()
-    return int(both), int(one), int(other), len(first) - int(both + one + other)
-
-
 # --- tests --------------------------------------------------------------------------------------------
-
-
-def exact_p(lost: int, gained: int) -> float:
-    """Return p of McNemar's exact test (McNemar 1947, doi:10.1007/BF02295996).
-
-    Of the images on which two nets differ, each net is equally likely to be correct if neither is better: two-sided
-    binomial test with p = 1/2.
-
-    Args:
-        lost: Images that only the first classifies correctly.
-        gained: Images that only the second classifies correctly.
-    """
-    return float(binomtest(gained, lost + gained).pvalue) if lost + gained else 1.0
 
 
 def mid_p(lost: int, gained: int) -> float:
@@ -119,21 +51,16 @@ def table(matched: Matched) -> Table:
     With several pairs an image counts once, for the net that is correct on it more often: the sign test over images,
     which for one pair is McNemar's.
     """
-    lost, gained = _signs(matched.change)
+    lost, gained = signs(matched.change)
     both, first, second, neither = matched.counts
     return Table(
         both=both, first=first, second=second, neither=neither, p=exact_p(lost, gained), p_mid=mid_p(lost, gained)
     )
 
 
-def _signs(change: Floats) -> tuple[int, int]:
-    tiny = 1e-9  # a mean over three pairs is rounded
-    return int((change < -tiny).sum()), int((change > tiny).sum())
-
-
 def class_changes(matched: Matched, classes: Sequence[str]) -> tuple[ClassChange, ...]:
     """Return what each class gained and lost, its exact p corrected after Holm for all classes."""
-    found = [_signs(matched.change[matched.truth == k]) for k in range(len(classes))]
+    found = [signs(matched.change[matched.truth == k]) for k in range(len(classes))]
     ps = [exact_p(lost, gained) for lost, gained in found]
     images = np.bincount(matched.truth, minlength=len(classes)).tolist()
     rows = zip(classes, images, found, ps, holm(ps), strict=True)

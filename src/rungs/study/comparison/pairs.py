@@ -13,15 +13,20 @@ from msgspec.structs import replace
 
 from rungs.run.predictions import Predictions, decode
 from rungs.run.record import Difference, EvalResult
-from rungs.study import statistics
+from rungs.study import statistics, variation
 from rungs.study.comparison import comparable, paired
-from rungs.study.comparison import seeds as comparison_seeds
 from rungs.study.comparison.candidates import Given, Group, key
+from rungs.study.comparison.diverged import guessed_pairs, named
 from rungs.study.comparison.flips import flips
+from rungs.study.comparison.needed import needed
 from rungs.study.comparison.record import CompareRecord, Pair, Part, PartResult
 from rungs.study.comparison.results import compared
 from rungs.study.comparison.rows import fields, others
 from rungs.study.comparison.words import words
+from rungs.study.differences import Change, ImageLuck
+from rungs.study.differences import compare as compare_seeds
+from rungs.study.ladder.changes import pools
+from rungs.study.matched import image_luck, match
 
 PARTS: tuple[Part, ...] = ("test", "validation")
 
@@ -74,6 +79,8 @@ class Runs:
     pairs: tuple[tuple[Given, Given], ...]
     why_none: str  # why there are no pairs
     notes: tuple[str, ...]
+    guessed: tuple[tuple[float, float], ...] = ()  # accuracies of pairs in which a run diverged
+    diverged: tuple[str, ...] = ()  # these runs, in a sentence for each candidate
 
 
 def _pair(first: Group, second: Group) -> Pair:
@@ -140,7 +147,8 @@ def runs_on(first: Group, second: Group, part: Part) -> tuple[Runs | None, str]:
     if pairs and not _same_set(pairs, part):
         own = f"On {part}, each pair of runs has its own images, pooled here"
         notes.append(f"{own}; where their splits overlap, images are counted more than once.")
-    return Runs(part, ours, theirs, tuple(pairs), why, tuple(notes)), ""
+    diverged = tuple(filter(None, map(named, (first, second))))
+    return Runs(part, ours, theirs, tuple(pairs), why, tuple(notes), guessed_pairs(first, second, part), diverged), ""
 
 
 def _same_set(pairs: Sequence[tuple[Given, Given]], part: Part) -> bool:
@@ -150,36 +158,38 @@ def _same_set(pairs: Sequence[tuple[Given, Given]], part: Part) -> bool:
 
 def compare_part(runs: Runs, classes: Sequence[str]) -> PartResult:
     """Compare two candidates on a part: image by image where they saw the same images, else as independent samples."""
-    sides = zip(*runs.pairs, strict=True) if len(runs.pairs) > 1 else (runs.first, runs.second)
-    groups = [[_score(run, runs.part).accuracy for run in side] for side in sides]
-    return _matched(runs, groups, classes) if runs.pairs else _samples(runs, groups)
+    return _matched(runs, classes) if runs.pairs else _samples(runs)
 
 
-def _matched(runs: Runs, groups: Sequence[Sequence[float]], classes: Sequence[str]) -> PartResult:
+def _matched(runs: Runs, classes: Sequence[str]) -> PartResult:
     part, pairs = runs.part, runs.pairs
     same_set = _same_set(pairs, part)
-    matched = paired.match(
-        [(_predictions(one, part), _predictions(two, part)) for one, two in pairs], same_set=same_set
+    matched = match([(_predictions(one, part), _predictions(two, part)) for one, two in pairs], same_set=same_set)
+    change, luck = matched.change, image_luck(matched, same_set=same_set)
+    guessed = runs.guessed
+    by_pair = (*matched.by_pair, *(two - one for one, two in guessed))
+    first, second = (
+        fmean((*(_score(run, part).accuracy for run in side), *(pair[i] for pair in guessed)))
+        for i, side in enumerate(zip(*pairs, strict=True))
     )
-    change, n = matched.change, len(matched.truth)
-    difference, images_se = float(change.mean()), float(change.std() / math.sqrt(n))
-    seeds = comparison_seeds.seeds_of_pairs(matched.by_pair, groups)
-    table = paired.table(matched)
-    judged = comparison_seeds.judge(difference, images_se, n, seeds, table.p)
+    difference = fmean(by_pair)
+    seeds, table = _seeds(runs, by_pair, (first, second), luck), paired.table(matched)
+    judged = variation.judge(difference, luck.se, luck.images, seeds, luck.exact_p)
     return PartResult(
         part=part,
         images=_score(pairs[0][0], part).n,
         pairs=len(pairs),
         seeds=tuple(one.record.recipe.seed for one, _ in pairs),
-        first=float(matched.first.mean()),
-        second=float(matched.second.mean()),
+        first=first,
+        second=second,
         difference=difference,
         images_interval=paired.bootstrap(change),
         interval=judged.interval,
-        images_se=images_se,
+        images_se=luck.se,
         seeds_se=seeds.se,
         seed_sd=seeds.sd,
         seed_df=seeds.df,
+        seed_from="ladder" if seeds.pooled_df else "",
         p=judged.p,
         p_holm=judged.p,
         first_loss=float(matched.first_loss.mean()),
@@ -189,21 +199,41 @@ def _matched(runs: Runs, groups: Sequence[Sequence[float]], classes: Sequence[st
         table=table,
         classes=paired.class_changes(matched, classes),
         by_seed=_by_seed(pairs, part),
-        needed=comparison_seeds.needed(
-            difference, float((change**2).mean()), images_se, seeds, sets=1 if same_set else len(pairs)
-        ),
+        diverged=runs.diverged,
+        needed=needed(difference, float((change**2).mean()), luck.se, seeds, sets=1 if same_set else len(pairs)),
     )
 
 
-def _samples(runs: Runs, groups: Sequence[Sequence[float]]) -> PartResult:
+def _seeds(runs: Runs, differences: Sequence[float], means: tuple[float, float], luck: ImageLuck) -> variation.Seeds:
+    """Return the variation over seeds: of the pairs, or for a single pair of all runs of each candidate."""
+    metric = f"{runs.part}_accuracy"
+    shared = _pool(runs, metric)
+    if len(differences) == 1 and shared is None:
+        sides = (runs.first, runs.second)
+        return variation.seeds_apart([[_score(run, runs.part).accuracy for run in side] for side in sides])
+    spread = luck.pair_variance
+    return variation.seeds_of_pairs(differences, means, metric, pool=shared, image_variance=spread)
+
+
+def _pool(runs: Runs, metric: str) -> variation.Pool | None:
+    """Return what the rungs of a climb share, where both candidates are rungs of the same one; as `climb` uses it."""
+    climbs = {run.climb.path.resolve() if run.climb else None for run in (*runs.first, *runs.second)}
+    climbed = runs.first[0].climb
+    if len(climbs) > 1 or climbed is None:
+        return None
+    return pools(climbed.read_record().rungs, metrics=(metric,))[metric]
+
+
+def _samples(runs: Runs) -> PartResult:
     """Compare two candidates that were scored on different images, which is less precise."""
     scores = [[_score(run, runs.part) for run in side] for side in (runs.first, runs.second)]
+    groups = [[result.accuracy for result in side] for side in scores]
     first, second = (fmean(group) for group in groups)
     per_image = [fmean(side) * (1 - fmean(side)) for side in groups]
     n = min(side[0].n for side in scores)
     images_se = math.sqrt(sum(v / side[0].n for v, side in zip(per_image, scores, strict=True)))
-    seeds = comparison_seeds.seeds_apart(groups)
-    judged = comparison_seeds.judge(second - first, images_se, n, seeds)
+    seeds = variation.seeds_apart(groups)
+    judged = variation.judge(second - first, images_se, n, seeds)
     losses = [fmean(result.loss for result in side) for side in scores]
     half = paired.Z_LEVEL * images_se
     return PartResult(
@@ -227,7 +257,7 @@ def _samples(runs: Runs, groups: Sequence[Sequence[float]]) -> PartResult:
         loss_difference=losses[1] - losses[0],
         loss_interval=None,
         table=None,
-        needed=comparison_seeds.needed(second - first, sum(per_image), images_se, seeds),
+        needed=needed(second - first, sum(per_image), images_se, seeds),
     )
 
 
@@ -247,7 +277,7 @@ def _by_seed(pairs: Sequence[tuple[Given, Given]], part: Part) -> Difference | N
     if len({one.record.recipe.seed for one, _ in common}) < 2:
         return None
     first, second = (_by(side, part) for side in zip(*common, strict=True))
-    return statistics.compare([("second", "first", f"{part}_accuracy", second, first)])["second"]
+    return compare_seeds([Change("second", "first", f"{part}_accuracy", second, first)])["second"]
 
 
 def _by(runs: Sequence[Given], part: Part) -> Mapping[int, float]:

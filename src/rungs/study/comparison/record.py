@@ -108,6 +108,7 @@ class PartResult(Record, frozen=True, kw_only=True):
     seeds_se: float  # from the choice of seeds
     seed_sd: float  # sd of the accuracy over seeds, as used for it
     seed_df: float  # degrees of freedom behind it
+    seed_from: Literal["", "ladder"] = ""  # "ladder": both are rungs of one climb, whose rungs share their variation
     p: float  # two-sided, of the difference, over images and seeds
     p_holm: float  # corrected for all pairs of this comparison
     first_loss: float
@@ -117,6 +118,7 @@ class PartResult(Record, frozen=True, kw_only=True):
     table: Table | None  # None: not the same images
     classes: tuple[ClassChange, ...] = ()
     by_seed: Difference | None = None  # the paired t test over seeds, where there are two or more pairs
+    diverged: tuple[str, ...] = ()  # a sentence for each candidate with runs that diverged, which count as guessing
     needed: Needed
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from rungs.report import format as fmt
 from rungs.report import metric
+from rungs.report.seeds import PRIOR_DF, SEED_SD
 from rungs.study.comparison.record import Pair, PartResult, Verdict
-from rungs.study.comparison.seeds import PRIOR_DF
 from rungs.study.statistics import LEVEL
 
 
@@ -19,11 +19,11 @@ def words(pair: Pair) -> tuple[Verdict, str, tuple[str, ...]]:
     if part.p_holm < LEVEL:
         better = part.difference > 0
         what = f"{pair.second} is {'better' if better else 'worse'} than {pair.first}: {_scores(part)}"
-        said = f"{what}, {_difference(part)}; {p_words(part.p_holm)}."
+        said = " ".join((f"{what}, {_difference(part)}; {p_words(part.p_holm)}.", *part.diverged))
         return ("better" if better else "worse"), said, (_seeds(part),)
     what = f"{pair.second} and {pair.first} are indistinguishable with this much data:"
     more = (_seeds(part), *_as_nets(part), would_decide(part))
-    return "not to be told apart", f"{what} {_scores(part)}, {_difference(part)}.", more
+    return "not to be told apart", " ".join((f"{what} {_scores(part)}, {_difference(part)}.", *part.diverged)), more
 
 
 def _as_nets(part: PartResult) -> tuple[str, ...]:
@@ -63,16 +63,22 @@ def _scores(part: PartResult) -> str:
 def _difference(part: PartResult) -> str:
     interval = metric.difference_bounds(f"{part.part}_accuracy", *part.interval)
     own = "" if part.table else "; each on its own images"
-    return f"{fmt.points(part.difference)} (95 % interval {interval}, over images and seeds{own})"
+    over = "images and seeds"
+    if part.seed_df <= PRIOR_DF:
+        over = f"images, and seeds with an allowance of {100 * part.seed_sd:.2f} points sd"
+    return f"{fmt.points(part.difference)} (95 % interval {interval}, over {over}{own})"
 
 
 def _seeds(part: PartResult) -> str:
     """Return where the variation over seeds was taken from."""
     sd = f"{100 * part.seed_sd:.2f} points"
-    runs = part.seed_df - PRIOR_DF
-    if runs < 1:
-        return f"Seed sd {sd}: our prior, as there is one run of each."
-    return f"Seed sd {sd}: measured here, shrunk towards our prior."
+    if part.seed_from == "ladder":
+        return f"Seed sd {sd}: measured on the rungs of the climb, and shrunk towards what they share."
+    usual = f"{SEED_SD:g} sqrt(p (1 - p)), as other recipes vary"
+    if part.seed_df <= PRIOR_DF:
+        allowance = f"an allowance, {usual}, with {PRIOR_DF:g} degrees of freedom"
+        return f"Seed sd {sd}: there is one run of each, so it is {allowance}."
+    return f"Seed sd {sd}: measured here, and shrunk towards {usual}."
 
 
 def would_decide(part: PartResult) -> str:

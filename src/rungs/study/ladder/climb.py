@@ -107,7 +107,7 @@ def run(plan: ClimbPlan) -> LadderRecord:
     options, place = plan.options, plan.folder
     place.prepare()
     with place.locked():
-        _require_same_study(plan)
+        before = _same_study_before(plan)
         with Interrupts().handled():
             outcomes = train_cells(
                 plan.cells,
@@ -119,7 +119,7 @@ def run(plan: ClimbPlan) -> LadderRecord:
                 tell=options.tell,
             )
         outcomes += trained_before(plan.others, place.path)
-        record = summarise(plan.ladder, outcomes, command=plan.command, reduced=plan.reduced)
+        record = summarise(plan.ladder, outcomes, command=plan.command, reduced=plan.reduced, before=before)
         write_whole(place.record, to_json(record))
         _note_comparisons(record, place)
         page.write(record, place)
@@ -141,11 +141,16 @@ def _note_comparisons(record: LadderRecord, folder: LadderDir) -> None:
                 looks.note(folder.looks, "compared", purpose, images, record.data.hashes.get("test", ""))
 
 
-def _require_same_study(plan: ClimbPlan) -> None:
-    """Refuse to overwrite the record of another study."""
+def _same_study_before(plan: ClimbPlan) -> LadderRecord | None:
+    """Return the record that an earlier climb left, if any.
+
+    Raises:
+        UserError: It is that of another study, which must not be overwritten.
+    """
     if not plan.folder.record.is_file():
-        return
+        return None
     before = plan.folder.read_record()
     if (before.name, before.reduced) != (plan.ladder.name, plan.reduced):
         what = f"this folder holds another study, made by: {before.command}"
         raise UserError(what, where=plan.folder.path, do="give another --out")
+    return before

@@ -13,6 +13,7 @@ from rungs.report.page import Drawing, compact, lay_out
 from rungs.run.record import Estimate, Finding, LayerRow
 from rungs.study.ladder import curves
 from rungs.study.ladder import words as ladder_words
+from rungs.study.ladder.looks import LOOKS
 from rungs.study.ladder.record import CellRecord, LadderDir, LadderRecord, RungRecord
 
 
@@ -99,15 +100,16 @@ def _method(record: LadderRecord) -> list[str]:
     if len(record.seeds) > 1:
         sentences += [
             "Intervals of means are 95 % Student's t intervals over seeds.",
-            "Differences are paired by seed, so that shared variation cancels; p values are those of paired t tests, "
-            "Holm-corrected for all differences of the ladder.",
-            "A claim is a single run, not a mean, so it is compared with the 95 % prediction interval for one "
-            "more run.",
+            "Differences are paired by seed, so that shared variation cancels.",
         ]
     else:
+        sentences.append("With one seed the interval of an accuracy accounts only for the number of images.")
+    if any(rung.difference for rung in record.rungs):
+        sentences += _of_differences(record)
+    if any(answer.kind == "value" and answer.low is not None for rung in record.rungs for answer in rung.answers):
         sentences.append(
-            "With one seed an interval accounts only for the number of images; it cannot separate a gain from "
-            "seed-to-seed variation."
+            "A claim is one run of another program, so it is compared with the interval in which another run is "
+            "expected; it is within the margin of ours if that whole interval is."
         )
     if ladder_words.has(record, "validation_accuracy"):
         sentences.append(
@@ -130,6 +132,19 @@ def _method(record: LadderRecord) -> list[str]:
         more = "; it was also scored after every epoch, only to show how optimistic a maximum is" if watched else ""
         sentences.append(f"{once}{more}.")
     return sentences
+
+
+def _of_differences(record: LadderRecord) -> list[str]:
+    """Return how differences were judged, and at how many seeds."""
+    margin = report_metric.amount("validation_accuracy", record.margin)
+    done = f" Judged at {fmt.listed(record.looks)} here." if record.looks else ""
+    return [
+        "The sd of a difference over seeds is shrunk towards what all rungs of the ladder share (4 degrees of "
+        "freedom); where a ladder is too small to tell, towards that of other recipes.",
+        "A difference is real if p is below 0.01 after Holm's correction for all differences of the ladder, and none "
+        f"if its whole interval lies within {margin} of zero. It may be judged at {fmt.listed(LOOKS)} seeds, and once "
+        f"before; a verdict once reached stays.{done}",
+    ]
 
 
 def _nets(record: LadderRecord) -> list[tuple[list[str], RungRecord]]:

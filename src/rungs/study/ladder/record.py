@@ -23,6 +23,7 @@ class CellRecord(Record, frozen=True, kw_only=True):
     interpretation: str = ""  # of its curves, in sentences
     code: tuple[str, ...] = ()  # versions of rungs and torch
     data_hash: str = ""
+    hashes: dict[str, str] = {}  # of each part of the data
     test_openings: int | None = None  # of its test set, from its log when the study was summarised
 
 
@@ -30,12 +31,17 @@ class Answer(Record, frozen=True, kw_only=True):
     """A claim and its measurement."""
 
     metric: str
+    kind: Literal["value", "change"] = "value"  # a change: against the rung that this one builds on
     claimed: float
     tolerance: float
+    margin: float = 0.0  # half-width of "within"
     measured: float | None
-    low: float | None  # 95 % prediction interval for one more run
+    n: int = 0  # seeds
+    low: float | None  # where a value like the claimed one is expected, with 95 % probability
     high: float | None
-    verdict: Literal["reproduced", "better", "worse", "not comparable"]
+    verdict: Literal[
+        "within", "better", "worse", "cannot tell", "equal", "different", "not comparable", "reproduced"
+    ]  # "equal" and "different": of parameters; "reproduced": in records of earlier versions
     why: str
     source: str
 
@@ -70,6 +76,8 @@ class LadderRecord(Record, frozen=True, kw_only=True):
     command: str  # that made this record
     reduced: tuple[str, ...]  # how it differs from the ladder's file
     seeds: tuple[int, ...]
+    margin: float = 0.01  # "no difference": an interval within this of zero
+    looks: tuple[int, ...] = ()  # numbers of pairs of runs at which its differences were judged
     recipe: Recipe  # of the first rung and seed, resolved
     data: DataRecord  # of the first seed
     environment: Environment

@@ -50,7 +50,8 @@ class Ladder(Spec, kw_only=True, frozen=True):
     """A base recipe and its rungs. The first rung measures the base.
 
     `builds_on`: whether each further rung builds on the "previous" one (cumulative changes) or on the "base", the
-    first (one change at a time, a sweep). `seeds`: how many, counted from 0.
+    first (one change at a time, a sweep). `seeds`: how many, counted from 0. `margin`: a difference is called none
+    where its whole interval lies within so much accuracy of zero.
     """
 
     name: Name
@@ -60,6 +61,7 @@ class Ladder(Spec, kw_only=True, frozen=True):
     base: str  # a shipped recipe, or a path relative to the ladder's file
     builds_on: Literal["previous", "base"]
     seeds: Count = 3
+    margin: Annotated[float, Meta(gt=0, le=1)] = 0.01
     rungs: Annotated[tuple[Rung, ...], Meta(min_length=1)]
 
 

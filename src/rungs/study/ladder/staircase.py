@@ -19,7 +19,7 @@ from rungs.report import metric as report_metric
 from rungs.report.style import BLUE, GREEN, INK, PARTS, PURPLE, QUIET, STYLE, empty, plain
 from rungs.run.record import Difference
 from rungs.study.ladder import words as ladder_words
-from rungs.study.ladder.record import LadderRecord, RungRecord
+from rungs.study.ladder.record import Answer, LadderRecord, RungRecord
 
 CLAIMS = {**PARTS, "highest_test_accuracy": ("^", GREEN, 0.19)}
 
@@ -68,7 +68,7 @@ def _limits(record: LadderRecord) -> tuple[float, float]:
     bars: list[float] = []
     for rung in record.rungs:
         points += [cell.values[key] for cell in ladder_words.finished(rung) for key in PARTS if key in cell.values]
-        points += [answer.claimed for answer in rung.answers if answer.metric in CLAIMS]
+        points += [answer.claimed for answer in rung.answers if _is_drawn(answer)]
         for key, one in rung.estimates.items():
             if key in PARTS and one.low is not None and one.high is not None:
                 bars += report_metric.clipped(key, one.low, one.high)
@@ -80,6 +80,10 @@ def _limits(record: LadderRecord) -> tuple[float, float]:
     right = min([right + room, max([*bars, right])])
     margin = max(0.05 * (right - left), 0.002)
     return max(-0.01, left - margin), min(1.012, right + margin)
+
+
+def _is_drawn(answer: Answer) -> bool:
+    return answer.metric in CLAIMS and answer.kind == "value" and answer.verdict != "not comparable"
 
 
 def fences(means: Sequence[float]) -> tuple[float, float]:
@@ -122,7 +126,7 @@ def _row(axes: Axes, rung: RungRecord, i: int, limits: tuple[float, float]) -> N
             axes.plot(seeds, [y] * len(seeds), "o", color=colour, markersize=4, alpha=0.35, markeredgewidth=0)
         axes.plot(estimate.mean, y, mark, color=colour, markersize=6, zorder=4, gid="mean")
     for answer in rung.answers:
-        if answer.metric in CLAIMS:
+        if _is_drawn(answer):
             mark, colour, shift = CLAIMS[answer.metric]
             if limits[0] <= answer.claimed <= limits[1]:
                 hollow: dict[str, Any] = {"markerfacecolor": "none", "markeredgewidth": 1.4, "markersize": 9}
@@ -215,7 +219,7 @@ def _labels(axes: Axes, record: LadderRecord) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{100 * x:g}"))
     axes.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10]))
     study = (
-        "\ndiffers from the ladder's file: claims are not comparable"
+        "\ndiffers from the ladder's file: its claims are not comparable, and not drawn"
         if record.reduced and ladder_words.claims(record)
         else ""
     )
@@ -250,7 +254,7 @@ def _legend(record: LadderRecord) -> list[Line2D]:
             handles.append(Line2D([], [], marker=mark, color=colour, markersize=6, label=f"{part}: {what}"))
     if many:
         handles.append(Line2D([], [], marker="o", linestyle="", color=QUIET, alpha=0.5, markersize=4, label="one seed"))
-    claimed = {answer.metric for rung in record.rungs for answer in rung.answers}
+    claimed = {answer.metric for rung in record.rungs for answer in rung.answers if _is_drawn(answer)}
     for metric, (mark, colour, _) in CLAIMS.items():
         if metric in claimed:
             what = "highest test over the epochs" if metric.startswith("highest") else metric.partition("_")[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,18 +11,30 @@ from msgspec.structs import replace
 from rungs.diagnose import examine
 from rungs.diagnose.interpretation import interpretation
 from rungs.errors import UserError
+from rungs.recipe.spec import Claim
 from rungs.run import looks
 from rungs.run.folder import RunDir
-from rungs.run.record import EvalResult, RunRecord
+from rungs.run.record import Difference, EvalResult, RunRecord
 from rungs.study import statistics
-from rungs.study.ladder.claims import answer
+from rungs.study.differences import Change, compare
+from rungs.study.ladder.answers import answers_of
+from rungs.study.ladder.changes import changes, changes_again, held, pools
+from rungs.study.ladder.looks import judge
 from rungs.study.ladder.outcome import Outcome
-from rungs.study.ladder.record import CellRecord, LadderRecord, RungRecord
+from rungs.study.ladder.record import Answer, CellRecord, LadderRecord, RungRecord
 from rungs.study.ladder.spec import Ladder, Rung, parent
 from rungs.study.measures import CELL_VALUES, CURVES, SCORED, measured, system
 
 
-def summarise(ladder: Ladder, outcomes: Sequence[Outcome], *, command: str, reduced: tuple[str, ...]) -> LadderRecord:
+def summarise(
+    ladder: Ladder,
+    outcomes: Sequence[Outcome],
+    *,
+    command: str,
+    reduced: tuple[str, ...],
+    before: LadderRecord | None = None,
+    once: bool = False,
+) -> LadderRecord:
     """Return the record of a ladder.
 
     Args:
@@ -30,6 +42,8 @@ def summarise(ladder: Ladder, outcomes: Sequence[Outcome], *, command: str, redu
         outcomes: Of its cells; rungs without any are left out.
         command: The command that trained them.
         reduced: How the study differs from the ladder's file, a phrase each; with any, claims are not compared.
+        before: Its record when it was last climbed, whose looks and verdicts count.
+        once: Its number of seeds is fixed, so that its differences are judged once, at 5 %.
 
     Raises:
         UserError: No cell finished, or cells of the same seed and settings saw different data.
@@ -47,9 +61,8 @@ def summarise(ladder: Ladder, outcomes: Sequence[Outcome], *, command: str, redu
     for rung in ladder.rungs:
         mine = [outcome for outcome in outcomes if outcome.cell.rung == rung.name]
         if mine:
-            rungs.append(_rung(ladder, rung, mine, reduced))
-    differences = statistics.compare(_changes(rungs, outcomes))
-    return LadderRecord(
+            rungs.append(_rung(ladder, rung, mine))
+    record = LadderRecord(
         name=ladder.name,
         about=ladder.about,
         headline=ladder.headline,
@@ -58,14 +71,49 @@ def summarise(ladder: Ladder, outcomes: Sequence[Outcome], *, command: str, redu
         command=command,
         reduced=reduced,
         seeds=tuple(sorted({outcome.cell.seed for outcome in outcomes})),
+        margin=ladder.margin,
         recipe=whole[0].recipe,
         data=replace(whole[0].data, origin=Path(whole[0].data.origin).name),
         environment=replace(whole[0].environment, platform=system(whole[0].environment.platform)),
-        rungs=tuple(replace(rung, difference=differences.get(rung.name)) for rung in rungs),
+        rungs=tuple(rungs),
         started=min(record.started for record in records),
         finished=max(record.finished for record in records),
         train_s=sum(row.train_s for record in records for row in record.history),
     )
+    compared = changes(rungs, outcomes, whole[0].data)
+    if once:
+        return _with_verdicts(record, compare(compared, pools(rungs), margin=ladder.margin), {})
+    return judged(record, compared, {rung.name: rung.claims for rung in ladder.rungs}, before)
+
+
+def judged(
+    record: LadderRecord,
+    compared: Sequence[Change],
+    claims: Mapping[str, Sequence[Claim]],
+    before: LadderRecord | None = None,
+) -> LadderRecord:
+    """Return a record with the verdicts on its differences and claims.
+
+    Args:
+        record: Without them.
+        compared: What is compared.
+        claims: By rung.
+        before: The record when the ladder was last judged, whose looks and verdicts count.
+    """
+    earlier = {} if before is None else held(before, record.rungs)
+    differences = judge(compared, pools(record.rungs), record.margin, earlier)
+    return _with_verdicts(record, differences, answers_of(record, claims))
+
+
+def _with_verdicts(
+    record: LadderRecord, differences: Mapping[str, Difference], answers: Mapping[str, tuple[Answer, ...]]
+) -> LadderRecord:
+    rungs = tuple(
+        replace(rung, difference=differences.get(rung.name), answers=answers.get(rung.name, ()))
+        for rung in record.rungs
+    )
+    looks_at = {n for found in differences.values() for n in found.looks}
+    return replace(record, rungs=rungs, looks=tuple(sorted(looks_at)))
 
 
 def _require_same_data(outcomes: Sequence[Outcome]) -> None:
@@ -83,7 +131,7 @@ def _require_same_data(outcomes: Sequence[Outcome]) -> None:
             raise UserError(what, where=outcome.folder, do="delete the older of the two, or climb with another --out")
 
 
-def _rung(ladder: Ladder, rung: Rung, outcomes: Sequence[Outcome], reduced: tuple[str, ...]) -> RungRecord:
+def _rung(ladder: Ladder, rung: Rung, outcomes: Sequence[Outcome]) -> RungRecord:
     cells = tuple(_cell(outcome) for outcome in outcomes)
     whole = [o.record for o in outcomes if o.record is not None and o.record.status == "finished"]
     some = next((o.record for o in outcomes if o.record is not None), None)
@@ -91,8 +139,6 @@ def _rung(ladder: Ladder, rung: Rung, outcomes: Sequence[Outcome], reduced: tupl
         name: [c.values[name] for c in cells if c.status == "finished" and name in c.values] for name in CELL_VALUES
     }
     values = {name: found for name, found in values.items() if found}
-    built = {"parameters": [float(some.model.parameters)]} if some else {}
-    incomparable = _not_comparable(reduced, len(whole), len(cells))
     return RungRecord(
         name=rung.name,
         about=rung.about,
@@ -105,24 +151,9 @@ def _rung(ladder: Ladder, rung: Rung, outcomes: Sequence[Outcome], reduced: tupl
         cells=cells,
         estimates={name: statistics.estimate(found, _of_one(whole, name)) for name, found in values.items()},
         difference=None,
-        answers=tuple(
-            answer(
-                claim,
-                (values | built).get(claim.metric, []),
-                _of_one(whole, claim.metric),
-                "" if claim.metric == "parameters" and some and some.model.parameters == claim.value else incomparable,
-            )
-            for claim in rung.claims
-        ),
+        answers=(),
         confusion=_confusion([result for record in whole if (result := record.test or record.validation)]),
     )
-
-
-def _not_comparable(reduced: tuple[str, ...], finished: int, cells: int) -> str:
-    """Return why the claims of a rung cannot be compared; "" where they can."""
-    if reduced:
-        return ", ".join(reduced)
-    return f"only {finished} of {cells} seeds finished" if 0 < finished < cells else ""
 
 
 def _changes_net(ladder: Ladder, rung: Rung) -> bool:
@@ -146,6 +177,7 @@ def _cell(outcome: Outcome) -> CellRecord:
         interpretation=interpretation(record),
         code=record.code,
         data_hash=record.data.hash,
+        hashes=record.data.hashes,
         test_openings=looks.openings(looks.own(looks.read(RunDir(outcome.folder).looks), record)) or None,
     )
 
@@ -171,29 +203,11 @@ def _confusion(results: Sequence[EvalResult]) -> tuple[tuple[int, ...], ...]:
     return tuple(tuple(row) for row in total.tolist())
 
 
-def _changes(rungs: Sequence[RungRecord], outcomes: Sequence[Outcome]) -> list[statistics.Change]:
-    """Return each rung with the one that it builds on, compared on validation where both have the same images there.
+def judged_again(record: LadderRecord, claims: Mapping[str, Sequence[Claim]]) -> LadderRecord:
+    """Return a record with the verdicts that its own numbers have by the present rules, at a first look.
 
-    Rungs with different validation images are compared on the test set, which they share: a look that is logged
-    (`rungs.run.looks`). A rung without any is not compared: that would be selecting on test.
+    Args:
+        record: Of a climb, perhaps by an earlier version.
+        claims: By rung.
     """
-    by_name = {rung.name: rung for rung in rungs}
-    judged = {o.cell.rung: _judged_on(o.record) for o in outcomes if o.record and o.record.status == "finished"}
-    changes: list[statistics.Change] = []
-    for rung in rungs:
-        base = by_name.get(rung.on or "")
-        if base is not None and None not in (judged.get(rung.name), judged.get(base.name)):
-            same = judged[rung.name] == judged[base.name]
-            metric = "validation_accuracy" if same else "test_accuracy"
-            changes.append((rung.name, base.name, metric, _by_seed(rung, metric), _by_seed(base, metric)))
-    return changes
-
-
-def _judged_on(record: RunRecord) -> object:
-    """Return what determines the validation images and how they are scored; None without any."""
-    recipe = record.recipe
-    return (recipe.data.source, recipe.data.validation, recipe.augment.validation) if record.validation else None
-
-
-def _by_seed(rung: RungRecord, metric: str) -> dict[int, float]:
-    return {c.seed: c.values[metric] for c in rung.cells if c.status == "finished" and metric in c.values}
+    return judged(record, changes_again(record), claims)

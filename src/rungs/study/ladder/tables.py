@@ -30,7 +30,10 @@ SHORT = {
 }
 """Short names of metrics, for narrow columns."""
 
-CLAIM_SIGNS = {"reproduced": "✓", "better": "↑", "worse": "↓", "not comparable": "·"}
+CLAIM_SIGNS = {
+    "within": "✓", "better": "↑", "worse": "↓", "cannot tell": "?", "not comparable": "·", "equal": "=",
+    "different": "≠", "reproduced": "✓",
+}  # fmt: skip
 
 FOLDED = 18
 """Width to which rung names are folded before columns other than times are dropped."""
@@ -124,9 +127,7 @@ def _caption(record: LadderRecord, signs: bool, dropped: list[str], shown: tuple
         lines.append(f"gain: points against {ladder_words.compared_with(record)}; {meaning}")
     claimed = {answer.verdict for rung in record.rungs for answer in rung.answers}
     if signs and claimed:
-        lines.append(
-            "claimed: " + ", ".join(f"{CLAIM_SIGNS[one]} {one}" for one in ladder_words.ANSWERS if one in claimed)
-        )
+        lines.append("claimed: " + ", ".join(f"{sign} {one}" for one, sign in CLAIM_SIGNS.items() if one in claimed))
     if "steps" in shown:
         lines.append(f"steps: until within 2 % of the smallest {ladder_words.convergence_loss(record)}")
     if dropped:
@@ -173,9 +174,11 @@ def _difference(record: LadderRecord, rung: RungRecord, *, words: bool) -> str:
 
 
 def _short_claim(answer: Answer, *, words: bool) -> str:
-    value = report_metric.value(answer.metric, answer.claimed).removesuffix(" %")
+    change = answer.kind == "change"
+    value = report_metric.signed if change else report_metric.value
+    claimed = value(answer.metric, answer.claimed).removesuffix(" %")
     verdict = answer.verdict if words else CLAIM_SIGNS[answer.verdict]
-    return f"{SHORT.get(answer.metric, answer.metric)} {value} {verdict}"
+    return f"{SHORT.get(answer.metric, answer.metric)} {'change ' * change}{claimed} {verdict}"
 
 
 def _steps(rung: RungRecord) -> str:
@@ -207,15 +210,18 @@ def markdown(record: LadderRecord) -> str:
 
 def _lines(rung: RungRecord) -> tuple[str, str, str]:
     """Return the cells claimed, measured and verdict, a line for each claim and each unclaimed accuracy."""
-    claimed = {answer.metric for answer in rung.answers}
+    claimed = {a.metric for a in rung.answers if a.kind == "value" and a.verdict != "not comparable"}
     rows = [
         (fmt.NOTHING, _measured(metric, rung, None), fmt.NOTHING)
         for metric in PARTS
         if metric in rung.estimates and metric not in claimed
     ]
     for answer in rung.answers:
-        claim = f"{report_metric.metric_words(answer.metric)} {ladder_words.claim_words(answer)}"
-        rows.append((claim, _measured(answer.metric, rung, answer), answer.verdict))
+        claim = f"{ladder_words.claim_metric(answer)} {ladder_words.claim_words(answer)}"
+        measured = _measured_change(answer) if answer.kind == "change" else _measured(answer.metric, rung, answer)
+        if answer.verdict == "not comparable":  # the number of another study would be read as an answer
+            measured = fmt.NOTHING
+        rows.append((claim, measured, _claim_cell(answer)))
     if not rung.estimates:
         rows.append((fmt.NOTHING, ladder_words.how_ended(rung) or "not run", fmt.NOTHING))
     first, second, third = zip(*rows, strict=True)
@@ -229,6 +235,19 @@ def _measured(metric: str, rung: RungRecord, answer: Answer | None) -> str:
     interval = report_metric.bounds(metric, estimate.low, estimate.high)
     measured = f"{words} {report_metric.value(metric, estimate.mean)}"
     return f"{measured}{f' ({interval})' if interval else ''}, n = {estimate.n}"
+
+
+def _measured_change(answer: Answer) -> str:
+    change = fmt.NOTHING if answer.measured is None else report_metric.difference(answer.metric, answer.measured)
+    return f"{ladder_words.claim_metric(answer)} {change}, n = {answer.n}"
+
+
+def _claim_cell(answer: Answer) -> str:
+    """Return the verdict on a claim, with the interval that it rests on."""
+    if answer.low is None or answer.high is None or answer.verdict == "not comparable":
+        return ladder_words.claim_verdict(answer)
+    words = report_metric.difference_bounds if answer.kind == "change" else report_metric.between
+    return f"{ladder_words.claim_verdict(answer)} ({words(answer.metric, answer.low, answer.high)})"
 
 
 def _difference_cells(record: LadderRecord, rung: RungRecord, i: int) -> tuple[str, str]:

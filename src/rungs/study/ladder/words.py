@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from rungs.report import format as fmt
+from rungs.report import metric as report_metric
 from rungs.report.metric import bounds, metric_words, value, with_tolerance
 from rungs.run.record import Difference, Estimate, Finding
+from rungs.study.ladder import best as ranking
 from rungs.study.ladder.record import Answer, CellRecord, LadderRecord, RungRecord
 
 SIGNS = {"real gain": "▲", "real loss": "▼", "no difference": "=", "undecided": "?"}
 """A sign for each verdict of a difference."""
 
-ANSWERS: tuple[Literal["reproduced", "better", "worse", "not comparable"], ...] = (
-    "reproduced",
-    "better",
-    "worse",
-    "not comparable",
-)
-"""Verdicts of claims, in the order in which they are counted."""
+ANSWERS = ("within", "better", "worse", "cannot tell", "not comparable", "reproduced")
+"""Verdicts of claims, in the order in which they are counted; "reproduced" is in records of earlier versions."""
+MOST_TIES = 3
+"""Rungs that are named in the headline as not told apart from the best."""
+OF_PARAMETERS = ("equal", "different")
 
 
 def has(record: LadderRecord, metric: str) -> bool:
@@ -45,14 +44,9 @@ def half(estimate: Estimate) -> float | None:
 
 
 def best(record: LadderRecord) -> RungRecord | None:
-    """Return the rung with the highest mean of what rungs are judged by; the earlier of two equal ones.
-
-    Rungs with different validation images from those they build on are left out: theirs may be easier.
-    """
-    metric = judged_by(record)
-    same = [rung for rung in record.rungs if rung.difference is None or rung.difference.metric == metric]
-    measured = [rung for rung in same if metric in rung.estimates]
-    return max(measured, key=lambda rung: rung.estimates[metric].mean, default=None)
+    """Return the best rung: see `rungs.study.ladder.best`."""
+    found = ranking.best(record)
+    return None if found is None else found.rung
 
 
 def usual_parent(record: LadderRecord, position: int) -> str | None:
@@ -149,7 +143,8 @@ class Claimed:
     metric: str  # "test accuracy"
     claimed: str
     measured: str
-    interval: str  # 95 % prediction interval for one more run
+    interval: str  # where a value like the claimed one is expected, with 95 % probability
+    margin: str  # of "within"
     verdict: str
     why: str
     source: str
@@ -161,16 +156,36 @@ def claims(record: LadderRecord) -> tuple[Claimed, ...]:
 
 
 def _claimed(rung: str, answer: Answer) -> Claimed:
+    change, metric = answer.kind == "change", answer.metric
+    ends = report_metric.difference_bounds if change else bounds
+    shown = report_metric.difference if change else value
+    blank = answer.measured is None or answer.verdict == "not comparable"  # it would be read as an answer
     return Claimed(
         rung,
-        metric_words(answer.metric),
+        claim_metric(answer),
         claim_words(answer),
-        value(answer.metric, answer.measured),
-        bounds(answer.metric, answer.low, answer.high) or fmt.NOTHING,
-        answer.verdict,
+        fmt.NOTHING if blank or answer.measured is None else shown(metric, answer.measured),
+        fmt.NOTHING if blank else ends(metric, answer.low, answer.high) or fmt.NOTHING,
+        f"± {report_metric.amount(metric, answer.margin)}" if answer.margin and not blank else "",
+        claim_verdict(answer),
         answer.why,
         answer.source,
     )
+
+
+def claim_metric(answer: Answer) -> str:
+    """Return what a claim is about: "test accuracy", "change of validation accuracy"."""
+    return f"{'change of ' * (answer.kind == 'change')}{metric_words(answer.metric)}"
+
+
+def claim_verdict(answer: Answer) -> str:
+    """Return the verdict on a claim: "within 2 points", "cannot tell with 3 seeds"."""
+    if answer.verdict == "within":
+        size = f"{100 * answer.margin:g} point{'s' * (answer.margin != 0.01)}"
+        return f"within {f'{answer.margin:g}' if report_metric.is_loss(answer.metric) else size}"
+    if answer.verdict == "cannot tell":
+        return f"cannot tell with {fmt.many(answer.n, 'seed')}"
+    return answer.verdict
 
 
 def common_reason(record: LadderRecord) -> str:
@@ -181,6 +196,8 @@ def common_reason(record: LadderRecord) -> str:
 
 def claim_words(answer: Answer) -> str:
     """Return the claimed value, with its tolerance where it has one."""
+    if answer.kind == "change":
+        return report_metric.difference(answer.metric, answer.claimed)
     return with_tolerance(answer.metric, answer.claimed, answer.tolerance)
 
 
@@ -192,18 +209,29 @@ def headline(record: LadderRecord) -> str:
 
 
 def _best_words(record: LadderRecord) -> str:
-    top, metric = best(record), judged_by(record)
-    if top is None:
+    found, metric = ranking.best(record), judged_by(record)
+    if found is None:
         return "No cell of this ladder has finished."
-    part = metric.partition("_")[0]
-    estimate, first = top.estimates[metric], record.rungs[0]
-    sentence = f"Best on {part}: {top.name}, {fmt.percent(estimate.mean)} ({fmt.many(estimate.n, 'seed')})"
+    part, first = metric.partition("_")[0], record.rungs[0]
+    interval = f"95 % interval {report_metric.between(metric, *found.interval)}, {fmt.many(found.n, 'seed')}"
+    sentence = f"Best on {part}: {found.rung.name}, {fmt.percent(found.mean)} ({interval})"
     base = mean(first, metric)
-    if top is first:
-        return sentence + (", the first rung: no other is better." if len(record.rungs) > 1 else ".")
-    if base is None:
-        return f"{sentence}; the first rung, {first.name}, has no result."
-    return f"{sentence}, {fmt.points(estimate.mean - base)} against the first rung, {first.name}."
+    if found.rung is first:
+        sentence += ", the first rung" if len(record.rungs) > 1 else ""
+    elif base is None:
+        sentence += f"; the first rung, {first.name}, has no result"
+    else:
+        sentence += f", {fmt.points(found.mean - base)} against the first rung, {first.name}"
+    return f"{sentence}.{_ties(found.ties)}"
+
+
+def _ties(names: Sequence[str]) -> str:
+    """Return " a, b and 3 more cannot be told apart from it."; "" for none."""
+    if not names:
+        return ""
+    shown, more = list(names[:MOST_TIES]), len(names) - MOST_TIES
+    shown += [f"{more} more"] if more > 0 else []
+    return f" {fmt.listed(shown)} cannot be told apart from it."
 
 
 def _difference_words(differences: list[Difference]) -> str:
@@ -221,8 +249,19 @@ def _difference_words(differences: list[Difference]) -> str:
 
 
 def _claim_count(answers: list[Answer]) -> str:
-    if not answers:
-        return ""
-    tally = Counter(answer.verdict for answer in answers)
-    counts = ", ".join(f"{tally[verdict]} {verdict}" for verdict in ANSWERS if tally[verdict])
-    return f"Claims: {counts}."
+    """Return how many claims of accuracies and losses, and how many numbers of parameters, had which verdict."""
+    values, changes = ([one for one in answers if one.kind == kind] for kind in ("value", "change"))
+    said = {
+        "Claims": _tally(values, ANSWERS),
+        "Claimed changes": _tally(changes, ANSWERS),
+        "Parameter counts": _tally(values, OF_PARAMETERS),
+    }
+    return " ".join(f"{head}: {counts}." for head, counts in said.items() if counts)
+
+
+def _tally(answers: Sequence[Answer], verdicts: Sequence[str]) -> str:
+    """Return "3 within 2 points, 1 cannot tell"."""
+    tally = Counter[str](answer.verdict for answer in answers)
+    margins = {claim_verdict(answer) for answer in answers if answer.verdict == "within"}
+    within = margins.pop() if len(margins) == 1 else "within the margin"
+    return ", ".join(f"{tally[one]} {within if one == 'within' else one}" for one in verdicts if tally[one])

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from msgspec.structs import replace
 
+from rungs.study.differences import Change, compare
 from rungs.study.rates.record import RateCheck, Role, SweepRecord
 from rungs.study.rates.sweep import SMOOTHED_DECADES
-from rungs.study.statistics import compare
 
 FALL = 0.05
 """A smaller relative fall of the loss gives no estimate: it is within batch-to-batch noise."""
@@ -126,5 +126,7 @@ def compared(checks: Sequence[RateCheck], suggestion: float | None, seeds: Seque
     if best is None:
         return tuple(checks)
     others = [check for check in checks if check is not best and check.loss is not None]
-    found = compare([(f"{c.rate:g}", f"{best.rate:g}", "validation_loss", losses(c), losses(best)) for c in others])
+    found = compare(
+        [Change(f"{c.rate:g}", f"{best.rate:g}", "validation_loss", losses(c), losses(best)) for c in others]
+    )
     return tuple(replace(check, difference=found.get(f"{check.rate:g}")) for check in checks)

@@ -23,6 +23,7 @@ from rungs.study.search.claim import Claim
 from rungs.study.search.record import SearchDir, SearchRecord
 from rungs.study.search.storage import is_database, optuna
 from rungs.study.search.study import Search
+from rungs.study.search.verdict import judged
 from rungs.training.device import World, environment
 from rungs.training.setup import Dataset
 
@@ -105,18 +106,19 @@ def _with_finals(
     closed = STAYED_CLOSED * (test is None and not plan.score_test)
     opened = openings(read(plan.folder.looks))
     warning = f" The test set was opened {opened} times in this search: its score is no longer fresh." * (opened > 1)
-    return replace(
+    record = replace(
         record,
         finals=found.record,
         finalists=found.finalists,
         winner=found.finalists[0].name,
-        verdict=found.verdict + closed + warning,
         test=test,
         test_accuracies=accuracies,
         environment=found.record.environment,
         finished=max(record.finished, found.record.finished),
         train_s=record.train_s + found.record.train_s,
     )
+    record = judged(record)
+    return replace(record, verdict=record.verdict + closed + warning)
 
 
 def _record(plan: Search, study: Study, resolved: Recipe, dataset: Dataset) -> SearchRecord:

@@ -25,7 +25,10 @@ MOST_ROWS = 20
 
 @matplotlib.rc_context(STYLE)
 def finalists(record: SearchRecord) -> Figure:
-    """A row for each finalist: its value in the search and on fresh seeds; the gap is its optimism."""
+    """A row for each finalist: its value in the search and on fresh seeds; the gap is its optimism.
+
+    The interval of the winner, and its optimism, are those of its corrected value.
+    """
     rows = record.finalists[:MOST_ROWS]
     if not rows:
         return empty("no trial was retrained yet")
@@ -53,9 +56,11 @@ def finalists(record: SearchRecord) -> Figure:
 
 def _finalist_limits(record: SearchRecord, rows: Sequence[Finalist]) -> tuple[float, float]:
     marks = [one.rerun.mean for one in rows] + [one.searched for one in rows if one.searched is not None]
-    marks += [v for one in rows for v in search_words.seed_values(record, one.name)]
-    bars = [end for one in rows if one.rerun.low is not None and one.rerun.high is not None
-            for end in clipped(record.metric, one.rerun.low, one.rerun.high)]  # fmt: skip
+    marks += [v for one in rows for v in search_words.by_seed(record, one.name).values()]
+    measured = [search_words.corrected(record, one) or one.rerun for one in rows]
+    marks += [value.mean for value in measured]
+    bars = [end for value in measured if value.low is not None and value.high is not None
+            for end in clipped(record.metric, value.low, value.high)]  # fmt: skip
     span = max(marks) - min(marks)
     room = max(ROOM_FOR_INTERVALS * span, 0.004)
     low, high = max(min(marks) - room, min([*marks, *bars])), min(max(marks) + room, max([*marks, *bars]))
@@ -64,22 +69,28 @@ def _finalist_limits(record: SearchRecord, rows: Sequence[Finalist]) -> tuple[fl
 
 
 def _row(axes: Axes, record: SearchRecord, one: Finalist, i: int, ends: tuple[float, float]) -> None:
+    corrected = search_words.corrected(record, one)
+    value = corrected or one.rerun
     if one.searched is not None:
-        axes.plot([one.searched, one.rerun.mean], [i - 0.22, i + 0.12], color=VERMILLION, linewidth=1.1, zorder=2,
+        axes.plot([one.searched, value.mean], [i - 0.22, i + 0.12], color=VERMILLION, linewidth=1.1, zorder=2,
                   gid="optimism")  # fmt: skip
         axes.plot(one.searched, i - 0.22, "D", color=VERMILLION, markerfacecolor="white", markersize=7,
                   markeredgewidth=1.6, zorder=4, gid="searched")  # fmt: skip
-    if one.rerun.low is not None and one.rerun.high is not None:
-        bar(axes, clipped(record.metric, one.rerun.low, one.rerun.high), i + 0.12, BLUE, ends)
-    seeds = search_words.seed_values(record, one.name)
+    if value.low is not None and value.high is not None:
+        bar(axes, clipped(record.metric, value.low, value.high), i + 0.12, BLUE, ends)
+    seeds = list(search_words.by_seed(record, one.name).values())
     if len(seeds) > 1:
         axes.plot(seeds, [i + 0.32] * len(seeds), "o", color=BLUE, alpha=0.6, markersize=4, markeredgewidth=0,
                   gid="seed", zorder=3.5)  # fmt: skip
     axes.plot(one.rerun.mean, i + 0.12, "o", color=BLUE, markersize=7, zorder=4, gid="rerun")
-    if one.optimism is not None:
-        text = metric.signed(record.metric, one.optimism.mean)
+    if corrected is not None:
+        axes.plot(corrected.mean, i + 0.12, "s", color=BLUE, markerfacecolor="white", markersize=7,
+                  markeredgewidth=1.6, zorder=4.5, gid="corrected")  # fmt: skip
+    optimism = search_words.optimism(record, one)
+    if optimism is not None:
+        text = metric.signed(record.metric, optimism.mean)
         axes.annotate(text, (1, i), (52, 0), xycoords=axes.get_yaxis_transform(), textcoords="offset points",
-                      ha="right", va="center", color=VERMILLION if one.optimism.mean > 0 else QUIET)  # fmt: skip
+                      ha="right", va="center", color=VERMILLION if optimism.mean > 0 else QUIET)  # fmt: skip
 
 
 def _finalist_legend(record: SearchRecord, rows: Sequence[Finalist]) -> list[Line2D]:
@@ -90,8 +101,11 @@ def _finalist_legend(record: SearchRecord, rows: Sequence[Finalist]) -> list[Lin
     many = any(one.rerun.n > 1 for one in rows)
     words = "retrained: mean over seeds, 95 % interval" if many else "retrained, one seed"
     found.append(Line2D([], [], marker="o", color=BLUE, markersize=7, linewidth=1.6, label=words))
-    if many and any(len(search_words.seed_values(record, one.name)) > 1 for one in rows):
+    if many and any(len(search_words.by_seed(record, one.name).values()) > 1 for one in rows):
         found.append(Line2D([], [], marker="o", linestyle="", color=BLUE, alpha=0.5, markersize=4, label="one seed"))
+    if any(search_words.corrected(record, one) for one in rows):
+        found.append(Line2D([], [], marker="s", color=BLUE, markerfacecolor="white", markersize=7, linewidth=1.6,
+                            markeredgewidth=1.6, label="the winner, corrected"))  # fmt: skip
     if any(one.name == search_words.RECIPE for one in rows):
         line: Any = {"color": "#8b949e", "linewidth": 1.1, "linestyle": (0, (4, 3))}
         found.append(Line2D([], [], **line, label="the unchanged recipe"))

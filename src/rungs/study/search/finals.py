@@ -1,7 +1,8 @@
 """The finals of a search: the best trials and the unchanged recipe, retrained on fresh seeds; then the test set, once.
 
 The value of the best trial is optimistic: it is the highest of many noisy ones (Cawley and Talbot 2010, JMLR 11:2079).
-Re-runs on fresh seeds do not share that bias, so the winner is chosen by them alone.
+Re-runs on fresh seeds do not share that bias, so the winner is chosen by them alone. That is a second choice, for which
+`second_choice` corrects.
 """
 
 from __future__ import annotations
@@ -17,9 +18,8 @@ from rungs.evaluate.device import open_device
 from rungs.recipe import identity
 from rungs.recipe import toml as recipes
 from rungs.recipe.own import Own
-from rungs.report import metric as report_metric
 from rungs.run import looks
-from rungs.run.record import DataRecord, Difference, Estimate
+from rungs.run.record import DataRecord, Estimate
 from rungs.ship.bundle import load_weights
 from rungs.ship.evaluate import evaluate
 from rungs.study import statistics
@@ -27,17 +27,16 @@ from rungs.study.ladder.record import LadderRecord, RungRecord
 from rungs.study.ladder.spec import Cell, Ladder, Rung
 from rungs.study.ladder.summary import summarise
 from rungs.study.ladder.workers import train_cells
+from rungs.study.search import words
 from rungs.study.search.ledger import run_of
-from rungs.study.search.record import Finalist, SearchRecord, most_promising
+from rungs.study.search.record import Finalist, SearchRecord
 from rungs.study.search.study import Search, Work
 from rungs.study.search.trial import recipe_of
 from rungs.study.search.values import assignments
+from rungs.study.search.words import RECIPE
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
-
-RECIPE = "recipe"
-"""The name of the unchanged recipe among the finalists."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,6 @@ class Finals:
     record: LadderRecord
     finalists: tuple[Finalist, ...]  # best first
     cells: tuple[Cell, ...]  # of the first of these, the winner
-    verdict: str
 
 
 def best_distinct(work: Work, ranked: Sequence[FrozenTrial], top: int) -> list[FrozenTrial]:
@@ -116,7 +114,7 @@ def run(plan: Search, chosen: Sequence[FrozenTrial], own: FrozenTrial | None) ->
         skip_unreadable=work.skip_unreadable,
         tell=options.tell_final,
     )
-    record = summarise(ladder, outcomes, command=plan.command, reduced=plan.reduced)
+    record = summarise(ladder, outcomes, command=plan.command, reduced=plan.reduced, once=True)
     finalists = rank(work, record, chosen, options.seeds, own)
     if not finalists:
         endings = sorted(
@@ -125,7 +123,7 @@ def run(plan: Search, chosen: Sequence[FrozenTrial], own: FrozenTrial | None) ->
         what = "no finalist finished with all its seeds" + "".join(f"\n  {line}" for line in endings[:5])
         raise UserError(what, where=folder, do="fix the errors above and run the same command again")
     winners = tuple(cell for cell in every if cell.rung == finalists[0].name)
-    return Finals(record, finalists, winners, verdict(work, record, finalists, chosen))
+    return Finals(record, finalists, winners)
 
 
 def _is_whole(record: object) -> bool:
@@ -160,83 +158,7 @@ def rank(
 def _optimism(work: Work, rung: RungRecord, searched: float) -> Estimate:
     """Return how optimistic a trial's search value was, over its re-runs; positive is optimistic, for losses too."""
     sign = 1 if work.maximise else -1
-    return statistics.estimate([sign * (searched - value) for value in values(rung, work.metric).values()])
-
-
-def values(rung: RungRecord, metric: str) -> dict[int, float]:
-    """Return a metric of the finished re-runs, by seed."""
-    return {c.seed: c.values[metric] for c in rung.cells if c.status == "finished" and metric in c.values}
-
-
-def verdict(work: Work, record: LadderRecord, finalists: Sequence[Finalist], chosen: Sequence[FrozenTrial]) -> str:
-    """Describe the winner, its lead, which finalists it is distinguishable from, and how optimistic the search was."""
-    winner, metric = finalists[0], work.metric
-    by_seed = {rung.name: values(rung, metric) for rung in record.rungs}
-    what = _label(winner) if winner.trial is None else f"{winner.name} ({', '.join(winner.overrides)})"
-    seeds = f"{winner.rerun.n} fresh seed{'s' * (winner.rerun.n > 1)}"
-    noun = report_metric.metric_words(metric)
-    sentences = [f"On {seeds}, {what} has the best {noun}: {_with_interval(metric, winner.rerun)}."]
-    if winner.trial is None:
-        sentences.append(
-            "No trial of the search does better there." if chosen else "The search found no other candidate."
-        )
-    rivals = (
-        [RECIPE, *(f.name for f in finalists[1:2])] if winner.trial is not None else [f.name for f in finalists[1:2]]
-    )
-    tested = differences(metric, by_seed, winner.name)
-    for rival in dict.fromkeys(rivals):
-        if rival in tested:
-            sentences.append(_against(rival, tested[rival]))
-    promising = most_promising(finalists, is_loss=report_metric.is_loss(metric))
-    if winner.optimism is not None:
-        its = "its one run, the best of the search," if winner is promising else "its one run"
-        sentences.append(_optimism_sentence(metric, winner, its))
-    if promising is not None and promising is not winner and promising.optimism is not None:
-        its = f"the one run of {_label(promising)}, the best of the search,"
-        sentences.append(_optimism_sentence(metric, promising, its))
-    return " ".join(sentences)
-
-
-def differences(metric: str, by_seed: dict[str, dict[int, float]], winner: str) -> dict[str, Difference]:
-    """Return the winner minus each other finalist, paired by seed (equal seeds share their validation images).
-
-    Holm's correction covers all of them, since the winner was chosen among all of them.
-    """
-    others = [name for name in by_seed if name != winner]
-    changes = [(name, winner, metric, by_seed[winner], by_seed[name]) for name in others]
-    return statistics.compare(changes)
-
-
-def _against(rival: str, found: Difference) -> str:
-    name = "the unchanged recipe" if rival == RECIPE else f"the runner-up, {rival},"
-    if found.verdict == "real gain":
-        return f"Against {name} it {found.words}."
-    return f"It cannot be distinguished from {name.rstrip(',')}: {found.words}."
-
-
-def _label(one: Finalist) -> str:
-    return "the unchanged recipe" if one.trial is None else one.name
-
-
-def _optimism_sentence(metric: str, one: Finalist, whose: str) -> str:
-    """Describe how optimistic the search was about a finalist."""
-    assert one.optimism is not None and one.searched is not None
-    found = one.optimism
-    size = report_metric.amount(metric, found.mean)
-    way = "better" if found.mean > 0 else "worse"
-    ends = report_metric.difference_bounds(metric, found.low, found.high)
-    between = f" (95 % interval {ends})" if ends else ""
-    searched = report_metric.value(metric, one.searched)
-    share = f"In the search {whose} had {searched}, {size} {way} than the mean of its re-runs"
-    optimistic = "its search score was optimistic" if found.mean > 0 else "its search score was not optimistic"
-    return f"{share}{between}: {optimistic}."
-
-
-def _with_interval(metric: str, found: Estimate) -> str:
-    number = report_metric.value(metric, found.mean)
-    if found.low is None or found.high is None:
-        return number
-    return f"{number} (95 % interval {report_metric.between(metric, found.low, found.high)})"
+    return statistics.estimate([sign * (searched - value) for value in words.values(rung, work.metric).values()])
 
 
 def score_once(

@@ -60,7 +60,7 @@ def most_promising(finalists: Sequence[Finalist], *, is_loss: bool) -> Finalist 
 class SearchRecord(Record, frozen=True, kw_only=True):
     """A search."""
 
-    schema: int = 1
+    schema: int = 2  # 1: without `corrected` and `optimism`
     name: str
     command: str  # that writes this record, or joins the search
     dashboard: str  # the command that opens optuna-dashboard on the storage
@@ -77,6 +77,8 @@ class SearchRecord(Record, frozen=True, kw_only=True):
     finals: LadderRecord | None = None  # "recipe" and the best trials, each against the recipe, paired by seed
     finalists: tuple[Finalist, ...] = ()  # best first, by the re-runs
     winner: str | None = None  # name of a finalist
+    corrected: Estimate | None = None  # the winner's value over seeds, corrected for the choice (`second_choice`)
+    optimism: Estimate | None = None  # the winner's searched value minus `corrected`, reversed for a loss
     verdict: str = ""  # in sentences: who won, by how much, whether it is distinguishable from the unchanged recipe
     test: Estimate | None = None  # test accuracy of the winner's re-runs, opened once, after it was named
     test_accuracies: tuple[float, ...] = ()  # one per seed

@@ -11,7 +11,7 @@ from rungs.report import metric as report_metric
 from rungs.study.ladder import words
 from rungs.study.search import axes
 from rungs.study.search import words as search_words
-from rungs.study.search.record import SearchRecord, TrialRecord
+from rungs.study.search.record import Finalist, SearchRecord, TrialRecord
 from rungs.study.search.space import Space
 
 REDUCED = "  (full length, all images: expect other numbers)"
@@ -19,7 +19,7 @@ REDUCED = "  (full length, all images: expect other numbers)"
 
 
 def summary(record: SearchRecord, opened: int = 1) -> Table:
-    """Return the result of a search: a row for each finalist, best first; below it the verdict and the test score.
+    """Return the result of a search: a row for each finalist, best first; below it the verdict, with the test score.
 
     Without finalists, the table has the five best trials, and the verdict notes that there is no winner yet.
 
@@ -37,20 +37,28 @@ def summary(record: SearchRecord, opened: int = 1) -> Table:
     for head in ("searched", "retrained", "95 % interval", "against the recipe", "optimism"):
         table.add_column(head, justify="right", no_wrap=True)
     for one in record.finalists:
-        difference = search_words.against_recipe(record, one.name)
-        spread = "" if one.rerun.sd is None else f" {search_words.spread(record, one.rerun)}"
-        cells = (
-            "" if one.searched is None else search_words.value(record, one.searched),
-            f"{search_words.value(record, one.rerun.mean)}{spread}",
-            search_words.estimate_bounds(record, one.rerun),
-            "" if difference is None else f"{words.SIGNS[difference.verdict]} {difference.verdict}, "
-            f"{search_words.difference(record, difference.mean).removesuffix(' points')}",
-            "" if one.optimism is None else search_words.difference(record, one.optimism.mean),
-        )  # fmt: skip
         values = "".join(f"\n  {_short(override)}" for override in one.overrides)
         name = f"{one.name} (winner)" if one.name == record.winner else one.name
-        table.add_row(Text(name + values), *map(Text, cells), style="bold" if one.name == record.winner else None)
+        style = "bold" if one.name == record.winner else None
+        table.add_row(Text(name + values), *map(Text, _finalist_cells(record, one)), style=style)
     return table
+
+
+def _finalist_cells(record: SearchRecord, one: Finalist) -> tuple[str, ...]:
+    """Return a finalist's numbers; the winner's interval and optimism are those of its corrected value."""
+    difference = search_words.against_recipe(record, one.name)
+    corrected, optimism = search_words.corrected(record, one), search_words.optimism(record, one)
+    spread = "" if one.rerun.sd is None else f" {search_words.spread(record, one.rerun)}"
+    below = "" if corrected is None else f"\ncorrected {search_words.value(record, corrected.mean)}"
+    sign = "" if difference is None else f"{words.SIGNS[difference.verdict]} {difference.verdict}, "
+    gain = "" if difference is None else search_words.difference(record, difference.mean).removesuffix(" points")
+    return (
+        "" if one.searched is None else search_words.value(record, one.searched),
+        f"{search_words.value(record, one.rerun.mean)}{spread}{below}",
+        ("\n" if corrected else "") + search_words.estimate_bounds(record, corrected or one.rerun),
+        sign + gain,
+        "" if optimism is None else search_words.difference(record, optimism.mean),
+    )
 
 
 def _short(override: str) -> str:
@@ -79,10 +87,8 @@ def _caption(record: SearchRecord, opened: int) -> Text:
         f"Trials: {search_words.state_words(record) or 'none'}; {fmt.seconds(record.train_s)}.",
     ]
     if record.test is not None:
-        bounds = report_metric.bounds("test_accuracy", record.test.low, record.test.high)
-        interval = f" (95 % interval {bounds})" if bounds else ""
         often = "once" if opened <= 1 else f"{opened} times, so no longer fresh"
-        lines.append(f"Test accuracy, opened {often}: {fmt.percent(record.test.mean)}{interval}.")
+        lines.append(f"Test set: opened {often}.")
     if training := search_words.train_command(record):
         lines.append(f"Next: {training}{REDUCED if record.reduced else ''}")
     return Text("\n".join(lines), style="default")

@@ -13,6 +13,7 @@ from rungs.report import format as fmt
 from rungs.report import metric as report_metric
 from rungs.report.metric import is_loss
 from rungs.run.record import Difference, Estimate
+from rungs.study.ladder.record import RungRecord
 from rungs.study.search import record as search_record
 from rungs.study.search.record import Finalist, SearchRecord, TrialRecord
 
@@ -104,11 +105,30 @@ def against_recipe(record: SearchRecord, name: str) -> Difference | None:
     return next((rung.difference for rung in rungs if rung.name == name), None)
 
 
-def seed_values(record: SearchRecord, name: str) -> list[float]:
-    """Return the metric of each finished re-run of a finalist."""
+def values(rung: RungRecord, metric: str) -> dict[int, float]:
+    """Return a metric of the finished re-runs, by seed."""
+    return {c.seed: c.values[metric] for c in rung.cells if c.status == "finished" and metric in c.values}
+
+
+def by_seed(record: SearchRecord, name: str) -> dict[int, float]:
+    """Return the search's metric of each finished re-run of a finalist, by seed."""
     rungs = record.finals.rungs if record.finals else ()
-    cells = [cell for rung in rungs if rung.name == name for cell in rung.cells if cell.status == "finished"]
-    return [cell.values[record.metric] for cell in cells if record.metric in cell.values]
+    return next((values(rung, record.metric) for rung in rungs if rung.name == name), {})
+
+
+def corrected(record: SearchRecord, one: Finalist) -> Estimate | None:
+    """Return the winner's corrected value; None for another finalist, or where there was no choice to correct for."""
+    return record.corrected if one.name == record.winner and chosen_as(record) else None
+
+
+def chosen_as(record: SearchRecord) -> str:
+    """Return how the winner was chosen, "as the best of 4"; "" if it was the only finalist."""
+    return f"as the best of {len(record.finalists)}" if len(record.finalists) > 1 else ""
+
+
+def optimism(record: SearchRecord, one: Finalist) -> Estimate | None:
+    """Return how optimistic a finalist's search score was: the winner's against its corrected value."""
+    return record.optimism if record.optimism is not None and one.name == record.winner else one.optimism
 
 
 def limits(metric: str, values: Sequence[float]) -> tuple[float, float]:

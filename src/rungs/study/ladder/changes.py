@@ -1,0 +1,180 @@
+"""What a ladder compares: each rung with the one that it builds on, seed by seed, and what images add to chance."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+
+from msgspec.structs import replace
+
+from rungs.report.run_tables import PUBLISHED
+from rungs.run.predictions import Predictions, decode
+from rungs.run.record import DataRecord, Difference, EvalResult, RunRecord
+from rungs.study.differences import Change, ImageLuck
+from rungs.study.ladder.outcome import Outcome
+from rungs.study.ladder.record import LadderRecord, RungRecord
+from rungs.study.matched import image_luck, match
+from rungs.study.variation import Pool, pool
+
+
+def changes(rungs: Sequence[RungRecord], outcomes: Sequence[Outcome], data: DataRecord) -> list[Change]:
+    """Return each rung with the one that it builds on, compared on validation where both have the same images there.
+
+    Rungs with different validation images are compared on the test set, which they share: a look that is logged
+    (`rungs.run.looks`). A rung without any is not compared: that would be selecting on test.
+    """
+    by_name = {rung.name: rung for rung in rungs}
+    runs: dict[str, dict[int, Outcome]] = {}
+    judged: dict[str, object] = {}
+    for outcome in outcomes:
+        if outcome.record is not None and outcome.record.status != "interrupted":
+            judged.setdefault(outcome.cell.rung, _judged_on(outcome.record))
+        if outcome.record is not None and outcome.record.status == "finished":
+            runs.setdefault(outcome.cell.rung, {})[outcome.cell.seed] = outcome
+    found = []
+    for rung in rungs:
+        base = by_name.get(rung.on or "")
+        if base is not None and None not in (judged.get(rung.name), judged.get(base.name)):
+            same = judged[rung.name] == judged[base.name]
+            metric = "validation_accuracy" if same else "test_accuracy"
+            luck = _luck(runs.get(rung.name, {}), runs.get(base.name, {}), metric)
+            found.append(_change(rung, base, metric, data, luck))
+    return found
+
+
+def changes_again(record: LadderRecord) -> list[Change]:
+    """Return the comparisons of a record, from its numbers alone.
+
+    It does not hold the predictions for each image, so where all seeds share their images, the two rungs are taken
+    as independent there: an upper bound of what the choice of images can do.
+    """
+    by_name = {rung.name: rung for rung in record.rungs}
+    found = []
+    for rung in record.rungs:
+        before = rung.difference
+        base = None if before is None else by_name.get(before.against)
+        if before is not None and base is not None:
+            luck = _at_most(record, rung, base, before.metric)
+            found.append(_change(rung, base, before.metric, record.data, luck))
+    return found
+
+
+def _change(rung: RungRecord, base: RungRecord, metric: str, data: DataRecord, luck: ImageLuck) -> Change:
+    return Change(
+        rung=rung.name,
+        against=base.name,
+        metric=metric,
+        values=scores(rung, metric, data),
+        base=scores(base, metric, data),
+        luck=luck,
+        diverged=tuple(filter(None, (_diverged(one) for one in (rung, base)))),
+    )
+
+
+def by_seed(rung: RungRecord, metric: str) -> dict[int, float]:
+    """Return a metric of the finished cells, by seed."""
+    return {c.seed: c.values[metric] for c in rung.cells if c.status == "finished" and metric in c.values}
+
+
+def scores(rung: RungRecord, metric: str, data: DataRecord) -> dict[int, float]:
+    """Return an accuracy by seed; a run that diverged counts as guessing, always the most frequent class."""
+    counts = data.counts.get(metric.partition("_")[0]) or (1,) * len(data.classes)
+    guess = max(counts) / max(1, sum(counts))
+    return by_seed(rung, metric) | {c.seed: guess for c in rung.cells if c.status == "diverged"}
+
+
+def pools(rungs: Sequence[RungRecord], *, paired: bool = True, metrics: Sequence[str] = ()) -> dict[str, Pool]:
+    """Return, by metric, the variance over seeds that the rungs share; diverged runs would be its outliers."""
+    metrics = metrics or ("validation_accuracy", "test_accuracy")
+    tables: dict[str, dict[str, Mapping[int, float]]] = {
+        metric: {rung.name: by_seed(rung, metric) for rung in rungs} for metric in metrics
+    }
+    return {metric: pool(table, metric, paired=paired) for metric, table in tables.items()}
+
+
+def held(before: LadderRecord, rungs: Sequence[RungRecord]) -> dict[str, Difference]:
+    """Return the differences of an earlier record that compare the same cells as now, perhaps with more or fewer seeds.
+
+    A record that does not say when it was judged was judged once, with the seeds that it has.
+    """
+    now = {rung.name: {cell.folder for cell in rung.cells} for rung in rungs}
+    then = {rung.name: {cell.folder for cell in rung.cells} for rung in before.rungs}
+    on = {rung.name: rung.on for rung in rungs}
+    kept = {}
+    for rung in before.rungs:
+        found = rung.difference
+        if found is None or found.against != on.get(rung.name):
+            continue
+        both = (rung.name, found.against)
+        sets = [(then.get(name, set()), now.get(name, set())) for name in both]
+        if all(a and b and (a <= b or b <= a) for a, b in sets):
+            kept[rung.name] = found if found.looks else replace(found, looks=(found.n,))
+    return kept
+
+
+def _judged_on(record: RunRecord) -> object:
+    """Return what determines the validation images and how they are scored; None without any."""
+    if not sum(record.data.counts.get("validation", ())):
+        return None
+    recipe = record.recipe
+    return recipe.data.source, recipe.data.validation, recipe.augment.validation
+
+
+def _diverged(rung: RungRecord) -> str:
+    """Return "2 of 5 runs of rate-0.3", or ""."""
+    n = sum(cell.status == "diverged" for cell in rung.cells)
+    return f"{n} of {len(rung.cells)} runs of {rung.name}" if n else ""
+
+
+# --- images -------------------------------------------------------------------------------------------
+
+
+def _luck(rung: Mapping[int, Outcome], base: Mapping[int, Outcome], metric: str) -> ImageLuck:
+    """Return what the choice of images adds, from the predictions for each image of every pair of runs."""
+    part = metric.partition("_")[0]
+    pairs, hashes = list[tuple[Predictions, Predictions]](), set[str | None]()
+    for seed in sorted(rung.keys() & base.keys()):
+        one, two = rung[seed].record, base[seed].record
+        assert one is not None and two is not None
+        first, second = _of_images(two, base[seed].folder, part), _of_images(one, rung[seed].folder, part)
+        mine, theirs = one.data.hashes.get(part), two.data.hashes.get(part)
+        hashes.add(mine)
+        if first is not None and second is not None and mine == theirs:
+            pairs.append((first, second))
+    same_set = len(hashes) == 1
+    if pairs:
+        return image_luck(match(pairs, same_set=same_set), same_set=same_set)
+    results = [getattr(outcome.record, part) for side in (rung, base) for outcome in side.values()]
+    return _independent([(result.accuracy, result.n) for result in results if result is not None], same_set)
+
+
+def _of_images(record: RunRecord, folder: Path, part: str) -> Predictions | None:
+    result: EvalResult | None = getattr(record, part)
+    return None if result is None or result.per_image is None else decode(result.per_image, folder)
+
+
+def _independent(scores: Sequence[tuple[float, int]], shared: bool) -> ImageLuck:
+    """Return what images add at most: as if the two rungs were scored on different ones.
+
+    Args:
+        scores: Accuracy and number of images of every run.
+        shared: Whether the seeds share their images.
+    """
+    images = min((n for _, n in scores), default=0)
+    if not images:
+        return ImageLuck()
+    variance = 2 * fmean(p * (1 - p) for p, _ in scores) / images
+    return ImageLuck(images, se=math.sqrt(variance)) if shared else ImageLuck(images, pair_variance=variance)
+
+
+def _at_most(record: LadderRecord, rung: RungRecord, base: RungRecord, metric: str) -> ImageLuck:
+    """Return what images add at most to a difference in a record, which has no predictions."""
+    part = metric.partition("_")[0]
+    images = sum(record.data.counts.get(part, ()))
+    sets = {cell.hashes.get(part, cell.data_hash) for cell in rung.cells if cell.data_hash}
+    published = part == "test" and record.data.source.partition(":")[0] in PUBLISHED
+    own = len(sets) > 1 and not published
+    values = [*by_seed(rung, metric).values(), *by_seed(base, metric).values()]
+    return _independent([(value, images) for value in values], shared=not own)
