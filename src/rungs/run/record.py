@@ -36,6 +36,8 @@ class EpochRow(Record, frozen=True, kw_only=True):
     test_accuracy: float | None = None
     warm_up_s: float = 0.0  # part of train_s: steps that compile the net or precede a CUDA graph, and its recording
     packed: int = 1  # runs trained together in one process, itself included
+    tenths: tuple[float, ...] = ()  # mean training loss of each tenth of the epoch; of each step if there are fewer
+    class_share: float | None = None  # of the most frequent class in a batch, mean over the last batch of each tenth
 
 
 class Problem(Record, frozen=True, kw_only=True):
