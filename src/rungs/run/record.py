@@ -48,6 +48,15 @@ class Problem(Record, frozen=True, kw_only=True):
     reason: str
 
 
+class NearPair(Record, frozen=True, kw_only=True):
+    """Two images of different parts that look alike without being identical."""
+
+    part: str  # the later one, "test"
+    image: str  # its path, or "test image 12"
+    other_part: str  # "train"
+    other: str
+
+
 class DataRecord(Record, frozen=True, kw_only=True):
     """What was trained on. `counts` are images per class for each part."""
 
@@ -63,6 +72,8 @@ class DataRecord(Record, frozen=True, kw_only=True):
     std: tuple[float, float, float]
     skipped: tuple[Problem, ...] = ()  # left out by --skip-unreadable
     leaks: dict[str, int] = {}  # part -> number of images identical to one of an earlier part
+    near: dict[str, int] = {}  # part -> number of images that look like one of an earlier part: see `data.near`
+    near_pairs: tuple[NearPair, ...] = ()  # the first of them
 
 
 class LayerRow(Record, frozen=True, kw_only=True):
