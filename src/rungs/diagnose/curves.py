@@ -15,6 +15,8 @@ OVERFIT_NATS = 0.05
 """... and by so much in all: near a loss of zero, 5 % are a few images ..."""
 OVERFIT_EPOCHS = 3
 """... in each of so many epochs at the end: one or two can be a jump."""
+LOST = 0.01
+"""A point of validation accuracy, which a net has to lose, too, where its labels are smoothed or mixed."""
 GAP = 0.10
 """Ten points between training and validation accuracy: more data or augmentation would pay more than a larger net."""
 STILL_FALLING = 0.01
@@ -61,7 +63,19 @@ def rises(record: RunRecord) -> tuple[EpochRow, list[EpochRow]] | None:
         return None
     if min(map(loss_of, after)) <= loss_of(best) + max(OVERFIT_NATS, OVERFIT_RISE * loss_of(best)):
         return None
+    if label_floor(record) > 0 and not _less_accurate(best, after):
+        return None
     return best, after
+
+
+def _less_accurate(best: EpochRow, after: list[EpochRow]) -> bool:
+    """Return whether validation accuracy fell, too, after the epoch of the smallest loss.
+
+    A net that is trained on smoothed or mixed labels learns to be less confident than it could be. The better it does
+    that, the larger its loss on the whole labels of validation, however many of them it predicts.
+    """
+    accuracies = [row.validation_accuracy for row in after if row.validation_accuracy is not None]
+    return not accuracies or mean(accuracies) < (best.validation_accuracy or 0.0) - LOST
 
 
 def training_accuracy(record: RunRecord, rows: list[EpochRow]) -> float:

@@ -82,8 +82,8 @@ def _swapped(record: RunRecord, part: Part, result: EvalResult) -> str | None:
     more = f" (and {len(taken) - 3} more classes likewise)" if len(taken) > 3 else ""
     return (
         f"In the {part} part {', '.join(said)}{more}, while the net recognises these classes among its training "
-        f"images. That is not a mistake of the net: the classes of the {part} part are in another order, or their labels "
-        "were exchanged. Compare the folders' or files' class names."
+        f"images. That is not a mistake of the net: the classes of the {part} part are in another order, or their "
+        "labels were exchanged. Compare the folders' or files' class names."
     )
 
 

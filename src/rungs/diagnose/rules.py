@@ -25,6 +25,7 @@ from rungs.diagnose.curves import (
 from rungs.diagnose.endings import diverged, guessing, interrupted
 from rungs.diagnose.evaluation_mode import evaluation_mode
 from rungs.diagnose.findings import FEW_EPOCHS, loss_of, note, validated
+from rungs.diagnose.label_floor import label_floor
 from rungs.diagnose.learning import dead_relus, few_steps, saturated_sigmoids, slow, stuck
 from rungs.diagnose.parts import other_test, parts_mismatch
 from rungs.diagnose.protocol import leak, mixed_code, skipped, test_selection
@@ -100,6 +101,7 @@ def _sound(record: RunRecord) -> Finding:
     """Return the finding of a finished run without a warning."""
     done, losses = len(record.history), [loss_of(row) for row in validated(record)]
     above = bool(losses) and losses[-1] > min(losses) + max(OVERFIT_NATS, OVERFIT_RISE * min(losses))
+    above &= label_floor(record) == 0  # such labels make a net less confident, and so raise the loss
     if done < FEW_EPOCHS or above:
         text = f"After {'1 epoch' if done == 1 else f'{done} epochs'} the curves cannot show whether training goes well"
         text += ": the validation loss ended above its minimum, but too soon after it to say why." if above else "."
