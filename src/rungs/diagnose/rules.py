@@ -20,29 +20,40 @@ from rungs.diagnose.curves import (
     unfinished,
     unstable,
     validation_diverges,
+    validation_rises,
 )
 from rungs.diagnose.endings import diverged, guessing, interrupted
+from rungs.diagnose.evaluation_mode import evaluation_mode
 from rungs.diagnose.findings import FEW_EPOCHS, loss_of, note, validated
+from rungs.diagnose.label_floor import label_floor
 from rungs.diagnose.learning import dead_relus, few_steps, saturated_sigmoids, slow, stuck
+from rungs.diagnose.parts import other_test, parts_mismatch
 from rungs.diagnose.protocol import leak, mixed_code, skipped, test_selection
 from rungs.diagnose.scores import augmented_test, calibration, confused_pair, imbalance, no_validation, small_validation
 from rungs.run.looks import Look, own
 from rungs.run.record import Finding, RunRecord
 
 RULES: tuple[Callable[[RunRecord], Finding | None], ...] = (
-    diverged, interrupted, leak, double_softmax, dead_relus, saturated_sigmoids, few_steps, slow, stuck, guessing,
-    validation_diverges, overfitting, underfitting, early_decay, unfinished, large_stem, imbalance, gap, unstable,
-    no_validation, small_validation, confused_pair, calibration, augmented_test, skipped, mixed_code,
+    diverged, interrupted, leak, evaluation_mode, parts_mismatch, double_softmax, dead_relus, saturated_sigmoids,
+    few_steps, slow, stuck, guessing, other_test, validation_diverges, overfitting, validation_rises, underfitting,
+    early_decay, unfinished, large_stem, imbalance, gap, unstable, no_validation, small_validation, confused_pair,
+    calibration, augmented_test, skipped, mixed_code,
 )  # fmt: skip
 
 OF_CURVES = (
-    "validation-diverges", "overfitting", "underfitting", "early-decay", "unfinished", "gap", "unstable",
+    "validation-diverges", "overfitting", "validation-rises", "underfitting", "early-decay", "unfinished", "gap",
+    "unstable",
 )  # fmt: skip
 OF_SCORES = ("guessing", "small-validation", "confused-pair", "calibration", "augmented-test")
-UNLEARNT = ("few-steps", "rate-too-small", "stuck", *OF_CURVES, *OF_SCORES)
+OF_PARTS = ("parts-mismatch", "other-test")
+UNLEARNT = ("few-steps", "rate-too-small", "stuck", *OF_CURVES, *OF_PARTS, *OF_SCORES)
 """What is seen of any net that has not learnt, whatever the reason."""
+STIFLED = ("saturated-sigmoids", "vanishing-gradients")
 SILENCES: dict[str, tuple[str, ...]] = {
-    "diverged": ("dead-relus", "saturated-sigmoids", "vanishing-gradients", "double-softmax", *UNLEARNT),
+    "diverged": ("dead-relus", *STIFLED, "double-softmax", "evaluation-mode", *UNLEARNT),
+    "evaluation-mode": ("few-steps", *OF_CURVES, *OF_PARTS, *OF_SCORES),
+    "parts-mismatch": (*OF_CURVES, "other-test", "guessing", "confused-pair", "calibration"),
+    "other-test": ("confused-pair", "calibration"),
     "double-softmax": ("saturated-sigmoids", "rate-too-small", "stuck", "unfinished", "underfitting", "calibration"),
     "saturated-sigmoids": UNLEARNT,
     "vanishing-gradients": UNLEARNT,
@@ -90,6 +101,7 @@ def _sound(record: RunRecord) -> Finding:
     """Return the finding of a finished run without a warning."""
     done, losses = len(record.history), [loss_of(row) for row in validated(record)]
     above = bool(losses) and losses[-1] > min(losses) + max(OVERFIT_NATS, OVERFIT_RISE * min(losses))
+    above &= label_floor(record) == 0  # such labels make a net less confident, and so raise the loss
     if done < FEW_EPOCHS or above:
         text = f"After {'1 epoch' if done == 1 else f'{done} epochs'} the curves cannot show whether training goes well"
         text += ": the validation loss ended above its minimum, but too soon after it to say why." if above else "."
