@@ -53,9 +53,13 @@ class EpochSums:
         after = self.world.sum(torch.stack(self.after, 1))  # (S, T, 3)
         counts = self.world.sum(torch.stack(self.counts, 1))  # (S, T, K)
         shares = (counts.amax(2) / counts.sum(2)).mean(1).tolist()
-        return [
-            MemberSums(*sums[-1], _means(sums), share) for sums, share in zip(after.tolist(), shares, strict=True)
-        ]
+        return [_of_member(sums, share) for sums, share in zip(after.tolist(), shares, strict=True)]
+
+
+def _of_member(sums: list[list[float]], share: float) -> MemberSums:
+    """Return what a member did, from its running sums (loss, correct predictions, images) after each tenth."""
+    loss, correct, images = sums[-1]
+    return MemberSums(loss, correct, images, _means(sums), share)
 
 
 def _means(sums: list[list[float]]) -> tuple[float, ...]:
