@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import time
 
@@ -14,7 +15,8 @@ from sklearn.datasets import load_digits
 
 from rungs import data
 from rungs.data import near
-from rungs.data.imageset import ImageSet
+from rungs.data.audit import contents
+from rungs.data.imageset import ImageSet, Source
 from rungs.data.near import near_copies
 
 Pixels = npt.NDArray[np.uint8]
@@ -77,6 +79,16 @@ def test_identical_images_are_leaks_and_not_named_again() -> None:
          "test": image_set(np.stack([jpeg(pixels[7])]), ["b/copy.jpg"])}
     )  # fmt: skip
     assert [(pair.image, pair.other) for pair in named] == [("b/copy.jpg", "a/7.png")]
+
+
+def test_the_audit_names_them_except_in_a_published_data_set() -> None:
+    pixels = photos(60)
+    copy = image_set(np.stack([jpeg(pixels[7]), *photos(5, seed=9)]))
+    source = Source("x", "x", image_set(pixels), test=copy)
+    (problem,) = contents(source).problems
+    assert problem.path == "test image 0"
+    assert problem.reason == "looks like train image 7: perhaps a leak from train to test"
+    assert contents(dataclasses.replace(source, canonical=True)).problems == ()
 
 
 def test_plain_drawings_and_small_pictures_are_not_compared() -> None:
