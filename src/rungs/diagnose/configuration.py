@@ -132,7 +132,7 @@ def double_softmax(record: RunRecord) -> Finding | None:
     """Outputs that go through a softmax in the net and again in the loss: by the recipe, or by the losses."""
     classes = len(record.data.classes)
     asked = record.recipe.training.loss == "softmax-cross-entropy"
-    if not record.history or not (asked or _seen(record)):
+    if not record.history or not (asked or _built_in(record) or _seen(record)):
         return None
     low, last = floor(classes), record.history[-1]
     text = (
@@ -146,13 +146,18 @@ def double_softmax(record: RunRecord) -> Finding | None:
         "Softmax applied twice",
         text,
         "--set training.loss=cross-entropy" if asked else None,
-        f"the recipe asks for it; or all losses lie between {low:.3f} and {low + 1:.3f}, the training loss is level at "
-        f"last, within {NEAR:g} of {low:.3f} + 1 - accuracy, with {100 * ACCURATE:.0f} % of the training "
-        "images classified correctly",
+        f"the recipe asks for it, or the net ends in a softmax; or all losses lie between {low:.3f} and "
+        f"{low + 1:.3f}, the training loss is level at last, within {NEAR:g} of {low:.3f} + 1 - accuracy, with "
+        f"{100 * ACCURATE:.0f} % of the training images classified correctly",
         "Bridle 1990, doi:10.1007/978-3-642-76153-9_28, for softmax with its loss; the floor ln(1 + (K - 1) / e) "
         "follows from it; detecting it from the losses is " + OURS,
         evidence.curves(record, level=low, level_name=f"floor {low:.3f}"),
     )
+
+
+def _built_in(record: RunRecord) -> bool:
+    """Return whether the net's last layer is a softmax: the loss takes another."""
+    return bool(record.model.layers) and record.model.layers[-1].kind in ("Softmax", "Softmax2d")
 
 
 def _seen(record: RunRecord) -> bool:

@@ -10,6 +10,11 @@ from rungs.diagnose.configuration import floor
 from rungs.diagnose.curves import overfits, rises, unfinished
 from rungs.diagnose.evaluation_mode import evaluation_mode, kept_row
 from rungs.diagnose.label_floor import label_floor
+from rungs.diagnose.labels import label_noise
+from rungs.diagnose.momentum import momentum
+from rungs.diagnose.order import unshuffled
+from rungs.diagnose.pace import large_eps, long_warm_up
+from rungs.diagnose.regularisation import regularised, strong_augmentation
 from rungs.recipe.optimizers import Plateau, Step
 from rungs.run.record import EpochRow, RunRecord
 
@@ -25,6 +30,8 @@ VISIBLE = 0.02
 """A smaller floor of the training loss does not show on a plot."""
 MAX_CUTS_LISTED = 3
 """A plateau schedule can cut ten times; the first few change something."""
+OTHER_CAUSES = (unshuffled, momentum, regularised, strong_augmentation, large_eps, long_warm_up, label_noise)
+"""Rules that name why a training stays low, where neither rate nor size is to blame."""
 
 
 def interpretation(record: RunRecord) -> str:
@@ -32,11 +39,24 @@ def interpretation(record: RunRecord) -> str:
     rows = record.history
     if not rows:
         return ""
-    sentences = [_training(rows), _floor(record), _validation(record), *_cuts(record), _ending(record), _gap(record)]
+    sentences = [
+        _training(rows, explained(record)),
+        _floor(record),
+        _validation(record),
+        *_cuts(record),
+        _ending(record),
+        _gap(record),
+    ]
     return " ".join(sentence for sentence in sentences if sentence)
 
 
-def _training(rows: Sequence[EpochRow]) -> str:
+def explained(record: RunRecord) -> bool:
+    """Return whether a finding names another cause than the learning rate, the net's size or too few epochs."""
+    found = (rule(record) for rule in OTHER_CAUSES)
+    return any(finding is not None and finding.level == "warning" for finding in found)
+
+
+def _training(rows: Sequence[EpochRow], other_cause: bool) -> str:
     first, last = rows[0], rows[-1]
     if len(rows) == 1:
         return f"After its only epoch the training loss is {first.train_loss:.3f}."
@@ -44,6 +64,8 @@ def _training(rows: Sequence[EpochRow]) -> str:
     path = f"from {first.train_loss:.3f} to {last.train_loss:.3f} in {len(rows)} epochs"
     if not _falls(rows):
         verb = "hardly falls" if last.train_loss < first.train_loss else "does not fall"
+        if other_cause:
+            return f"The training loss {verb} ({path})."
         return f"The training loss {verb} ({path}): the learning rate is too large, or far too small."
     back = last.train_loss - low.train_loss
     if back > LEVEL * (first.train_loss - low.train_loss) and low.epoch < last.epoch - 1:
@@ -145,6 +167,8 @@ def _gap(record: RunRecord) -> str:
         return f"{said}: little more than guessing gives."
     if points < GAP and 100 * (1 - record.train.accuracy) < GAP:
         return f"{said}: there is hardly a gap, and little left to gain."
+    if points < GAP and explained(record):
+        return f"{said}: there is hardly a gap."
     if points < GAP:
         return f"{said}: there is hardly a gap, so a larger net or longer training may help."
     return f"{said}, a gap of {points:.1f} points."

@@ -58,7 +58,7 @@ def small_validation(record: RunRecord) -> Finding | None:
         f"{100 * low:.1f} to {100 * high:.1f} % is compatible with that: small differences between epochs or recipes "
         f"may be chance. About {enough:,} images would measure it to within a point.{_claimed(record, result)}"
     )
-    sizes = sorted({result.n, *(round(result.n * 2**k) for k in range(-1, 6))})
+    sizes = sorted({result.n, *(max(1, round(result.n * 2**k)) for k in range(-1, 6))})
     widths = tuple(100 * cures.Z95 * math.sqrt(max(1e-9, result.accuracy * (1 - result.accuracy)) / n) for n in sizes)
     picture = Evidence(
         x_label="validation images",
