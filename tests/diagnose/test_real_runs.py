@@ -15,6 +15,7 @@ from pathlib import Path
 import faults
 import faulty_records
 import pytest
+import torch
 from conftest import draw_photos
 from faults import PLAIN, SGD, STEADY, layers, of_folder
 from msgspec.structs import replace
@@ -26,7 +27,9 @@ from rungs.recipe import toml as recipes
 from rungs.report import evidence
 from rungs.run.record import Finding, RunRecord
 from rungs.run.rerun import command
+from rungs.training import feed
 from rungs.training import train as training_train
+from rungs.training.setup import Setup
 
 ONE_CHANNEL = 'model={name="plain",stages=[[1],[1],[1]],batch_norm=true}'
 STEM = 'model={name="resnet18",stem="imagenet",width=8}'
@@ -51,6 +54,13 @@ FAULTS: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "few-steps": (("data.train=400", "training.batch_size=400", SGD, PLAIN, STEADY), "warning"),
     "double-softmax": (("training.loss=softmax-cross-entropy",), "warning"),
+    "momentum": (("optim={name='sgd',lr=0.05,momentum=0.999}",), "warning"),
+    "regularised": (("model.dropout=[0.9]", SGD), "warning"),
+    "strong-augmentation": (("augment.train=[{name='crop',padding=8}]", SGD), "warning"),
+    "long-warm-up": (("schedule={name='cosine',warmup_epochs=40}",), "warning"),
+    "large-eps": (("optim={name='adam',lr=0.004,eps=10.0}",), "warning"),
+    "mirrored-symbols": (("augment.train=[{name='flip'}]",), "warning"),
+    "too-few-to-tell": (("data.validation=20",), "note"),
     "guessing": (("training.epochs=1", "optim.lr=0.000001", "data.test=40"), "warning"),
     "overfitting": (
         (PLAIN, "optim.lr=0.01", STEADY, "data.train=50", "training.epochs=60", "training.batch_size=20"),
@@ -229,6 +239,7 @@ def test_labels_that_are_wrong_make_validation_diverge_and_the_net_too_sure(trai
     found = seen(noisy)
     assert found["validation-diverges"].level == "warning"
     assert "overfitting" not in found and "gap" not in found
+    assert next(iter(found)) == "label-noise"  # the cause comes first
     last = seen(
         train(
             *of_folder(root, validation=0, test=500), STEADY, "optim.lr=0.005", "training.epochs=16",
@@ -262,6 +273,27 @@ def test_a_run_that_was_stopped_says_how_to_go_on_and_that_command_does(tmp_path
     whole = training_train.train(f"{run}/recipe.toml", folder=run, resume=True)
     assert whole.status == "finished" and len(whole.history) == 3
     assert "interrupted" not in seen(whole)
+
+
+def test_images_that_come_class_after_class_are_named_before_all_that_follows_from_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    kept = feed.training_batches
+    labels: list[torch.Tensor] = []
+
+    def watched(setup: Setup, epoch: int) -> Iterator[tuple[torch.Tensor, torch.Tensor, int]]:
+        labels[:] = [setup.parts.train.labels]
+        return kept(setup, epoch)
+
+    monkeypatch.setattr(feed, "training_batches", watched)
+    monkeypatch.setattr(feed, "order", lambda n, seed, epoch: labels[0].argsort(stable=True))
+    for normalised in ("true", "false"):
+        record, _ = faults.train(tmp_path / normalised, SGD, f"model.batch_norm={normalised}", "training.epochs=4")
+        found = examine(record)
+        assert found[0].rule == "unshuffled" and found[0].level == "warning"
+        assert [one.rule for one in found if one.level == "warning"] == ["unshuffled"]
+        assert found[0].evidence is not None
+        evidence.draw(found[0].evidence)
 
 
 def test_restless_epochs_and_a_mixed_up_pair(train: Train) -> None:

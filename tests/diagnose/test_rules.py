@@ -123,7 +123,8 @@ def at_guessing(classes: int, accuracy: float, epochs: int) -> RunRecord:
         samples.result(classes, n, 0.5), n=n, accuracy=hits, accuracy_interval=samples.wilson(hits, n),
         confusion=tuple(map(tuple, table)),
     )  # fmt: skip
-    return replace(record, test=test)
+    rows = tuple(replace(row, train_accuracy=accuracy) for row in record.history)
+    return replace(record, test=test, history=rows)
 
 
 @pytest.mark.parametrize(("classes", "accuracy"), [(10, 0.10), (2, 0.5), (100, 0.01)])
@@ -148,7 +149,7 @@ def test_validation_speaks_where_there_is_no_test_and_labels_are_suspected_where
     alone = replace(record, validation=record.test, test=None)
     assert "validation images are classified correctly" in text_of(alone, "guessing")
     apart = replace(record, train=samples.result(10, 4000, 0.95))
-    assert "do both parts use the same labels?" in text_of(apart, "guessing")
+    assert "do both parts use the same labels?" in text_of(apart, "parts-mismatch")
 
 
 def test_one_or_two_epochs_are_too_few_to_be_called_good() -> None:

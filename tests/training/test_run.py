@@ -158,6 +158,28 @@ def test_leaks_between_the_parts_are_in_the_record(tmp_path: Path, photos: Path)
     assert run(small("training.epochs=1"), tmp_path / "digits").data.leaks == {}
 
 
+def test_images_that_look_like_training_images_are_in_the_record_with_their_names(tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    for part, first in (("train", 0), ("test", 0)):
+        for name in ("a", "b"):
+            (tmp_path / "both" / part / name).mkdir(parents=True)
+            for i in range(first, 20):
+                clouds = Image.fromarray(draw.integers(0, 256, (6, 6, 3), dtype=np.uint8))
+                clouds.resize((64, 64), Image.Resampling.BICUBIC).save(tmp_path / "both" / part / name / f"{i}.png")
+    for i in range(3):  # encoded again
+        original = Image.open(tmp_path / "both" / "train" / "a" / f"{i}.png")
+        original.save(tmp_path / "both" / "test" / "a" / f"copy{i}.jpg", quality=80)
+    told = Told()
+    source = f"data.source='folder:{tmp_path / 'both'}'"
+    sized = ("data.image_size=32", "data.train=none", "data.validation=0.2", "training.epochs=1")
+    record = run(small(source, *sized), tmp_path / "run", screen=told)
+    assert record.data.leaks == {}
+    assert record.data.near == {"test": 3}
+    assert {Path(pair.image).name for pair in record.data.near_pairs} == {"copy0.jpg", "copy1.jpg", "copy2.jpg"}
+    assert {Path(pair.other).name for pair in record.data.near_pairs} == {"0.png", "1.png", "2.png"}
+    assert any(line.startswith("3 of 43 test images look like one in an earlier part") for line in told.said)
+
+
 def test_nothing_to_watch_without_validation(tmp_path: Path) -> None:
     for change in ("stopping.patience=3", "schedule.name=plateau"):
         with pytest.raises(UserError, match="nothing to monitor"):

@@ -58,7 +58,11 @@ def contents(source: Source) -> Contents:
         extent=source.extent,
         classes=source.train.classes,
         parts={part: PartContents(n=len(s), counts=s.counts(), hash=s.hash) for part, s in parts.items()},
-        problems=(*source.problems, *_duplicates(parts, {p.path for p in source.problems if p.kind == "duplicate"})),
+        problems=(
+            *source.problems,
+            *_duplicates(parts, {p.path for p in source.problems if p.kind == "duplicate"}),
+            *(() if source.canonical else _near_copies(parts)),
+        ),
     )
 
 
@@ -131,6 +135,20 @@ def _duplicates(parts: dict[str, ImageSet], known: set[str]) -> list[Problem]:
             if problem and place.name not in known:
                 problems.append(problem)
     return problems
+
+
+def _near_copies(parts: dict[str, ImageSet]) -> list[Problem]:
+    """Find images of one part that look like one of another; those of a published data set are known."""
+    from rungs.data.near import near_copies
+
+    return [
+        Problem(
+            path=pair.image,
+            kind="duplicate",
+            reason=f"looks like {pair.other}: perhaps a leak from {pair.other_part} to {pair.part}",
+        )
+        for pair in near_copies(parts)
+    ]
 
 
 class _Sheet:

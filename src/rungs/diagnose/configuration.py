@@ -6,7 +6,8 @@ import itertools
 import math
 
 from rungs.diagnose import cures, evidence
-from rungs.diagnose.findings import OURS, guess_loss, validated, warning
+from rungs.diagnose.findings import OURS, validated, warning
+from rungs.diagnose.label_floor import above_floor, label_floor, loss_at, share_words
 from rungs.recipe.models import ResNet18
 from rungs.run.record import Evidence, Finding, RunRecord, Series
 
@@ -60,25 +61,22 @@ EPOCHS_LEFT = 0.2
 def early_decay(record: RunRecord) -> Finding | None:
     """A cut of the learning rate that stopped a loss in the middle of its fall."""
     rows = record.history
-    if record.status != "finished" or not rows or rows[-1].train_loss <= FAR * guess_loss(record):
+    if record.status != "finished" or not rows or rows[-1].train_loss <= loss_at(record, FAR):
         return None
-    for before, after in itertools.pairwise(rows):
-        left = [row for row in rows if row.epoch > after.epoch]
-        if before.learning_rate < CUT * after.learning_rate or len(left) < max(2, EPOCHS_LEFT * len(rows)):
+    left = above_floor(record)
+    for i, (before, after) in enumerate(itertools.pairwise(rows)):
+        earlier, later = left[max(0, i - 2) : i + 1], left[i + 2 :]
+        if before.learning_rate < CUT * after.learning_rate or len(later) < max(2, EPOCHS_LEFT * len(rows)):
             continue
-        earlier = [row for row in rows if row.epoch <= before.epoch][-3:]
-        if len(earlier) < 2 and before.epoch != 1:
-            continue
-        steep = _fall_an_epoch([row.train_loss for row in earlier])
         if len(earlier) < 2:  # a single epoch: it came down from guessing
-            steep = 1 - before.train_loss / max(guess_loss(record), before.train_loss)
-        hardly = _fall_an_epoch([after.train_loss, *(row.train_loss for row in left)])
+            earlier = [max(loss_at(record, 1) - label_floor(record), left[0]), left[0]]
+        steep, hardly = _fall_an_epoch(earlier), _fall_an_epoch(left[i + 1 :])
         if steep < STEEP or hardly > HARDLY * steep:
             continue
         text = (
             f"In epoch {after.epoch} the learning rate is cut from {before.learning_rate:.2g} to "
             f"{after.learning_rate:.2g}. Before, the training loss fell by {100 * steep:.1f} % an epoch; after the "
-            f"cut by {100 * max(hardly, 0):.1f} %, and {len(left)} epochs later it is at {rows[-1].train_loss:.3f}, "
+            f"cut by {100 * max(hardly, 0):.1f} %, and {len(later)} epochs later it is at {rows[-1].train_loss:.3f}, "
             "far from converged: at so small a rate it cannot get there. Cut later."
         )
         return warning(
@@ -87,7 +85,7 @@ def early_decay(record: RunRecord) -> Finding | None:
             text,
             cures.later_cut(record),
             f"the rate falls by a factor of {CUT:g}, the training loss fell by {100 * STEEP:.0f} % an epoch before and "
-            f"falls by less than a third of that after, and ends above {FAR:g} ln K",
+            f"falls by less than a third of that after, and ends above {share_words(record, FAR)}",
             "Loshchilov & Hutter 2017, arXiv:1608.03983, for schedules that fall late; the numbers are " + OURS,
             evidence.curves(record, at=after.epoch, at_name="rate cut"),
         )
@@ -134,7 +132,7 @@ def double_softmax(record: RunRecord) -> Finding | None:
     """Outputs that go through a softmax in the net and again in the loss: by the recipe, or by the losses."""
     classes = len(record.data.classes)
     asked = record.recipe.training.loss == "softmax-cross-entropy"
-    if not record.history or not (asked or _seen(record)):
+    if not record.history or not (asked or _built_in(record) or _seen(record)):
         return None
     low, last = floor(classes), record.history[-1]
     text = (
@@ -148,13 +146,18 @@ def double_softmax(record: RunRecord) -> Finding | None:
         "Softmax applied twice",
         text,
         "--set training.loss=cross-entropy" if asked else None,
-        f"the recipe asks for it; or all losses lie between {low:.3f} and {low + 1:.3f}, the training loss is level at "
-        f"last, within {NEAR:g} of {low:.3f} + 1 - accuracy, with {100 * ACCURATE:.0f} % of the training "
-        "images classified correctly",
+        f"the recipe asks for it, or the net ends in a softmax; or all losses lie between {low:.3f} and "
+        f"{low + 1:.3f}, the training loss is level at last, within {NEAR:g} of {low:.3f} + 1 - accuracy, with "
+        f"{100 * ACCURATE:.0f} % of the training images classified correctly",
         "Bridle 1990, doi:10.1007/978-3-642-76153-9_28, for softmax with its loss; the floor ln(1 + (K - 1) / e) "
         "follows from it; detecting it from the losses is " + OURS,
         evidence.curves(record, level=low, level_name=f"floor {low:.3f}"),
     )
+
+
+def _built_in(record: RunRecord) -> bool:
+    """Return whether the net's last layer is a softmax: the loss takes another."""
+    return bool(record.model.layers) and record.model.layers[-1].kind in ("Softmax", "Softmax2d")
 
 
 def _seen(record: RunRecord) -> bool:
@@ -163,11 +166,14 @@ def _seen(record: RunRecord) -> bool:
     if not rows or classes < 2:
         return False
     low, high = floor(classes) - ROUNDING, floor(classes) + 1 + ROUNDING
-    losses = [loss for row in rows for loss in (row.train_loss, row.validation_loss or 0.0)]
-    if len(rows) < 2 or not all(low <= loss <= high for loss in losses):
+    judged = [(row.validation_accuracy or 0.0, row.validation_loss or 0.0) for row in rows]
+    if label_floor(record) == 0:  # the losses of smoothed and mixed labels have other bounds
+        judged, others = [(row.train_accuracy, row.train_loss) for row in rows], [loss for _, loss in judged]
+    else:
+        others = []
+    if len(rows) < 2 or not all(low <= loss <= high for loss in (*(loss for _, loss in judged), *others)):
         return False
-    best = max(rows, key=lambda row: (row.train_accuracy, -row.train_loss))
-    accuracy = best.train_accuracy
-    if accuracy < ACCURATE or equally_confident(accuracy, classes) > low or best.train_loss > low + 1 - accuracy + NEAR:
+    accuracy, loss = max(judged, key=lambda one: (one[0], -one[1]))
+    if accuracy < ACCURATE or equally_confident(accuracy, classes) > low or loss > low + 1 - accuracy + NEAR:
         return False
-    return rows[-1].train_loss > (1 - LEVEL) * rows[-2].train_loss
+    return judged[-1][1] > (1 - LEVEL) * judged[-2][1]

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 
 import msgspec
 
+from rungs.diagnose.symbols import symbols
+from rungs.recipe.augments import AnyAugment, Crop, Flip
 from rungs.recipe.models import Layered, MixConv, Plain, ResNet18, Speedrun
 from rungs.recipe.optimizers import SGD, Muon, Plateau, Step
 from rungs.run.record import RunRecord
@@ -37,15 +40,25 @@ def usual_rate(record: RunRecord) -> float:
 
 
 def regularise(record: RunRecord) -> str:
-    """Return the cheapest regularisation that this recipe does not use yet."""
-    there = [msgspec.to_builtins(augment) for augment in record.recipe.augment.train]
-    for name in ("crop", "flip"):
-        if all(augment["name"] != name for augment in there):
-            tables = ("{" + ", ".join(f"{k} = {json.dumps(v)}" for k, v in t.items()) + "}" for t in there)
-            return f"--set augment.train='[{', '.join([*tables, f'{{name = {json.dumps(name)}}}'])}]'"
+    """Return the cheapest regularisation that this recipe does not use yet and that leaves each image its class."""
+    there = list(record.recipe.augment.train)
+    may_flip = symbols(record) is None
+    for one in (Crop(padding=min(4, max(1, record.data.image_size // 8))), Flip()):
+        if all(type(augment) is not type(one) for augment in there) and (may_flip or not isinstance(one, Flip)):
+            return augments([*there, one])
     if record.recipe.optim.weight_decay == 0:
         return "--set optim.weight_decay=0.0005"
     return f"--set training.label_smoothing={0.1 if record.recipe.training.label_smoothing == 0 else 0.2}"
+
+
+def augments(wanted: Sequence[AnyAugment]) -> str:
+    """Return the change to these augmentations of the training images; fields at their defaults are left out."""
+    tables = []
+    for one in wanted:
+        defaults = msgspec.to_builtins(type(one)())
+        fields = {k: v for k, v in msgspec.to_builtins(one).items() if k == "name" or v != defaults[k]}
+        tables.append("{" + ", ".join(f"{k} = {json.dumps(v)}" for k, v in fields.items()) + "}")
+    return f"--set augment.train='[{', '.join(tables)}]'"
 
 
 def larger_net(record: RunRecord) -> str | None:
@@ -104,6 +117,17 @@ def larger_validation(record: RunRecord, half_width: float) -> str | None:
         return None
     train = f" --set data.train={total - needed}" if record.recipe.data.train is not None else ""
     return f"--set data.validation={needed}{train}"  # one change: where the cut is made
+
+
+def any_larger_validation(record: RunRecord) -> str | None:
+    """Return a split with a fifth of the images that are not the test's; None where validation has that already."""
+    counts = record.data.counts
+    total = sum(sum(counts.get(part, ())) for part in ("train", "validation"))
+    wanted = total // 5
+    if sum(counts.get("validation", ())) >= wanted:
+        return None
+    train = f" --set data.train={total - wanted}" if record.recipe.data.train is not None else ""
+    return f"--set data.validation={wanted}{train}"
 
 
 def images_for(accuracy: float, half_width: float) -> int:

@@ -6,6 +6,7 @@ import itertools
 
 from rungs.diagnose import cures, evidence
 from rungs.diagnose.findings import OURS, gap_sentence, guess_loss, loss_of, mean, note, validated, warning
+from rungs.diagnose.label_floor import above_floor, label_floor, loss_at, share_words
 from rungs.run.record import EpochRow, Finding, RunRecord
 
 OVERFIT_RISE = 0.05
@@ -14,6 +15,8 @@ OVERFIT_NATS = 0.05
 """... and by so much in all: near a loss of zero, 5 % are a few images ..."""
 OVERFIT_EPOCHS = 3
 """... in each of so many epochs at the end: one or two can be a jump."""
+LOST = 0.01
+"""A point of validation accuracy, which a net has to lose, too, where its labels are smoothed or mixed."""
 GAP = 0.10
 """Ten points between training and validation accuracy: more data or augmentation would pay more than a larger net."""
 STILL_FALLING = 0.01
@@ -24,6 +27,12 @@ ANNEALED = 0.1
 """Below this share of its highest value the learning rate makes a loss level out by itself."""
 JUMP = 0.25
 """A validation loss that rises by a quarter in one epoch; two such epochs that recover are not chance."""
+AHEAD = 0.02
+"""Two points: a training accuracy so far above that of other images is ahead of it ..."""
+HIGH = 0.80
+"""... or hardly can be, where it is as high as this ..."""
+BY_HEART = 0.90
+"""... and one as high as this is that of images which are known by heart, if others are not."""
 UNDERFIT = 0.80
 """A net that misclassifies a fifth of its training images has room to learn ..."""
 SMALL_GAP = 0.05
@@ -54,13 +63,47 @@ def rises(record: RunRecord) -> tuple[EpochRow, list[EpochRow]] | None:
         return None
     if min(map(loss_of, after)) <= loss_of(best) + max(OVERFIT_NATS, OVERFIT_RISE * loss_of(best)):
         return None
+    if label_floor(record) > 0 and not _less_accurate(best, after):
+        return None
     return best, after
+
+
+def _less_accurate(best: EpochRow, after: list[EpochRow]) -> bool:
+    """Return whether validation accuracy fell, too, after the epoch of the smallest loss.
+
+    A net that is trained on smoothed or mixed labels learns to be less confident than it could be. The better it does
+    that, the larger its loss on the whole labels of validation, however many of them it predicts.
+    """
+    accuracies = [row.validation_accuracy for row in after if row.validation_accuracy is not None]
+    return not accuracies or mean(accuracies) < (best.validation_accuracy or 0.0) - LOST
+
+
+def training_accuracy(record: RunRecord, rows: list[EpochRow]) -> float:
+    """Return the highest training accuracy known: of these epochs as they ran, or of the kept weights.
+
+    Augmentation, dropout and mixed labels lower the first; the second can be that of an early epoch.
+    """
+    kept = record.train.accuracy if record.train is not None else 0.0
+    return max([kept, *(row.train_accuracy for row in rows)])
+
+
+def overfits(record: RunRecord) -> bool:
+    """Return whether the validation loss rises and the training accuracy says that it is by overfitting.
+
+    That is so only where training images are classified better than others, or nearly all of them are.
+    """
+    found = rises(record)
+    if found is None:
+        return False
+    learnt = training_accuracy(record, found[1])
+    others = max((row.validation_accuracy or 0.0) for row in found[1])
+    return learnt >= HIGH or learnt - others > AHEAD
 
 
 def validation_diverges(record: RunRecord) -> Finding | None:
     """A validation loss that climbs above where it began, or above guessing, while the training loss falls."""
     found = rises(record)
-    if found is None:
+    if found is None or not overfits(record):
         return None
     (best, after), first = found, loss_of(validated(record)[0])
     bound = min(first, guess_loss(record))
@@ -70,8 +113,8 @@ def validation_diverges(record: RunRecord) -> Finding | None:
     text = (
         f"From epoch {best.epoch} on the validation loss climbs, from {loss_of(best):.3f} to {loss_of(after[-1]):.3f}, "
         f"above {bound:.3f}, {where}; the training loss falls all the while, to {after[-1].train_loss:.3f}, so the "
-        "rate is not too large. This is severe overfitting: the net has memorised its training images, and grows "
-        f"more confident in its mistakes on others. {gap_sentence(record)}"
+        f"rate is not too large. This is severe overfitting: the net {_learns(record, after, 'has memorised')}, and "
+        f"grows more confident in its mistakes on others. {gap_sentence(record)}"
     )
     return warning(
         "validation-diverges",
@@ -88,14 +131,14 @@ def validation_diverges(record: RunRecord) -> Finding | None:
 def overfitting(record: RunRecord) -> Finding | None:
     """Validation loss rises while training loss falls."""
     found = rises(record)
-    if found is None:
+    if found is None or not overfits(record):
         return None
     best, after = found
     rise = mean([loss_of(row) for row in after]) / loss_of(best) - 1
     text = (
         f"From epoch {best.epoch} on the validation loss rises, from {loss_of(best):.3f} to {loss_of(after[-1]):.3f} "
         f"({100 * rise:.0f} % above its minimum), while the training loss keeps falling, from {best.train_loss:.3f} "
-        f"to {after[-1].train_loss:.3f}: the net is memorising its training images. {gap_sentence(record)}"
+        f"to {after[-1].train_loss:.3f}: the net {_learns(record, after, 'is memorising')}. {gap_sentence(record)}"
     )
     return warning(
         "overfitting",
@@ -112,6 +155,38 @@ def overfitting(record: RunRecord) -> Finding | None:
             at=best.epoch,
             at_name="smallest",
         ),
+    )
+
+
+def _learns(record: RunRecord, rows: list[EpochRow], verb: str) -> str:
+    """Return what the net does with its training images: it knows them by heart only where it classifies them so."""
+    if training_accuracy(record, rows) >= BY_HEART:
+        return f"{verb} its training images"
+    return "learns what holds for its training images alone"
+
+
+def validation_rises(record: RunRecord) -> Finding | None:
+    """A validation loss that rises while the training loss falls, though the training accuracy is no higher."""
+    found = rises(record)
+    if found is None or overfits(record):
+        return None
+    best, after = found
+    text = (
+        f"From epoch {best.epoch} on the validation loss rises, from {loss_of(best):.3f} to {loss_of(after[-1]):.3f}, "
+        f"while the training loss falls. Yet only {100 * training_accuracy(record, after):.1f} % of the training "
+        f"images are classified correctly, and {100 * (after[-1].validation_accuracy or 0):.1f} % of the validation "
+        "images, so nothing is learnt by heart. Either the validation images or their labels are unlike the training "
+        "ones, or the net is confident in its mistakes: look at the worst of them first."
+    )
+    return warning(
+        "validation-rises",
+        "The validation loss rises, but not by overfitting",
+        text,
+        None,
+        f"the validation loss rises as in overfitting, but the training accuracy is below {100 * HIGH:.0f} % and less "
+        f"than {100 * AHEAD:.0f} points above that of validation",
+        f"{PRECHELT}; the accuracies are {OURS}",
+        evidence.curves(record, at=best.epoch, at_name="smallest"),
     )
 
 
@@ -147,19 +222,20 @@ def underfitting(record: RunRecord) -> Finding | None:
     if train.accuracy >= UNDERFIT or train.accuracy - held_out.accuracy >= SMALL_GAP:
         return None
     most = max(row.learning_rate for row in rows)
-    hot = [row.train_loss for row in rows if row.learning_rate >= HOT * most]
+    left, floor = above_floor(record), label_floor(record)
+    hot = [loss for row, loss in zip(rows, left, strict=True) if row.learning_rate >= HOT * most]
     tail = hot[-max(3, len(hot) // 3) :]
     if len(hot) < UNDERFIT_EPOCHS // 2 or tail[-1] < tail[0] * (1 - LEVEL) ** (len(tail) - 1):
         return None
-    if tail[-1] > LEARNT * guess_loss(record):  # it has hardly begun to learn: no net is too small for that
+    if floor + tail[-1] > loss_at(record, LEARNT):  # it has hardly begun to learn: no net is too small for that
         return None
-    if rows[-1].train_loss < 0.9 * hot[-1]:  # it fell with the rate: the steps were too large for more, not the net
+    if left[-1] < 0.9 * hot[-1]:  # it fell with the rate: the steps were too large for more, not the net
         return None
     text = (
         f"The kept weights classify {100 * train.accuracy:.1f} % of the training images and "
         f"{100 * held_out.accuracy:.1f} % of the others correctly, so nothing is memorised; and the training loss has "
-        f"been level, at {tail[-1]:.3f}, while the rate was still large enough to move it. The net is too small for "
-        "more."
+        f"been level, at {floor + tail[-1]:.3f}, while the rate was still large enough to move it. The net is too "
+        "small for more."
     )
     return warning(
         "underfitting",
@@ -168,7 +244,7 @@ def underfitting(record: RunRecord) -> Finding | None:
         cures.larger_net(record),
         f"the training accuracy is below {100 * UNDERFIT:.0f} %, less than {100 * SMALL_GAP:.0f} points above that of "
         f"other images, and the training loss falls by less than {100 * LEVEL:.0f} % an epoch at a rate above "
-        f"{HOT:g} of its highest, having come below {LEARNT:g} ln K",
+        f"{HOT:g} of its highest, having come below {share_words(record, LEARNT)}",
         "Goodfellow, Bengio, Courville 2016, Deep Learning, section 5.2 (capacity); the numbers are " + OURS,
         evidence.curves(
             record,

@@ -6,6 +6,7 @@ import math
 
 from rungs.diagnose import cures, evidence
 from rungs.diagnose.findings import FEW_EPOCHS, OURS, guess_loss, sentence, warning
+from rungs.diagnose.label_floor import loss_at, share_words
 from rungs.diagnose.learning import dead_relus, saturated_sigmoids
 from rungs.run.record import Finding, RunRecord
 
@@ -23,9 +24,9 @@ def diverged(record: RunRecord) -> Finding | None:
     broken = record.status == "diverged" or not all(map(math.isfinite, losses))
     low, guess = min((row.train_loss for row in record.history), default=math.inf), guess_loss(record)
     last = record.history[-1].train_loss if len(record.history) >= FEW_EPOCHS else 0.0
-    lost = low < LEARNT * guess and last > LOST * guess
+    lost = low < loss_at(record, LEARNT) and last > loss_at(record, LOST)
     causes = [finding for rule in (dead_relus, saturated_sigmoids) if (finding := rule(record)) is not None]
-    worse = last > WORSE * guess and all(finding.level == "note" for finding in causes)
+    worse = last > loss_at(record, WORSE) and all(finding.level == "note" for finding in causes)
     if not broken and not lost and not worse:
         return None
     text = sentence(record.ending)
@@ -45,8 +46,8 @@ def diverged(record: RunRecord) -> Finding | None:
         "Training diverged",
         text,
         cures.rate(record, 0.1),
-        f"a loss is not finite; or the training loss ends above {WORSE:g} ln K, or above ln K = {guess:.3f} though "
-        f"it was below {LEARNT:g} of it",
+        f"a loss is not finite; or the training loss ends above {share_words(record, WORSE)}, or above ln K = "
+        f"{guess:.3f} though it was below {share_words(record, LEARNT)}",
         "Goodfellow, Bengio, Courville 2016, Deep Learning, section 11.4.1: too large a rate increases the loss",
         evidence.curves(record, level=guess, level_name="guessing"),
     )
@@ -90,11 +91,7 @@ def guessing(record: RunRecord) -> Finding | None:
     )
     absurd = record.recipe.optim.lr > cures.LARGEST_RATE
     longer = f"--set training.epochs={max(10, 2 * record.recipe.training.epochs)}"
-    cure: str | None = cures.rate(record, 0.1) if absurd else longer
-    if record.train is not None and record.train.accuracy_interval[0] > max(2 * largest, high):
-        fitted = f"{100 * record.train.accuracy:.1f} % of the training images are classified correctly"
-        text += f" {fitted}: do both parts use the same labels?"
-        cure = None
+    cure = cures.rate(record, 0.1) if absurd else longer
     return warning(
         "guessing",
         "No better than guessing",

@@ -7,7 +7,14 @@ import math
 from collections.abc import Sequence
 
 from rungs.diagnose.configuration import floor
-from rungs.diagnose.curves import rises, unfinished
+from rungs.diagnose.curves import overfits, rises, unfinished
+from rungs.diagnose.evaluation_mode import evaluation_mode, kept_row
+from rungs.diagnose.label_floor import label_floor
+from rungs.diagnose.labels import label_noise
+from rungs.diagnose.momentum import momentum
+from rungs.diagnose.order import unshuffled
+from rungs.diagnose.pace import large_eps, long_warm_up
+from rungs.diagnose.regularisation import regularised, strong_augmentation
 from rungs.recipe.optimizers import Plateau, Step
 from rungs.run.record import EpochRow, RunRecord
 
@@ -19,8 +26,12 @@ GAP = 2.0
 """Points of accuracy: a smaller gap between training and other images is none."""
 LITTLE = 2.0
 """Accuracies below twice that of guessing, 1 / K, say little of what would help."""
+VISIBLE = 0.02
+"""A smaller floor of the training loss does not show on a plot."""
 MAX_CUTS_LISTED = 3
 """A plateau schedule can cut ten times; the first few change something."""
+OTHER_CAUSES = (unshuffled, momentum, regularised, strong_augmentation, large_eps, long_warm_up, label_noise)
+"""Rules that name why a training stays low, where neither rate nor size is to blame."""
 
 
 def interpretation(record: RunRecord) -> str:
@@ -28,11 +39,24 @@ def interpretation(record: RunRecord) -> str:
     rows = record.history
     if not rows:
         return ""
-    sentences = [_training(rows), _floor(record), _validation(record), *_cuts(record), _ending(record), _gap(record)]
+    sentences = [
+        _training(rows, explained(record)),
+        _floor(record),
+        _validation(record),
+        *_cuts(record),
+        _ending(record),
+        _gap(record),
+    ]
     return " ".join(sentence for sentence in sentences if sentence)
 
 
-def _training(rows: Sequence[EpochRow]) -> str:
+def explained(record: RunRecord) -> bool:
+    """Return whether a finding names another cause than the learning rate, the net's size or too few epochs."""
+    found = (rule(record) for rule in OTHER_CAUSES)
+    return any(finding is not None and finding.level == "warning" for finding in found)
+
+
+def _training(rows: Sequence[EpochRow], other_cause: bool) -> str:
     first, last = rows[0], rows[-1]
     if len(rows) == 1:
         return f"After its only epoch the training loss is {first.train_loss:.3f}."
@@ -40,6 +64,8 @@ def _training(rows: Sequence[EpochRow]) -> str:
     path = f"from {first.train_loss:.3f} to {last.train_loss:.3f} in {len(rows)} epochs"
     if not _falls(rows):
         verb = "hardly falls" if last.train_loss < first.train_loss else "does not fall"
+        if other_cause:
+            return f"The training loss {verb} ({path})."
         return f"The training loss {verb} ({path}): the learning rate is too large, or far too small."
     back = last.train_loss - low.train_loss
     if back > LEVEL * (first.train_loss - low.train_loss) and low.epoch < last.epoch - 1:
@@ -48,9 +74,12 @@ def _training(rows: Sequence[EpochRow]) -> str:
 
 
 def _floor(record: RunRecord) -> str:
-    """Return a sentence on how low a cross-entropy of probabilities can get."""
+    """Return a sentence on how low the training loss can get, where that is not 0."""
     if record.recipe.training.loss != "softmax-cross-entropy":
-        return ""
+        low = label_floor(record)
+        if low < VISIBLE:
+            return ""
+        return f"It cannot fall below {low:.3f}, the entropy of its smoothed or mixed labels; validation's are whole."
     low = floor(len(record.data.classes))
     return f"It cannot fall below {low:.3f}: outputs go through a softmax twice, once in the net, once in the loss."
 
@@ -67,11 +96,13 @@ def _validation(record: RunRecord) -> str:
     low, last = min(rows, key=_loss), rows[-1]
     falls = "The validation loss falls with it" if _falls(record.history) else "The validation loss falls"
     if rises(record) is not None:
-        overfits = "from there on the net overfits: what it learns no longer generalises."
+        after = "from there on the net overfits: what it learns no longer generalises."
+        if not overfits(record):
+            after = "but it is not ahead on the training images, so this is not overfitting."
         if low is rows[0]:
             first = f"The validation loss is smallest after epoch {low.epoch} ({_loss(low):.3f})"
-            return f"{first} and rises from then on, to {_loss(last):.3f}: {overfits}"
-        return f"{falls} until epoch {low.epoch} ({_loss(low):.3f}) and then rises, to {_loss(last):.3f}: {overfits}"
+            return f"{first} and rises from then on, to {_loss(last):.3f}: {after}"
+        return f"{falls} until epoch {low.epoch} ({_loss(low):.3f}) and then rises, to {_loss(last):.3f}: {after}"
     if unfinished(record) is not None:
         return f"{falls} to {_loss(last):.3f} and is still falling at the end: more epochs would help."
     arrived = next(row for row in rows if _loss(row) <= (1 + LEVEL) * _loss(low))
@@ -127,12 +158,17 @@ def _gap(record: RunRecord) -> str:
         f"The kept weights, of {kept} classify {100 * record.train.accuracy:.1f} % of the "
         f"training images and {100 * held_out.accuracy:.1f} % of the {part} images correctly"
     )
+    row = kept_row(record)
+    if row is not None and evaluation_mode(record) is not None:
+        return f"{said}, but while training it was {100 * row.train_accuracy:.1f} %: evaluation mode spoils the net."
     if points <= -GAP:
         return f"{said}: the latter are easier, or too few to tell."
     if points < GAP and record.train.accuracy < LITTLE / len(record.data.classes):
         return f"{said}: little more than guessing gives."
     if points < GAP and 100 * (1 - record.train.accuracy) < GAP:
         return f"{said}: there is hardly a gap, and little left to gain."
+    if points < GAP and explained(record):
+        return f"{said}: there is hardly a gap."
     if points < GAP:
         return f"{said}: there is hardly a gap, so a larger net or longer training may help."
     return f"{said}, a gap of {points:.1f} points."

@@ -6,6 +6,7 @@ import itertools
 
 from rungs.diagnose import cures, evidence
 from rungs.diagnose.findings import FEW_EPOCHS, OURS, guess_loss, mean, note, warning
+from rungs.diagnose.label_floor import above_floor, loss_at, share_words
 from rungs.run.record import ActivationRow, Evidence, Finding, RunRecord
 
 STUCK = 0.97
@@ -57,7 +58,7 @@ def dead_relus(record: RunRecord) -> Finding | None:
     worst = max(rows, key=lambda row: row.idle, default=None)
     if worst is None or worst.idle < MOSTLY_DEAD or not record.history:
         return None
-    poor = worst.idle >= DEAD and record.history[-1].train_loss > POOR * guess_loss(record)
+    poor = worst.idle >= DEAD and record.history[-1].train_loss > loss_at(record, POOR)
     text = (
         f"{100 * worst.idle:.0f} % of the ReLUs of layer {worst.name} are zero for every image that was tried. A ReLU "
         "that is always zero passes no gradient, so it does not recover; a few steps that were too large at the start "
@@ -71,7 +72,7 @@ def dead_relus(record: RunRecord) -> Finding | None:
         text,
         cures.rate(record, 0.1) if poor else None,
         f"{100 * share:.0f} % of a layer's ReLUs are zero for all of 256 training images"
-        + (f" and the training loss ends above {POOR:g} ln K" if poor else ""),
+        + (f" and the training loss ends above {share_words(record, POOR)}" if poor else ""),
         RELU_SOURCE,
         _of_layers(rows, "share that never fires", [row.idle for row in rows], share),
     )
@@ -80,7 +81,7 @@ def dead_relus(record: RunRecord) -> Finding | None:
 def saturated_sigmoids(record: RunRecord) -> Finding | None:
     """Sigmoids at their ends, or many of them in a row: hardly any gradient comes through."""
     rows = [row for row in record.activations if row.kind == "sigmoid"]
-    if not rows or not record.history or record.history[-1].train_loss <= SLOW * guess_loss(record):
+    if not rows or not record.history or record.history[-1].train_loss <= loss_at(record, SLOW):
         return None
     worst = max(rows, key=lambda row: row.saturated)
     full = worst.saturated >= SATURATED
@@ -93,14 +94,16 @@ def saturated_sigmoids(record: RunRecord) -> Finding | None:
         )
         rule, title = "saturated-sigmoids", "Saturated sigmoids"
         when = f"{100 * SATURATED:.0f} % of a layer's outputs are below 0.05 or above 0.95 and the training loss ends "
-        when += f"above {SLOW:g} ln K"
+        when += f"above {share_words(record, SLOW)}"
     else:
         text = (
             f"{len(rows)} sigmoids stand one after the other, and each passes on at most a quarter of the gradient "
             f"that reaches it: {100 * 0.25 ** len(rows):.2g} % is left for the first layer. The loss does not move."
         )
         rule, title = "vanishing-gradients", "Sigmoids in a row stop the gradient"
-        when = f"{SIGMOIDS} or more layers end in a sigmoid and the training loss stays above {STUCK:g} ln K"
+        when = (
+            f"{SIGMOIDS} or more layers end in a sigmoid and the training loss stays above {share_words(record, STUCK)}"
+        )
     picture = _of_layers(rows, "share at the ends", [row.saturated for row in rows], SATURATED)
     return warning(rule, title, text, cures.relu(record), when, SIGMOID_SOURCE, picture)
 
@@ -111,10 +114,11 @@ def few_steps(record: RunRecord) -> Finding | None:
     if len(rows) < FEW_EPOCHS or record.status != "finished" or batch < 2 * FEWEST_IMAGES:
         return None
     an_epoch, steps, last = rows[-1].step / len(rows), rows[-1].step, rows[-1]
-    falling = last.train_loss < (1 - STILL_FALLING) * rows[-2].train_loss
+    left = above_floor(record)
+    falling = left[-1] < (1 - STILL_FALLING) * left[-2]
     rates = [row.learning_rate for row in rows]
-    falling &= rates[-1] >= 0.1 * max(rates) and last.train_loss > FAR * guess_loss(record)
-    poor = last.train_loss > POOR * guess_loss(record)
+    falling &= rates[-1] >= 0.1 * max(rates) and last.train_loss > loss_at(record, FAR)
+    poor = last.train_loss > loss_at(record, POOR)
     if an_epoch > STEPS_AN_EPOCH or steps > STEPS or not (falling or poor):
         return None
     warm_up = record.recipe.schedule.warmup_epochs * an_epoch
@@ -131,10 +135,10 @@ def few_steps(record: RunRecord) -> Finding | None:
         text,
         f"--set training.batch_size={max(FEWEST_IMAGES, batch // SMALLER)}",
         f"there are at most {STEPS_AN_EPOCH} steps an epoch and {STEPS} in all, and the training loss ends above "
-        f"{POOR:g} ln K or still falls by {100 * STILL_FALLING:.0f} %",
+        f"{share_words(record, POOR)} or still falls by {100 * STILL_FALLING:.0f} %",
         "Shallue et al. 2019, jmlr.org/papers/v20/18-789: steps, not epochs, are what training needs; Goyal et al. "
         "2017, arXiv:1706.02677, for the warm-up of large batches; the numbers are " + OURS,
-        evidence.curves(record, level=POOR * guess_loss(record), level_name="half of guessing"),
+        evidence.curves(record, level=loss_at(record, POOR), level_name="half of guessing"),
     )
 
 
@@ -151,15 +155,15 @@ def slow(record: RunRecord) -> Finding | None:
     if _stuck(record):
         if not _creeps(record):
             return None
-        when = f"the training loss stays above {STUCK:g} ln K, and {creeps}"
+        when = f"the training loss stays above {share_words(record, STUCK)}, and {creeps}"
     else:
         straight = min(rates) > 0.5 * max(rates) and second_fall >= BEND * first_fall > 0
-        hardly = losses[-1] > HARDLY * guess and _creeps(record)
-        if len(rows) < 4 or losses[-1] <= SLOW * guess or not (straight or hardly):
+        hardly = losses[-1] > loss_at(record, HARDLY) and _creeps(record)
+        if len(rows) < 4 or losses[-1] <= loss_at(record, SLOW) or not (straight or hardly):
             return None
-        when = f"the training loss ends above {SLOW:g} ln K, at a steady rate, and fell in an epoch of the second "
-        when += f"half by at least {BEND:g} of what it fell in one of the first; or it ends above {HARDLY:g} ln K and "
-        when += creeps
+        when = f"the training loss ends above {share_words(record, SLOW)}, at a steady rate, and fell in an epoch of "
+        when += f"the second half by at least {BEND:g} of what it fell in one of the first; or it ends above "
+        when += f"{share_words(record, HARDLY)} and {creeps}"
     text = (
         f"In {len(rows)} epochs the training loss went from {losses[0]:.3f} to {losses[-1]:.3f}; guessing among "
         f"{len(record.data.classes)} classes gives {guess:.3f}. It moves, if at all, in steps far smaller than "
@@ -194,7 +198,7 @@ def stuck(record: RunRecord) -> Finding | None:
         "The loss does not move",
         text,
         cures.rate(record, 0.1),
-        f"the training loss stays above {STUCK:g} ln K = {STUCK * guess:.3f} and does not keep falling, or stands "
+        f"the training loss stays above {share_words(record, STUCK)} and does not keep falling, or stands "
         f"still at a rate above {cures.usual_rate(record):g}",
         RATE_SOURCE,
         evidence.curves(record, level=guess, level_name="guessing"),
@@ -205,7 +209,7 @@ def _stuck(record: RunRecord) -> bool:
     """Return whether the training loss never left that of guessing."""
     if len(record.history) < FEW_EPOCHS or record.status == "diverged":
         return False
-    return min(row.train_loss for row in record.history) >= STUCK * guess_loss(record)
+    return min(row.train_loss for row in record.history) >= loss_at(record, STUCK)
 
 
 def _creeps(record: RunRecord) -> bool:

@@ -56,6 +56,8 @@ def _detail(module: nn.Module) -> str:
         return f"{module.in_features}->{module.out_features}"
     if isinstance(module, nn.Dropout):
         return f"p {module.p:g}"
+    if isinstance(module, nn.BatchNorm2d | nn.BatchNorm1d) and module.track_running_stats:
+        return f"momentum {module.momentum or 0:g}"  # the share that a step replaces; 0: the mean of all steps
     if isinstance(module, nn.MaxPool2d | nn.AvgPool2d):
         return f"{module.kernel_size}x{module.kernel_size}, stride {module.stride}"
     return ""

@@ -40,6 +40,8 @@ class EpochRow(Record, frozen=True, kw_only=True):
     test_accuracy: float | None = None
     warm_up_s: float = 0.0  # part of train_s: steps that compile the net or precede a CUDA graph, and its recording
     packed: int = 1  # runs trained together in one process, itself included
+    tenths: tuple[float, ...] = ()  # mean training loss of each tenth of the epoch; of each step if there are fewer
+    class_share: float | None = None  # of the most frequent class in a batch, mean over the last batch of each tenth
 
 
 class Problem(Record, frozen=True, kw_only=True):
@@ -48,6 +50,15 @@ class Problem(Record, frozen=True, kw_only=True):
     path: str
     kind: Literal["unreadable", "empty", "duplicate", "doubtful"]
     reason: str
+
+
+class NearPair(Record, frozen=True, kw_only=True):
+    """Two images of different parts that look alike without being identical."""
+
+    part: str  # the later one, "test"
+    image: str  # its path, or "test image 12"
+    other_part: str  # "train"
+    other: str
 
 
 class DataRecord(Record, frozen=True, kw_only=True):
@@ -65,6 +76,8 @@ class DataRecord(Record, frozen=True, kw_only=True):
     std: tuple[float, float, float]
     skipped: tuple[Problem, ...] = ()  # left out by --skip-unreadable
     leaks: dict[str, int] = {}  # part -> number of images identical to one of an earlier part
+    near: dict[str, int] = {}  # part -> number of images that look like one of an earlier part: see `data.near`
+    near_pairs: tuple[NearPair, ...] = ()  # the first of them
 
 
 class LayerRow(Record, frozen=True, kw_only=True):

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TypeAlias
 
-import torch
 from torch import Tensor
 
 from rungs.data.imageset import ImageSet
@@ -21,6 +20,7 @@ from rungs.training.feed import batches_of_members, scoring_batches, together
 from rungs.training.screen import Screen
 from rungs.training.setup import Setup
 from rungs.training.step import Stepper, summed_loss, tally
+from rungs.training.sums import EpochSums, MemberSums
 
 CHECK_EVERY = 50
 """Steps between two checks of the loss; a check waits for the GPU."""
@@ -59,8 +59,7 @@ def train_together(setup: Setup, rows: Sequence[EpochRow], screen: Screen) -> It
         began, warm_up_s = time.perf_counter(), take.warm_up_s
         setup.seed_dropout([derive(one.recipe.seed, "dropout", epoch, setup.world.rank) for one in setup.members])
         setup.trained.train()
-        shape = len(setup.members), 3  # loss, correct, images: sums, of each member
-        total = torch.zeros(shape, dtype=torch.float64, device=setup.world.device)
+        sums = EpochSums(setup)
         diverged: dict[int, Diverged] = {}  # member -> why
         step = epoch * setup.steps_per_epoch
         batches = batches_of_members(setup, epoch)
@@ -68,20 +67,20 @@ def train_together(setup: Setup, rows: Sequence[EpochRow], screen: Screen) -> It
             rate = learning_rate(setup, step, rows)
             for group in setup.optimizer.param_groups:
                 group["lr"] = rate * group.get("share", 1.0)
-            total += take(batch, labels, whole)
+            sums.add(take(batch, labels, whole), labels)
             if setup.ema is not None:
                 setup.ema.update_parameters(setup.model)
             step += 1
-            if step % CHECK_EVERY == 0 and all_diverged(setup, total, diverged, epoch, step):
+            if step % CHECK_EVERY == 0 and all_diverged(setup, sums.total, diverged, epoch, step):
                 break
-        if all_diverged(setup, total, diverged, epoch, step):
+        if all_diverged(setup, sums.total, diverged, epoch, step):
             yield tuple(diverged[i] for i in range(len(setup.members)))
             return
-        sums = setup.world.sum(total).tolist()
+        trained = sums.of_members()
         train_s = time.perf_counter() - began
         validated, watched = validate(setup, epoch), watch_test(setup)
         validation_s = time.perf_counter() - began - train_s
-        scores = list(zip(sums, validated, watched, strict=True))
+        scores = list(zip(trained, validated, watched, strict=True))
         warm_up_s = take.warm_up_s - warm_up_s
         ended = [
             epoch_row(epoch, step, rate, (train_s, warm_up_s, validation_s), len(setup.members), *one) for one in scores
@@ -97,7 +96,7 @@ def epoch_row(
     rate: float,
     seconds: tuple[float, float, float],
     members: int,
-    sums: Sequence[float],
+    sums: MemberSums,
     validation: Score,
     test: Score,
 ) -> EpochRow:
@@ -109,27 +108,28 @@ def epoch_row(
         rate: Learning rate of the last one.
         seconds: Of training, of warming up within it, of scoring; of all members together.
         members: How many there are.
-        sums: Training loss, correct predictions and images of the member.
+        sums: Of the member's training.
         validation: Its validation loss and accuracy.
         test: Likewise for a watched test set.
     """
-    loss, correct, images = sums
     train_s, warm_up_s, validation_s = (one / members for one in seconds)
     return EpochRow(
         epoch=epoch + 1,
         step=step,
         learning_rate=rate,
-        train_loss=loss / images,
-        train_accuracy=correct / images,
+        train_loss=sums.loss / sums.images,
+        train_accuracy=sums.correct / sums.images,
         validation_loss=validation[0],
         validation_accuracy=validation[1],
         train_s=train_s,
         validation_s=validation_s,
-        images_per_s=images / train_s,
+        images_per_s=sums.images / train_s,
         test_loss=test[0],
         test_accuracy=test[1],
         warm_up_s=warm_up_s,
         packed=members,
+        tenths=sums.tenths,
+        class_share=sums.class_share,
     )
 
 

@@ -154,6 +154,9 @@ def warn(screen: Screen, dataset: Dataset) -> None:
         screen.say(f"{dataset.doubts} files are duplicate or doubtful: see rungs data {data.source}")
     for part, many in data.leaks.items():
         screen.say(f"a leak: {many:,} of {sum(data.counts[part]):,} {part} images are also in an earlier part")
+    for part, many in data.near.items():
+        if data.canonical is not True:
+            screen.say(f"{many:,} of {sum(data.counts[part]):,} {part} images look like one in an earlier part")
 
 
 def title(setup: Setup, folder: RunDir) -> str:

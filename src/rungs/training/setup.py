@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from rungs.data.audit import require_trainable
 from rungs.data.batches import spans, to_float
 from rungs.data.duplicates import leaks
 from rungs.data.imageset import ImageSet, Source
+from rungs.data.near import near_copies
 from rungs.data.split import Parts, split_source
 from rungs.data.stats import mean_std
 from rungs.errors import UserError
@@ -36,14 +38,19 @@ from rungs.recipe.optimizers import Plateau
 from rungs.recipe.own import Own, called
 from rungs.recipe.seeds import derive
 from rungs.recipe.spec import Recipe
-from rungs.run.record import DataRecord, Environment, ModelRecord
+from rungs.run.record import DataRecord, Environment, ModelRecord, NearPair
 from rungs.training.class_weights import class_weights
 from rungs.training.convolutions import fast_convolutions, use_fast
 from rungs.training.device import World, environment, is_out_of_memory
 from rungs.training.precision import pick_precision
+from rungs.training.remembered import remembered
 
 SEEN = 5000
 """Training images that a net may use to initialise its weights."""
+NEAR_SHOWN = 6
+"""Pairs of images that look alike that a record names."""
+MANY = 10_000
+"""Images from which comparing them all takes a noticeable time."""
 
 
 def image_size(recipe: Recipe, epoch: int) -> int:
@@ -141,6 +148,7 @@ def load_dataset(recipe: Recipe, skip_unreadable: bool, source: Source | None = 
     parts = split_source(source, recipe.data, recipe.seed)
     _require_watchable(recipe, parts)
     mean, std = mean_std(parts.train.blocks())
+    near = _near_copies(parts)
     record = DataRecord(
         source=source.name,
         origin=source.origin,
@@ -154,11 +162,21 @@ def load_dataset(recipe: Recipe, skip_unreadable: bool, source: Source | None = 
         std=std,
         skipped=skipped,
         leaks=leaks(parts.present()),
+        near=dict(Counter(pair.part for pair in near)),
+        near_pairs=tuple(near[:NEAR_SHOWN]),
     )
     doubts = sum(problem.kind in ("duplicate", "doubtful") for problem in source.problems)
     if not recipe.evaluation.score_test:  # closed: no later code can use it
         parts = dataclasses.replace(parts, test=None)
     return recipe, Dataset(parts, record, doubts)
+
+
+def _near_copies(parts: Parts) -> list[NearPair]:
+    """Return the images that look like one of an earlier part; of a large set they are searched for once a machine."""
+    if sum(map(len, parts.present().values())) < MANY:
+        return near_copies(parts.present())
+    question = f"near copies among the parts {parts.hash}"
+    return remembered(question, list[NearPair], lambda: near_copies(parts.present()))
 
 
 def assemble(

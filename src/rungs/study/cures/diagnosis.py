@@ -22,6 +22,7 @@ from rungs.study.search.record import SearchDir
 NOT_TRIED = {
     "calibration": "it corrects probabilities, which accuracy does not measure",
     "small-validation": "it changes the evaluation, not the net",
+    "too-few-to-tell": "it changes the evaluation, not the net",
     "no-validation": "it changes the evaluation, not the net",
     "test-selection": "it is about how the net is evaluated",
     "augmented-test": "it is about how the net is evaluated; its cost is already measured",

@@ -1,0 +1,98 @@
+"""A rule about the order of the images: sorted ones, of which each batch holds one class."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+
+from rungs.diagnose.findings import OURS, mean, warning
+from rungs.run.record import EpochRow, Evidence, Finding, RunRecord, Series
+
+SPREADS = 5.0
+"""Standard deviations of a class's share of a shuffled batch, above the largest class's share of all images."""
+TWICE = 1.5
+"""... and so many times that share: large batches have small deviations."""
+SAW = 0.15
+"""A saw-tooth: the loss of a tenth lies by this share of the epoch's off the straight line through the tenths ..."""
+ALIKE = 0.8
+"""... in epoch after epoch at the same places: the mean correlation of neighbouring epochs."""
+EPOCHS = 4
+"""So many epochs after the first show whether a pattern comes back."""
+
+
+def unshuffled(record: RunRecord) -> Finding | None:
+    """Batches of one class, or a loss that goes up and down at the same places in each epoch."""
+    counts = record.data.counts.get("train", ())
+    shares = [row.class_share for row in record.history if row.class_share is not None]
+    if not counts or not record.history:
+        return None
+    largest, batch = max(counts) / max(1, sum(counts)), min(record.recipe.training.batch_size, max(2, sum(counts)))
+    chance = largest + SPREADS * math.sqrt(largest * (1 - largest) / batch)
+    by_class = bool(shares) and mean(shares) > min(0.999, max(chance, TWICE * largest)) and largest < 0.9
+    if not by_class and not _saw_tooth(record.history):
+        return None
+    if by_class:
+        text = (
+            f"On average {100 * mean(shares):.0f} % of a batch are of one class; shuffled, it would be about "
+            f"{100 * largest:.0f} %: the images come class after class. The net learns each class anew and forgets "
+            "the others, BatchNorm sees one class at a time, and the loss jumps wherever a class begins."
+        )
+    else:
+        text = (
+            "Within each epoch the training loss rises and falls at the same places: the images come in the same "
+            "order every time, easy and hard ones, or kinds of images, together."
+        )
+    text += " Shuffle the images anew in every epoch, as `rungs.data.batches.order` does."
+    return warning(
+        "unshuffled",
+        "The images are not shuffled",
+        text,
+        None,
+        f"the most frequent class's share of a batch is, on average, {SPREADS:g} standard deviations and {TWICE:g} "
+        f"times above that of shuffled images; or the losses of the tenths of an epoch differ by {100 * SAW:.0f} %, "
+        f"with a correlation of {ALIKE:g} between epochs",
+        f"Bengio 2012, arXiv:1206.5533, section 2.1.2: consecutive examples must not be alike; the numbers are {OURS}",
+        _picture(record.history),
+    )
+
+
+def _saw_tooth(rows: Sequence[EpochRow]) -> bool:
+    """Return whether the losses within an epoch have a pattern that comes back in each."""
+    shapes = [_shape(row.tenths) for row in rows[1:] if len(row.tenths) >= 5 and all(map(math.isfinite, row.tenths))]
+    if len(shapes) < EPOCHS or len({len(shape) for shape in shapes}) != 1:
+        return False
+    large = mean([math.sqrt(mean([x * x for x in shape])) for shape in shapes]) > SAW
+    return large and mean([_correlation(a, b) for a, b in itertools.pairwise(shapes)]) > ALIKE
+
+
+def _shape(tenths: Sequence[float]) -> list[float]:
+    """Return how far the losses lie off the straight line through them, as shares of their mean."""
+    n, centre = len(tenths), mean(tenths)
+    places = [i - (n - 1) / 2 for i in range(n)]
+    slope = sum(x * y for x, y in zip(places, tenths, strict=True)) / sum(x * x for x in places)
+    return [(y - centre - slope * x) / max(abs(centre), 1e-12) for x, y in zip(places, tenths, strict=True)]
+
+
+def _correlation(a: Sequence[float], b: Sequence[float]) -> float:
+    """Return the correlation of two series whose means are 0."""
+    lengths = math.sqrt(sum(x * x for x in a) * sum(y * y for y in b))
+    return sum(x * y for x, y in zip(a, b, strict=True)) / lengths if lengths else 0.0
+
+
+def _picture(rows: Sequence[EpochRow]) -> Evidence | None:
+    """Return the training loss of each tenth of the last epochs."""
+    points = [
+        (row.epoch - 1 + (i + 1) / len(row.tenths), loss)
+        for row in rows[-EPOCHS:]
+        for i, loss in enumerate(row.tenths)
+        if math.isfinite(loss)
+    ]
+    if not points:
+        return None
+    return Evidence(
+        x_label="epoch",
+        y_label="training loss",
+        x=tuple(x for x, _ in points),
+        series=(Series(name="of each tenth", y=tuple(y for _, y in points)),),
+    )

@@ -1,0 +1,155 @@
+"""Rules that compare the parts of a data set: do training, validation and test images show the same things?"""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+from rungs.diagnose import evidence
+from rungs.diagnose.findings import OURS, warning
+from rungs.run.record import EvalResult, Finding, RunRecord
+
+Part: TypeAlias = Literal["validation", "test"]
+
+MOST = 0.6
+"""A class of whose images three in five are taken for the same other class is another class by name ..."""
+KNOWN = 0.6
+"""... where three in five of its training images are recognised ..."""
+LEARNT = 0.5
+"""A net that classifies half of its training images correctly has learnt them."""
+ENOUGH = 10
+"""... and so many images of it are judged: fewer can be chance."""
+APART = 0.10
+"""Ten points between the intervals of validation and test: images cut from one set by chance are never so different."""
+COHEN = "Cohen 1960, doi:10.1177/001316446002000104, for the agreement expected by chance"
+
+
+def chance(result: EvalResult) -> float:
+    """Return the accuracy of predictions that have nothing to do with the truth, but are as often of each class."""
+    truth, predicted = map(sum, result.confusion), map(sum, zip(*result.confusion, strict=True))
+    return sum(a * b for a, b in zip(truth, predicted, strict=True)) / max(1, result.n) ** 2
+
+
+def parts_mismatch(record: RunRecord) -> Finding | None:
+    """A net that has learnt its training images and is wrong about a part's, more often than guessing, or in order."""
+    parts: tuple[tuple[Part, EvalResult | None], ...] = (("test", record.test), ("validation", record.validation))
+    for part, result in parts:
+        if result is None:
+            continue
+        text = _swapped(record, part, result) or _below(part, result) or _nothing_carries_over(record, part, result)
+        if text is not None:
+            return _mismatch(record, part, result, text)
+    return None
+
+
+def _mismatch(record: RunRecord, part: Part, result: EvalResult, text: str) -> Finding:
+    learnt = _learnt(record)
+    return warning(
+        "parts-mismatch",
+        f"Labels or images of the {part} part do not match",
+        text,
+        None,
+        "the upper end of the accuracy's 95 % interval lies below chance; or it is no better than chance, though the "
+        "net has learnt its training images; or classes that are recognised in training are taken for one another",
+        f"{COHEN}; Wilson 1927, doi:10.1080/01621459.1927.10502953, for the interval; the limits are {OURS}",
+        evidence.bars(
+            ("training", part),
+            "accuracy",
+            [("share correct", (learnt, result.accuracy))],
+            level=chance(result),
+            level_name="chance",
+        ),
+    )
+
+
+def _swapped(record: RunRecord, part: Part, result: EvalResult) -> str | None:
+    """Classes that a net recognises in training and takes for one another here: names or folders in another order."""
+    known = record.train or (record.validation if part == "test" else None)
+    if known is None:
+        return None
+    taken: dict[int, int] = {}
+    for truth, row in enumerate(result.confusion):
+        guess = max(range(len(row)), key=row.__getitem__)
+        if guess != truth and sum(row) >= ENOUGH and row[guess] >= MOST * sum(row) and known.recall[truth] >= KNOWN:
+            taken[truth] = guess
+    if len(taken) < 2 or len(set(taken.values())) < len(taken):
+        return None
+    names = record.data.classes
+    said = [
+        f"{names[truth]!r} is taken for {names[guess]!r} in {row[guess]} of {sum(row)} images"
+        for truth, guess in list(taken.items())[:3]
+        for row in (result.confusion[truth],)
+    ]
+    more = f" (and {len(taken) - 3} more classes likewise)" if len(taken) > 3 else ""
+    return (
+        f"In the {part} part {', '.join(said)}{more}, while the net recognises these classes among its training "
+        f"images. That is not a mistake of the net: the classes of the {part} part are in another order, or their "
+        "labels were exchanged. Compare the folders' or files' class names."
+    )
+
+
+def _below(part: Part, result: EvalResult) -> str | None:
+    """An accuracy clearly below chance: the net knows something, and it is held against it."""
+    low, high = result.accuracy_interval
+    by_chance = chance(result)
+    if high >= by_chance:
+        return None
+    return (
+        f"{100 * result.accuracy:.2f} % of {result.n} {part} images are classified correctly (95 % interval "
+        f"{100 * low:.2f} to {100 * high:.2f} %), fewer than the {100 * by_chance:.2f} % that predictions without any "
+        f"knowledge would give. A net can only be wrong so often if it tells the classes apart and the {part} part "
+        "names them differently. Do both parts use the same labels, in the same order?"
+    )
+
+
+def _nothing_carries_over(record: RunRecord, part: Part, result: EvalResult) -> str | None:
+    """Training images that were learnt, and no knowledge of other ones."""
+    low, high = result.accuracy_interval
+    largest = max(map(sum, result.confusion)) / max(1, result.n)
+    little = min(2 * largest, (1 + largest) / 2)
+    if low > largest or high > little or _learnt(record) <= max(LEARNT, little):
+        return None
+    return (
+        f"{100 * _learnt(record):.1f} % of the training images are classified correctly, but of {result.n} {part} "
+        f"images {100 * result.accuracy:.1f} %, no better than guessing: do both parts use the same labels? Their "
+        "classes may be in another order, or their images of another kind or prepared in another way; or the training "
+        "labels are random, and could only be learnt by heart."
+    )
+
+
+def _learnt(record: RunRecord) -> float:
+    """Return the share of its training images that the net classifies correctly, at the least.
+
+    The kept weights can be those of an early epoch, chosen by a part that does not match: the last running accuracy
+    counts, too.
+    """
+    kept = record.train.accuracy_interval[0] if record.train is not None else 0.0
+    return max(kept, record.history[-1].train_accuracy if record.history else 0.0)
+
+
+def other_test(record: RunRecord) -> Finding | None:
+    """A test accuracy far below that of validation, which the net knows as little."""
+    validation, test = record.validation, record.test
+    if validation is None or test is None or validation.accuracy_interval[0] - test.accuracy_interval[1] <= APART:
+        return None
+    text = (
+        f"{100 * validation.accuracy:.1f} % of the validation images are classified correctly, but only "
+        f"{100 * test.accuracy:.1f} % of the test images. The net was trained on neither, so the two parts are not "
+        "alike: the test images are of another kind (another camera, other preprocessing, other labels), or many "
+        "validation images nearly equal training images and are too easy. Which of the two will new images be like?"
+    )
+    return warning(
+        "other-test",
+        "Test images are unlike the validation images",
+        text,
+        None,
+        f"the 95 % interval of the test accuracy lies more than {100 * APART:.0f} points below that of validation",
+        "Recht et al. 2019, arXiv:1902.10811: even a test set collected anew with care costs 3 to 15 points; the ten "
+        "points are " + OURS,
+        evidence.bars(
+            ("validation", "test"),
+            "accuracy",
+            [("kept weights", (validation.accuracy, test.accuracy))],
+            level=validation.accuracy - APART,
+            level_name="ten points below",
+        ),
+    )

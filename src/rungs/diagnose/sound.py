@@ -1,0 +1,128 @@
+"""The finding of a run that no rule warns of: good, or what is missing for calling it so."""
+
+from __future__ import annotations
+
+from rungs.diagnose import cures, evidence
+from rungs.diagnose.curves import OVERFIT_NATS, OVERFIT_RISE, UNDERFIT
+from rungs.diagnose.findings import FEW_EPOCHS, loss_of, note, validated
+from rungs.diagnose.label_floor import label_floor
+from rungs.run.record import EvalResult, Finding, RunRecord
+
+HALF_WIDTH = 0.05
+"""A score known to no better than 5 points either way calls nothing good ..."""
+FEW_IMAGES = 50
+"""... nor does one of fewer images, of which a class has hardly any."""
+HALF = 0.5
+"""Nor is a net good that misclassifies half of the images it learnt from."""
+FALLING = 0.02
+"""A training loss that fell by 2 % in the last epoch would have gone on falling in a longer training."""
+THRESHOLD = (
+    "a run is finished, has a validation set whose score is known to within 5 points, classifies at least half of its "
+    "training images correctly, and no rule warns of it"
+)
+
+
+def sound(record: RunRecord) -> Finding:
+    """Return the finding of a finished run without a warning."""
+    found = _too_early(record) or _modest(record) or _too_few(record)
+    return found or Finding(
+        rule="sound",
+        level="good",
+        title="No problem found",
+        text="The training loss fell smoothly, validation followed, and no rule of this report found a problem.",
+        threshold=THRESHOLD,
+        citation="the rules of this page",
+        evidence=evidence.curves(record),
+    )
+
+
+def _modest(record: RunRecord) -> Finding | None:
+    """Return the finding of a run that went smoothly and has learnt little."""
+    learnt = training_accuracy(record)
+    if learnt >= (HALF if record.train is None else UNDERFIT):
+        return None
+    rows = record.history
+    falling = len(rows) > 1 and rows[-1].train_loss < (1 - FALLING) * rows[-2].train_loss
+    text = (
+        "The training loss fell smoothly, validation followed, and no rule of this report found a problem. Yet only "
+        f"{100 * learnt:.1f} % of the training images are classified correctly: longer training, another learning "
+        "rate (rungs lr-find) or a larger net may do much better."
+    )
+    return note(
+        "sound",
+        "No problem found, but room to learn",
+        text,
+        f"--set training.epochs={2 * len(rows)}" if falling else None,
+        THRESHOLD,
+        "the rules of this page",
+        evidence.curves(record),
+    )
+
+
+def training_accuracy(record: RunRecord) -> float:
+    """Return the training accuracy of the kept weights, or where that was not scored, of their epoch as it ran."""
+    if record.train is not None:
+        return record.train.accuracy
+    kept = min(record.best_epoch or len(record.history), len(record.history))
+    return record.history[kept - 1].train_accuracy if kept else 0.0
+
+
+def _too_early(record: RunRecord) -> Finding | None:
+    """Return the finding of curves that are too short, or end on a rise."""
+    done, losses = len(record.history), [loss_of(row) for row in validated(record)]
+    above = bool(losses) and losses[-1] > min(losses) + max(OVERFIT_NATS, OVERFIT_RISE * min(losses))
+    above &= label_floor(record) == 0  # such labels make a net less confident, and so raise the loss
+    if done >= FEW_EPOCHS and not above:
+        return None
+    text = f"After {'1 epoch' if done == 1 else f'{done} epochs'} the curves cannot show whether training goes well"
+    text += ": the validation loss ended above its minimum, but too soon after it to say why." if above else "."
+    return note(
+        "few-epochs",
+        "Too few epochs to judge",
+        text,
+        f"--set training.epochs={max(10, 2 * done)}",
+        f"a run that no other rule warns of has fewer than {FEW_EPOCHS} epochs, or ends with a validation loss "
+        f"{100 * OVERFIT_RISE:.0f} % and {OVERFIT_NATS:g} above its minimum",
+        "a rule of thumb of ours",
+        evidence.curves(record),
+    )
+
+
+def _too_few(record: RunRecord) -> Finding | None:
+    """Return the finding of a run whose validation score could be almost anything, or is no better than guessing."""
+    result = record.validation
+    if result is None:
+        return None
+    low, high = result.accuracy_interval
+    known = result.n >= FEW_IMAGES and (high - low) / 2 <= HALF_WIDTH
+    guessed = largest_class(result)
+    if known and low > guessed:
+        return None
+    text = (
+        f"No rule found a problem, but {result.n} validation image{'s' * (result.n > 1)} cannot show that there is "
+        f"none: an accuracy of {100 * result.accuracy:.1f} % on so few is compatible with anything from "
+        f"{100 * low:.1f} to {100 * high:.1f} %."
+    )
+    if low <= guessed:
+        text += f" Always predicting the most frequent class would give {100 * guessed:.1f} %."
+    return note(
+        "too-few-to-tell",
+        "Too few validation images to call it good",
+        text,
+        cures.any_larger_validation(record),
+        f"there are fewer than {FEW_IMAGES} validation images, the 95 % interval of their accuracy reaches more than "
+        f"{100 * HALF_WIDTH:.0f} points to either side, or it does not lie above guessing",
+        "Wilson 1927, doi:10.1080/01621459.1927.10502953, for the interval; the numbers are a rule of thumb of ours",
+        evidence.bars(
+            ("low end", "accuracy", "high end"),
+            "share correct",
+            [("validation", (low, result.accuracy, high))],
+            level=guessed,
+            level_name="largest class",
+        ),
+    )
+
+
+def largest_class(result: EvalResult) -> float:
+    """Return the accuracy of always predicting the most frequent class."""
+    return max(map(sum, result.confusion)) / max(1, result.n)

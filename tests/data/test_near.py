@@ -1,0 +1,130 @@
+"""Images that look alike without being identical are found, and those that only resemble each other are not."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import time
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from PIL import Image, ImageDraw
+from sklearn.datasets import load_digits
+
+from rungs import data
+from rungs.data import near
+from rungs.data.audit import contents
+from rungs.data.imageset import ImageSet, Source
+from rungs.data.near import near_copies
+
+Pixels = npt.NDArray[np.uint8]
+
+
+def image_set(pixels: Pixels, paths: list[str] | None = None) -> ImageSet:
+    return ImageSet(torch.from_numpy(pixels), torch.zeros(len(pixels), dtype=torch.int64), ("x",), "", paths)
+
+
+def photos(n: int, size: int = 32, seed: int = 0) -> Pixels:
+    """Clouds of many scales in colour: the spectrum of a photo, uint8 (n, 3, H, W)."""
+    draw = np.random.default_rng(seed)
+    total = np.zeros((n, 3, size, size), dtype=np.float32)
+    for side in (2, 4, 8, 16):
+        noise = torch.from_numpy(draw.normal(size=(n, 3, side, side)).astype(np.float32))
+        total += torch.nn.functional.interpolate(noise, size, mode="bilinear").numpy() / side**0.5
+    return np.asarray(np.clip(128 + 60 * total, 0, 255), dtype=np.uint8)
+
+
+def jpeg(x: Pixels, quality: int = 70) -> Pixels:
+    file = io.BytesIO()
+    Image.fromarray(x.transpose(1, 2, 0)).save(file, "JPEG", quality=quality)
+    return np.array(Image.open(file)).transpose(2, 0, 1)
+
+
+def brighter(x: Pixels) -> Pixels:
+    return np.asarray(np.clip(x * 0.9 + 20, 0, 255), dtype=np.uint8)
+
+
+def moved(x: Pixels) -> Pixels:
+    return np.roll(x, 1, axis=2)
+
+
+def noisy(x: Pixels) -> Pixels:
+    return np.asarray(np.clip(x + np.random.default_rng(0).normal(0, 6, x.shape), 0, 255), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("change", [jpeg, brighter, moved, noisy])
+@pytest.mark.parametrize("size", [32, 50, 96])
+def test_changed_copies_are_found_in_any_part_with_their_originals(change, size: int) -> None:  # type: ignore[no-untyped-def]
+    pixels = photos(400, size)
+    train, validation, test = pixels[:200], pixels[200:300].copy(), pixels[300:].copy()
+    for i in range(20):
+        validation[i] = change(train[i + 50])
+        test[i] = change(train[i] if i < 10 else validation[40 + i])
+    pairs = near_copies({"train": image_set(train), "validation": image_set(validation), "test": image_set(test)})
+    found = {(pair.image, pair.other) for pair in pairs}
+    planted = {(f"validation image {i}", f"train image {i + 50}") for i in range(20)}
+    planted |= {(f"test image {i}", f"train image {i}" if i < 10 else f"validation image {40 + i}") for i in range(20)}
+    assert found <= planted
+    least = 0.2 if change is moved and size == 32 else 0.8  # such clouds have details of two pixels
+    assert len(found) >= least * len(planted)
+
+
+def test_identical_images_are_leaks_and_not_named_again() -> None:
+    pixels = photos(60)
+    assert near_copies({"train": image_set(pixels), "test": image_set(pixels[:20])}) == []
+    named = near_copies(
+        {"train": image_set(pixels, [f"a/{i}.png" for i in range(60)]),
+         "test": image_set(np.stack([jpeg(pixels[7])]), ["b/copy.jpg"])}
+    )  # fmt: skip
+    assert [(pair.image, pair.other) for pair in named] == [("b/copy.jpg", "a/7.png")]
+
+
+def test_the_audit_names_them_except_in_a_published_data_set() -> None:
+    pixels = photos(60)
+    copy = image_set(np.stack([jpeg(pixels[7]), *photos(5, seed=9)]))
+    source = Source("x", "x", image_set(pixels), test=copy)
+    (problem,) = contents(source).problems
+    assert problem.path == "test image 0"
+    assert problem.reason == "looks like train image 7: perhaps a leak from train to test"
+    assert contents(dataclasses.replace(source, canonical=True)).problems == ()
+
+
+def test_plain_drawings_and_small_pictures_are_not_compared() -> None:
+    digits = np.repeat((load_digits().images * 255 / 16).astype(np.uint8)[:, None], 3, 1)
+    assert near_copies({"train": image_set(digits[:1200]), "test": image_set(digits[1200:])}) == []
+    larger = digits.repeat(4, 2).repeat(4, 3)  # 32 pixels
+    few = near_copies({"train": image_set(larger[:1200]), "test": image_set(larger[1200:])})
+    assert len(few) <= 0.01 * len(digits[1200:])
+    drawn = []
+    for i in range(60):
+        picture = Image.new("RGB", (32, 32), (90, 150, 220))
+        ImageDraw.Draw(picture).ellipse((10 + i % 3, 12, 18 + i % 3, 20), fill=(20, 20, 20))
+        drawn.append(np.array(picture).transpose(2, 0, 1))
+    plain = np.stack(drawn)
+    assert near_copies({"train": image_set(plain[:30]), "test": image_set(plain[30:])}) == []
+
+
+def test_thousands_of_images_that_are_all_alike_take_no_quadratic_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = photos(1)
+    draw = np.random.default_rng(0)
+    many = np.asarray(np.clip(one + draw.normal(0, 4, (4000, *one.shape[1:])), 0, 255), dtype=np.uint8)
+    looked: list[int] = []
+    monkeypatch.setattr(near, "MOST", 20)
+    kept = near._alike
+    monkeypatch.setattr(near, "_alike", lambda *args: looked.append(len(args[2])) or kept(*args))
+    pairs = near_copies({"train": image_set(many[:3500]), "test": image_set(many[3500:])})
+    assert len(pairs) == 500
+    assert looked[0] <= 500 * near.BANDS * (near.PROBES + 1) * 20
+
+
+@pytest.mark.needs_cifar
+@pytest.mark.dear
+def test_the_near_copies_of_cifar10_are_found_in_a_few_seconds() -> None:
+    source = data.load("cifar10")
+    assert source.test is not None
+    began = time.perf_counter()
+    pairs = near_copies({"train": source.train, "test": source.test})
+    assert time.perf_counter() - began < 20  # about 2
+    assert 100 <= len(pairs) <= 330  # Barz & Denzler 2020, arXiv:1902.00423, count 3.3 % of the test images by eye

@@ -1,0 +1,373 @@
+"""Rules about settings, labels and data that keep a net from learning: on records made up for each."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import samples
+from msgspec.structs import replace
+
+from rungs.diagnose import cures, examine
+from rungs.diagnose.labels import label_noise, rank_probability
+from rungs.diagnose.order import unshuffled
+from rungs.diagnose.symbols import symbols
+from rungs.recipe.augments import Crop, Cutout, Flip, Rotate
+from rungs.recipe.models import Plain
+from rungs.recipe.optimizers import SGD, Adam, AdamW, AnyOptimizer, Cosine
+from rungs.run.record import Finding, LayerRow, NearPair, RunRecord
+
+
+def seen(record: RunRecord) -> dict[str, Finding]:
+    return {finding.rule: finding for finding in examine(record)}
+
+
+def changed(record: RunRecord, part: str, **fields: object) -> RunRecord:
+    """Return a record with fields of a part of its recipe changed."""
+    recipe = record.recipe
+    return replace(record, recipe=replace(recipe, **{part: replace(getattr(recipe, part), **fields)}))
+
+
+def with_optim(record: RunRecord, optim: AnyOptimizer) -> RunRecord:
+    return replace(record, recipe=replace(record.recipe, optim=optim))
+
+
+def poor(accuracy: float = 0.5, loss: float = 1.4) -> RunRecord:
+    """A healthy record whose training stays low."""
+    record = samples.healthy()
+    rows = tuple(replace(row, train_loss=loss - 0.001 * row.epoch, train_accuracy=accuracy) for row in record.history)
+    return replace(record, history=rows, train=samples.result(10, 45000, accuracy))
+
+
+# --- regularisation -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("optim", "cure"),
+    [
+        (SGD(lr=0.05, momentum=0.9, weight_decay=0.1), "0.0005"),
+        (SGD(lr=0.02, weight_decay=0.1), "0.0005"),
+        (AdamW(lr=0.003, weight_decay=5.0), "0.01"),
+        (Adam(lr=0.001, weight_decay=0.1), "0.0005"),
+    ],
+)
+def test_strong_weight_decay_is_named_before_all_that_it_causes(optim: AnyOptimizer, cure: str) -> None:
+    found = examine(with_optim(poor(), optim))
+    assert found[0].rule == "regularised" and found[0].level == "warning"
+    assert found[0].cure == f"--set optim.weight_decay={cure}"
+    assert "underfitting" not in {one.rule for one in found}
+    gone_well = seen(with_optim(samples.healthy(), optim))
+    assert gone_well["regularised"].level == "note" and gone_well["sound"].level == "good"
+
+
+@pytest.mark.parametrize(
+    "optim",
+    [
+        SGD(lr=0.1, momentum=0.9, weight_decay=0.0005),
+        SGD(lr=0.0001, weight_decay=0.1),  # takes a hundred-thousandth of a weight a step
+        AdamW(lr=0.001, weight_decay=0.1),
+        Adam(lr=0.001, weight_decay=0.0005),
+    ],
+)
+def test_usual_weight_decay_is_not_blamed(optim: AnyOptimizer) -> None:
+    assert "regularised" not in seen(with_optim(poor(), optim))
+
+
+def test_dropout_is_read_from_the_recipe_and_from_a_net_of_ones_own() -> None:
+    record = poor()
+    net = Plain(stages=((8,),), hidden=(16, 16), dropout=(0.1, 0.9), feature_dropout=0.0)
+    found = seen(replace(record, recipe=replace(record.recipe, model=net)))["regularised"]
+    assert found.cure == "--set model.dropout='[0.1, 0.2]'" and "0.9" in found.title
+    own = LayerRow(name="drop", kind="Dropout", detail="p 0.95", output=(8,), parameters=0, flops=0)
+    described = replace(record, model=replace(record.model, layers=(*record.model.layers, own)))
+    assert "0.95" in seen(described)["regularised"].text
+    half = replace(own, detail="p 0.5")
+    assert "regularised" not in seen(replace(record, model=replace(record.model, layers=(half,))))
+
+
+def test_clipping_is_blamed_where_it_keeps_the_weights_in_place() -> None:
+    sgd = with_optim(poor(0.15, 2.29), SGD(lr=0.05, momentum=0.9))
+    rows = tuple(replace(row, learning_rate=0.05, step=40 * row.epoch) for row in sgd.history)
+    record = changed(replace(sgd, history=rows), "training", clip_norm=0.001)
+    found = examine(record)
+    assert found[0].rule == "regularised" and found[0].cure == "--set training.clip_norm=1.0"
+    assert "rate-too-small" not in {one.rule for one in found}  # the rate is not to blame
+    assert "regularised" not in seen(changed(record, "training", clip_norm=1.0))
+    adam = changed(with_optim(record, AdamW(lr=0.003)), "training", clip_norm=0.001)
+    assert "regularised" not in seen(adam)  # Adam divides by the size of the gradients
+
+
+def test_smoothing_is_named_by_what_it_does_to_probabilities_even_where_accuracy_is_high() -> None:
+    strong = seen(changed(samples.healthy(), "training", label_smoothing=0.7))
+    assert strong["regularised"].level == "warning" and "37 %" in strong["regularised"].text
+    assert "sound" not in strong
+    assert "regularised" not in seen(changed(samples.healthy(), "training", label_smoothing=0.3))
+
+
+def test_the_strongest_is_named_first_and_the_others_with_it() -> None:
+    record = with_optim(poor(), SGD(lr=0.05, momentum=0.9, weight_decay=1.0))
+    net = Plain(stages=((8,),), hidden=(16,), dropout=(0.7,))
+    found = seen(replace(record, recipe=replace(record.recipe, model=net)))["regularised"]
+    assert "weight decay of 1" in found.title and "dropout of 0.7" in found.text
+
+
+@pytest.mark.parametrize(
+    ("augment", "strong"),
+    [(Cutout(size=32), "size = 32"), (Crop(padding=16), "padding = 16"), (Rotate(degrees=180.0), "180")],
+)
+def test_augmentation_that_hides_the_image_is_named(augment: Crop | Cutout | Rotate, strong: str) -> None:
+    record = changed(poor(), "augment", train=(Flip(), augment))
+    found = seen(record)
+    assert found["strong-augmentation"].level == "warning"
+    cure = found["strong-augmentation"].cure
+    assert cure is not None and "flip" in cure and strong not in cure
+    assert "underfitting" not in found
+    assert "strong-augmentation" not in seen(changed(samples.healthy(), "augment", train=(Cutout(size=8), Crop())))
+
+
+# --- momentum -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("momentum", [0.98, 0.99, 0.999])
+def test_momentum_near_1_comes_before_the_rate(momentum: float) -> None:
+    record = with_optim(samples.diverged(), SGD(lr=0.05, momentum=momentum))
+    found = examine(record)
+    assert found[0].rule == "momentum" and found[0].cure == "--set optim.momentum=0.9"
+    assert "diverged" not in {one.rule for one in found}
+    assert "momentum" not in seen(with_optim(samples.diverged(), SGD(lr=0.05, momentum=0.95)))
+
+
+def test_momentum_near_1_is_blamed_for_swings_and_not_where_all_went_well() -> None:
+    well = with_optim(samples.healthy(), SGD(lr=0.001, momentum=0.99))
+    assert "momentum" not in seen(well)
+    rows = list(well.history)
+    rows[8] = replace(rows[8], train_loss=1.5 * rows[7].train_loss)
+    assert "epoch 9" in seen(replace(well, history=tuple(rows)))["momentum"].text
+    slow = seen(with_optim(poor(), AdamW(lr=0.001, betas=(0.999, 0.999))))["momentum"]
+    assert slow.cure == "--set optim.betas='[0.9, 0.999]'"
+
+
+# --- order --------------------------------------------------------------------------------------------
+
+
+def with_rows(record: RunRecord, **fields: object) -> RunRecord:
+    return replace(record, history=tuple(replace(row, **fields) for row in record.history))
+
+
+def test_batches_of_one_class_come_first_and_a_mixed_batch_is_none() -> None:
+    record = poor(0.1, 2.31)
+    found = examine(with_rows(record, class_share=0.93))
+    assert found[0].rule == "unshuffled" and "93 %" in found[0].text
+    assert not {"stuck", "guessing", "dead-relus"} & {one.rule for one in found}
+    assert "unshuffled" not in seen(with_rows(samples.healthy(), class_share=0.2))
+    assert "unshuffled" not in seen(samples.healthy())  # an old record does not know
+
+
+def test_a_share_is_compared_with_what_chance_gives_in_such_batches() -> None:
+    two = samples.sized(2, 8)
+    assert unshuffled(with_rows(changed(two, "training", batch_size=4), class_share=0.75)) is None
+    assert unshuffled(with_rows(changed(two, "training", batch_size=64), class_share=0.97)) is not None
+    uneven = replace(two, data=replace(two.data, counts={**two.data.counts, "train": (900, 100)}))
+    assert unshuffled(with_rows(changed(uneven, "training", batch_size=64), class_share=0.9)) is None
+
+
+def test_a_saw_tooth_that_comes_back_is_a_fixed_order_and_noise_is_none() -> None:
+    saw = tuple(1.0 + (i % 5) / 4 for i in range(10))
+    assert "rises and falls at the same places" in seen(with_rows(samples.healthy(), tenths=saw))["unshuffled"].text
+    record = samples.healthy()
+    noise = [
+        replace(row, tenths=tuple(1.0 + 0.3 * math.sin(7.3 * row.epoch * (i + 1)) for i in range(10)))
+        for row in record.history
+    ]
+    assert unshuffled(replace(record, history=tuple(noise))) is None
+    falling = with_rows(record, tenths=tuple(1.0 - 0.05 * i for i in range(10)))
+    assert unshuffled(falling) is None
+
+
+# --- labels -------------------------------------------------------------------------------------------
+
+
+def judged(accuracy: float, bins: tuple[tuple[float, float, int], ...]) -> RunRecord:
+    n = sum(many for _, _, many in bins)
+    result = replace(samples.result(10, n, accuracy), calibration=bins, accuracy=accuracy, n=n)
+    result = replace(result, accuracy_interval=samples.wilson(accuracy, n))
+    record = poor(accuracy + 0.02, 1.3)
+    return replace(record, validation=result, test=result)
+
+
+def test_mistakes_at_random_are_those_of_labels_and_mistakes_on_hard_images_those_of_a_net() -> None:
+    noise = judged(0.6, ((0.55, 0.58, 1000), (0.6, 0.6, 3000), (0.65, 0.62, 1000)))
+    found = examine(noise)
+    assert found[0].rule == "label-noise" and "40 % of them" in found[0].text
+    assert "underfitting" not in {one.rule for one in found}
+    small_net = judged(0.6, ((0.3, 0.3, 1800), (0.6, 0.6, 1400), (0.9, 0.9, 1800)))
+    assert label_noise(small_net) is None
+    timid = judged(0.6, ((0.15, 0.58, 1000), (0.2, 0.6, 3000), (0.25, 0.62, 1000)))
+    assert label_noise(timid) is None  # its confidence has not caught up with its accuracy: it has only begun
+
+
+def test_validation_that_does_better_than_training_has_better_labels() -> None:
+    record = replace(poor(0.6, 1.3), validation=samples.result(10, 5000, 0.9))
+    found = seen(record)["label-noise"]
+    assert "but only 6" in found.text and "validation images are far easier" in found.text
+    healthy = samples.healthy()
+    assert label_noise(replace(healthy, validation=samples.result(10, 5000, 0.88))) is None
+
+
+def test_rank_probability_is_that_of_pairs() -> None:
+    assert rank_probability(((0.5, 0.5, 10), (0.9, 0.9, 10))) is None  # too few
+    even = rank_probability(((0.4, 0.5, 400), (0.9, 0.5, 400)))
+    assert even is not None and even[0] == pytest.approx(0.5) and even[1] == pytest.approx(0.02, abs=0.005)
+    apart = rank_probability(((0.2, 0.0, 300), (0.9, 1.0, 300)))
+    assert apart is not None and apart[0] == 1.0
+
+
+# --- digits and letters -------------------------------------------------------------------------------
+
+
+def named(source: str, classes: tuple[str, ...], grey: bool = False) -> RunRecord:
+    record = samples.sized(len(classes), 8)
+    mean = (0.3, 0.3, 0.3) if grey else (0.49, 0.48, 0.44)
+    return replace(record, data=replace(record.data, source=source, classes=classes, mean=mean))
+
+
+@pytest.mark.parametrize(
+    ("source", "classes"),
+    [
+        ("digits", tuple("0123456789")),
+        ("hub:ylecun/mnist", tuple("0123456789")),
+        ("hub:ufldl-stanford/svhn", tuple("0123456789")),
+        ("folder:plates", tuple("ABCDEFG")),
+        ("folder:x", ("zero", "one", "two")),
+        ("folder:x", ("digit_1", "digit_2")),
+    ],
+)
+def test_digits_and_letters_are_known_by_source_or_names_and_never_told_to_flip(
+    source: str, classes: tuple[str, ...]
+) -> None:
+    record = named(source, classes, grey=True)
+    assert symbols(record) is not None
+    bare = changed(record, "augment", train=())
+    assert "flip" not in cures.regularise(bare) and "crop" in cures.regularise(bare)
+    assert "flip" not in cures.regularise(changed(record, "augment", train=(Crop(),)))
+    flipped = examine(changed(record, "augment", train=(Crop(), Flip())))
+    wrong = next(one for one in flipped if one.rule == "mirrored-symbols")
+    assert wrong.level == "warning" and wrong.cure == "--set augment.train='[{name = \"crop\"}]'"
+    mirrored = changed(bare, "evaluation", tta="mirror")
+    assert seen(mirrored)["mirrored-symbols"].cure == "--set evaluation.tta=none"
+    turned = changed(record, "augment", train=(Rotate(degrees=90.0),))
+    assert "mirrored-symbols" in seen(turned)
+    assert "mirrored-symbols" not in seen(changed(record, "augment", train=(Crop(), Rotate(degrees=10.0))))
+
+
+@pytest.mark.parametrize(
+    ("source", "classes"),
+    [
+        ("cifar10", samples.CIFAR10),
+        ("hub:zalando-datasets/fashion_mnist", ("T-shirt", "Trouser")),
+        ("folder:photos", ("cat", "dog")),
+        ("folder:planes", ("a320", "b737")),
+    ],
+)
+def test_other_pictures_may_be_mirrored(source: str, classes: tuple[str, ...]) -> None:
+    record = named(source, classes)
+    assert symbols(record) is None
+    assert "flip" in cures.regularise(changed(record, "augment", train=(Crop(),)))
+    assert "mirrored-symbols" not in seen(changed(record, "augment", train=(Flip(),)))
+
+
+def test_numbers_of_coloured_pictures_may_be_names_that_got_lost() -> None:
+    record = changed(named("parquet:unnamed", tuple("0123456789")), "augment", train=(Flip(),))
+    assert seen(record)["mirrored-symbols"].level == "note"
+
+
+# --- pace ---------------------------------------------------------------------------------------------
+
+
+def test_a_patience_of_an_epoch_stops_too_early() -> None:
+    record = samples.healthy()
+    stopped = replace(changed(record, "stopping", patience=1), history=record.history[:8], best_epoch=7)
+    found = seen(changed(stopped, "training", epochs=40))
+    assert found["stopped-early"].cure == "--set stopping.patience=10"
+    patient = changed(changed(stopped, "training", epochs=40), "stopping", patience=10)
+    assert "stopped-early" not in seen(patient)
+
+
+def test_a_warm_up_that_takes_most_of_the_training() -> None:
+    record = samples.healthy()
+    epochs = record.recipe.training.epochs
+    long = replace(record, recipe=replace(record.recipe, schedule=Cosine(warmup_epochs=0.8 * epochs)))
+    assert seen(long)["long-warm-up"].cure == f"--set schedule.warmup_epochs={0.05 * epochs:g}"
+    short = replace(record, recipe=replace(record.recipe, schedule=Cosine(warmup_epochs=0.1 * epochs)))
+    assert "long-warm-up" not in seen(short)
+
+
+def test_a_large_eps_is_named_before_the_rate() -> None:
+    found = examine(with_optim(poor(0.2, 2.29), Adam(lr=0.001, eps=1.0)))
+    assert found[0].rule == "large-eps" and found[0].cure == "--set optim.eps=1e-8"
+    assert "large-eps" not in seen(with_optim(poor(0.2, 2.29), Adam(lr=0.001, eps=1e-4)))
+
+
+# --- what judges a net --------------------------------------------------------------------------------
+
+
+def near(many: int, canonical: bool | None = None) -> RunRecord:
+    record = samples.healthy()
+    pair = NearPair(part="validation", image="b/2.jpg", other_part="train", other="a/1.jpg")
+    return replace(
+        record, data=replace(record.data, near={"validation": many}, near_pairs=(pair,), canonical=canonical)
+    )
+
+
+def test_near_copies_are_named_with_their_number_and_a_pair() -> None:
+    found = seen(near(400))["near-copies"]
+    assert found.level == "warning" and "400 of 5,000 validation images" in found.text
+    assert "b/2.jpg and a/1.jpg" in found.text
+    assert "sound" not in seen(near(400))
+    assert seen(near(30))["near-copies"].level == "note"
+    assert "near-copies" not in seen(near(20))
+    assert seen(near(400, canonical=True))["near-copies"].level == "note"
+
+
+def test_a_class_without_validation_images_is_missed_where_chance_would_have_given_it_some() -> None:
+    record = samples.healthy()
+    counts = {**record.data.counts, "validation": (*record.data.counts["validation"][:-1], 0)}
+    missing = seen(replace(record, data=replace(record.data, counts=counts)))["absent-class"]
+    assert "Validation has no image of 'truck'" in missing.text
+    few = {**record.data.counts, "validation": (3, 3, 2, 2, 2, 2, 2, 2, 2, 0)}
+    assert "absent-class" not in seen(replace(record, data=replace(record.data, counts=few)))
+
+
+def test_nothing_is_good_with_few_validation_images_low_training_or_guessing() -> None:
+    record = samples.healthy()
+    for n in (1, 2, 20, 49):
+        few = replace(record, validation=samples.result(10, n, 0.95))
+        rules = {finding.rule: finding.level for finding in examine(few)}
+        assert "sound" not in rules and "good" not in rules.values()
+        assert {"too-few-to-tell", "absent-class"} & set(rules)
+    slow = tuple(replace(row, train_accuracy=0.45) for row in record.history)
+    low = samples.result(10, 45000, 0.45)
+    half = replace(record, train=low, validation=samples.result(10, 5000, 0.45), test=None, history=slow)
+    assert seen(half)["sound"].level == "note"
+    rows = tuple(replace(row, train_accuracy=0.4) for row in record.history)
+    assert seen(replace(record, history=rows, train=None))["sound"].level == "note"
+    guessed = replace(record, validation=samples.result(10, 5000, 0.101))
+    assert "good" not in {finding.level for finding in examine(guessed)}
+
+
+@pytest.mark.parametrize("classes", [1, 2])
+@pytest.mark.parametrize("correct", [True, False])
+def test_one_validation_image_breaks_no_rule(classes: int, correct: bool) -> None:
+    record = samples.sized(max(2, classes), 8)
+    p = float(correct)
+    one = replace(samples.result(max(2, classes), 2, 0.9), n=1, accuracy=p, accuracy_interval=samples.wilson(p, 1))
+    table = ((1, 0), (0, 0)) if correct else ((0, 1), (0, 0))
+    one = replace(one, confusion=table, calibration=((0.9, p, 1),))
+    if classes == 1:
+        data = replace(
+            record.data, classes=record.data.classes[:1], counts={k: (v[0],) for k, v in record.data.counts.items()}
+        )
+        one = replace(one, confusion=((1,),), precision=(p,), recall=(p,), f1=(p,))
+        record = replace(record, data=data, test=None, train=None)
+    found = examine(replace(record, validation=one))
+    assert found and "good" not in {finding.level for finding in found}
