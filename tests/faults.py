@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +78,16 @@ def digits(
             picture.save(root / str(label) / f"{k}-{i:03d}.png")
             if i < twice:
                 picture.save(root / str(label) / f"{k}-{i:03d}-again.png")
+    return root
+
+
+def in_parts(root: Path, order: Sequence[int], per_class: int = 90, test: int = 30) -> Path:
+    """Write digits to ROOT/train/CLASS and ROOT/test/CLASS, the class k of the test part in the folder `order[k]`."""
+    digits(root / "train", classes=len(order), per_class=per_class)
+    for k, other in enumerate(order):
+        (root / "test" / str(other)).mkdir(parents=True)
+        for picture in sorted((root / "train" / str(k)).iterdir())[-test:]:
+            picture.rename(root / "test" / str(other) / picture.name)
     return root
 
 

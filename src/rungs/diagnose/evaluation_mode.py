@@ -39,7 +39,7 @@ def evaluation_mode(record: RunRecord) -> Finding | None:
     average = _slow_average(record, row)
     if average is None and row.step < UNSETTLED and few_steps(record) is not None:
         return None  # that says it all: no BatchNorm has settled by then
-    cause, cure = average or _statistics(record, row) or _smaller_images(record, row) or _other_inputs(record)
+    cause, cure = average or _statistics(record) or _smaller_images(record, row) or _other_inputs(record)
     text = (
         f"During epoch {row.epoch} the net classified {100 * running:.1f} % of the training images correctly; its kept "
         f"weights, in evaluation mode, only {100 * kept.accuracy:.1f} % of the same images, though evaluation has "
@@ -71,10 +71,9 @@ def kept_row(record: RunRecord) -> EpochRow | None:
 
 def _slow_average(record: RunRecord, row: EpochRow) -> tuple[str, str | None] | None:
     """An average of the weights that looks back further than the training is long."""
-    decay = record.recipe.training.ema_decay
-    if decay is None or TENTH / (1 - decay) <= row.step:
+    decay, steps = record.recipe.training.ema_decay, record.history[-1].step
+    if decay is None or TENTH / (1 - decay) <= steps:
         return None
-    steps = record.history[-1].step
     cure = f"--set training.ema_decay={_share_kept(steps):g}" if steps >= 2 * TENTH else "--set training.ema_decay=none"
     first = 100 * decay ** max(0, row.step - 1)
     text = (
@@ -85,18 +84,18 @@ def _slow_average(record: RunRecord, row: EpochRow) -> tuple[str, str | None] | 
     return f"{text} A smaller decay, which looks back over a tenth of the steps, follows the training.", cure
 
 
-def _statistics(record: RunRecord, row: EpochRow) -> tuple[str, str | None] | None:
+def _statistics(record: RunRecord) -> tuple[str, str | None] | None:
     """Running statistics of BatchNorms that evaluation uses, and that have not settled, or never do."""
     momentum = batch_norm_momentum(record)
     if momentum is None:
         return None
     spec, steps = record.recipe, record.history[-1].step
     images = spec.training.micro_batch or spec.training.batch_size
-    said = f"a BatchNorm replaces {100 * momentum:.2g} % of its running mean and variance at each step"
-    if UNSETTLED * USUAL_MOMENTUM / max(momentum, 1e-9) > row.step:
+    said = f"a BatchNorm replaces {100 * momentum:.3g} % of its running mean and variance at each step"
+    if UNSETTLED * USUAL_MOMENTUM / max(momentum, 1e-9) > steps:
         text = (
             f"Evaluation uses the BatchNorms' running statistics, and these have not settled: {said}, and only "
-            f"{row.step:,} steps were taken."
+            f"{steps:,} steps were taken."
         )
         if isinstance(spec.model, Speedrun):
             memory = min(1 - USUAL_MOMENTUM, _share_kept(steps))
