@@ -26,7 +26,7 @@ from rungs.diagnose import examine
 from rungs.run.record import RunRecord
 
 DIGITS = ("training.precision=fp32", "training.compile=no")
-CIFAR = ("data.source=cifar10", "evaluation.score_test=false", "data.validation=2000", *DIGITS)
+CIFAR = ("data.source=cifar10", "evaluation.score_test=false", "data.validation=1500", *DIGITS)
 CROP_FLIP = "{name='crop',padding=4},{name='flip'}"
 
 HEALTHY: Mapping[str, tuple[str, tuple[str, ...]]] = {
@@ -75,26 +75,27 @@ HEALTHY: Mapping[str, tuple[str, tuple[str, ...]]] = {
     ),
     "plain net on CIFAR-10": (
         "lab-003",
-        (*CIFAR, "data.train=8000", "model.stages=[[24],[48],[96]]", "model.batch_norm=true", "model.hidden=[64]",
-         "schedule={name='one-cycle'}", "optim.lr=0.05", "training.epochs=10", "augment.validation=[]",
+        (*CIFAR, "data.train=4000", "model.stages=[[24],[48],[96]]", "model.batch_norm=true", "model.hidden=[64]",
+         "model.dropout=[0.1]", "schedule={name='one-cycle'}", "optim.lr=0.02", "training.epochs=10",
+         "augment.validation=[]",
          f"augment.train=[{CROP_FLIP}]"),
     ),
     "cutmix and averaged weights on CIFAR-10": (
         "lab-003",
-        (*CIFAR, "data.train=8000", "model.stages=[[24],[48],[96]]", "model.batch_norm=true", "model.hidden=[]",
+        (*CIFAR, "data.train=4000", "model.stages=[[24],[48],[96]]", "model.batch_norm=true", "model.hidden=[]",
          "model.dropout=[]", "schedule={name='one-cycle'}", "optim={name='adamw',lr=0.004,weight_decay=0.02}",
          "training.epochs=12", "training.ema_decay=0.99", "augment.validation=[]",
          f"augment.train=[{CROP_FLIP},{{name='cutmix',alpha=1.0,p=0.5}}]"),
     ),
     "ResNet on CIFAR-10": (
         "resnet18",
-        (*CIFAR, "data.train=6000", "model.stem=cifar", "model.width=8", "training.epochs=12",
+        (*CIFAR, "data.train=4000", "model.stem=cifar", "model.width=8", "training.epochs=12",
          "training.batch_size=64", "optim={name='sgd',lr=0.05,momentum=0.9,weight_decay=0.0005}",
          "schedule={name='step',milestones=[8,11]}", f"augment.train=[{CROP_FLIP}]"),
     ),
     "speedrun net, smoothing 0.2, on CIFAR-10": (
         "speedrun-94",
-        (*CIFAR, "data.train=8000", "model.widths=[16,32,64]", "training.batch_size=250", "training.epochs=9",
+        (*CIFAR, "data.train=4000", "model.widths=[16,32,64]", "training.batch_size=250", "training.epochs=9",
          "training.micro_batch=none", "training.label_smoothing=0.2", "evaluation.tta=none",
          "evaluation.score_train=true", "optim.lr=0.1", "optim.head_lr=100.0", "optim.bias_lr=8.0"),
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +91,16 @@ def thinned_digits(root: Path, *, rare: tuple[int, ...], images: int) -> Path:
             for i in chosen:
                 picture = Image.fromarray(np.rint(table.images[i] * 255 / 16).astype(np.uint8))
                 picture.save(root / part / str(k) / f"{i}.png")
+    return root
+
+
+def in_parts(root: Path, order: Sequence[int], per_class: int = 90, test: int = 30) -> Path:
+    """Write digits to ROOT/train/CLASS and ROOT/test/CLASS, the class k of the test part in the folder `order[k]`."""
+    digits(root / "train", classes=len(order), per_class=per_class)
+    for k, other in enumerate(order):
+        (root / "test" / str(other)).mkdir(parents=True)
+        for picture in sorted((root / "train" / str(k)).iterdir())[-test:]:
+            picture.rename(root / "test" / str(other) / picture.name)
     return root
 
 

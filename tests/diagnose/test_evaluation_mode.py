@@ -53,6 +53,20 @@ def test_it_is_silent_where_it_cannot_be_told() -> None:
     assert evaluation_mode(samples.healthy()) is None
 
 
+def test_weights_that_know_nothing_are_held_against_the_epoch_that_started_from_them() -> None:
+    record = spoilt(kept=0.1)
+    rows = tuple(
+        replace(row, train_accuracy=share) for row, share in zip(record.history, [0.12, 0.5, 0.8, 0.9], strict=True)
+    )
+    early = replace(record, history=rows, best_epoch=1)
+    assert "During epoch 2 the net classified 50.0 %" in found(early).text
+    slow = tuple(replace(row, train_accuracy=0.12) for row in rows)
+    assert evaluation_mode(replace(early, history=slow)) is None
+    assert early.train is not None
+    something = replace(early.train, accuracy=0.2, accuracy_interval=(0.19, 0.21))
+    assert evaluation_mode(replace(early, train=something)) is None
+
+
 def test_it_speaks_alone_and_names_both_accuracies() -> None:
     record = spoilt()
     warnings = [one.rule for one in examine(record) if one.level == "warning"]

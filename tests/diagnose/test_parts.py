@@ -96,6 +96,28 @@ def test_learnt_images_that_say_nothing_about_others() -> None:
     assert few.accuracy == 0.1 and first(run(few)).rule != "parts-mismatch"
 
 
+def test_validation_that_never_matches_is_seen_though_it_chose_the_first_epoch() -> None:
+    """Its loss is smallest before anything is learnt; the weights of that epoch say little, the last epochs much."""
+    early = scored(table([0] * 10, 14))
+    record = replace(run(early, validation=early), test=None, train=scored(table([0] * 10, 25)), best_epoch=1)
+    rows = tuple(
+        replace(row, validation_accuracy=accuracy, train_accuracy=0.3 + 0.07 * i)
+        for i, (row, accuracy) in enumerate(zip(record.history, [0.14, 0.1, *[0.02] * 8], strict=True))
+    )
+    assert first(replace(record, history=rows)).rule == "parts-mismatch"
+    assert "2.00 % of 1000 validation images" in first(replace(record, history=rows)).text
+    level = tuple(replace(row, validation_accuracy=0.1) for row in rows)
+    assert "if evaluation mode spoils the net" in first(replace(record, history=level)).text
+    better = tuple(replace(row, validation_accuracy=0.14) for row in rows)
+    assert "parts-mismatch" not in {finding.rule for finding in examine(replace(record, history=better))}
+
+
+def test_two_parts_that_are_not_known_point_at_the_training_labels() -> None:
+    nothing = scored(table([0] * 10, 10))
+    record = run(nothing, validation=nothing)
+    assert "labels of the training images are wrong or random" in first(record).text
+
+
 def test_a_test_far_below_validation_is_of_another_kind() -> None:
     record = run(range(10), 60)
     assert "other-test" in {finding.rule for finding in examine(record) if finding.level == "warning"}

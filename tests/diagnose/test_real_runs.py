@@ -33,6 +33,7 @@ from rungs.training.setup import Setup
 
 ONE_CHANNEL = 'model={name="plain",stages=[[1],[1],[1]],batch_norm=true}'
 STEM = 'model={name="resnet18",stem="imagenet",width=8}'
+SPEEDRUN = "model={name='speedrun',widths=[8,16,16]"
 LATE = 'schedule={name="step",milestones=[26],gamma=0.1}'
 EARLY = 'schedule={name="step",milestones=[1],gamma=0.01}'
 
@@ -69,6 +70,7 @@ FAULTS: dict[str, tuple[tuple[str, ...], str]] = {
     "underfitting": ((ONE_CHANNEL, LATE, "training.epochs=30", "optim.lr=0.03"), "warning"),
     "early-decay": (('optim={name="sgd",lr=0.02,momentum=0.9}', EARLY, "training.epochs=10"), "warning"),
     "unfinished": (('optim={name="sgd",lr=0.005,momentum=0.9}', STEADY, "training.epochs=4"), "warning"),
+    "evaluation-mode": (("training.ema_decay=0.999",), "warning"),
     "large-stem": (
         (STEM, "data.image_size=16", "training.epochs=3", "data.train=400", "training.batch_size=20"),
         "warning",
@@ -82,7 +84,7 @@ FAULTS: dict[str, tuple[tuple[str, ...], str]] = {
 }
 """By the rule: what is changed in the good recipe, and how loudly the rule has to speak."""
 
-LIVE = ("dead-relus", "few-steps", "double-softmax", "guessing", "no-validation")
+LIVE = ("dead-relus", "few-steps", "double-softmax", "guessing", "no-validation", "evaluation-mode")
 """They are trained in `make test`, too: the cheapest."""
 
 GOOD: dict[str, tuple[str, ...]] = {
@@ -93,6 +95,17 @@ GOOD: dict[str, tuple[str, ...]] = {
     "without BatchNorm": (PLAIN, "training.epochs=12"),
     "sigmoid": (layers(1), 'optim={name="adamw",lr=0.02}', "training.epochs=12"),
     "smoothed": ("training.label_smoothing=0.1",),
+    "smoothed by 0.3": ("training.label_smoothing=0.3", SGD, "schedule.name=cosine", "training.epochs=12"),
+    "mixup": ("augment.train=[{name='mixup',alpha=1.0}]", "training.epochs=16"),
+    "cutmix": ("augment.train=[{name='cutmix',alpha=1.0}]", "training.epochs=24"),
+    "all of them": (
+        "augment.train=[{name='crop',padding=1},{name='mixup',alpha=0.8,p=0.5},{name='cutmix',alpha=1.0,p=0.5}]",
+        "training.label_smoothing=0.1",
+        "training.epochs=24",
+    ),
+    "averaged weights": ("training.ema_decay=0.95", "schedule.name=cosine", "training.epochs=16"),
+    "plateau": (SGD, 'schedule={name="plateau",patience=1,factor=0.3}', "training.epochs=20"),
+    "dropout": ("model.dropout=[0.5]", "model.feature_dropout=0.2", "training.epochs=20"),
     "large batches": ("training.batch_size=200", "optim.lr=0.02", "training.epochs=12"),
     "600 test images": ("data.train=800", "data.test=600"),
     "small stem": (
@@ -248,6 +261,54 @@ def test_labels_that_are_wrong_make_validation_diverge_and_the_net_too_sure(trai
     )  # fmt: skip
     assert last["calibration"].title == "Overconfident"
     assert last["calibration"].cure == "--set training.label_smoothing=0.1"
+
+
+UNNORMALISED = """
+from torch import nn
+
+class Net(nn.Sequential):
+    def __init__(self, *, image_size, classes):
+        maps = nn.Sequential(nn.Conv2d(3, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten())
+        super().__init__(maps, nn.Linear(16 * (image_size // 2) ** 2, classes))
+
+    def forward(self, x):
+        if self.training:  # the fault: evaluation leaves it out
+            x = (x - x.mean((1, 2, 3), keepdim=True)) / x.std((1, 2, 3), keepdim=True)
+        else:
+            x = 0.2 * x + 3.0
+        return super().forward(x)
+"""
+
+
+def test_each_cause_of_a_poor_evaluation_is_told_from_the_others(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "net.py").write_text(UNNORMALISED)
+    monkeypatch.chdir(tmp_path)
+    for overrides, words, cure in (
+        (FAULTS["evaluation-mode"][0], "an average of the weights", "--set training.ema_decay=0.92"),
+        ((f"{SPEEDRUN},norm_memory=0.999}}",), "have not settled", "--set model.norm_memory=0.9"),
+        (("model={name='net.py:Net'}",), "Look in your net", None),
+    ):
+        found = seen(train(*overrides))
+        assert words in found["evaluation-mode"].text, overrides
+        assert found["evaluation-mode"].cure == cure
+        assert [rule for rule, one in found.items() if one.level == "warning"] == ["evaluation-mode"]
+    assert "evaluation-mode" not in seen(train(f"{SPEEDRUN}}}"))
+
+
+def test_a_test_part_in_another_order_is_told_from_a_net_that_learnt_nothing(train: Train, tmp_path: Path) -> None:
+    orders = {"shuffled": (3, 7, 0, 9, 1, 2, 8, 4, 5, 6), "exchanged": (0, 1, 2, 8, 4, 5, 6, 7, 3, 9)}
+    for (name, order), words in zip(orders.items(), ("'0' is taken for '2'", "'3' is taken for '8'"), strict=True):
+        root = faults.in_parts(tmp_path / name, order)
+        found = examine(train(*of_folder(root, validation=120, test=0)))
+        assert found[0].rule == "parts-mismatch"
+        assert words in found[0].text
+        assert [one.rule for one in found if one.level == "warning"] == ["parts-mismatch"]
+    right = faults.in_parts(tmp_path / "right", range(10))
+    assert not {"parts-mismatch", "other-test", "guessing"} & set(
+        seen(train(*of_folder(right, validation=120, test=0)))
+    )
 
 
 def test_a_rare_class_copies_and_broken_files(train: Train, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from rungs.models.describe import describe
 from rungs.models.normalized import Normalized
 from rungs.models.weights import pack, unpack
 from rungs.recipe.base import alternatives
-from rungs.recipe.models import AnyModel, ResNet18
+from rungs.recipe.models import AnyModel, ResNet18, Speedrun
 from rungs.recipe.own import Own
 from rungs.recipe.toml import load, shipped
 
@@ -41,6 +41,13 @@ def test_lab_003_is_the_network_of_the_claims() -> None:
     stage = ["Conv2d", "ReLU", "Conv2d", "ReLU", "MaxPool2d"]
     assert kinds == stage * 3 + ["Linear", "ReLU", "Dropout", "Linear", "ReLU", "Linear"]
     assert [row.detail for row in described.layers if row.kind == "Linear"] == ["4096->256", "256->64", "64->10"]
+
+
+def test_a_batch_norm_is_described_by_its_momentum() -> None:
+    for spec, momentum in ((ResNet18(stem="cifar", width=4), 0.1), (Speedrun(widths=(8, 8, 8), norm_memory=0.9), 0.1)):
+        described = describe(normalized(spec, 32), "it", 32)
+        told = {row.detail for row in described.layers if row.kind == "BatchNorm2d"}
+        assert told == {f"momentum {momentum:g}"}
 
 
 UNPADDED = ("first-000", "net1-002")

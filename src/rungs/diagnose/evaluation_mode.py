@@ -12,7 +12,7 @@ from rungs.diagnose.findings import OURS, warning
 from rungs.diagnose.learning import few_steps
 from rungs.recipe.models import Speedrun
 from rungs.recipe.own import Own
-from rungs.run.record import EpochRow, Finding, RunRecord
+from rungs.run.record import EpochRow, EvalResult, Finding, RunRecord
 
 WORSE = 0.05
 """Five points below the running accuracy: far from what dropout and augmentation do, which is to lower that one."""
@@ -33,17 +33,17 @@ def evaluation_mode(record: RunRecord) -> Finding | None:
     row = kept_row(record)
     if row is None or record.train is None:
         return None
-    running, kept = row.train_accuracy, record.train
+    (running, epoch), kept = _running(record, row, record.train), record.train
     if running - kept.accuracy <= WORSE or kept.accuracy_interval[1] >= running:
         return None
     average = _slow_average(record, row)
     if average is None and row.step < UNSETTLED and few_steps(record) is not None:
         return None  # that says it all: no BatchNorm has settled by then
-    cause, cure = average or _statistics(record, row) or _smaller_images(record, row) or _other_inputs(record)
+    cause, cure = average or _statistics(record) or _smaller_images(record, row) or _other_inputs(record)
     text = (
-        f"During epoch {row.epoch} the net classified {100 * running:.1f} % of the training images correctly; its kept "
-        f"weights, in evaluation mode, only {100 * kept.accuracy:.1f} % of the same images, though evaluation has "
-        f"neither dropout nor augmentation and should be the easier of the two. {cause}"
+        f"During epoch {epoch} the net classified {100 * running:.1f} % of the training images correctly; its kept "
+        f"weights, of epoch {row.epoch}, in evaluation mode only {100 * kept.accuracy:.1f} % of the same images, "
+        f"though evaluation has neither dropout nor augmentation and should be the easier of the two. {cause}"
     )
     return warning(
         "evaluation-mode",
@@ -51,17 +51,29 @@ def evaluation_mode(record: RunRecord) -> Finding | None:
         text,
         cure,
         f"the kept weights' training accuracy, with its 95 % interval, lies more than {100 * WORSE:.0f} points below "
-        "the running one of the same epoch",
+        "the running one of the same epoch; or of the next one, if the kept weights are no better than guessing",
         "Ioffe & Szegedy 2015, arXiv:1502.03167, algorithm 2, for statistics that only evaluation uses; Polyak & "
         "Juditsky 1992, doi:10.1137/0330046, for averaged weights; the five points are " + OURS,
         evidence.bars(
             ("while training", "evaluated"),
             "training accuracy",
-            [(f"epoch {row.epoch}", (running, kept.accuracy))],
+            [(f"epoch {epoch}", (running, kept.accuracy))],
             level=running - WORSE,
             level_name="five points below",
         ),
     )
+
+
+def _running(record: RunRecord, row: EpochRow, kept: EvalResult) -> tuple[float, int]:
+    """Return the training accuracy to expect of the kept weights, and the epoch that it was measured in.
+
+    That is the running one of their own epoch. If they score as if nothing had been learnt, it may also be that of the
+    next epoch, which starts from them: where evaluation is no use, chance keeps one of the first epochs.
+    """
+    after = next((one for one in record.history if one.epoch == row.epoch + 1), row)
+    nothing = kept.accuracy_interval[0] <= max(map(sum, kept.confusion)) / max(1, kept.n)
+    best = max(row, after, key=lambda one: one.train_accuracy) if nothing else row
+    return best.train_accuracy, best.epoch
 
 
 def kept_row(record: RunRecord) -> EpochRow | None:
@@ -71,10 +83,9 @@ def kept_row(record: RunRecord) -> EpochRow | None:
 
 def _slow_average(record: RunRecord, row: EpochRow) -> tuple[str, str | None] | None:
     """An average of the weights that looks back further than the training is long."""
-    decay = record.recipe.training.ema_decay
-    if decay is None or TENTH / (1 - decay) <= row.step:
+    decay, steps = record.recipe.training.ema_decay, record.history[-1].step
+    if decay is None or TENTH / (1 - decay) <= steps:
         return None
-    steps = record.history[-1].step
     cure = f"--set training.ema_decay={_share_kept(steps):g}" if steps >= 2 * TENTH else "--set training.ema_decay=none"
     first = 100 * decay ** max(0, row.step - 1)
     text = (
@@ -85,18 +96,18 @@ def _slow_average(record: RunRecord, row: EpochRow) -> tuple[str, str | None] | 
     return f"{text} A smaller decay, which looks back over a tenth of the steps, follows the training.", cure
 
 
-def _statistics(record: RunRecord, row: EpochRow) -> tuple[str, str | None] | None:
+def _statistics(record: RunRecord) -> tuple[str, str | None] | None:
     """Running statistics of BatchNorms that evaluation uses, and that have not settled, or never do."""
     momentum = batch_norm_momentum(record)
     if momentum is None:
         return None
     spec, steps = record.recipe, record.history[-1].step
     images = spec.training.micro_batch or spec.training.batch_size
-    said = f"a BatchNorm replaces {100 * momentum:.2g} % of its running mean and variance at each step"
-    if UNSETTLED * USUAL_MOMENTUM / max(momentum, 1e-9) > row.step:
+    said = f"a BatchNorm replaces {100 * momentum:.3g} % of its running mean and variance at each step"
+    if UNSETTLED * USUAL_MOMENTUM / max(momentum, 1e-9) > steps:
         text = (
             f"Evaluation uses the BatchNorms' running statistics, and these have not settled: {said}, and only "
-            f"{row.step:,} steps were taken."
+            f"{steps:,} steps were taken."
         )
         if isinstance(spec.model, Speedrun):
             memory = min(1 - USUAL_MOMENTUM, _share_kept(steps))

@@ -27,7 +27,8 @@ def mirrored_symbols(record: RunRecord) -> Finding | None:
     )
     cure = cures.augments([one for one in train if one not in wrong]) if wrong else "--set evaluation.tta=none"
     held_out = record.validation or record.test
-    seen = None if held_out is None else list(zip(record.data.classes, held_out.recall, strict=True))
+    pairs = zip(record.data.classes, held_out.recall, strict=True) if held_out is not None else ()
+    seen = [(name, share) for name, share in pairs if share is not None]
     picture = seen and evidence.bars([name for name, _ in seen], "recall", [("recall", [share for _, share in seen])])
     return (warning if certain(record) else note)(
         "mirrored-symbols",

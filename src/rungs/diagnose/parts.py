@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal, TypeAlias
 
 from rungs.diagnose import evidence
+from rungs.diagnose.cures import Z95
 from rungs.diagnose.findings import OURS, warning
 from rungs.run.record import EvalResult, Finding, RunRecord
 
@@ -35,7 +37,11 @@ def parts_mismatch(record: RunRecord) -> Finding | None:
     for part, result in parts:
         if result is None:
             continue
-        text = _swapped(record, part, result) or _below(part, result) or _nothing_carries_over(record, part, result)
+        text = (
+            _swapped(record, part, result)
+            or _below(record, part, result)
+            or _nothing_carries_over(record, part, result)
+        )
         if text is not None:
             return _mismatch(record, part, result, text)
     return None
@@ -54,7 +60,7 @@ def _mismatch(record: RunRecord, part: Part, result: EvalResult, text: str) -> F
         evidence.bars(
             ("training", part),
             "accuracy",
-            [("share correct", (learnt, result.accuracy))],
+            [("share correct", (learnt, _latest(record, part, result)[0]))],
             level=chance(result),
             level_name="chance",
         ),
@@ -69,7 +75,12 @@ def _swapped(record: RunRecord, part: Part, result: EvalResult) -> str | None:
     taken: dict[int, int] = {}
     for truth, row in enumerate(result.confusion):
         guess = max(range(len(row)), key=row.__getitem__)
-        if guess != truth and sum(row) >= ENOUGH and row[guess] >= MOST * sum(row) and known.recall[truth] >= KNOWN:
+        if (
+            guess != truth
+            and sum(row) >= ENOUGH
+            and row[guess] >= MOST * sum(row)
+            and (known.recall[truth] or 0.0) >= KNOWN
+        ):
             taken[truth] = guess
     if len(taken) < 2 or len(set(taken.values())) < len(taken):
         return None
@@ -87,14 +98,14 @@ def _swapped(record: RunRecord, part: Part, result: EvalResult) -> str | None:
     )
 
 
-def _below(part: Part, result: EvalResult) -> str | None:
+def _below(record: RunRecord, part: Part, result: EvalResult) -> str | None:
     """An accuracy clearly below chance: the net knows something, and it is held against it."""
-    low, high = result.accuracy_interval
+    accuracy, (low, high) = _latest(record, part, result)
     by_chance = chance(result)
     if high >= by_chance:
         return None
     return (
-        f"{100 * result.accuracy:.2f} % of {result.n} {part} images are classified correctly (95 % interval "
+        f"{100 * accuracy:.2f} % of {result.n} {part} images are classified correctly (95 % interval "
         f"{100 * low:.2f} to {100 * high:.2f} %), fewer than the {100 * by_chance:.2f} % that predictions without any "
         f"knowledge would give. A net can only be wrong so often if it tells the classes apart and the {part} part "
         "names them differently. Do both parts use the same labels, in the same order?"
@@ -103,17 +114,45 @@ def _below(part: Part, result: EvalResult) -> str | None:
 
 def _nothing_carries_over(record: RunRecord, part: Part, result: EvalResult) -> str | None:
     """Training images that were learnt, and no knowledge of other ones."""
-    low, high = result.accuracy_interval
+    if not _unknown(record, part, result):
+        return None
+    accuracy, _ = _latest(record, part, result)
+    text = (
+        f"{100 * _learnt(record):.1f} % of the training images are classified correctly, but of {result.n} {part} "
+        f"images {100 * accuracy:.1f} %, no better than guessing: do both parts use the same labels? "
+    )
+    if record.train is None or record.train.accuracy < LEARNT:
+        text += "(That is while training; if evaluation mode spoils the net, training images suffer, too.) "
+    if part == "test" and record.validation is not None and _unknown(record, "validation", record.validation):
+        return (
+            f"{text}The same holds for the validation images. Either the labels of the training images are wrong or "
+            "random, so that they could only be learnt by heart, or both other parts have their classes in another "
+            "order."
+        )
+    return (
+        f"{text}Their classes may be in another order, or their images of another kind or prepared in another way; or "
+        "the training labels are random, and could only be learnt by heart."
+    )
+
+
+def _unknown(record: RunRecord, part: Part, result: EvalResult) -> bool:
+    """Return whether a part is not classified better than by guessing, though training images are."""
+    _, (low, high) = _latest(record, part, result)
     largest = max(map(sum, result.confusion)) / max(1, result.n)
     little = min(2 * largest, (1 + largest) / 2)
-    if low > largest or high > little or _learnt(record) <= max(LEARNT, little):
-        return None
-    return (
-        f"{100 * _learnt(record):.1f} % of the training images are classified correctly, but of {result.n} {part} "
-        f"images {100 * result.accuracy:.1f} %, no better than guessing: do both parts use the same labels? Their "
-        "classes may be in another order, or their images of another kind or prepared in another way; or the training "
-        "labels are random, and could only be learnt by heart."
-    )
+    return low <= largest and high <= little and _learnt(record) > max(LEARNT, little)
+
+
+def _latest(record: RunRecord, part: Part, result: EvalResult) -> tuple[float, tuple[float, float]]:
+    """Return the accuracy on a part, and its 95 % interval: after the last epoch, where that is the lower one.
+
+    Validation images that do not match choose the first epochs, whose weights know little. The last ones tell.
+    """
+    last = record.history[-1].validation_accuracy if record.history and part == "validation" else None
+    if last is None or last >= result.accuracy:
+        return result.accuracy, result.accuracy_interval
+    half = Z95 * math.sqrt(last * (1 - last) / max(1, result.n)) + Z95**2 / (2 * max(1, result.n))
+    return last, (max(0.0, last - half), min(1.0, last + half))
 
 
 def _learnt(record: RunRecord) -> float:
