@@ -73,7 +73,7 @@ def test_it_speaks_alone_and_names_both_accuracies() -> None:
     assert warnings == ["evaluation-mode"]
     assert "classified 90.0 % of the training images correctly" in found(record).text
     assert "only 40.0 % of the same images" in found(record).text
-    assert "but while training it was 90.0 %: evaluation mode spoils the net." in interpretation(record)
+    assert "far more of the former: evaluation mode spoils the net." in interpretation(record)
 
 
 @pytest.mark.parametrize(

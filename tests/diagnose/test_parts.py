@@ -98,8 +98,8 @@ def test_learnt_images_that_say_nothing_about_others() -> None:
 
 def test_validation_that_never_matches_is_seen_though_it_chose_the_first_epoch() -> None:
     """Its loss is smallest before anything is learnt; the weights of that epoch say little, the last epochs much."""
-    early = scored(table([0] * 10, 14))
-    record = replace(run(early, validation=early), test=None, train=scored(table([0] * 10, 25)), best_epoch=1)
+    early = scored(table(range(10), 14))
+    record = replace(run(early, validation=early), test=None, train=scored(table(range(10), 25)), best_epoch=1)
     rows = tuple(
         replace(row, validation_accuracy=accuracy, train_accuracy=0.3 + 0.07 * i)
         for i, (row, accuracy) in enumerate(zip(record.history, [0.14, 0.1, *[0.02] * 8], strict=True))

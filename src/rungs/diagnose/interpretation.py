@@ -8,12 +8,13 @@ from collections.abc import Sequence
 
 from rungs.diagnose.configuration import floor
 from rungs.diagnose.curves import overfits, rises, unfinished
-from rungs.diagnose.evaluation_mode import evaluation_mode, kept_row
+from rungs.diagnose.evaluation_mode import evaluation_mode
 from rungs.diagnose.label_floor import label_floor
 from rungs.diagnose.labels import label_noise
 from rungs.diagnose.momentum import momentum
 from rungs.diagnose.order import unshuffled
 from rungs.diagnose.pace import large_eps, long_warm_up
+from rungs.diagnose.parts import parts_mismatch
 from rungs.diagnose.regularisation import regularised, strong_augmentation
 from rungs.recipe.optimizers import Plateau, Step
 from rungs.run.record import EpochRow, RunRecord
@@ -97,7 +98,9 @@ def _validation(record: RunRecord) -> str:
     falls = "The validation loss falls with it" if _falls(record.history) else "The validation loss falls"
     if rises(record) is not None:
         after = "from there on the net overfits: what it learns no longer generalises."
-        if not overfits(record):
+        if evaluation_mode(record) is not None or parts_mismatch(record) is not None:
+            after = "for another reason than overfitting, see the findings."
+        elif not overfits(record):
             after = "but it is not ahead on the training images, so this is not overfitting."
         if low is rows[0]:
             first = f"The validation loss is smallest after epoch {low.epoch} ({_loss(low):.3f})"
@@ -158,9 +161,8 @@ def _gap(record: RunRecord) -> str:
         f"The kept weights, of {kept} classify {100 * record.train.accuracy:.1f} % of the "
         f"training images and {100 * held_out.accuracy:.1f} % of the {part} images correctly"
     )
-    row = kept_row(record)
-    if row is not None and evaluation_mode(record) is not None:
-        return f"{said}, but while training it was {100 * row.train_accuracy:.1f} %: evaluation mode spoils the net."
+    if evaluation_mode(record) is not None:
+        return f"{said}; while training it classified far more of the former: evaluation mode spoils the net."
     if points <= -GAP:
         return f"{said}: the latter are easier, or too few to tell."
     if points < GAP and record.train.accuracy < LITTLE / len(record.data.classes):
