@@ -273,6 +273,19 @@ def test_every_cure_is_a_command_that_the_recipe_accepts(make) -> None:  # type:
             assert identity.digest(changed) != identity.digest(record.recipe)
 
 
+def test_a_cure_for_overfitting_changes_a_recipe_that_uses_all_of_it() -> None:
+    record, cures_seen = samples.overfitting(), []
+    for _ in range(6):
+        cure = next(finding.cure for finding in examine(record) if finding.rule == "overfitting")
+        assert cure is not None
+        changed = recipes.parse(recipes.to_toml(record.recipe), "sample", shlex.split(cure)[1::2])
+        assert identity.digest(changed) != identity.digest(record.recipe)
+        record, cures_seen = replace(record, recipe=changed), [*cures_seen, cure]
+        falling = tuple(replace(row, validation_accuracy=0.8 - 0.01 * row.epoch) for row in record.history)
+        record = replace(record, history=falling)  # with smoothed labels accuracy has to fall, too
+    assert cures_seen[-1].startswith("--set optim.weight_decay=")
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.one_of(st.none(), st.floats(0.001, 50)), min_size=1, max_size=12))
 def test_no_history_breaks_a_rule(losses: list[float | None]) -> None:

@@ -166,12 +166,10 @@ def _seen(record: RunRecord) -> bool:
     if not rows or classes < 2:
         return False
     low, high = floor(classes) - ROUNDING, floor(classes) + 1 + ROUNDING
-    judged = [(row.validation_accuracy or 0.0, row.validation_loss or 0.0) for row in rows]
-    if label_floor(record) == 0:  # the losses of smoothed and mixed labels have other bounds
-        judged, others = [(row.train_accuracy, row.train_loss) for row in rows], [loss for _, loss in judged]
-    else:
-        others = []
-    if len(rows) < 2 or not all(low <= loss <= high for loss in (*(loss for _, loss in judged), *others)):
+    validation = [(row.validation_accuracy or 0.0, row.validation_loss or 0.0) for row in rows]
+    training = [(row.train_accuracy, row.train_loss) for row in rows]
+    judged = training if label_floor(record) == 0 else validation  # losses of soft labels have other bounds
+    if len(rows) < 2 or not all(low <= loss <= high for _, loss in (*judged, *validation)):
         return False
     accuracy, loss = max(judged, key=lambda one: (one[0], -one[1]))
     if accuracy < ACCURATE or equally_confident(accuracy, classes) > low or loss > low + 1 - accuracy + NEAR:

@@ -20,6 +20,8 @@ Z95 = 1.96
 
 LARGEST_RATE, SMALLEST_RATE = 1.0, 1e-6
 """Learning rates beyond these are typing errors: no factor leads back from them."""
+MOST_SMOOTHING = 0.2
+"""More smoothing than this is not proposed."""
 LATE = 0.7
 """A first cut of the rate after this share of the epochs leaves time to learn before it, and to settle after it."""
 
@@ -48,7 +50,9 @@ def regularise(record: RunRecord) -> str:
             return augments([*there, one])
     if record.recipe.optim.weight_decay == 0:
         return "--set optim.weight_decay=0.0005"
-    return f"--set training.label_smoothing={0.1 if record.recipe.training.label_smoothing == 0 else 0.2}"
+    if record.recipe.training.label_smoothing >= MOST_SMOOTHING:
+        return f"--set optim.weight_decay={2 * record.recipe.optim.weight_decay:g}"
+    return f"--set training.label_smoothing={0.1 if record.recipe.training.label_smoothing == 0 else MOST_SMOOTHING}"
 
 
 def augments(wanted: Sequence[AnyAugment]) -> str:
