@@ -237,13 +237,6 @@ FAULTS = (
         "stopped-early",
         "min_delta=0",
     ),
-    Fault(
-        "trained on half of the side",
-        ("training.image_scales=[0.5]", 'model={name="resnet18",stem="cifar",width=8}'),
-        "evaluation-mode",
-        "image_scales=",
-    ),
-    Fault("batches of two", ("training.micro_batch=2", "training.batch_size=16"), "evaluation-mode|unstable", "batch"),
     Fault("images of 8 pixels", ("data.image_size=8",), "small-images", "image_size=", "cifar"),
     Fault("near copies in validation", (), "near-copies", "", "cifar", near_copies(60)),
     Fault("30 % of labels wrong, CIFAR-10", (), "label-noise", "", "cifar", noisy(0.3)),
