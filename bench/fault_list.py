@@ -238,7 +238,7 @@ FAULTS = (
         "min_delta=0",
     ),
     Fault("images of 8 pixels", ("data.image_size=8",), "small-images", "image_size=", "cifar"),
-    Fault("near copies in validation", (), "near-copies", "", "cifar", near_copies(60)),
+    Fault("near copies in validation", (), "near-copies", "", "cifar", near_copies(500)),
     Fault("30 % of labels wrong, CIFAR-10", (), "label-noise", "", "cifar", noisy(0.3)),
     Fault("sorted by class, CIFAR-10", (), "unshuffled", "", "cifar", by_class=True),
     Fault("SGD weight decay 0.05, CIFAR-10", ("optim.weight_decay=0.05",), REGULAR, r"weight_decay=0\.00", "cifar"),

@@ -206,6 +206,13 @@ def test_mistakes_at_random_are_those_of_labels_and_mistakes_on_hard_images_thos
     assert label_noise(timid) is None  # its confidence has not caught up with its accuracy: it has only begun
 
 
+def test_a_record_that_cannot_tell_names_both_causes() -> None:
+    record = judged(0.3, ((0.2, 0.25, 2000), (0.3, 0.3, 2000), (0.4, 0.4, 1000)))
+    found = seen(record)["label-noise"]
+    assert found.level == "note" and found.title == "Wrong labels, or too small a net?"
+    assert "sound" not in seen(record)
+
+
 def test_validation_that_does_better_than_training_has_better_labels() -> None:
     record = replace(poor(0.6, 1.3), validation=samples.result(10, 5000, 0.9))
     found = seen(record)["label-noise"]

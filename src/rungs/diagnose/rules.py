@@ -91,11 +91,11 @@ SILENCES: dict[str, tuple[str, ...]] = {
     "test-selection": ("no-validation",),
 }
 """One fault, one finding: a rule that applies silences those that see its consequences."""
-ONLY_AS_WARNINGS = ("dead-relus", "regularised", "test-selection")
+ONLY_AS_WARNINGS = ("dead-relus", "label-noise", "regularised", "test-selection")
 """A note of theirs explains nothing, and so silences nothing."""
 
 
-DOUBTS = ("no-validation", "unstable")
+DOUBTS = ("label-noise", "no-validation", "unstable")
 """Notes of runs that are not called good."""
 
 
