@@ -93,20 +93,24 @@ def without_a_class(source: Source) -> Source:
     return dataclasses.replace(apart, validation=apart.validation.take(kept))
 
 
+TRAINED = 3000
+"""Images of CIFAR-10 that the planted trainings use: copies of others would be of images that nobody trained on."""
+
+
 def near_copies(many: int) -> Change:
     """Replace validation images by training images that are a little brighter, with a little noise."""
 
     def change(source: Source) -> Source:
         apart = cut(source, 500)
         assert apart.validation is not None
-        draw = np.random.default_rng(3)
-        train, pixels = apart.train.images.numpy(), apart.validation.images.clone()
+        draw, kept = np.random.default_rng(3), apart.train.take(torch.arange(TRAINED))
+        train, pixels = kept.images.numpy(), apart.validation.images.clone()
         for i in range(many):
             changed = train[i] * 0.95 + 8 + draw.normal(0, 3, train[i].shape)
             pixels[i] = torch.from_numpy(np.clip(changed, 0, 255).astype(np.uint8))
         labels = apart.validation.labels.clone()
-        labels[:many] = apart.train.labels[:many]
-        return dataclasses.replace(apart, validation=with_labels(with_pixels(apart.validation, pixels), labels))
+        labels[:many] = kept.labels[:many]
+        return dataclasses.replace(apart, train=kept, validation=with_labels(with_pixels(apart.validation, pixels), labels))
 
     return change
 

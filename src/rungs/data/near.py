@@ -1,4 +1,4 @@
-"""Find images that look alike: the same picture cropped by a pixel, encoded again, a little brighter.
+"""Find images that look alike: the same picture encoded again, scaled, a little brighter, with some noise.
 
 Pictures with the same coarse brightness, as signs of its lowest frequencies, are candidates; they are then compared in
 colour. That takes about a second for 60,000 small images, and grows with their number, not with its square.
