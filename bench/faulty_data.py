@@ -110,7 +110,9 @@ def near_copies(many: int) -> Change:
             pixels[i] = torch.from_numpy(np.clip(changed, 0, 255).astype(np.uint8))
         labels = apart.validation.labels.clone()
         labels[:many] = kept.labels[:many]
-        return dataclasses.replace(apart, train=kept, validation=with_labels(with_pixels(apart.validation, pixels), labels))
+        return dataclasses.replace(
+            apart, train=kept, validation=with_labels(with_pixels(apart.validation, pixels), labels)
+        )
 
     return change
 

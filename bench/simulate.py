@@ -19,10 +19,10 @@ from scipy.stats import t as student
 from rungs.recipe.spec import Claim
 from rungs.run.predictions import Predictions
 from rungs.run.record import Difference
-from rungs.study.differences import Change, ImageLuck, compare
+from rungs.study.differences import Change, ImageVariance, compare
 from rungs.study.ladder.claims import answer, measured
-from rungs.study.ladder.looks import LOOKS, judge
-from rungs.study.matched import image_luck, match
+from rungs.study.ladder.interim import LOOKS, judge
+from rungs.study.matched import match, variance_over_images
 from rungs.study.statistics import holm
 from rungs.study.variation import Pool, pool, seeds_of_pairs
 from rungs.study.variation import judge as judge_difference
@@ -71,7 +71,7 @@ def changes(values: np.ndarray, n: int, cumulative: bool) -> tuple[list[Change],
 def looked(study: Study, values: np.ndarray) -> dict[int, tuple[str, int]]:
     """Return by rung the verdict of `rungs climb`, climbed look by look, and the seeds that it took."""
     before: dict[str, Difference] = {}
-    for n in LOOKS:
+    for n in (1, *LOOKS):
         made, shared = changes(values, n, study.cumulative)
         before = judge(made, {METRIC: shared}, 0.01, before)
     return {int(rung): (d.verdict, d.decided_at) for rung, d in before.items() if d.decided_at is not None}
@@ -100,7 +100,9 @@ NULL = (
     Study("8 rungs, each on the one before", 8, cumulative=True),
     Study("8 rungs, sd from 1/1.5 to 1.5 times", 8, unequal=1.5),
     Study("8 rungs, heavy tails (t, 5 df)", 8, tails=5.0),
-    Study("8 restless rungs: sd 1.66 points at 52 %", 8, sd=0.0166, at=0.52),
+    Study("2 rungs, sd 1.66 points at 52 %", 2, sd=0.0166, at=0.52),
+    Study("4 rungs, sd 1.66 points at 52 %", 4, sd=0.0166, at=0.52),
+    Study("8 rungs, sd 1.66 points at 52 %", 8, sd=0.0166, at=0.52),
     Study("12 rungs", 12),
 )
 
@@ -160,16 +162,16 @@ def fixed_images(repetitions: int) -> Iterator[str]:
     for seeds in (3, 5, 10):
         rng, counts = np.random.default_rng(200 + seeds), np.zeros(2)
         for _ in range(repetitions):
-            values, luck = on_fixed_images(rng, seeds)
+            values, sampling = on_fixed_images(rng, seeds)
             cells = {str(i): dict(enumerate(row)) for i, row in enumerate(values.tolist())}
-            change = Change("1", "0", METRIC, cells["1"], cells["0"], luck)
+            change = Change("1", "0", METRIC, cells["1"], cells["0"], sampling)
             mine = compare([change], {METRIC: pool(cells, METRIC)})["1"]
             with np.errstate(invalid="ignore", divide="ignore"):
                 counts += bool(plain(values, seeds, False)), mine.verdict.startswith("real")
         yield row(f"{seeds} seeds", *(percent(n / repetitions) for n in counts))
 
 
-def on_fixed_images(rng: np.random.Generator, seeds: int, images: int = 100) -> tuple[np.ndarray, ImageLuck]:
+def on_fixed_images(rng: np.random.Generator, seeds: int, images: int = 100) -> tuple[np.ndarray, ImageVariance]:
     """Return accuracies (2, seeds) of two recipes that are equal over all images, not over these, and what images add.
 
     On each image each recipe has a tendency of its own, which its seeds share; they lie 0.3 apart, to either side.
@@ -179,7 +181,7 @@ def on_fixed_images(rng: np.random.Generator, seeds: int, images: int = 100) -> 
     truth = np.zeros(images, dtype=np.int64)
     nets = [[predictions(correct[i, side], truth) for side in (0, 1)] for i in range(seeds)]
     found = match([(one, two) for one, two in nets], same_set=True)
-    return correct.mean(2).T, image_luck(found, same_set=True)
+    return correct.mean(2).T, variance_over_images(found, same_set=True)
 
 
 def predictions(correct: np.ndarray, truth: np.ndarray) -> Predictions:

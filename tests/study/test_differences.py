@@ -7,7 +7,7 @@ from scipy import stats
 
 from rungs.run.record import Difference
 from rungs.study import differences
-from rungs.study.differences import Change, ImageLuck, compare
+from rungs.study.differences import Change, ImageVariance, compare
 from rungs.study.variation import Pool
 
 
@@ -110,8 +110,8 @@ def test_runs_that_diverged_are_named() -> None:
 def test_the_choice_of_images_widens_the_interval() -> None:
     values, base = by_seed(0.56, 0.561, 0.559), by_seed(0.5, 0.5, 0.5)
     known = compare([Change("a", "b", "test_accuracy", values, base)])["a"]
-    luck = ImageLuck(images=100, se=0.05, exact_p=0.2)
-    few = compare([Change("a", "b", "test_accuracy", values, base, luck)])["a"]
+    sampling = ImageVariance(count=100, se=0.05, exact_p=0.2)
+    few = compare([Change("a", "b", "test_accuracy", values, base, sampling)])["a"]
     assert (known.verdict, few.verdict) == ("real gain", "undecided")
     assert few.p is not None and few.p >= 0.2
 

@@ -97,7 +97,9 @@ def _claims(axes: Axes, record: RunRecord, what: str) -> None:
     """A dotted line for each claimed value, its name in the right margin; none where the recipe was changed."""
     if record.changed:
         return
-    claims = sorted((c for c in record.recipe.claims if c.metric.endswith(what)), key=lambda claim: claim.value)
+    claims = sorted(
+        (c for c in record.recipe.claims if c.metric.endswith(what) and not c.change), key=lambda claim: claim.value
+    )
     for claim in claims:
         axes.axhline(claim.value, linestyle=":", color=_part_colour(claim.metric), linewidth=1.5)
     low, high = axes.get_ylim()

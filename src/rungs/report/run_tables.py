@@ -38,7 +38,7 @@ def comparisons(record: RunRecord) -> tuple[Comparison, ...]:
     A claimed accuracy is compared with the interval in which another run is expected: one seed cannot tell the seed's
     share of a difference. Where fields of the recipe were changed, the claim is about something else: not judged.
     """
-    rows = [_compare(claim, record) for claim in record.recipe.claims]
+    rows = [_compare(claim, record) for claim in record.recipe.claims if not claim.change]
     if not record.changed:
         return tuple(rows)
     what = f"not comparable: {', '.join(record.changed[:3])}{' and more' * (len(record.changed) > 3)} changed"

@@ -24,10 +24,10 @@ Verdict: TypeAlias = Literal["real gain", "real loss", "no difference", "undecid
 
 
 @dataclass(frozen=True)
-class ImageLuck:
+class ImageVariance:
     """What the choice of images adds to the uncertainty of a difference."""
 
-    images: int = 0  # of a set; 0: not known
+    count: int = 0  # images of a set; 0: not known
     se: float = 0.0  # standard error of the mean difference over images that all pairs share
     pair_variance: float = 0.0  # of one pair's difference, where each pair has images of its own
     exact_p: float = 0.0  # of the sign test over images
@@ -42,7 +42,7 @@ class Change:
     metric: str
     values: Mapping[int, float]  # of the rung, by seed
     base: Mapping[int, float]
-    luck: ImageLuck = ImageLuck()
+    sampling: ImageVariance = ImageVariance()
     diverged: tuple[str, ...] = ()  # "2 of 5 runs of rate-0.3", which count as guessing
 
 
@@ -52,6 +52,7 @@ def compare(
     *,
     level: float = LEVEL,
     margin: float | None = None,
+    others: int = 0,
 ) -> dict[str, Difference]:
     """Compare each rung with the one that it builds on, all of a study at once, because Holm counts them.
 
@@ -59,13 +60,14 @@ def compare(
         changes: All of them; without a common seed one is left out.
         pools: By metric, the variance over seeds that the rungs share; by default that of `changes` themselves.
         level: Chance of any false "real" in all of them together.
+        others: Further differences of the study for Holm to count, that are not given.
         margin: A difference is "none" if its interval lies within this of zero; by default `MARGIN`, of losses
             `LOSS_MARGIN`.
     """
     changes = [change for change in changes if change.values.keys() & change.base.keys()]
     pools = pools_of(changes) if pools is None else pools
     found = [_judged(change, pools.get(change.metric)) for change in changes]
-    corrected = holm([one.p for one in found])
+    corrected = holm([*(one.p for one in found), *[1.0] * others])[: len(found)]
     return {
         change.rung: worded(_with_verdict(one, p, level, margin))
         for change, one, p in zip(changes, found, corrected, strict=True)
@@ -82,12 +84,12 @@ def pools_of(changes: Sequence[Change]) -> dict[str, Pool]:
 
 def _judged(change: Change, shared: Pool | None) -> Difference:
     """Return a difference without its verdict."""
-    differences, luck = paired(change.values, change.base), change.luck
+    differences, sampling = paired(change.values, change.base), change.sampling
     common = change.values.keys() & change.base.keys()
     means = fmean(change.values[seed] for seed in common), fmean(change.base[seed] for seed in common)
-    seeds = seeds_of_pairs(differences, means, change.metric, pool=shared, image_variance=luck.pair_variance)
+    seeds = seeds_of_pairs(differences, means, change.metric, pool=shared, image_variance=sampling.pair_variance)
     mean = fmean(differences)
-    found = judge(mean, luck.se, luck.images, seeds, luck.exact_p) if seeds.df else None
+    found = judge(mean, sampling.se, sampling.count, seeds, sampling.exact_p) if seeds.df else None
     return Difference(
         against=change.against,
         metric=change.metric,
@@ -140,6 +142,9 @@ def _words(found: Difference) -> str:
     size, ends = report_metric.difference(metric, found.mean), report_metric.difference_bounds(metric, low, high)
     if low is None or high is None or found.p_holm is None:
         return f"undecided: {size} in {fmt.many(found.n, 'pair')}, and nothing measured the sd over seeds"
+    if found.decided_at not in (None, found.n):
+        seeds = fmt.many(found.decided_at or 0, "seed")
+        return f"{found.verdict}, decided with {seeds}; with {found.n} now {size} ({ends})"
     p, basis = f"{_p_words(found.p_holm)} after Holm", _basis(found)
     if found.verdict in ("real gain", "real loss"):
         sign = 1 if found.mean > 0 else -1
@@ -147,10 +152,10 @@ def _words(found: Difference) -> str:
             report_metric.signed(metric, sign * end).lstrip("+") for end in sorted((low, high), key=abs)
         )
         gains = f"{report_metric.verb(metric, found.mean)} {report_metric.amount(metric, found.mean)}"
-        return f"{gains} (95 % interval {outwards}; {p}{basis}){_decided(found)}"
+        return f"{gains} (95 % interval {outwards}; {p}{basis})"
     if found.verdict == "no difference":
         margin = report_metric.amount(metric, found.margin or 0.0)
-        return f"no difference beyond {margin}: {size} ({ends}{basis}){_decided(found)}"
+        return f"no difference beyond {margin}: {size} ({ends}{basis})"
     apart = f"; {p}" if low > 0 or high < 0 else ""  # alone it might be a difference
     return f"undecided: {size} ({ends}{apart}{basis}){_next(found)}"
 
@@ -164,13 +169,6 @@ def _basis(found: Difference) -> str:
     if found.sd_from == "ladder":
         return "; one pair, its sd over seeds taken from the other rungs"
     return "; one pair, its sd over seeds taken from other recipes" if found.sd_from == "elsewhere" else ""
-
-
-def _decided(found: Difference) -> str:
-    """Return at which look a verdict was reached, where there have been more seeds since."""
-    if found.decided_at is None or found.decided_at == found.n:
-        return ""
-    return f"; decided with {fmt.many(found.decided_at, 'seed')}"
 
 
 def _next(found: Difference) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.special import bdtr
 
 from rungs.run.predictions import Bools, Floats, Ints, Predictions
-from rungs.study.differences import ImageLuck
+from rungs.study.differences import ImageVariance
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def signs(change: Floats) -> tuple[int, int]:
     return int((change < -tiny).sum()), int((change > tiny).sum())
 
 
-def image_luck(matched: Matched, *, same_set: bool) -> ImageLuck:
+def variance_over_images(matched: Matched, *, same_set: bool) -> ImageVariance:
     """Return what the choice of images adds to the uncertainty of the mean difference of accuracies.
 
     Args:
@@ -100,8 +100,8 @@ def image_luck(matched: Matched, *, same_set: bool) -> ImageLuck:
     images = len(change) if same_set else len(change) // pairs
     variance = float(change.var()) / max(1, images)
     shared = same_set or pairs == 1
-    return ImageLuck(
-        images=images,
+    return ImageVariance(
+        count=images,
         se=math.sqrt(variance) if shared else 0.0,
         pair_variance=0.0 if shared else variance,
         exact_p=exact_p(lost, gained),

@@ -187,9 +187,9 @@ def judged(first: np.ndarray, second: np.ndarray) -> Verdict:
     pairs = [(said(a), said(b)) for a, b in zip(first, second, strict=True)]
     both = matched.match(pairs, same_set=True)
     means = float(first.mean()), float(second.mean())
-    luck = matched.image_luck(both, same_set=True)
+    sampling = matched.variance_over_images(both, same_set=True)
     seeds = variation.seeds_of_pairs(both.by_pair, means)
-    found = variation.judge(float(both.change.mean()), luck.se, luck.images, seeds, luck.exact_p)
+    found = variation.judge(float(both.change.mean()), sampling.se, sampling.count, seeds, sampling.exact_p)
     if found.p >= 0.05:
         return "not to be told apart"
     return "better" if both.change.mean() > 0 else "worse"

@@ -87,7 +87,7 @@ def test_the_page_says_what_was_measured(reports: Callable[[str], Path]) -> None
         "the final rate is 0 (unstated)",
         "<small>against <b>third-block</b></small>",
         "margin ± 2.00 points",
-        "below 0.01 after Holm&#39;s correction for all differences of the ladder",
+        "below 0.01 after Holm&#39;s correction for all differences of the look",
         "judged at 3, 5, 8, 12 and 20 seeds",
         "maximum over epochs",
         "11 h 23 min, 24 cells in total",

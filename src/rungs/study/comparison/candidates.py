@@ -37,6 +37,11 @@ class Given:
     rung: str = ""  # its name, where it is a cell of a climb
     climb: LadderDir | None = None
 
+    @property
+    def seed(self) -> int:
+        """Of its recipe."""
+        return self.record.recipe.seed
+
     def on(self, part: Part) -> EvalResult | None:
         """Return its scores on a part, if its training finished."""
         result: EvalResult | None = getattr(self.record, part)

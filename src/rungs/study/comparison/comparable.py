@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rungs.errors import UserError
+from rungs.report.run_tables import PUBLISHED
 from rungs.run.record import DataRecord, RunRecord
 from rungs.study.comparison.candidates import Given, Group
 from rungs.study.comparison.record import Part
-
-PUBLISHED = ("cifar10", "cifar100")
-"""Published data sets: the same everywhere, with a test set of their own."""
 
 
 @dataclass(frozen=True)

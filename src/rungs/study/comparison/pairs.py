@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from statistics import fmean
 from typing import cast
@@ -16,17 +15,17 @@ from rungs.run.record import Difference, EvalResult
 from rungs.study import statistics, variation
 from rungs.study.comparison import comparable, paired
 from rungs.study.comparison.candidates import Given, Group, key
-from rungs.study.comparison.diverged import guessed_pairs, named
 from rungs.study.comparison.flips import flips
 from rungs.study.comparison.needed import needed
+from rungs.study.comparison.pairing import Runs, runs_on, same_set
 from rungs.study.comparison.record import CompareRecord, Pair, Part, PartResult
 from rungs.study.comparison.results import compared
 from rungs.study.comparison.rows import fields, others
 from rungs.study.comparison.words import words
-from rungs.study.differences import Change, ImageLuck
+from rungs.study.differences import Change, ImageVariance
 from rungs.study.differences import compare as compare_seeds
 from rungs.study.ladder.changes import pools
-from rungs.study.matched import image_luck, match
+from rungs.study.matched import match, variance_over_images
 
 PARTS: tuple[Part, ...] = ("test", "validation")
 
@@ -69,20 +68,6 @@ def judged_on(groups: Sequence[Group]) -> Part:
     return "test" if all(not comparable.unscored(group, "test") for group in scored or groups) else "validation"
 
 
-@dataclass(frozen=True)
-class Runs:
-    """The runs of two candidates that have scores on a part, and which of them saw the same images."""
-
-    part: Part
-    first: tuple[Given, ...]
-    second: tuple[Given, ...]
-    pairs: tuple[tuple[Given, Given], ...]
-    why_none: str  # why there are no pairs
-    notes: tuple[str, ...]
-    guessed: tuple[tuple[float, float], ...] = ()  # accuracies of pairs in which a run diverged
-    diverged: tuple[str, ...] = ()  # these runs, in a sentence for each candidate
-
-
 def _pair(first: Group, second: Group) -> Pair:
     parts: list[PartResult] = []
     reasons, notes, matched = list[tuple[str, str]](), comparable.notes(first, second), dict[Part, Runs]()
@@ -123,39 +108,6 @@ def _sentences(reasons: Sequence[tuple[str, str]]) -> tuple[str, ...]:
     return tuple(f"{those[0].upper()}{those[1:]}: {reason}." for those, reason in joined)
 
 
-def runs_on(first: Group, second: Group, part: Part) -> tuple[Runs | None, str]:
-    """Return the runs of two candidates on a part, or why there are none that can be compared."""
-    reason = " and ".join(filter(None, (comparable.unscored(group, part) for group in (first, second))))
-    reason = reason or comparable.otherwise_scored(first, second, part)
-    if reason:
-        return None, reason
-    ours, theirs = (tuple(run for run in group.runs if run.on(part)) for group in (first, second))
-    pairs, notes = list[tuple[Given, Given]](), list[str]()
-    for same_seed in (True, False):
-        for one in ours:
-            for two in theirs:
-                equal = one.record.recipe.seed == two.record.recipe.seed
-                taken = any(one is a or two is b for a, b in pairs)
-                if equal == same_seed and not taken and (found := comparable.images(one, two, part)).same:
-                    pairs.append((one, two))
-                    notes += [f"{found.note[0].upper()}{found.note[1:]}."] if found.note else []
-    why = "" if pairs else comparable.images(ours[0], theirs[0], part).why
-    left = len(ours) + len(theirs) - 2 * len(pairs)
-    if pairs and left:
-        what = "used only for the seed variance" if len(pairs) == 1 else "left out of the difference and its verdict"
-        notes.append(f"On {part}, {left} run{'s have' if left > 1 else ' has'} no partner: {what}.")
-    if pairs and not _same_set(pairs, part):
-        own = f"On {part}, each pair of runs has its own images, pooled here"
-        notes.append(f"{own}; where their splits overlap, images are counted more than once.")
-    diverged = tuple(filter(None, map(named, (first, second))))
-    return Runs(part, ours, theirs, tuple(pairs), why, tuple(notes), guessed_pairs(first, second, part), diverged), ""
-
-
-def _same_set(pairs: Sequence[tuple[Given, Given]], part: Part) -> bool:
-    """Return whether all pairs of runs saw the same images."""
-    return all(comparable.images(pairs[0][0], one, part).same for one, _ in pairs)
-
-
 def compare_part(runs: Runs, classes: Sequence[str]) -> PartResult:
     """Compare two candidates on a part: image by image where they saw the same images, else as independent samples."""
     return _matched(runs, classes) if runs.pairs else _samples(runs)
@@ -163,9 +115,9 @@ def compare_part(runs: Runs, classes: Sequence[str]) -> PartResult:
 
 def _matched(runs: Runs, classes: Sequence[str]) -> PartResult:
     part, pairs = runs.part, runs.pairs
-    same_set = _same_set(pairs, part)
-    matched = match([(_predictions(one, part), _predictions(two, part)) for one, two in pairs], same_set=same_set)
-    change, luck = matched.change, image_luck(matched, same_set=same_set)
+    shared = same_set(pairs, part)
+    matched = match([(_predictions(one, part), _predictions(two, part)) for one, two in pairs], same_set=shared)
+    change, sampling = matched.change, variance_over_images(matched, same_set=shared)
     guessed = runs.guessed
     by_pair = (*matched.by_pair, *(two - one for one, two in guessed))
     first, second = (
@@ -173,8 +125,9 @@ def _matched(runs: Runs, classes: Sequence[str]) -> PartResult:
         for i, side in enumerate(zip(*pairs, strict=True))
     )
     difference = fmean(by_pair)
-    seeds, table = _seeds(runs, by_pair, (first, second), luck), paired.table(matched)
-    judged = variation.judge(difference, luck.se, luck.images, seeds, luck.exact_p)
+    seeds, table = _seeds(runs, by_pair, (first, second), sampling), paired.table(matched)
+    exact_p = 0.0 if guessed else sampling.exact_p  # that test knows nothing of runs that guess
+    judged = variation.judge(difference, sampling.se, sampling.count, seeds, exact_p)
     return PartResult(
         part=part,
         images=_score(pairs[0][0], part).n,
@@ -185,7 +138,7 @@ def _matched(runs: Runs, classes: Sequence[str]) -> PartResult:
         difference=difference,
         images_interval=paired.bootstrap(change),
         interval=judged.interval,
-        images_se=luck.se,
+        images_se=sampling.se,
         seeds_se=seeds.se,
         seed_sd=seeds.sd,
         seed_df=seeds.df,
@@ -200,18 +153,20 @@ def _matched(runs: Runs, classes: Sequence[str]) -> PartResult:
         classes=paired.class_changes(matched, classes),
         by_seed=_by_seed(pairs, part),
         diverged=runs.diverged,
-        needed=needed(difference, float((change**2).mean()), luck.se, seeds, sets=1 if same_set else len(pairs)),
+        needed=needed(difference, float((change**2).mean()), sampling.se, seeds, sets=1 if shared else len(pairs)),
     )
 
 
-def _seeds(runs: Runs, differences: Sequence[float], means: tuple[float, float], luck: ImageLuck) -> variation.Seeds:
+def _seeds(
+    runs: Runs, differences: Sequence[float], means: tuple[float, float], sampling: ImageVariance
+) -> variation.Seeds:
     """Return the variation over seeds: of the pairs, or for a single pair of all runs of each candidate."""
     metric = f"{runs.part}_accuracy"
     shared = _pool(runs, metric)
     if len(differences) == 1 and shared is None:
         sides = (runs.first, runs.second)
         return variation.seeds_apart([[_score(run, runs.part).accuracy for run in side] for side in sides])
-    spread = luck.pair_variance
+    spread = sampling.pair_variance
     return variation.seeds_of_pairs(differences, means, metric, pool=shared, image_variance=spread)
 
 
@@ -227,7 +182,7 @@ def _pool(runs: Runs, metric: str) -> variation.Pool | None:
 def _samples(runs: Runs) -> PartResult:
     """Compare two candidates that were scored on different images, which is less precise."""
     scores = [[_score(run, runs.part) for run in side] for side in (runs.first, runs.second)]
-    groups = [[result.accuracy for result in side] for side in scores]
+    groups = [[*(one.accuracy for one in side), *own] for side, own in zip(scores, runs.guesses, strict=True)]
     first, second = (fmean(group) for group in groups)
     per_image = [fmean(side) * (1 - fmean(side)) for side in groups]
     n = min(side[0].n for side in scores)
@@ -257,6 +212,7 @@ def _samples(runs: Runs) -> PartResult:
         loss_difference=losses[1] - losses[0],
         loss_interval=None,
         table=None,
+        diverged=runs.diverged,
         needed=needed(second - first, sum(per_image), images_se, seeds),
     )
 

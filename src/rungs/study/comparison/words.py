@@ -15,7 +15,7 @@ def words(pair: Pair) -> tuple[Verdict, str, tuple[str, ...]]:
         return "not comparable", f"{pair.second} cannot be compared with {pair.first}.", pair.not_comparable
     part = pair.parts[0]
     if pair.same_recipe:
-        return "not to be told apart", _of_one_recipe(pair, part), _seed_remarks(part)
+        return "not to be told apart", " ".join((_of_one_recipe(pair, part), *part.diverged)), _seed_remarks(part)
     if part.p_holm < LEVEL:
         better = part.difference > 0
         what = f"{pair.second} is {'better' if better else 'worse'} than {pair.first}: {_scores(part)}"
@@ -64,7 +64,7 @@ def _difference(part: PartResult) -> str:
     interval = metric.difference_bounds(f"{part.part}_accuracy", *part.interval)
     own = "" if part.table else "; each on its own images"
     over = "images and seeds"
-    if part.seed_df <= PRIOR_DF:
+    if part.seed_df <= PRIOR_DF and part.seed_from != "ladder":
         over = f"images, and seeds with an allowance of {100 * part.seed_sd:.2f} points sd"
     return f"{fmt.points(part.difference)} (95 % interval {interval}, over {over}{own})"
 

@@ -30,7 +30,9 @@ def answers_of(record: LadderRecord, claims: Mapping[str, Sequence[Claim]]) -> d
         if base is not None:
             changed = [claim for claim in mine if claim.change]
             if not (_incomparable(record, rung) or _incomparable(record, base)):
-                changed += claimed_changes(mine, claims.get(base.name, ()))
+                said = {claim.metric for claim in changed}
+                implied = claimed_changes(mine, claims.get(base.name, ()))
+                changed += [claim for claim in implied if claim.metric not in said]
             answers += [_change(record, rung, base, claim, paired.get(claim.metric)) for claim in changed]
         found[rung.name] = tuple(answers)
     return found

@@ -10,8 +10,9 @@ from scipy.special import stdtrit
 
 from rungs.report import metric as report_metric
 from rungs.report.seeds import SEED_SD
+from rungs.run.record import Difference
 from rungs.study.differences import Change, compare
-from rungs.study.ladder.changes import pools, scores
+from rungs.study.ladder.changes import at_most, pools, scores
 from rungs.study.ladder.record import LadderRecord, RungRecord
 from rungs.study.statistics import LEVEL, Interval
 from rungs.study.variation import Pool, moderated, weight
@@ -48,12 +49,20 @@ def best(record: LadderRecord) -> Best | None:
     table = {rung.name: scores(rung, metric, record.data) for rung in rungs}
     intervals = {rung.name: _interval([*table[rung.name].values()], metric, shared) for rung in rungs}
     top = max(rungs, key=lambda rung: intervals[rung.name][0])
-    others = [Change(name, top.name, metric, values, table[top.name]) for name, values in table.items()]
+    others = [
+        Change(one.name, top.name, metric, table[one.name], table[top.name], at_most(record, one, top, metric))
+        for one in rungs
+    ]
     others = [change for change in others if change.rung != top.name]
     apart = compare(others, pools(record.rungs, metrics=(metric,)))
-    ties = tuple(name for name, found in apart.items() if found.p is None or found.p >= LEVEL)
+    ties = tuple(change.rung for change in others if not _is_apart(apart.get(change.rung)))
     values = table[top.name].values()
     return Best(top, fmean(values), intervals[top.name], len(values), ties)
+
+
+def _is_apart(found: Difference | None) -> bool:
+    """Return whether a difference was seen; without a common seed nothing was."""
+    return found is not None and found.p is not None and found.p < LEVEL
 
 
 def _interval(values: list[float], metric: str, shared: Pool) -> Interval:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 
+import numpy as np
 from msgspec.structs import replace
 
 from rungs.report.run_tables import PUBLISHED
 from rungs.run.predictions import Predictions, decode
 from rungs.run.record import DataRecord, Difference, EvalResult, RunRecord
-from rungs.study.differences import Change, ImageLuck
+from rungs.study.differences import Change, ImageVariance
 from rungs.study.ladder.outcome import Outcome
 from rungs.study.ladder.record import LadderRecord, RungRecord
-from rungs.study.matched import image_luck, match
+from rungs.study.matched import match, variance_over_images
 from rungs.study.variation import Pool, pool
 
 
@@ -39,8 +41,8 @@ def changes(rungs: Sequence[RungRecord], outcomes: Sequence[Outcome], data: Data
         if base is not None and None not in (judged.get(rung.name), judged.get(base.name)):
             same = judged[rung.name] == judged[base.name]
             metric = "validation_accuracy" if same else "test_accuracy"
-            luck = _luck(runs.get(rung.name, {}), runs.get(base.name, {}), metric)
-            found.append(_change(rung, base, metric, data, luck))
+            sampling = _sampling(runs.get(rung.name, {}), runs.get(base.name, {}), metric)
+            found.append(_change(rung, base, metric, data, sampling))
     return found
 
 
@@ -56,20 +58,23 @@ def changes_again(record: LadderRecord) -> list[Change]:
         before = rung.difference
         base = None if before is None else by_name.get(before.against)
         if before is not None and base is not None:
-            luck = _at_most(record, rung, base, before.metric)
-            found.append(_change(rung, base, before.metric, record.data, luck))
+            sampling = at_most(record, rung, base, before.metric)
+            found.append(_change(rung, base, before.metric, record.data, sampling))
     return found
 
 
-def _change(rung: RungRecord, base: RungRecord, metric: str, data: DataRecord, luck: ImageLuck) -> Change:
+def _change(rung: RungRecord, base: RungRecord, metric: str, data: DataRecord, sampling: ImageVariance) -> Change:
+    diverged = tuple(filter(None, (_diverged(one) for one in (rung, base))))
+    if diverged:  # the exact test over images knows nothing of runs that guess
+        sampling = dataclasses.replace(sampling, exact_p=0.0)
     return Change(
         rung=rung.name,
         against=base.name,
         metric=metric,
         values=scores(rung, metric, data),
         base=scores(base, metric, data),
-        luck=luck,
-        diverged=tuple(filter(None, (_diverged(one) for one in (rung, base)))),
+        sampling=sampling,
+        diverged=diverged,
     )
 
 
@@ -131,7 +136,7 @@ def _diverged(rung: RungRecord) -> str:
 # --- images -------------------------------------------------------------------------------------------
 
 
-def _luck(rung: Mapping[int, Outcome], base: Mapping[int, Outcome], metric: str) -> ImageLuck:
+def _sampling(rung: Mapping[int, Outcome], base: Mapping[int, Outcome], metric: str) -> ImageVariance:
     """Return what the choice of images adds, from the predictions for each image of every pair of runs."""
     part = metric.partition("_")[0]
     pairs, hashes = list[tuple[Predictions, Predictions]](), set[str | None]()
@@ -139,15 +144,23 @@ def _luck(rung: Mapping[int, Outcome], base: Mapping[int, Outcome], metric: str)
         one, two = rung[seed].record, base[seed].record
         assert one is not None and two is not None
         first, second = _of_images(two, base[seed].folder, part), _of_images(one, rung[seed].folder, part)
-        mine, theirs = one.data.hashes.get(part), two.data.hashes.get(part)
-        hashes.add(mine)
-        if first is not None and second is not None and mine == theirs:
+        hashes.add(one.data.hashes.get(part))
+        if first is not None and second is not None and _same_images(one, two, part, first, second):
             pairs.append((first, second))
     same_set = len(hashes) == 1
     if pairs:
-        return image_luck(match(pairs, same_set=same_set), same_set=same_set)
+        return variance_over_images(match(pairs, same_set=same_set), same_set=same_set)
     results = [getattr(outcome.record, part) for side in (rung, base) for outcome in side.values()]
     return _independent([(result.accuracy, result.n) for result in results if result is not None], same_set)
+
+
+def _same_images(one: RunRecord, two: RunRecord, part: str, first: Predictions, second: Predictions) -> bool:
+    """Return whether two runs were scored on the same images, perhaps decoded to another size."""
+    if one.data.hashes.get(part) == two.data.hashes.get(part):
+        return True
+    splits = [(run.recipe.seed, run.recipe.data.test, run.recipe.data.validation) for run in (one, two)]
+    same = splits[0] == splits[1] and one.data.source == two.data.source
+    return same and one.data.image_size != two.data.image_size and np.array_equal(first.truth, second.truth)
 
 
 def _of_images(record: RunRecord, folder: Path, part: str) -> Predictions | None:
@@ -155,7 +168,7 @@ def _of_images(record: RunRecord, folder: Path, part: str) -> Predictions | None
     return None if result is None or result.per_image is None else decode(result.per_image, folder)
 
 
-def _independent(scores: Sequence[tuple[float, int]], shared: bool) -> ImageLuck:
+def _independent(scores: Sequence[tuple[float, int]], shared: bool) -> ImageVariance:
     """Return what images add at most: as if the two rungs were scored on different ones.
 
     Args:
@@ -164,12 +177,12 @@ def _independent(scores: Sequence[tuple[float, int]], shared: bool) -> ImageLuck
     """
     images = min((n for _, n in scores), default=0)
     if not images:
-        return ImageLuck()
+        return ImageVariance()
     variance = 2 * fmean(p * (1 - p) for p, _ in scores) / images
-    return ImageLuck(images, se=math.sqrt(variance)) if shared else ImageLuck(images, pair_variance=variance)
+    return ImageVariance(images, se=math.sqrt(variance)) if shared else ImageVariance(images, pair_variance=variance)
 
 
-def _at_most(record: LadderRecord, rung: RungRecord, base: RungRecord, metric: str) -> ImageLuck:
+def at_most(record: LadderRecord, rung: RungRecord, base: RungRecord, metric: str) -> ImageVariance:
     """Return what images add at most to a difference in a record, which has no predictions."""
     part = metric.partition("_")[0]
     images = sum(record.data.counts.get(part, ()))

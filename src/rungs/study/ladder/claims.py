@@ -25,7 +25,7 @@ from rungs.study.variation import Pool, moderated, weight
 ROUNDING = 1e-9  # 0.3 - 0.1 < 0.2, though on paper they are equal
 
 MARGIN, LOSS_MARGIN = 0.02, 0.05
-"""A claim is reproduced if ours is known to lie within this of it: 2 points, or 0.05 nats of a loss; or within the
+"""A claim is confirmed if ours is known to lie within this of it: 2 points, or 0.05 nats of a loss; or within the
 claim's own rounding where that is wider."""
 
 AnswerVerdict: TypeAlias = Literal["within", "better", "worse", "cannot tell", "equal", "different", "not comparable"]

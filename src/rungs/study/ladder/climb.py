@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from rungs.data import require_known
 from rungs.errors import UserError
@@ -85,6 +88,8 @@ def plan_of(options: ClimbOptions, ladder: spec.Ladder, original: Recipe) -> Cli
     cells = spec.cells(ladder, base, seeds=seeds, only=options.only, epochs=epochs, images=images)
     reduced = shorten.reductions(original, base, options.overrides, epochs=epochs, images=images)
     default = Path("climbs") / (f"{ladder.name}-{shorten.digest(base, epochs, images)}" if reduced else ladder.name)
+    if reduced:  # a smaller study has nothing to say about its claims, nor has a cell of it
+        every, cells = ([_without_claims(cell) for cell in some] for some in (every, cells))
     return ClimbPlan(
         options=options,
         ladder=ladder,
@@ -94,6 +99,10 @@ def plan_of(options: ClimbOptions, ladder: spec.Ladder, original: Recipe) -> Cli
         command=echo("climb", options),
         reduced=reduced,
     )
+
+
+def _without_claims(cell: spec.Cell) -> spec.Cell:
+    return dataclasses.replace(cell, recipe=replace(cell.recipe, claims=()))
 
 
 def run(plan: ClimbPlan) -> LadderRecord:

@@ -13,7 +13,7 @@ from rungs.report.page import Drawing, compact, lay_out
 from rungs.run.record import Estimate, Finding, LayerRow
 from rungs.study.ladder import curves
 from rungs.study.ladder import words as ladder_words
-from rungs.study.ladder.looks import LOOKS
+from rungs.study.ladder.interim import EARLY_LEVEL, LOOK_LEVEL, LOOKS
 from rungs.study.ladder.record import CellRecord, LadderDir, LadderRecord, RungRecord
 
 
@@ -138,12 +138,14 @@ def _of_differences(record: LadderRecord) -> list[str]:
     """Return how differences were judged, and at how many seeds."""
     margin = report_metric.amount("validation_accuracy", record.margin)
     done = f" Judged at {fmt.listed(record.looks)} here." if record.looks else ""
+    if not record.looks:
+        return ["Verdicts on differences are those of the version of rungs that made this record."]
     return [
         "The sd of a difference over seeds is shrunk towards what all rungs of the ladder share (4 degrees of "
         "freedom); where a ladder is too small to tell, towards that of other recipes.",
-        "A difference is real if p is below 0.01 after Holm's correction for all differences of the ladder, and none "
-        f"if its whole interval lies within {margin} of zero. It may be judged at {fmt.listed(LOOKS)} seeds, and once "
-        f"before; a verdict once reached stays.{done}",
+        f"A difference is real if p is below {LOOK_LEVEL:g} after Holm's correction for all differences of the look "
+        f"({EARLY_LEVEL:g} with fewer than {LOOKS[0]} seeds), and none if its whole interval lies within {margin} of "
+        f"zero. It may be judged at {fmt.listed(LOOKS)} seeds, and once before; a verdict once reached stays.{done}",
     ]
 
 

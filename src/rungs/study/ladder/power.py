@@ -9,7 +9,7 @@ from rungs.report import format as fmt
 from rungs.report.seeds import SEED_SD
 from rungs.study.ladder.changes import by_seed, pools
 from rungs.study.ladder.climb import ClimbPlan
-from rungs.study.ladder.looks import LOOKS, POWER, detectable
+from rungs.study.ladder.interim import LOOKS, POWER, detectable
 from rungs.study.ladder.spec import parent
 from rungs.study.variation import weight
 
@@ -27,7 +27,8 @@ def findable(plan: ClimbPlan) -> str:
     sd, source = _seed_sd(plan)
     size = 100 * detectable(seeds, changes, sd)
     what = f"With {fmt.many(seeds, 'seed')} and {fmt.many(changes, 'change')}, a look finds"
-    words = f"{what} differences above about {size:.1f} points ({100 * POWER:.0f} % power; {source})"
+    how = f"{100 * POWER:.0f} % power; {source}, the choice of images not counted"
+    words = f"{what} differences above about {size:.1f} points ({how})"
     more = next((look for look in LOOKS if look > seeds), None)
     if more is None:
         return f"{words}."

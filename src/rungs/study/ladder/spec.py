@@ -119,6 +119,9 @@ def parse(text: str, where: str) -> Ladder:
     names: list[str] = []
     for position, rung in enumerate(ladder.rungs):
         recipes.require_sane(rung.claims, f"{where}, rung {rung.name}")
+        if not names and any(claim.change for claim in rung.claims):
+            what, do = "the first rung builds on none, so it cannot claim a change", "claim its value"
+            raise UserError(what, where=f"{where}, rung {rung.name}, claims", do=do)
         if rung.name in names:
             do = "give each rung a unique name"
             raise UserError(f"two rungs are called {rung.name!r}", where=f"{where}, rungs.{position}.name", do=do)

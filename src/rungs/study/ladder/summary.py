@@ -19,7 +19,7 @@ from rungs.study import statistics
 from rungs.study.differences import Change, compare
 from rungs.study.ladder.answers import answers_of
 from rungs.study.ladder.changes import changes, changes_again, held, pools
-from rungs.study.ladder.looks import judge
+from rungs.study.ladder.interim import judge
 from rungs.study.ladder.outcome import Outcome
 from rungs.study.ladder.record import Answer, CellRecord, LadderRecord, RungRecord
 from rungs.study.ladder.spec import Ladder, Rung, parent
@@ -83,7 +83,8 @@ def summarise(
     compared = changes(rungs, outcomes, whole[0].data)
     if once:
         return _with_verdicts(record, compare(compared, pools(rungs), margin=ladder.margin), {})
-    return judged(record, compared, {rung.name: rung.claims for rung in ladder.rungs}, before)
+    planned = sum(parent(ladder, rung) is not None for rung in ladder.rungs)
+    return judged(record, compared, {rung.name: rung.claims for rung in ladder.rungs}, before, planned)
 
 
 def judged(
@@ -91,6 +92,7 @@ def judged(
     compared: Sequence[Change],
     claims: Mapping[str, Sequence[Claim]],
     before: LadderRecord | None = None,
+    planned: int = 0,
 ) -> LadderRecord:
     """Return a record with the verdicts on its differences and claims.
 
@@ -99,9 +101,10 @@ def judged(
         compared: What is compared.
         claims: By rung.
         before: The record when the ladder was last judged, whose looks and verdicts count.
+        planned: How many changes the ladder has, those without runs included.
     """
     earlier = {} if before is None else held(before, record.rungs)
-    differences = judge(compared, pools(record.rungs), record.margin, earlier)
+    differences = judge(compared, pools(record.rungs), record.margin, earlier, planned)
     return _with_verdicts(record, differences, answers_of(record, claims))
 
 

@@ -1,9 +1,9 @@
-"""When a ladder may be judged: five looks, so that adding seeds until a difference looks real does not make it so.
+"""Interim looks: when a ladder may be judged, so that adding seeds until a difference looks real does not make it so.
 
-With a test at 5 % after each further seed, a ladder without any real difference has a "real" one sooner or later: in
-14 to 26 % of simulated ladders (`bench/statistics.md`). So a difference is judged at a few numbers of seeds only, each
-time at 1 %, which adds up to 5 % at most (Pocock 1977, doi:10.1093/biomet/64.2.191, for looks at equal levels). A
-verdict once reached stays.
+With a test at 5 % after each further seed, a ladder without any difference will eventually show one: in 22 to 27 % of
+simulated ladders (`bench/statistics.md`). So a difference is judged at five numbers of seeds only, each time at 1 %,
+and once before at a fifth of that: 5.2 % in all at most (Pocock 1977, doi:10.1093/biomet/64.2.191, for looks at equal
+levels). A verdict once reached stays.
 """
 
 from __future__ import annotations
@@ -20,28 +20,35 @@ from rungs.study.differences import Change, compare, worded
 from rungs.study.variation import POOL_DF, Pool
 
 LOOKS = (3, 5, 8, 12, 20)
-"""Numbers of seeds; one earlier look, at one or two seeds, is for differences that no seed can hide."""
-LOOK_LEVEL = 0.01
+"""Numbers of seeds; one earlier look, at one or two, is for differences that no seed can hide."""
+LOOK_LEVEL, EARLY_LEVEL = 0.01, 0.002
 POWER = 0.8
 
 
 def judge(
-    changes: Sequence[Change], pools: Mapping[str, Pool], margin: float, before: Mapping[str, Difference]
+    changes: Sequence[Change],
+    pools: Mapping[str, Pool],
+    margin: float,
+    before: Mapping[str, Difference],
+    planned: int = 0,
 ) -> dict[str, Difference]:
     """Compare each rung with the one that it builds on, and give a verdict where a look is due.
 
     Args:
-        changes: All of the ladder.
-        pools: By metric, the variance over seeds that its rungs share.
+        changes: All that have runs.
+        pools: By metric, the variance over seeds that the rungs share.
         margin: For "no difference".
         before: The differences of the same cells when the ladder was last judged.
+        planned: How many changes the ladder has, those without runs included.
     """
-    by_pairs: dict[int, list[Change]] = {}
-    for change in changes:
-        by_pairs.setdefault(len(change.values.keys() & change.base.keys()), []).append(change)
+    pairs = [len(change.values.keys() & change.base.keys()) for change in changes]
+    pending = max(0, planned - sum(n > 0 for n in pairs))
     found: dict[str, Difference] = {}
-    for together in by_pairs.values():  # Holm counts what is judged at the same look
-        found |= compare(together, pools, level=LOOK_LEVEL, margin=margin)
+    for n in sorted({*pairs} - {0}):
+        together = [change for change, own in zip(changes, pairs, strict=True) if own == n]
+        left_behind = sum(LOOKS[0] <= own < n for own in pairs)  # else the most promising would be tested alone
+        level = LOOK_LEVEL if n >= LOOKS[0] else EARLY_LEVEL
+        found |= compare(together, pools, level=level, margin=margin, others=pending + left_behind)
     return {rung: worded(look(new, before.get(rung))) for rung, new in found.items()}
 
 
@@ -83,5 +90,6 @@ def detectable(seeds: int, changes: int, sd: float) -> float:
         sd: Of one run over seeds; a pair's difference has sqrt(2) of it.
     """
     df = seeds - 1 + (POOL_DF if changes > 2 and seeds > 1 else PRIOR_DF)
-    t = float(stdtrit(df, 1 - LOOK_LEVEL / changes / 2)) + float(stdtrit(df, POWER))
+    level = LOOK_LEVEL if seeds >= LOOKS[0] else EARLY_LEVEL
+    t = float(stdtrit(df, 1 - level / changes / 2)) + float(stdtrit(df, POWER))
     return t * sd * math.sqrt(2 / seeds)
