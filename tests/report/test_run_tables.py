@@ -146,7 +146,7 @@ def test_the_summary_tells_top_5_and_calibration_where_there_are() -> None:
     after = Scaled(temperature=1.5, loss=0.5, calibration_error=0.012, calibration=record.test.calibration)
     many = replace(record, test=replace(record.test, top5_accuracy=0.9876, scaled=after))
     text = printed(run_tables.summary(many))
-    assert "test accuracy, top 5" in text and "98.76 %" in text and "with temperature 1.50 1.2 %" in text
+    assert "test accuracy, top 5" in text and "98.76 %" in text and "1.2 % with temperature 1.50" in text
 
 
 def test_what_a_temperature_does_is_said_and_nothing_of_runs_of_before_it() -> None:

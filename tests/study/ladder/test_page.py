@@ -71,7 +71,7 @@ def test_the_page_says_what_was_measured(reports: Callable[[str], Path]) -> None
         record.command,
         record.data.hash,
         "README, table 2",
-        "compared with the interval in which another run is expected",
+        "compared with the interval in which such a result is expected from ours",
         "<code>model.step=3</code>",
         "± 0.48 sd",
         "82.05 – 84.43 %",  # noqa: RUF001

@@ -99,8 +99,8 @@ def _method(record: LadderRecord) -> list[str]:
     ]
     if len(record.seeds) > 1:
         sentences += [
-            "Intervals of means are 95 % Student's t intervals over seeds; that of the best rung, in the headline, rests "
-            "on the sd pooled over the ladder.",
+            "Intervals of means are 95 % Student's t intervals over seeds; that of the best rung, in the headline, "
+            "rests on the sd pooled over the ladder.",
             "Differences are paired by seed, so that shared variation cancels.",
         ]
     else:
