@@ -8,6 +8,7 @@ import pytest
 import samples
 from msgspec.structs import replace
 
+from rungs.diagnose.configuration import double_softmax, floor
 from rungs.diagnose.evaluation_mode import evaluation_mode
 from rungs.diagnose.label_floor import label_floor, mixed_entropy
 from rungs.diagnose.regularisation import strong_augmentation
@@ -94,3 +95,15 @@ def test_mixed_labels_of_weighted_classes_have_the_floor_of_what_the_loss_counts
     )
     assert floor("none", weights) == pytest.approx(mixed * unlike)
     assert floor("none", weights) < math.log(3)
+
+
+def test_a_weighted_loss_is_not_held_against_an_accuracy_that_counts_images_alike() -> None:
+    record = samples.healthy()
+    rows = tuple(
+        replace(row, train_accuracy=0.9, train_loss=floor(10) + 0.1, validation_accuracy=0.5, validation_loss=1.7)
+        for row in record.history
+    )
+    weighted = replace(record.recipe.training, class_weights="balanced")
+    record = replace(record, history=rows)
+    assert double_softmax(record) is not None
+    assert double_softmax(replace(record, recipe=replace(record.recipe, training=weighted))) is None
