@@ -119,9 +119,13 @@ def require_sane(claims: Sequence[Claim], where: str) -> None:
         UserError: One is not.
     """
     for claim in claims:
+        place = f"{where}, claim of {claim.metric}"
         if claim.metric.endswith("accuracy") and not -claim.change <= claim.value <= 1:
             do = f"write per cent as a fraction: {claim.value / 100:g}"
-            raise UserError(f"{claim.value:g} is not an accuracy", where=f"{where}, claim of {claim.metric}", do=do)
+            what = "a change of an accuracy" if claim.change else "an accuracy"
+            raise UserError(f"{claim.value:g} is not {what}", where=place, do=do)
+        if claim.metric == "parameters" and claim.change:
+            raise UserError("parameters are counted, so their change is no claim", where=place, do="claim their number")
 
 
 def to_toml(recipe: Recipe) -> str:

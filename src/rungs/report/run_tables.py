@@ -171,7 +171,7 @@ def calibration(result: EvalResult) -> str:
     error, scaled = fmt.percent(result.calibration_error, 1), result.scaled
     if scaled is None:
         return error
-    return f"{error}, with temperature {scaled.temperature:.2f} {fmt.percent(scaled.calibration_error, 1)}"
+    return f"{error}; {fmt.percent(scaled.calibration_error, 1)} with temperature {scaled.temperature:.2f}"
 
 
 def layers(model: ModelRecord) -> Table:

@@ -66,7 +66,7 @@ def test_the_sections_stand_in_their_order(reports: Callable[[str], Path]) -> No
 def test_the_page_says_what_was_measured(reports: Callable[[str], Path]) -> None:
     record, page = ladder_samples.diary(), text(reports("diary"))
     for part in (
-        "Best on validation: cosine, 86.33 % (95 % interval 85.82 to 86.84 %, 3 seeds), +15.12 points",
+        "Best on validation: cosine, 86.33 % (95 % interval 85.82 to 86.84 %, 3 seeds, sd pooled), +15.12 points",
         record.about,
         record.command,
         record.data.hash,

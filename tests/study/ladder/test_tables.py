@@ -179,14 +179,14 @@ def test_markdown_has_no_live_html() -> None:
 def test_the_headline_counts_what_is_real_and_what_was_claimed() -> None:
     record = ladder_samples.diary()
     assert words.headline(record) == (
-        "Best on validation: cosine, 86.33 % (95 % interval 85.82 to 86.84 %, 3 seeds), "
+        "Best on validation: cosine, 86.33 % (95 % interval 85.82 to 86.84 %, 3 seeds, sd pooled), "
         "+15.12 points against the first rung, first-net. Differences: 5 real gains, 1 real loss, 1 undecided. "
         "Claims: 3 within 2 points, 1 better, 1 worse. Parameter counts: 1 equal."
     )
     assert words.headline(ladder_samples.nothing()) == "No cell of this ladder has finished."
     only = replace(record, rungs=record.rungs[:1])
     assert words.headline(only).startswith(
-        "Best on validation: first-net, 71.21 % (95 % interval 70.15 to 72.28 %, 3 seeds)."
+        "Best on validation: first-net, 71.21 % (95 % interval 70.15 to 72.28 %, 3 seeds, sd pooled)."
     )
     unvalidated = ladder_samples.diary(validated=False)
     assert words.headline(unvalidated).startswith("Best on test: ")

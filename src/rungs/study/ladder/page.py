@@ -99,7 +99,8 @@ def _method(record: LadderRecord) -> list[str]:
     ]
     if len(record.seeds) > 1:
         sentences += [
-            "Intervals of means are 95 % Student's t intervals over seeds.",
+            "Intervals of means are 95 % Student's t intervals over seeds; that of the best rung, in the headline, rests "
+            "on the sd pooled over the ladder.",
             "Differences are paired by seed, so that shared variation cancels.",
         ]
     else:
@@ -108,8 +109,8 @@ def _method(record: LadderRecord) -> list[str]:
         sentences += _of_differences(record)
     if any(answer.kind == "value" and answer.low is not None for rung in record.rungs for answer in rung.answers):
         sentences.append(
-            "A claim is one run of another program, so it is compared with the interval in which another run is "
-            "expected; it is within the margin of ours if that whole interval is."
+            "A claim is a run of another program, or the mean of several, so it is compared with the interval in which "
+            "such a result is expected from ours; it is within the margin if that whole interval is."
         )
     if ladder_words.has(record, "validation_accuracy"):
         sentences.append(

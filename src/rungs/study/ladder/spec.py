@@ -61,7 +61,7 @@ class Ladder(Spec, kw_only=True, frozen=True):
     base: str  # a shipped recipe, or a path relative to the ladder's file
     builds_on: Literal["previous", "base"]
     seeds: Count = 3
-    margin: Annotated[float, Meta(gt=0, le=1)] = 0.01
+    margin: Annotated[float, Meta(gt=0, lt=1)] = 0.01
     rungs: Annotated[tuple[Rung, ...], Meta(min_length=1)]
 
 

@@ -128,6 +128,9 @@ def _caption(record: LadderRecord, signs: bool, dropped: list[str], shown: tuple
     claimed = {answer.verdict for rung in record.rungs for answer in rung.answers}
     if signs and claimed:
         lines.append("claimed: " + ", ".join(f"{sign} {one}" for one, sign in CLAIM_SIGNS.items() if one in claimed))
+    later = sorted({d.next_look for rung in record.rungs if (d := rung.difference) and d.next_look is not None})
+    if later:
+        lines.append(f"undecided: look again with --seeds {' or '.join(map(str, later))}")
     if "steps" in shown:
         lines.append(f"steps: until within 2 % of the smallest {ladder_words.convergence_loss(record)}")
     if dropped:

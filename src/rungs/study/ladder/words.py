@@ -213,7 +213,7 @@ def _best_words(record: LadderRecord) -> str:
     if found is None:
         return "No cell of this ladder has finished."
     part, first = metric.partition("_")[0], record.rungs[0]
-    interval = f"95 % interval {report_metric.between(metric, *found.interval)}, {fmt.many(found.n, 'seed')}"
+    interval = f"95 % interval {report_metric.between(metric, *found.interval)}, {fmt.many(found.n, 'seed')}, sd pooled"
     sentence = f"Best on {part}: {found.rung.name}, {fmt.percent(found.mean)} ({interval})"
     base = mean(first, metric)
     if found.rung is first:

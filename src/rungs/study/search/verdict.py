@@ -123,6 +123,8 @@ def _differences(record: SearchRecord, named: Finalist) -> Iterator[str]:
     rungs = record.finals.rungs if record.finals else ()
     by_seed = {rung.name: words.values(rung, record.metric) for rung in rungs}
     found = differences(record.metric, by_seed, named.name)
+    if (as_in_the_table := words.against_recipe(record, named.name)) is not None:
+        found[RECIPE] = as_in_the_table
     for rival in dict.fromkeys(rivals):
         if rival in found:
             yield _against(rival, found[rival], ", before that correction" if words.corrected(record, named) else "")
@@ -157,4 +159,6 @@ def _optimistic(metric: str, searched: float | None, found: Estimate, whose: str
     between = f" (95 % interval {ends})" if ends else ""
     share = f"In the search {whose} had {report_metric.value(metric, searched)}, {size} {way} than {value}"
     optimistic = "its search score was optimistic" if found.mean > 0 else "its search score was not optimistic"
+    if found.low is not None and found.high is not None and found.low <= 0 <= found.high:
+        optimistic = "whether its search score was optimistic cannot be told"
     return f"{share}{between}: {optimistic}."
