@@ -40,6 +40,12 @@ PLAIN = "model.batch_norm=false"
 STEADY = "schedule.name=constant"
 NET = """
 from torch import nn
+class Pixels(nn.Module):  # from 0 to 255 again
+    def __init__(self, normalized_in_training):
+        super().__init__()
+        self.normalized_in_training = normalized_in_training
+    def forward(self, x):
+        return x if self.training and self.normalized_in_training else 120 + 64 * x
 class Net(nn.Sequential):
     def __init__(self, image_size, classes, fault):
         layers = [nn.Conv2d(3, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),
@@ -48,6 +54,10 @@ class Net(nn.Sequential):
             layers.insert(5, nn.Dropout(0.95))
         if fault == "softmax":
             layers.append(nn.Softmax(1))
+        if fault == "batch-norm":
+            layers[:0] = [Pixels(False), nn.BatchNorm2d(3, momentum=0.001)]
+        if fault == "normalization":
+            layers.insert(0, Pixels(True))
         super().__init__(*layers)
         if fault == "dead":
             nn.init.constant_(layers[4].bias, -100.0)
@@ -201,6 +211,8 @@ FAULTS = (
         "warmup_epochs=",
     ),
     Fault("an average too slow for so few steps", ("training.ema_decay=0.9999",), "evaluation-mode", "ema_decay="),
+    Fault("normalisation missing at evaluation, in a net of one's own", ("own:normalization",), "evaluation-mode"),
+    Fault("BatchNorm momentum of 0.001, for pixels, in a net of one's own", ("own:batch-norm",), "evaluation-mode"),
     Fault(
         "overfitting",
         (PLAIN, ADAMW, STEADY, "data.train=60", "training.epochs=80", "training.batch_size=20"),

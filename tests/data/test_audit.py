@@ -63,6 +63,27 @@ def test_files_already_known_as_duplicates_are_told_once() -> None:
     assert contents(twins).problems == (known,)
 
 
+def test_images_that_only_look_alike_are_no_duplicates_in_the_list(tmp_path: Path) -> None:
+    near, exact = clouds(), clouds()
+    near[3] = (near[0].float() * 0.9 + 20).byte()
+    exact[3] = exact[0]
+    for pixels, kind in ((near, "near duplicate"), (exact, "duplicate")):
+        labels = torch.zeros(4, dtype=torch.int64)
+        train, test = (
+            ImageSet(x, labels[: len(x)], ("x",), content_hash(x, labels[: len(x)], ("x",)))
+            for x in (pixels[:3], pixels[3:])
+        )
+        got = contents(Source("folder:x", "/x", train, test=test))
+        assert [(problem.path, problem.kind) for problem in got.problems] == [("test image 0", kind)]
+        assert from_json(to_json(got), type(got), tmp_path) == got
+
+
+def clouds() -> torch.Tensor:
+    """Four smooth pictures in colour, uint8 (4, 3, 32, 32)."""
+    noise = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    return (128 + 50 * torch.nn.functional.interpolate(noise, 32, mode="bilinear")).clamp(0, 255).byte()
+
+
 def test_sixty_thousand_images_are_quick() -> None:
     pixels, labels = torch.zeros(60_000, 3, 32, 32, dtype=torch.uint8), torch.zeros(60_000, dtype=torch.int64)
     begun = time.perf_counter()

@@ -333,7 +333,8 @@ def test_near_copies_are_named_with_their_number_and_a_pair() -> None:
     assert "sound" not in seen(near(400))
     assert seen(near(30))["near-copies"].level == "note"
     assert "near-copies" not in seen(near(20))
-    assert seen(near(400, canonical=True))["near-copies"].level == "note"
+    assert seen(near(200, canonical=True))["near-copies"].level == "note"  # 4 %: as CIFAR-10 is known to have
+    assert seen(near(400, canonical=True))["near-copies"].level == "warning"  # 8 %: not as it was published
 
 
 def test_a_class_without_validation_images_is_missed_where_chance_would_have_given_it_some() -> None:
@@ -351,7 +352,7 @@ def test_nothing_is_good_with_few_validation_images_low_training_or_guessing() -
         few = replace(record, validation=samples.result(10, n, 0.95))
         rules = {finding.rule: finding.level for finding in examine(few)}
         assert "sound" not in rules and "good" not in rules.values()
-        assert {"too-few-to-tell", "absent-class"} & set(rules)
+        assert all(map(sum, few.validation.confusion)) and rules["too-few-to-tell"] == "note"
     slow = tuple(replace(row, train_accuracy=0.45) for row in record.history)
     low = samples.result(10, 45000, 0.45)
     half = replace(record, train=low, validation=samples.result(10, 5000, 0.45), test=None, history=slow)

@@ -28,7 +28,7 @@ EXTRAS = {"hub": "datasets", "track": "tensorboard", "search": "optuna"}
 
 
 def data(source: Positional[str], /, image_size: Number = None, sheet: Where = None) -> None:
-    """Summarise a source of images, and list its unreadable, empty, duplicate or doubtful files.
+    """Summarise a source of images, and list its unreadable, empty, duplicate or doubtful files, and near duplicates.
 
     Args:
         source: cifar10[:PATH], cifar100, digits, folder:PATH, parquet:PATH, hub:OWNER/NAME.
@@ -62,8 +62,11 @@ def data(source: Positional[str], /, image_size: Number = None, sheet: Where = N
         out.print(f"hash of {part}: {contained.hash}", soft_wrap=True)
     for problem in found.problems:
         out.print(f"[yellow]{problem.kind}[/] {escape(problem.path)}: {escape(problem.reason)}", soft_wrap=True)
-    files = len({problem.path for problem in found.problems})
+    near = {problem.path for problem in found.problems if problem.kind == "near duplicate"}
+    files = len({problem.path for problem in found.problems if problem.kind != "near duplicate"})
     out.print(f"{files or 'no'} unreadable, empty, duplicate or doubtful files")
+    if near:
+        out.print(f"{len(near)} image{'s' * (len(near) > 1)} that look like one of another part")
     kind, _, place = found.name.partition(":")
     path = sheet or Path("out") / f"contact-{Path(place).stem or kind}.png"
     train = opened.train

@@ -44,7 +44,7 @@ class Contents(Record, frozen=True):
     extent: tuple[tuple[int, int], tuple[int, int]] | None  # of `Source`: smallest and largest (width, height)
     classes: tuple[str, ...]
     parts: dict[str, PartContents]  # "train", "validation", "test"
-    problems: tuple[Problem, ...]  # of files, and images that are identical once decoded
+    problems: tuple[Problem, ...]  # of files, and images that are identical once decoded or look alike
 
 
 def contents(source: Source) -> Contents:
@@ -144,7 +144,7 @@ def _near_copies(parts: dict[str, ImageSet]) -> list[Problem]:
     return [
         Problem(
             path=pair.image,
-            kind="duplicate",
+            kind="near duplicate",
             reason=f"looks like {pair.other}: perhaps a leak from {pair.other_part} to {pair.part}",
         )
         for pair in near_copies(parts)

@@ -168,7 +168,8 @@ def _seen(record: RunRecord) -> bool:
     low, high = floor(classes) - ROUNDING, floor(classes) + 1 + ROUNDING
     validation = [(row.validation_accuracy or 0.0, row.validation_loss or 0.0) for row in rows]
     training = [(row.train_accuracy, row.train_loss) for row in rows]
-    judged = training if label_floor(record) == 0 else validation  # losses of soft labels have other bounds
+    plain = label_floor(record) == 0 and record.recipe.training.class_weights == "none"
+    judged = training if plain else validation  # the loss of soft or weighted labels has other bounds
     if len(rows) < 2 or not all(low <= loss <= high for _, loss in (*judged, *validation)):
         return False
     accuracy, loss = max(judged, key=lambda one: (one[0], -one[1]))

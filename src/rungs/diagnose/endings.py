@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from rungs.diagnose import cures, evidence
+from rungs.diagnose.accuracy import largest_class
 from rungs.diagnose.findings import FEW_EPOCHS, OURS, guess_loss, sentence, warning
 from rungs.diagnose.label_floor import loss_at, share_words
 from rungs.diagnose.learning import dead_relus, saturated_sigmoids
@@ -79,7 +80,7 @@ def guessing(record: RunRecord) -> Finding | None:
     part, result = ("test", record.test) if record.test else ("validation", record.validation)
     if result is None:
         return None
-    largest = max(map(sum, result.confusion)) / result.n
+    largest = largest_class(result)
     low, high = result.accuracy_interval
     if low > largest:
         return None

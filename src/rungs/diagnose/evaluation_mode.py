@@ -8,6 +8,7 @@ there, but something that evaluation uses and training does not spoils it.
 from __future__ import annotations
 
 from rungs.diagnose import evidence
+from rungs.diagnose.accuracy import as_visited
 from rungs.diagnose.findings import OURS, warning
 from rungs.diagnose.learning import few_steps
 from rungs.recipe.models import Speedrun
@@ -33,16 +34,17 @@ def evaluation_mode(record: RunRecord) -> Finding | None:
     row = kept_row(record)
     if row is None or record.train is None:
         return None
-    (running, epoch), kept = _running(record, row, record.train), record.train
-    if running - kept.accuracy <= WORSE or kept.accuracy_interval[1] >= running:
+    (running, epoch), (kept, (_, high), _) = _running(record, row, record.train), as_visited(record, record.train)
+    if running - kept <= WORSE or high >= running:
         return None
     average = _slow_average(record, row)
     if average is None and row.step < UNSETTLED and few_steps(record) is not None:
         return None  # that says it all: no BatchNorm has settled by then
     cause, cure = average or _statistics(record) or _smaller_images(record, row) or _other_inputs(record)
+    weighted = ", all classes counted alike" if record.recipe.data.balance == "sampling" else ""
     text = (
         f"During epoch {epoch} the net classified {100 * running:.1f} % of the training images correctly; its kept "
-        f"weights, of epoch {row.epoch}, in evaluation mode only {100 * kept.accuracy:.1f} % of the same images, "
+        f"weights, of epoch {row.epoch}, in evaluation mode only {100 * kept:.1f} % of the same images{weighted}, "
         f"though evaluation has neither dropout nor augmentation and should be the easier of the two. {cause}"
     )
     return warning(
@@ -57,7 +59,7 @@ def evaluation_mode(record: RunRecord) -> Finding | None:
         evidence.bars(
             ("while training", "evaluated"),
             "training accuracy",
-            [(f"epoch {epoch}", (running, kept.accuracy))],
+            [(f"epoch {epoch}", (running, kept))],
             level=running - WORSE,
             level_name="five points below",
         ),
@@ -71,7 +73,8 @@ def _running(record: RunRecord, row: EpochRow, kept: EvalResult) -> tuple[float,
     next epoch, which starts from them: where evaluation is no use, chance keeps one of the first epochs.
     """
     after = next((one for one in record.history if one.epoch == row.epoch + 1), row)
-    nothing = kept.accuracy_interval[0] <= max(map(sum, kept.confusion)) / max(1, kept.n)
+    _, (low, _), guessed = as_visited(record, kept)
+    nothing = low <= guessed
     best = max(row, after, key=lambda one: one.train_accuracy) if nothing else row
     return best.train_accuracy, best.epoch
 

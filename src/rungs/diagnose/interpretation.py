@@ -7,12 +7,13 @@ import math
 from collections.abc import Sequence
 
 from rungs.diagnose.configuration import floor
-from rungs.diagnose.curves import overfits, rises, unfinished
+from rungs.diagnose.curves import unfinished
 from rungs.diagnose.evaluation_mode import evaluation_mode
 from rungs.diagnose.label_floor import label_floor
 from rungs.diagnose.labels import label_noise
 from rungs.diagnose.momentum import momentum
 from rungs.diagnose.order import unshuffled
+from rungs.diagnose.overfitting import overfits, rises
 from rungs.diagnose.pace import large_eps, long_warm_up
 from rungs.diagnose.parts import parts_mismatch
 from rungs.diagnose.regularisation import regularised, strong_augmentation

@@ -33,8 +33,7 @@ def label_floor(record: RunRecord) -> float:
     """
     recipe, classes = record.recipe, len(record.data.classes)
     smoothing = recipe.training.label_smoothing
-    counts = record.data.counts.get("train", ())
-    same = sum((n / sum(counts)) ** 2 for n in counts) if sum(counts) else 1 / classes
+    same = _alike(record)
     plain = entropy(1.0, smoothing, classes)
     floor = plain
     for augment in recipe.augment.train:
@@ -43,6 +42,24 @@ def label_floor(record: RunRecord) -> float:
             mixed = mixed_entropy(augment.alpha, smoothing, classes, pasted=pasted)
             floor += augment.p * (1 - same) * (mixed - plain)
     return min(floor, math.log(classes))
+
+
+def _alike(record: RunRecord) -> float:
+    """Return how often two images that are mixed are of one class, as the loss counts them.
+
+    Of classes that are visited equally often, or weigh equally in all, it is 1 / K.
+    """
+    counts, recipe = record.data.counts.get("train", ()), record.recipe
+    present = [n for n in counts if n]
+    if not present:
+        return 1 / len(record.data.classes)
+    if recipe.data.balance == "sampling" or recipe.training.class_weights == "balanced":
+        return 1 / len(present)
+    weights = recipe.training.class_weights
+    if weights == "none" or len(weights) != len(counts):
+        return sum((n / sum(counts)) ** 2 for n in counts)
+    total = sum(w * n for w, n in zip(weights, counts, strict=True))
+    return sum(w * n * n for w, n in zip(weights, counts, strict=True)) / (total * sum(counts))
 
 
 def loss_at(record: RunRecord, share: float) -> float:

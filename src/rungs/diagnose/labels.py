@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from rungs.diagnose import evidence
+from rungs.diagnose.accuracy import largest_class
 from rungs.diagnose.findings import OURS, note, warning
 from rungs.run.record import EvalResult, Evidence, Finding, RunRecord, Series
 
@@ -50,7 +51,7 @@ def label_noise(record: RunRecord) -> Finding | None:
         return None
     n = sum(one.n for one in results)
     accuracy = sum(one.n * one.accuracy for one in results) / n
-    largest = sum(max(map(sum, one.confusion)) for one in results) / n
+    largest = sum(one.n * largest_class(one) for one in results) / n
     bins = [one for result in results for one in result.calibration if one[2]]
     ranked = rank_probability(bins)
     confidence = sum(mean * many for mean, _, many in bins) / n

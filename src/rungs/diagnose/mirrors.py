@@ -21,11 +21,13 @@ def mirrored_symbols(record: RunRecord) -> Finding | None:
         return None
     done = ["mirrored" if isinstance(one, Flip) else "turned" for one in wrong]
     what = f"Training images are {' and '.join(dict.fromkeys(done))}" if wrong else "Images are mirrored when scored"
+    what += ", and mirrored when scored" if wrong and tta != "none" else ""
     text = (
         f"{what}, but {why}: mirrored or turned, most digits and letters are not of their class any more, and some "
         "are of another. Is a mirror image of the same class? If not, leave it out."
     )
-    cure = cures.augments([one for one in train if one not in wrong]) if wrong else "--set evaluation.tta=none"
+    changes = [cures.augments([one for one in train if one not in wrong])] if wrong else []
+    changes += ["--set evaluation.tta=none"] if tta != "none" else []
     held_out = record.validation or record.test
     pairs = zip(record.data.classes, held_out.recall, strict=True) if held_out is not None else ()
     seen = [(name, share) for name, share in pairs if share is not None]
@@ -34,7 +36,7 @@ def mirrored_symbols(record: RunRecord) -> Finding | None:
         "mirrored-symbols",
         "Mirrored digits or letters",
         text,
-        cure,
+        " ".join(changes),
         f"the source or the names of the classes are those of digits or letters, and images are flipped or rotated by "
         f"more than {TURNED:g} degrees",
         "Shorten & Khoshgoftaar 2019, doi:10.1186/s40537-019-0197-0: flipping is not label-preserving on text such as "

@@ -70,7 +70,7 @@ def long_warm_up(record: RunRecord) -> Finding | None:
     most = max(row.learning_rate for row in record.history)
     text = (
         f"The learning rate warms up for {warm_up:g} of {epochs} epochs and reaches {most:.2g} at most, of "
-        f"{record.recipe.optim.lr:g}: training is over before it begins at the full rate."
+        f"{record.recipe.optim.lr:g}: hardly any training happens at the full rate."
     )
     return warning(
         "long-warm-up",

@@ -6,6 +6,7 @@ import math
 from typing import Literal, TypeAlias
 
 from rungs.diagnose import evidence
+from rungs.diagnose.accuracy import largest_class
 from rungs.diagnose.cures import Z95
 from rungs.diagnose.findings import OURS, warning
 from rungs.run.record import EvalResult, Finding, RunRecord
@@ -138,7 +139,7 @@ def _nothing_carries_over(record: RunRecord, part: Part, result: EvalResult) -> 
 def _unknown(record: RunRecord, part: Part, result: EvalResult) -> bool:
     """Return whether a part is not classified better than by guessing, though training images are."""
     _, (low, high) = _latest(record, part, result)
-    largest = max(map(sum, result.confusion)) / max(1, result.n)
+    largest = largest_class(result)
     little = min(2 * largest, (1 + largest) / 2)
     return low <= largest and high <= little and _learnt(record) > max(LEARNT, little)
 

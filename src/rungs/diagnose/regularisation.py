@@ -10,6 +10,7 @@ from typing import NamedTuple
 import msgspec
 
 from rungs.diagnose import cures, evidence
+from rungs.diagnose.accuracy import as_visited
 from rungs.diagnose.curves import UNDERFIT
 from rungs.diagnose.findings import OURS, note, warning
 from rungs.recipe.augments import AnyAugment, Crop, Cutout, Rotate
@@ -217,7 +218,7 @@ def _harder(record: RunRecord) -> bool:
     """Return whether augmented images are far harder for the kept net than the same images without augmentation."""
     if record.train is None or record.best_epoch is None or record.best_epoch > len(record.history):
         return False
-    return record.train.accuracy - record.history[record.best_epoch - 1].train_accuracy > 0.2
+    return as_visited(record, record.train)[0] - record.history[record.best_epoch - 1].train_accuracy > 0.2
 
 
 def _hides(augment: AnyAugment, side: int) -> str:

@@ -9,15 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from rungs.diagnose.configuration import double_softmax, early_decay, large_stem
-from rungs.diagnose.curves import (
-    gap,
-    overfitting,
-    underfitting,
-    unfinished,
-    unstable,
-    validation_diverges,
-    validation_rises,
-)
+from rungs.diagnose.curves import gap, underfitting, unfinished, unstable
 from rungs.diagnose.endings import diverged, guessing, interrupted
 from rungs.diagnose.evaluation_mode import evaluation_mode
 from rungs.diagnose.held_out import absent_class, augmented_validation, near_copies, small_images
@@ -26,6 +18,7 @@ from rungs.diagnose.learning import dead_relus, few_steps, saturated_sigmoids, s
 from rungs.diagnose.mirrors import mirrored_symbols
 from rungs.diagnose.momentum import momentum
 from rungs.diagnose.order import unshuffled
+from rungs.diagnose.overfitting import overfitting, validation_diverges, validation_rises
 from rungs.diagnose.pace import large_eps, long_warm_up, rising_rate, stopped_early
 from rungs.diagnose.parts import other_test, parts_mismatch
 from rungs.diagnose.protocol import leak, mixed_code, skipped, test_selection

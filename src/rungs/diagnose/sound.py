@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 from rungs.diagnose import cures, evidence
-from rungs.diagnose.curves import OVERFIT_NATS, OVERFIT_RISE, UNDERFIT
-from rungs.diagnose.findings import FEW_EPOCHS, loss_of, note, validated
+from rungs.diagnose.accuracy import kept_accuracy, largest_class
+from rungs.diagnose.curves import UNDERFIT
+from rungs.diagnose.findings import FEW_EPOCHS, OURS, loss_of, note, validated
 from rungs.diagnose.label_floor import label_floor
-from rungs.run.record import EvalResult, Finding, RunRecord
+from rungs.diagnose.overfitting import OVERFIT_NATS, OVERFIT_RISE
+from rungs.run.record import EvalResult, Evidence, Finding, RunRecord
 
 HALF_WIDTH = 0.05
 """A score known to no better than 5 points either way calls nothing good ..."""
 FEW_IMAGES = 50
 """... nor does one of fewer images, of which a class has hardly any."""
 HALF = 0.5
-"""Nor is a net good that misclassifies half of the images it learnt from."""
+"""Nor is a net good that misclassifies half of the images it learnt from, augmented and while it trained."""
 FALLING = 0.02
 """A training loss that fell by 2 % in the last epoch would have gone on falling in a longer training."""
+WILSON = "Wilson 1927, doi:10.1080/01621459.1927.10502953, for the interval"
 THRESHOLD = (
-    "a run is finished, has a validation set whose score is known to within 5 points, classifies at least half of its "
-    "training images correctly, and no rule warns of it"
+    f"a run is finished, no rule warns of it, its validation accuracy is known to within {100 * HALF_WIDTH:.0f} points "
+    f"and lies above that of guessing, and the kept weights classify at least {100 * UNDERFIT:.0f} % of the training "
+    f"images correctly; where they were not scored on these, {100 * HALF:.0f} % while training are enough"
 )
 
 
 def sound(record: RunRecord) -> Finding:
     """Return the finding of a finished run without a warning."""
-    found = _too_early(record) or _modest(record) or _too_few(record)
+    found = _too_early(record) or _modest(record) or _too_few(record) or _no_better(record)
     return found or Finding(
         rule="sound",
         level="good",
@@ -38,7 +42,7 @@ def sound(record: RunRecord) -> Finding:
 
 def _modest(record: RunRecord) -> Finding | None:
     """Return the finding of a run that went smoothly and has learnt little."""
-    learnt = training_accuracy(record)
+    learnt = kept_accuracy(record)
     if learnt >= (HALF if record.train is None else UNDERFIT):
         return None
     rows = record.history
@@ -59,14 +63,6 @@ def _modest(record: RunRecord) -> Finding | None:
     )
 
 
-def training_accuracy(record: RunRecord) -> float:
-    """Return the training accuracy of the kept weights, or where that was not scored, of their epoch as it ran."""
-    if record.train is not None:
-        return record.train.accuracy
-    kept = min(record.best_epoch or len(record.history), len(record.history))
-    return record.history[kept - 1].train_accuracy if kept else 0.0
-
-
 def _too_early(record: RunRecord) -> Finding | None:
     """Return the finding of curves that are too short, or end on a rise."""
     done, losses = len(record.history), [loss_of(row) for row in validated(record)]
@@ -83,21 +79,20 @@ def _too_early(record: RunRecord) -> Finding | None:
         f"--set training.epochs={max(10, 2 * done)}",
         f"a run that no other rule warns of has fewer than {FEW_EPOCHS} epochs, or ends with a validation loss "
         f"{100 * OVERFIT_RISE:.0f} % and {OVERFIT_NATS:g} above its minimum",
-        "a rule of thumb of ours",
+        OURS,
         evidence.curves(record),
     )
 
 
 def _too_few(record: RunRecord) -> Finding | None:
-    """Return the finding of a run whose validation score could be almost anything, or is no better than guessing."""
+    """Return the finding of a run whose validation score could be almost anything."""
     result = record.validation
     if result is None:
         return None
     low, high = result.accuracy_interval
-    known = result.n >= FEW_IMAGES and (high - low) / 2 <= HALF_WIDTH
-    guessed = largest_class(result)
-    if known and low > guessed:
+    if result.n >= FEW_IMAGES and (high - low) / 2 <= HALF_WIDTH:
         return None
+    guessed = largest_class(result)
     text = (
         f"No rule found a problem, but {result.n} validation image{'s' * (result.n > 1)} cannot show that there is "
         f"none: an accuracy of {100 * result.accuracy:.1f} % on so few is compatible with anything from "
@@ -110,19 +105,47 @@ def _too_few(record: RunRecord) -> Finding | None:
         "Too few validation images to call it good",
         text,
         cures.any_larger_validation(record),
-        f"there are fewer than {FEW_IMAGES} validation images, the 95 % interval of their accuracy reaches more than "
-        f"{100 * HALF_WIDTH:.0f} points to either side, or it does not lie above guessing",
-        "Wilson 1927, doi:10.1080/01621459.1927.10502953, for the interval; the numbers are a rule of thumb of ours",
-        evidence.bars(
-            ("low end", "accuracy", "high end"),
-            "share correct",
-            [("validation", (low, result.accuracy, high))],
-            level=guessed,
-            level_name="largest class",
-        ),
+        f"there are fewer than {FEW_IMAGES} validation images, or the 95 % interval of their accuracy reaches more "
+        f"than {100 * HALF_WIDTH:.0f} points to either side",
+        f"{WILSON}; the numbers are {OURS}",
+        _interval(result, guessed),
     )
 
 
-def largest_class(result: EvalResult) -> float:
-    """Return the accuracy of always predicting the most frequent class."""
-    return max(map(sum, result.confusion)) / max(1, result.n)
+def _no_better(record: RunRecord) -> Finding | None:
+    """Return the finding of a run whose validation score is well known, and no better than guessing."""
+    result = record.validation
+    if result is None or result.accuracy_interval[0] > largest_class(result):
+        return None
+    (low, high), guessed = result.accuracy_interval, largest_class(result)
+    text = (
+        f"{100 * result.accuracy:.1f} % of {result.n:,} validation images are classified correctly (95 % interval "
+        f"{100 * low:.1f} to {100 * high:.1f} %), but always predicting the most frequent class would give "
+        f"{100 * guessed:.1f} %: accuracy does not show that the net tells the classes apart. Judge it by the mean "
+        f"recall of the classes, here {100 * result.balanced_accuracy:.1f} %."
+    )
+    recipe = record.recipe
+    balanced = recipe.data.balance != "none" or recipe.training.class_weights != "none"
+    if not balanced:
+        text += " Balanced sampling shows the net all classes equally often."
+    return note(
+        "no-better",
+        "No better than the most frequent class",
+        text,
+        None if balanced else "--set data.balance=sampling",
+        "a run that no other rule warns of has a validation accuracy whose 95 % interval does not lie above the share "
+        "of the largest class",
+        f"{WILSON}; Buda et al. 2018, arXiv:1710.05381, for the sampling; the comparison is {OURS}",
+        _interval(result, guessed),
+    )
+
+
+def _interval(result: EvalResult, guessed: float) -> Evidence:
+    low, high = result.accuracy_interval
+    return evidence.bars(
+        ("low end", "accuracy", "high end"),
+        "share correct",
+        [("validation", (low, result.accuracy, high))],
+        level=guessed,
+        level_name="largest class",
+    )

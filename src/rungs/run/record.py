@@ -48,7 +48,7 @@ class Problem(Record, frozen=True, kw_only=True):
     """A faulty or doubtful file of a data source."""
 
     path: str
-    kind: Literal["unreadable", "empty", "duplicate", "doubtful"]
+    kind: Literal["unreadable", "empty", "duplicate", "near duplicate", "doubtful"]
     reason: str
 
 

@@ -67,7 +67,9 @@ def score_parts(setup: Setup, epoch: int) -> Scores:
 def _temperature(logits: Tensor, labels: Tensor) -> tuple[float, str]:
     """Return the temperature that validation logits (N, K) ask for, and on what it rests or why it is 1."""
     images = f"{len(labels):,} validation image{'s' * (len(labels) != 1)}"
-    if len(labels) < temperature.FEWEST or not logits.isfinite().all():
+    if not logits.isfinite().all():
+        return 1.0, "not fitted: the net's outputs for some validation images are not finite"
+    if len(labels) < temperature.FEWEST:
         return 1.0, f"not fitted: {images}, and it takes {temperature.FEWEST}"
     return temperature.fit(logits, labels), f"fitted on {images}"
 
