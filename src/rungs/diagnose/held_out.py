@@ -41,7 +41,8 @@ def near_copies(record: RunRecord) -> Finding | None:
         text += f" For example {'; '.join(f'{pair.image} and {pair.other}' for pair in pairs)}."
     text += " Keep all copies of a picture in one part."
     published = record.data.canonical is True and max(told.values()) < PUBLISHED_COPIES
-    make = warning if max(told.values()) >= MANY_COPIES and not published else note
+    alike = symbols(record) is not None  # drawn digits and letters look alike without being copies
+    make = warning if max(told.values()) >= MANY_COPIES and not published and not alike else note
     if published:
         text += " This is the published data set: scores on it are compared as they are."
     return make(
