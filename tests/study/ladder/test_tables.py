@@ -180,7 +180,8 @@ def test_the_headline_counts_what_is_real_and_what_was_claimed() -> None:
     record = ladder_samples.diary()
     assert words.headline(record) == (
         "Best on validation: cosine, 86.33 % (95 % interval 85.82 to 86.84 %, 3 seeds, sd pooled), "
-        "+15.12 points against the first rung, first-net. third-block cannot be told apart from it. Differences: 5 real gains, 1 real loss, 1 undecided. "
+        "+15.12 points against the first rung, first-net. third-block cannot be told apart from it. "
+        "Differences: 5 real gains, 1 real loss, 1 undecided. "
         "Claims: 3 within 2 points, 1 better, 1 worse. Parameter counts: 1 equal."
     )
     assert words.headline(ladder_samples.nothing()) == "No cell of this ladder has finished."
