@@ -36,6 +36,8 @@ STEPS_AN_EPOCH = 10
 """Fewer steps than these an epoch: the net is hardly moved by all of its images ..."""
 STEPS = 500
 """... and fewer than these in all are few for any net."""
+EXPLODED = 2.0
+"""The loss of an untrained net is about ln K; a mean of an epoch above twice that comes from steps that went wrong."""
 WARM_UP_STEPS = 5
 """A warm-up of fewer steps has no effect."""
 STILL_FALLING = 0.01
@@ -201,6 +203,33 @@ def stuck(record: RunRecord) -> Finding | None:
         f"the training loss stays above {share_words(record, STUCK)} and does not keep falling, or stands "
         f"still at a rate above {cures.usual_rate(record):g}",
         RATE_SOURCE,
+        evidence.curves(record, level=guess, level_name="guessing"),
+    )
+
+
+def too_fast(record: RunRecord) -> Finding | None:
+    """A loss that was far above guessing in some epoch, in a training that has not made up for it: large steps."""
+    rows, guess = record.history, guess_loss(record)
+    if len(rows) < FEW_EPOCHS:
+        return None
+    worst = max(rows, key=lambda row: row.train_loss)
+    if worst.train_loss <= EXPLODED * guess or not rows[-1].train_loss > loss_at(record, POOR):
+        return None
+    text = (
+        f"In epoch {worst.epoch} the training loss was {worst.train_loss:.3g} on average, far above {guess:.3f}, the "
+        f"loss of guessing, and it ends at {rows[-1].train_loss:.3f}: some steps threw the weights so far away that "
+        f"the rest of the training could not bring them back. The learning rate, {record.recipe.optim.lr:g}, is too "
+        "large."
+    )
+    return warning(
+        "rate-too-large",
+        "The first steps were too large" if worst.epoch == 1 else "Some steps were too large",
+        text,
+        cures.rate(record, 0.1),
+        f"the mean training loss of an epoch is above {EXPLODED:g} ln K, and the last one above "
+        f"{share_words(record, POOR)}",
+        "Goodfellow, Bengio, Courville 2016, Deep Learning, section 11.4.1: too large a rate increases the loss; the "
+        f"numbers are {OURS}",
         evidence.curves(record, level=guess, level_name="guessing"),
     )
 

@@ -5,14 +5,21 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
+from functools import cache
+
+import numpy as np
 
 from rungs.diagnose.findings import OURS, mean, warning
 from rungs.run.record import EpochRow, Evidence, Finding, RunRecord, Series
 
-SPREADS = 5.0
-"""Standard deviations of a class's share of a shuffled batch, above the largest class's share of all images."""
-TWICE = 1.5
-"""... and so many times that share: large batches have small deviations."""
+SPREADS = 6.0
+"""Standard errors above what shuffled batches show on average, over all batches that were looked at ..."""
+MORE = 1.2
+"""... and so many times that average: any order that repeats itself is a little off, and harmless."""
+LOOKED_AT = 10
+"""Batches of an epoch whose classes are counted: the last one of each tenth."""
+DRAWN = 2000
+"""Batches that are drawn to see what shuffled ones show: their mean is known to within 1 %."""
 SAW = 0.15
 """A saw-tooth: the loss of a tenth lies by this share of the epoch's off the straight line through the tenths ..."""
 ALIKE = 0.8
@@ -25,18 +32,23 @@ def unshuffled(record: RunRecord) -> Finding | None:
     """Batches of one class, or a loss that goes up and down at the same places in each epoch."""
     counts = record.data.counts.get("train", ())
     shares = [row.class_share for row in record.history if row.class_share is not None]
-    if not counts or not record.history:
+    if not any(counts) or not record.history:
         return None
-    largest, batch = max(counts) / max(1, sum(counts)), min(record.recipe.training.batch_size, max(2, sum(counts)))
-    chance = largest + SPREADS * math.sqrt(largest * (1 - largest) / batch)
-    by_class = bool(shares) and mean(shares) > min(0.999, max(chance, TWICE * largest)) and largest < 0.9
+    if record.recipe.data.balance == "sampling":  # all classes are shown equally often
+        counts = tuple(min(1, n) for n in counts)
+    largest = max(counts) / sum(counts)
+    images = sum(record.data.counts["train"])
+    expected, error = _shuffled(counts, images, record.recipe.training.batch_size, len(shares))
+    bound = min(0.999, max(expected + SPREADS * error, MORE * expected))
+    by_class = bool(shares) and mean(shares) > bound and largest < 0.9
     if not by_class and not _saw_tooth(record.history):
         return None
     if by_class:
         text = (
-            f"On average {100 * mean(shares):.0f} % of a batch are of one class; shuffled, it would be about "
-            f"{100 * largest:.0f} %: the images come class after class. The net learns each class anew and forgets "
-            "the others, BatchNorm sees one class at a time, and the loss jumps wherever a class begins."
+            f"On average {100 * mean(shares):.0f} % of a batch are of its most frequent class; shuffled, it would be "
+            f"about {100 * expected:.0f} %: images of one class, or of a few, come one after another. The net "
+            "learns these classes anew and forgets the others, BatchNorm sees only a few classes at a time, and the "
+            "loss jumps wherever others begin."
         )
     else:
         text = (
@@ -49,12 +61,29 @@ def unshuffled(record: RunRecord) -> Finding | None:
         "The images are not shuffled",
         text,
         None,
-        f"the most frequent class's share of a batch is, on average, {SPREADS:g} standard deviations and {TWICE:g} "
-        f"times above that of shuffled images; or the losses of the tenths of an epoch differ by {100 * SAW:.0f} %, "
-        f"with a correlation of {ALIKE:g} between epochs",
+        f"the most frequent class's share of a batch is, on average, {SPREADS:g} standard errors and "
+        f"{100 * (MORE - 1):.0f} % above that of shuffled images; or the losses of the tenths of an epoch differ by "
+        f"{100 * SAW:.0f} %, with a correlation of {ALIKE:g} between epochs",
         f"Bengio 2012, arXiv:1206.5533, section 2.1.2: consecutive examples must not be alike; the numbers are {OURS}",
         _picture(record.history),
     )
+
+
+@cache
+def _shuffled(counts: tuple[int, ...], images: int, batch_size: int, epochs: int) -> tuple[float, float]:
+    """Return the most frequent class's share of a batch of shuffled images, on average, and its standard error.
+
+    It is drawn, by a fixed seed. The last batch of an epoch is one of those looked at, and can be a small one.
+    """
+    images = max(2, images)
+    full = min(batch_size, images)
+    steps = max(1, -(-images // full))
+    looked_at, rest = min(LOOKED_AT, steps), max(2, images - (steps - 1) * full)
+    draw, shares = np.random.default_rng(0), np.array(counts) / sum(counts)
+    many, last = (draw.multinomial(size, shares, DRAWN).max(1) / size for size in (full, rest))
+    average = ((looked_at - 1) * many.mean() + last.mean()) / looked_at
+    variance = ((looked_at - 1) * many.var() + last.var()) / looked_at**2 / max(1, epochs)
+    return float(average), math.sqrt(variance)
 
 
 def _saw_tooth(rows: Sequence[EpochRow]) -> bool:
