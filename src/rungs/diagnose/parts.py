@@ -167,8 +167,10 @@ def _unknown(record: RunRecord, part: Part, result: EvalResult) -> bool:
     """Return whether a part is not classified better than by guessing, though training images are."""
     _, (low, high) = _latest(record, part, result)
     largest = max(map(sum, result.confusion)) / max(1, result.n)
-    little = min(2 * largest, (1 + largest) / 2)
-    return low <= largest and high <= little and _learnt(record) > max(LEARNT, little)
+    counts = record.data.counts.get("train", ())
+    most = max(counts) / sum(counts) if any(counts) else largest  # of training images: what always guessing one gives
+    little, enough = (min(2 * share, (1 + share) / 2) for share in (largest, max(largest, most)))
+    return low <= largest and high <= little and _learnt(record) > max(LEARNT, enough)
 
 
 def _latest(record: RunRecord, part: Part, result: EvalResult) -> tuple[float, tuple[float, float]]:

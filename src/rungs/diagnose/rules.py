@@ -91,6 +91,7 @@ SILENCES: dict[str, tuple[str, ...]] = {
     "early-decay": ("unfinished", "underfitting"),
     "unfinished": ("underfitting",),
     "unstable": ("unfinished",),
+    "imbalance": ("guessing",),
     "test-selection": ("no-validation",),
 }
 """One fault, one finding: a rule that applies silences those that see its consequences."""

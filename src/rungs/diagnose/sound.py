@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rungs.diagnose import cures, evidence
-from rungs.diagnose.curves import OVERFIT_NATS, OVERFIT_RISE, UNDERFIT
+from rungs.diagnose.curves import OVERFIT_NATS, OVERFIT_RISE, UNDERFIT, rise_to_see
 from rungs.diagnose.findings import FEW_EPOCHS, loss_of, note, validated
 from rungs.diagnose.label_floor import label_floor
 from rungs.run.record import EvalResult, Finding, RunRecord
@@ -70,7 +70,7 @@ def training_accuracy(record: RunRecord) -> float:
 def _too_early(record: RunRecord) -> Finding | None:
     """Return the finding of curves that are too short, or end on a rise."""
     done, losses = len(record.history), [loss_of(row) for row in validated(record)]
-    above = bool(losses) and losses[-1] > min(losses) + max(OVERFIT_NATS, OVERFIT_RISE * min(losses))
+    above = bool(losses) and losses[-1] > min(losses) + rise_to_see(record, min(losses))
     above &= label_floor(record) == 0  # such labels make a net less confident, and so raise the loss
     if done >= FEW_EPOCHS and not above:
         return None
