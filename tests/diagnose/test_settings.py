@@ -16,6 +16,7 @@ from rungs.diagnose.symbols import symbols
 from rungs.recipe.augments import Crop, Cutout, Flip, Rotate
 from rungs.recipe.models import Plain
 from rungs.recipe.optimizers import SGD, Adam, AdamW, AnyOptimizer, Cosine
+from rungs.recipe.own import Own
 from rungs.run.record import EvalResult, Finding, LayerRow, NearPair, RunRecord
 
 
@@ -74,6 +75,16 @@ def test_usual_weight_decay_is_not_blamed(optim: AnyOptimizer) -> None:
     assert "regularised" not in seen(with_optim(poor(), optim))
 
 
+def test_dropout_of_half_in_two_layers_is_usual_and_in_four_too_much() -> None:
+    record = poor(0.19, 2.1)
+    for many, named in ((1, False), (3, True)):
+        net = Plain(stages=((8,),), hidden=(16,) * many, dropout=(0.5,) * many, feature_dropout=0.5)
+        found = seen(replace(record, recipe=replace(record.recipe, model=net)))
+        assert ("regularised" in found) == named
+    cure = "--set model.dropout='[0.2, 0.2, 0.2]' --set model.feature_dropout=0.2"
+    assert found["regularised"].cure == cure and "6.2 % of the paths" in found["regularised"].text
+
+
 def test_dropout_is_read_from_the_recipe_and_from_a_net_of_ones_own() -> None:
     record = poor()
     net = Plain(stages=((8,),), hidden=(16, 16), dropout=(0.1, 0.9), feature_dropout=0.0)
@@ -81,6 +92,7 @@ def test_dropout_is_read_from_the_recipe_and_from_a_net_of_ones_own() -> None:
     assert found.cure == "--set model.dropout='[0.1, 0.2]'" and "0.9" in found.title
     own = LayerRow(name="drop", kind="Dropout", detail="p 0.95", output=(8,), parameters=0, flops=0)
     described = replace(record, model=replace(record.model, layers=(*record.model.layers, own)))
+    described = replace(described, recipe=replace(record.recipe, model=Own(attribute="Net")))
     assert "0.95" in seen(described)["regularised"].text
     half = replace(own, detail="p 0.5")
     assert "regularised" not in seen(replace(record, model=replace(record.model, layers=(half,))))
@@ -397,7 +409,11 @@ def test_near_copies_are_named_with_their_number_and_a_pair() -> None:
     assert "sound" not in seen(near(400))
     assert seen(near(30))["near-copies"].level == "note"
     assert "near-copies" not in seen(near(20))
-    assert seen(near(400, canonical=True))["near-copies"].level == "note"
+    assert seen(near(200, canonical=True))["near-copies"].level == "note"
+    assert seen(near(400, canonical=True))["near-copies"].level == "warning"  # no published set has so many
+    digits = near(400, canonical=True)
+    digits = replace(digits, data=replace(digits.data, source="digits"))
+    assert "written alike" in seen(digits)["near-copies"].text and seen(digits)["near-copies"].level == "note"
 
 
 def test_a_class_without_validation_images_is_missed_where_chance_would_have_given_it_some() -> None:

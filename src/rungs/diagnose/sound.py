@@ -24,7 +24,9 @@ THRESHOLD = (
 
 def sound(record: RunRecord) -> Finding:
     """Return the finding of a finished run without a warning."""
-    found = _too_early(record) or _modest(record) or _too_few(record)
+    few = _too_few(record)
+    hardly = few if few is not None and _hardly_known(record) else None
+    found = _too_early(record) or hardly or _modest(record) or few
     return found or Finding(
         rule="sound",
         level="good",
@@ -121,6 +123,12 @@ def _too_few(record: RunRecord) -> Finding | None:
             level_name="largest class",
         ),
     )
+
+
+def _hardly_known(record: RunRecord) -> bool:
+    """Return whether validation says so little that it comes before what training shows."""
+    result = record.validation
+    return result is not None and (result.n < FEW_IMAGES or result.accuracy_interval[0] <= largest_class(result))
 
 
 def largest_class(result: EvalResult) -> float:
