@@ -67,6 +67,18 @@ def test_weights_that_know_nothing_are_held_against_the_epoch_that_started_from_
     assert evaluation_mode(replace(early, train=something)) is None
 
 
+def test_early_weights_are_held_against_the_epochs_around_them() -> None:
+    record = spoilt(kept=0.18)  # a net that is normalised only while it is trained: chance keeps its first epoch
+    rows = tuple(
+        replace(row, train_accuracy=share, learning_rate=0.05)
+        for row, share in zip(record.history, [0.2, 0.3, 0.35, 0.4], strict=True)
+    )
+    early = replace(record, history=rows, best_epoch=1, validation=record.train, test=record.train)
+    assert "In the mean of epochs 1 and 2 the net classified 25.0 %" in found(early).text
+    cut = (rows[0], *(replace(row, learning_rate=0.005) for row in rows[1:]))
+    assert evaluation_mode(replace(early, history=cut)) is None  # the smaller rate may have raised it
+
+
 def test_it_speaks_alone_and_names_both_accuracies() -> None:
     record = spoilt()
     warnings = [one.rule for one in examine(record) if one.level == "warning"]

@@ -65,6 +65,28 @@ def test_classes_in_another_order_are_named() -> None:
     assert "and 2 more classes likewise" in finding.text
 
 
+def test_exchanged_classes_are_named_though_the_net_is_not_sure_of_either() -> None:
+    right = table(range(10), 100, per_class=200)
+    right[3], right[5] = [8] * 10, [8] * 10
+    right[3][3], right[3][5], right[5][5], right[5][3] = 60, 76, 115, 21  # it prefers class 5
+    exchanged = [list(row) for row in right]
+    exchanged[3], exchanged[5] = right[5], right[3]
+    sound = replace(run(scored(right), validation=scored(right)), train=scored(right))
+    sound = replace(sound, history=tuple(replace(row, train_accuracy=0.5) for row in sound.history))
+    assert "parts-mismatch" not in {one.rule for one in examine(sound)}
+    finding = first(replace(sound, test=scored(exchanged)))
+    names = sound.data.classes
+    assert finding.rule == "parts-mismatch"
+    assert f"{names[3]!r} is taken for {names[5]!r} in 115 of 200" in finding.text
+
+
+def test_validation_at_chance_beside_training_that_learnt_something_is_a_mismatch() -> None:
+    record = run(scored(table(range(10), 10)), validation=scored(table(range(10), 10)))
+    rows = tuple(replace(row, train_accuracy=0.45, validation_accuracy=0.1) for row in record.history)
+    finding = first(replace(record, history=rows, train=scored(table(range(10), 40))))
+    assert finding.rule == "parts-mismatch" and "no better than guessing" in finding.text
+
+
 def test_two_exchanged_classes_are_enough_and_one_confused_one_is_not() -> None:
     assert first(run([0, 1, 2, 8, 4, 5, 6, 7, 3, 9])).rule == "parts-mismatch"
     assert first(run([0, 1, 2, 8, 4, 5, 6, 7, 8, 9])).rule != "parts-mismatch"

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from rungs.diagnose import examine
 from rungs.diagnose.configuration import double_softmax, early_decay
+from rungs.diagnose.endings import guessing
 from rungs.recipe import identity
 from rungs.recipe import toml as recipes
 from rungs.recipe.models import ResNet18
@@ -398,3 +399,60 @@ def test_a_harmless_cut_hides_no_harmful_one_behind_it() -> None:
     assert "In epoch 11 the learning rate is cut from 0.03 to 0.0001." in text_of(record, "early-decay")
     flat = tuple(replace(row, train_loss=max(row.train_loss, 2.2)) for row in rows)  # nothing fell before either cut
     assert early_decay(replace(record, history=flat)) is None
+
+
+def test_a_handful_of_images_shows_neither_guessing_nor_overfitting() -> None:
+    record = at_guessing(2, 0.8, 20)
+    few = replace(samples.result(2, 10, 0.8), n=10, accuracy=0.8, accuracy_interval=samples.wilson(0.8, 10))
+    many = replace(samples.result(2, 244, 0.82), accuracy_interval=samples.wilson(0.82, 244))
+    record = replace(record, train=many, validation=few, test=None)
+    assert guessing(record) is None
+    assert guessing(replace(record, train=replace(many, accuracy_interval=(0.45, 0.6)))) is not None
+    unknown = replace(few, accuracy=0.4, accuracy_interval=samples.wilson(0.4, 10))
+    assert guessing(replace(record, validation=unknown)) is not None
+
+
+def test_the_fewer_images_the_larger_a_rise_has_to_be() -> None:
+    record = with_losses(samples.overfitting(), [1.2, 0.9, 0.7, 0.6, 0.7, 0.71, 0.72, 0.73])
+    assert "overfitting" in seen(record)
+    for images, named in ((30, True), (10, False)):
+        counts = {**record.data.counts, "validation": (images,)}
+        assert ("overfitting" in seen(replace(record, data=replace(record.data, counts=counts)))) == named
+
+
+def test_a_rate_far_below_the_usual_one_is_named_though_its_schedule_falls() -> None:
+    record = at_guessing(2, 0.6, 24)
+    rows = tuple(
+        replace(row, train_loss=0.71 - 0.003 * i, train_accuracy=0.6, learning_rate=3e-5 * (1 - i / 25))
+        for i, row in enumerate(record.history)
+    )
+    optim = AdamW(lr=3e-5)
+    record = replace(record, history=rows, recipe=replace(record.recipe, optim=optim), test=samples.result(2, 400, 0.6))
+    assert "rate-too-small" in seen(record)
+    usual = tuple(replace(row, learning_rate=10 * row.learning_rate) for row in rows)
+    assert "rate-too-small" not in seen(replace(record, history=usual))
+
+
+def test_an_absurd_rate_is_named_where_training_stays_poor() -> None:
+    record = replace(at_guessing(10, 0.34, 8), test=samples.result(10, 1000, 0.34))
+    rows = tuple(replace(row, train_loss=2.1 - 0.03 * i) for i, row in enumerate(record.history))
+    record = replace(record, history=rows, recipe=replace(record.recipe, optim=SGD(lr=3.0)))
+    found = examine(record)
+    assert found[0].rule == "rate-too-large" and found[0].cure == "--set optim.lr=0.01"
+    usual = replace(record, recipe=replace(record.recipe, optim=SGD(lr=0.3)))
+    assert "rate-too-large" not in seen(usual)
+
+
+def test_a_net_that_only_says_the_large_class_has_learnt_nothing_and_imbalance_says_why() -> None:
+    record = samples.sized(2, 20)
+    counts = {**record.data.counts, "train": (120, 6)}
+    rows = tuple(replace(row, train_accuracy=0.95) for row in record.history)
+    table = ((70, 0), (83, 0))
+    test = replace(
+        samples.result(2, 153, 0.5), n=153, accuracy=70 / 153, accuracy_interval=samples.wilson(70 / 153, 153),
+        confusion=table, recall=(1.0, 0.0),
+    )  # fmt: skip
+    record = replace(record, data=replace(record.data, counts=counts), history=rows, test=test, validation=test)
+    found = examine(record)
+    assert found[0].rule == "imbalance" and found[0].cure == "--set data.balance=sampling"
+    assert not {"parts-mismatch", "guessing"} & {one.rule for one in found}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import samples
 from msgspec.structs import replace
@@ -15,7 +16,8 @@ from rungs.diagnose.symbols import symbols
 from rungs.recipe.augments import Crop, Cutout, Flip, Rotate
 from rungs.recipe.models import Plain
 from rungs.recipe.optimizers import SGD, Adam, AdamW, AnyOptimizer, Cosine
-from rungs.run.record import Finding, LayerRow, NearPair, RunRecord
+from rungs.recipe.own import Own
+from rungs.run.record import EvalResult, Finding, LayerRow, NearPair, RunRecord
 
 
 def seen(record: RunRecord) -> dict[str, Finding]:
@@ -73,6 +75,16 @@ def test_usual_weight_decay_is_not_blamed(optim: AnyOptimizer) -> None:
     assert "regularised" not in seen(with_optim(poor(), optim))
 
 
+def test_dropout_of_half_in_two_layers_is_usual_and_in_four_too_much() -> None:
+    record = poor(0.19, 2.1)
+    for many, named in ((1, False), (3, True)):
+        net = Plain(stages=((8,),), hidden=(16,) * many, dropout=(0.5,) * many, feature_dropout=0.5)
+        found = seen(replace(record, recipe=replace(record.recipe, model=net)))
+        assert ("regularised" in found) == named
+    cure = "--set model.dropout='[0.2, 0.2, 0.2]' --set model.feature_dropout=0.2"
+    assert found["regularised"].cure == cure and "6.2 % of the paths" in found["regularised"].text
+
+
 def test_dropout_is_read_from_the_recipe_and_from_a_net_of_ones_own() -> None:
     record = poor()
     net = Plain(stages=((8,),), hidden=(16, 16), dropout=(0.1, 0.9), feature_dropout=0.0)
@@ -80,6 +92,7 @@ def test_dropout_is_read_from_the_recipe_and_from_a_net_of_ones_own() -> None:
     assert found.cure == "--set model.dropout='[0.1, 0.2]'" and "0.9" in found.title
     own = LayerRow(name="drop", kind="Dropout", detail="p 0.95", output=(8,), parameters=0, flops=0)
     described = replace(record, model=replace(record.model, layers=(*record.model.layers, own)))
+    described = replace(described, recipe=replace(record.recipe, model=Own(attribute="Net")))
     assert "0.95" in seen(described)["regularised"].text
     half = replace(own, detail="p 0.5")
     assert "regularised" not in seen(replace(record, model=replace(record.model, layers=(half,))))
@@ -171,6 +184,34 @@ def test_a_share_is_compared_with_what_chance_gives_in_such_batches() -> None:
     assert unshuffled(with_rows(changed(uneven, "training", batch_size=64), class_share=0.9)) is None
 
 
+def test_batches_of_a_few_classes_at_a_time_are_told_from_shuffled_ones() -> None:
+    record = changed(poor(0.23, 2.0), "training", batch_size=64)
+    assert "about 18 %" in seen(with_rows(record, class_share=0.26))["unshuffled"].text  # five of ten classes at a time
+    assert unshuffled(with_rows(record, class_share=0.172)) is None
+    small = replace(record, data=replace(record.data, counts={**record.data.counts, "train": (10,) * 10}))
+    assert unshuffled(with_rows(changed(small, "training", batch_size=49), class_share=0.3)) is None  # 49, 49 and 2
+    rare = replace(record, data=replace(record.data, counts={**record.data.counts, "train": (6000,) + (100,) * 9}))
+    assert unshuffled(with_rows(rare, class_share=0.3)) is None
+    assert unshuffled(with_rows(changed(rare, "data", balance="sampling"), class_share=0.3)) is not None
+
+
+@pytest.mark.parametrize(("classes", "per_class", "batch"), [(10, 240, 64), (2, 120, 16), (2, 9, 4), (50, 30, 32)])
+def test_shuffled_batches_are_never_taken_for_sorted_ones(classes: int, per_class: int, batch: int) -> None:
+    draw, labels = np.random.default_rng(classes), np.repeat(np.arange(classes), per_class)
+    record = samples.sized(classes, 4)
+    counts = {**record.data.counts, "train": (per_class,) * classes}
+    record = changed(replace(record, data=replace(record.data, counts=counts)), "training", batch_size=batch)
+    for _ in range(50):
+        rows = []
+        for row in record.history:
+            mixed = draw.permutation(labels)
+            cut = [mixed[i : i + batch] for i in range(0, len(mixed), batch)]
+            looked = [cut[len(cut) * (k + 1) // min(10, len(cut)) - 1] for k in range(min(10, len(cut)))]
+            share = float(np.mean([np.bincount(one).max() / len(one) for one in looked]))
+            rows.append(replace(row, class_share=share))
+        assert unshuffled(replace(record, history=tuple(rows))) is None
+
+
 def test_a_saw_tooth_that_comes_back_is_a_fixed_order_and_noise_is_none() -> None:
     saw = tuple(1.0 + (i % 5) / 4 for i in range(10))
     assert "rises and falls at the same places" in seen(with_rows(samples.healthy(), tenths=saw))["unshuffled"].text
@@ -182,6 +223,41 @@ def test_a_saw_tooth_that_comes_back_is_a_fixed_order_and_noise_is_none() -> Non
     assert unshuffled(replace(record, history=tuple(noise))) is None
     falling = with_rows(record, tenths=tuple(1.0 - 0.05 * i for i in range(10)))
     assert unshuffled(falling) is None
+
+
+# --- rates and weights ----------------------------------------------------------------------------------
+
+
+def test_steps_that_threw_the_weights_away_are_named_where_training_did_not_recover() -> None:
+    record = poor(0.16, 2.24)
+    first = (replace(record.history[0], train_loss=235.0), *record.history[1:])
+    found = examine(replace(record, history=first))
+    assert found[0].rule == "rate-too-large" and found[0].title == "The first steps were too large"
+    assert found[0].cure is not None and found[0].cure.startswith("--set optim.lr=")
+    assert not {"sound", "underfitting", "unfinished"} & {one.rule for one in found}
+    healthy = samples.healthy()
+    recovered = (replace(healthy.history[0], train_loss=235.0), *healthy.history[1:])
+    assert "rate-too-large" not in seen(replace(healthy, history=recovered))
+    assert "rate-too-large" not in seen(record)
+
+
+def weighted(result: EvalResult, weights: tuple[float, ...] | str) -> RunRecord:
+    record = replace(poor(0.1, 0.3), validation=result, test=None)
+    return changed(record, "training", class_weights=weights)
+
+
+def test_class_weights_that_make_a_class_outweigh_all_others_are_named_with_what_they_did() -> None:
+    table = ((80, *[0] * 9),) * 10
+    one = replace(samples.result(10, 800, 0.1), n=800, confusion=table, recall=(1.0, *[0.0] * 9))
+    found = examine(weighted(one, (200.0, *[1.0] * 9)))
+    assert found[0].rule == "class-weights" and found[0].cure == "--set training.class_weights=none"
+    assert "200 times" in found[0].text and not {"guessing", "imbalance"} & {each.rule for each in found}
+    fair = samples.result(10, 5000, 0.8)
+    for result, weights in ((fair, (200.0, *[1.0] * 9)), (one, (3.0, *[1.0] * 9)), (one, "balanced")):
+        assert "class-weights" not in seen(weighted(result, weights))
+    rare = weighted(one, (1.0, *[20.0] * 9))
+    counts = {**rare.data.counts, "train": (4000, *[200] * 9)}
+    assert "class-weights" not in seen(replace(rare, data=replace(rare.data, counts=counts)))  # they balance it
 
 
 # --- labels -------------------------------------------------------------------------------------------
@@ -333,8 +409,11 @@ def test_near_copies_are_named_with_their_number_and_a_pair() -> None:
     assert "sound" not in seen(near(400))
     assert seen(near(30))["near-copies"].level == "note"
     assert "near-copies" not in seen(near(20))
-    assert seen(near(200, canonical=True))["near-copies"].level == "note"  # 4 %: as CIFAR-10 is known to have
-    assert seen(near(400, canonical=True))["near-copies"].level == "warning"  # 8 %: not as it was published
+    assert seen(near(200, canonical=True))["near-copies"].level == "note"
+    assert seen(near(400, canonical=True))["near-copies"].level == "warning"  # no published set has so many
+    digits = near(400, canonical=True)
+    digits = replace(digits, data=replace(digits.data, source="digits"))
+    assert "written alike" in seen(digits)["near-copies"].text and seen(digits)["near-copies"].level == "note"
 
 
 def test_a_class_without_validation_images_is_missed_where_chance_would_have_given_it_some() -> None:

@@ -9,12 +9,14 @@ from rungs.diagnose.accuracy import largest_class
 from rungs.diagnose.findings import FEW_EPOCHS, OURS, guess_loss, sentence, warning
 from rungs.diagnose.label_floor import loss_at, share_words
 from rungs.diagnose.learning import dead_relus, saturated_sigmoids
-from rungs.run.record import Finding, RunRecord
+from rungs.run.record import EvalResult, Finding, RunRecord
 
 LEARNT = 0.9
 """A training loss that once was below this share of ln K, the loss of guessing, had learnt something ..."""
 LOST = 1.0
 """... and one that ends above this share of it has lost that again."""
+FEW_IMAGES = 50
+"""Of fewer images even a net that has learnt much is not told from guessing."""
 WORSE = 1.1
 """One that ends a tenth above it is worse than guessing: small steps do not lead there."""
 
@@ -82,7 +84,7 @@ def guessing(record: RunRecord) -> Finding | None:
         return None
     largest = largest_class(result)
     low, high = result.accuracy_interval
-    if low > largest:
+    if low > largest or _too_few(record, result):
         return None
     text = (
         f"{100 * result.accuracy:.2f} % of {result.n} {part} images are classified correctly (95 % interval "
@@ -98,7 +100,8 @@ def guessing(record: RunRecord) -> Finding | None:
         "No better than guessing",
         text,
         cure,
-        "the lower end of the accuracy's 95 % interval does not lie above the share of the largest class",
+        "the lower end of the accuracy's 95 % interval does not lie above the share of the largest class, unless there "
+        f"are fewer than {FEW_IMAGES} images, and these may be classified as well as the training images",
         "Wilson 1927, doi:10.1080/01621459.1927.10502953, for the interval; the comparison is " + OURS,
         evidence.bars(
             ("low end", "accuracy", "high end"),
@@ -108,3 +111,12 @@ def guessing(record: RunRecord) -> Finding | None:
             level_name="largest class",
         ),
     )
+
+
+def _too_few(record: RunRecord, result: EvalResult) -> bool:
+    """Return whether training images are recognised, and other ones may be as well but are too few to tell."""
+    largest = max(map(sum, result.confusion)) / result.n
+    if record.train is None or result.n >= FEW_IMAGES or result.accuracy <= largest:
+        return False
+    low, _ = record.train.accuracy_interval
+    return low > largest and result.accuracy_interval[1] > low

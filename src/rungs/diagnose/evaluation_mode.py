@@ -17,6 +17,8 @@ from rungs.run.record import EpochRow, EvalResult, Finding, RunRecord
 
 WORSE = 0.05
 """Five points below the running accuracy: far from what dropout and augmentation do, which is to lower that one."""
+SAME_RATE = 0.8
+"""A rate that falls further from one epoch to the next may raise the accuracy by itself."""
 TENTH = 10
 """An average over the last tenth of the steps has left the beginning behind: exp(-10) of it is left."""
 USUAL_MOMENTUM = 0.1
@@ -34,7 +36,7 @@ def evaluation_mode(record: RunRecord) -> Finding | None:
     row = kept_row(record)
     if row is None or record.train is None:
         return None
-    (running, epoch), (kept, (_, high), _) = _running(record, row, record.train), as_visited(record, record.train)
+    (running, when), (kept, (_, high), _) = _running(record, row, record.train), as_visited(record, record.train)
     if running - kept <= WORSE or high >= running:
         return None
     average = _slow_average(record, row)
@@ -43,7 +45,7 @@ def evaluation_mode(record: RunRecord) -> Finding | None:
     cause, cure = average or _statistics(record) or _smaller_images(record, row) or _other_inputs(record)
     weighted = ", all classes counted alike" if record.recipe.data.balance == "sampling" else ""
     text = (
-        f"During epoch {epoch} the net classified {100 * running:.1f} % of the training images correctly; its kept "
+        f"{when} the net classified {100 * running:.1f} % of the training images correctly; its kept "
         f"weights, of epoch {row.epoch}, in evaluation mode only {100 * kept:.1f} % of the same images{weighted}, "
         f"though evaluation has neither dropout nor augmentation and should be the easier of the two. {cause}"
     )
@@ -53,30 +55,38 @@ def evaluation_mode(record: RunRecord) -> Finding | None:
         text,
         cure,
         f"the kept weights' training accuracy, with its 95 % interval, lies more than {100 * WORSE:.0f} points below "
-        "the running one of the same epoch; or of the next one, if the kept weights are no better than guessing",
+        "the running one of the same epoch or, if that is higher, its mean with the next one; or below the next one, "
+        "if the kept weights are no better than guessing",
         "Ioffe & Szegedy 2015, arXiv:1502.03167, algorithm 2, for statistics that only evaluation uses; Polyak & "
         "Juditsky 1992, doi:10.1137/0330046, for averaged weights; the five points are " + OURS,
         evidence.bars(
             ("while training", "evaluated"),
             "training accuracy",
-            [(f"epoch {epoch}", (running, kept))],
+            [("training images", (running, kept))],
             level=running - WORSE,
             level_name="five points below",
         ),
     )
 
 
-def _running(record: RunRecord, row: EpochRow, kept: EvalResult) -> tuple[float, int]:
-    """Return the training accuracy to expect of the kept weights, and the epoch that it was measured in.
+def _running(record: RunRecord, row: EpochRow, kept: EvalResult) -> tuple[float, str]:
+    """Return the training accuracy to expect of the kept weights, and when it was measured.
 
-    That is the running one of their own epoch. If they score as if nothing had been learnt, it may also be that of the
-    next epoch, which starts from them: where evaluation is no use, chance keeps one of the first epochs.
+    That is the running one of their own epoch. At its end, where the next one begins at much the same rate, they are
+    as good as the mean of both; if other images do far worse than these, that is not by evaluation. If they score as
+    if nothing had been learnt, the next epoch alone counts: where evaluation is no use, chance keeps one of the first
+    epochs.
     """
     after = next((one for one in record.history if one.epoch == row.epoch + 1), row)
     _, (low, _), guessed = as_visited(record, kept)
-    nothing = low <= guessed
-    best = max(row, after, key=lambda one: one.train_accuracy) if nothing else row
-    return best.train_accuracy, best.epoch
+    if after.train_accuracy <= row.train_accuracy:
+        return row.train_accuracy, f"During epoch {row.epoch}"
+    if low <= guessed:
+        return after.train_accuracy, f"During epoch {after.epoch}"
+    alike = record.validation is None or as_visited(record, record.validation)[1][1] >= low
+    if after.learning_rate < SAME_RATE * row.learning_rate or not alike:
+        return row.train_accuracy, f"During epoch {row.epoch}"
+    return (row.train_accuracy + after.train_accuracy) / 2, f"In the mean of epochs {row.epoch} and {after.epoch}"
 
 
 def kept_row(record: RunRecord) -> EpochRow | None:

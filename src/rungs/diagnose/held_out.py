@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rungs.diagnose import evidence
 from rungs.diagnose.findings import OURS, note, warning
-from rungs.diagnose.symbols import symbols
+from rungs.diagnose.symbols import certain, symbols
 from rungs.run.record import Finding, RunRecord
 
 FEW_COPIES = 0.005
@@ -41,9 +41,11 @@ def near_copies(record: RunRecord) -> Finding | None:
         text += f" For example {'; '.join(f'{pair.image} and {pair.other}' for pair in pairs)}."
     text += " Keep all copies of a picture in one part."
     published = record.data.canonical is True and max(told.values()) < PUBLISHED_COPIES
-    alike = symbols(record) is not None  # drawn digits and letters look alike without being copies
-    make = warning if max(told.values()) >= MANY_COPIES and not published and not alike else note
-    if published:
+    drawn = symbols(record) is not None and certain(record)
+    make = warning if max(told.values()) >= MANY_COPIES and not published and not drawn else note
+    if drawn:
+        text += " Digits or letters that are written alike are not copies, though: look at these pairs first."
+    elif published:
         text += " This is the published data set: scores on it are compared as they are."
     return make(
         "near-copies",

@@ -17,6 +17,8 @@ SLOW = 0.85
 """A training loss that ends above this share of ln K has gone less than 15 % of the way from guessing to zero ..."""
 HARDLY = 0.93
 """... and one above this share less than 7 %."""
+TINY = 0.1
+"""A tenth of a rate that is seldom too large: where the loss stays high, that is why."""
 BEND = 0.6
 """... and that fell in the second half of the epochs by this share of its fall in the first is on no bend yet."""
 DEAD = 0.9
@@ -36,6 +38,8 @@ STEPS_AN_EPOCH = 10
 """Fewer steps than these an epoch: the net is hardly moved by all of its images ..."""
 STEPS = 500
 """... and fewer than these in all are few for any net."""
+EXPLODED = 2.0
+"""The loss of an untrained net is about ln K; a mean of an epoch above twice that comes from steps that went wrong."""
 WARM_UP_STEPS = 5
 """A warm-up of fewer steps has no effect."""
 STILL_FALLING = 0.01
@@ -159,11 +163,13 @@ def slow(record: RunRecord) -> Finding | None:
     else:
         straight = min(rates) > 0.5 * max(rates) and second_fall >= BEND * first_fall > 0
         hardly = losses[-1] > loss_at(record, HARDLY) and _creeps(record)
-        if len(rows) < 4 or losses[-1] <= loss_at(record, SLOW) or not (straight or hardly):
+        tiny = max(rates) <= TINY * cures.usual_rate(record) and _creeps(record)
+        if len(rows) < 4 or losses[-1] <= loss_at(record, SLOW) or not (straight or hardly or tiny):
             return None
         when = f"the training loss ends above {share_words(record, SLOW)}, at a steady rate, and fell in an epoch of "
         when += f"the second half by at least {BEND:g} of what it fell in one of the first; or it ends above "
-        when += f"{share_words(record, HARDLY)} and {creeps}"
+        when += f"{share_words(record, HARDLY)} and {creeps}; or it ends above {share_words(record, SLOW)} at rates of "
+        when += f"at most {TINY * cures.usual_rate(record):.2g}, lower than it began"
     text = (
         f"In {len(rows)} epochs the training loss went from {losses[0]:.3f} to {losses[-1]:.3f}; guessing among "
         f"{len(record.data.classes)} classes gives {guess:.3f}. It moves, if at all, in steps far smaller than "
@@ -201,6 +207,41 @@ def stuck(record: RunRecord) -> Finding | None:
         f"the training loss stays above {share_words(record, STUCK)} and does not keep falling, or stands "
         f"still at a rate above {cures.usual_rate(record):g}",
         RATE_SOURCE,
+        evidence.curves(record, level=guess, level_name="guessing"),
+    )
+
+
+def too_fast(record: RunRecord) -> Finding | None:
+    """A loss far above guessing in some epoch, or an absurd rate, in a training that has not made up for it."""
+    rows, guess = record.history, guess_loss(record)
+    if len(rows) < FEW_EPOCHS:
+        return None
+    worst, absurd = max(rows, key=lambda row: row.train_loss), record.recipe.optim.lr > cures.LARGEST_RATE
+    exploded = worst.train_loss > EXPLODED * guess
+    if not (exploded or absurd) or not rows[-1].train_loss > loss_at(record, POOR):
+        return None
+    if exploded:
+        text = (
+            f"In epoch {worst.epoch} the training loss was {worst.train_loss:.3g} on average, far above {guess:.3f}, "
+            f"the loss of guessing, and it ends at {rows[-1].train_loss:.3f}: some steps threw the weights so far away "
+            "that the rest of the training could not bring them back."
+        )
+        title = "The first steps were too large" if worst.epoch == 1 else "Some steps were too large"
+    else:
+        text, title = f"The training loss ends at {rows[-1].train_loss:.3f}.", "The learning rate is too large"
+    text += (
+        f" The learning rate is {record.recipe.optim.lr:g}; {cures.usual_rate(record):g} is seldom too large for this "
+        "optimiser."
+    )
+    return warning(
+        "rate-too-large",
+        title,
+        text,
+        cures.rate(record, 0.1),
+        f"the mean training loss of an epoch is above {EXPLODED:g} ln K, or the learning rate above "
+        f"{cures.LARGEST_RATE:g}, and the last epoch's loss is above {share_words(record, POOR)}",
+        "Goodfellow, Bengio, Courville 2016, Deep Learning, section 11.4.1: too large a rate increases the loss; the "
+        f"numbers are {OURS}",
         evidence.curves(record, level=guess, level_name="guessing"),
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from rungs.diagnose import cures, evidence
 from rungs.diagnose.findings import OURS, gap_sentence, guess_loss, loss_of, mean, validated, warning
 from rungs.diagnose.label_floor import label_floor
@@ -11,6 +13,9 @@ OVERFIT_RISE = 0.05
 """Rise of the validation loss over its minimum: the GL_5 of Prechelt 1998, doi:10.1007/3-540-49430-8_3 ..."""
 OVERFIT_NATS = 0.05
 """... and by so much in all: near a loss of zero, 5 % are a few images ..."""
+OF_AN_IMAGE = 0.5
+"""... and by more than chance: the loss of an image changes by about this from epoch to epoch, so that the mean of n
+changes by 0.5 / sqrt(n): 0.16 for ten images, 0.05 for a hundred ..."""
 OVERFIT_EPOCHS = 3
 """... in each of so many epochs at the end: one or two can be a jump."""
 LOST = 0.01
@@ -37,11 +42,17 @@ def rises(record: RunRecord) -> tuple[EpochRow, list[EpochRow]] | None:
     after = [row for row in rows if row.epoch > best.epoch][-OVERFIT_EPOCHS:]
     if len(after) < OVERFIT_EPOCHS or after[-1].train_loss >= best.train_loss:
         return None
-    if min(map(loss_of, after)) <= loss_of(best) + max(OVERFIT_NATS, OVERFIT_RISE * loss_of(best)):
+    if min(map(loss_of, after)) <= loss_of(best) + rise_to_see(record, loss_of(best)):
         return None
     if label_floor(record) > 0 and not _less_accurate(best, after):
         return None
     return best, after
+
+
+def rise_to_see(record: RunRecord, lowest: float) -> float:
+    """Return by how much a validation loss has to lie above its minimum for that to be more than chance."""
+    images = sum(record.data.counts.get("validation", ()))
+    return max(OVERFIT_NATS, OVERFIT_RISE * lowest, OF_AN_IMAGE / math.sqrt(max(1, images)))
 
 
 def _less_accurate(best: EpochRow, after: list[EpochRow]) -> bool:
@@ -121,12 +132,12 @@ def overfitting(record: RunRecord) -> Finding | None:
         "Overfitting",
         text.strip(),
         cures.regularise(record),
-        f"in each of the last {OVERFIT_EPOCHS} epochs the validation loss is {100 * OVERFIT_RISE:.0f} % and "
-        f"{OVERFIT_NATS:g} above its minimum, while the training loss falls",
+        f"in each of the last {OVERFIT_EPOCHS} epochs the validation loss is {100 * OVERFIT_RISE:.0f} %, "
+        f"{OVERFIT_NATS:g} and {OF_AN_IMAGE:g} / sqrt(n) of n images above its minimum, while the training loss falls",
         PRECHELT,
         evidence.curves(
             record,
-            level=max((1 + OVERFIT_RISE) * loss_of(best), loss_of(best) + OVERFIT_NATS),
+            level=loss_of(best) + rise_to_see(record, loss_of(best)),
             level_name="threshold",
             at=best.epoch,
             at_name="smallest",

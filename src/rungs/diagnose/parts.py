@@ -17,10 +17,14 @@ MOST = 0.6
 """A class of whose images three in five are taken for the same other class is another class by name ..."""
 KNOWN = 0.6
 """... where three in five of its training images are recognised ..."""
-LEARNT = 0.5
-"""A net that classifies half of its training images correctly has learnt them."""
 ENOUGH = 10
 """... and so many images of it are judged: fewer can be chance."""
+ONE_IN = 1000
+"""Of so many sound nets one may show a pair of classes the wrong way round by chance ..."""
+TOLD_APART = 3.0
+"""... that it tells apart in training by three standard errors."""
+LEARNT = 0.3
+"""A net that classifies three in ten of its training images correctly, where guessing gives fewer, knows something."""
 APART = 0.10
 """Ten points between the intervals of validation and test: images cut from one set by chance are never so different."""
 COHEN = "Cohen 1960, doi:10.1177/001316446002000104, for the agreement expected by chance"
@@ -84,6 +88,8 @@ def _swapped(record: RunRecord, part: Part, result: EvalResult) -> str | None:
         ):
             taken[truth] = guess
     if len(taken) < 2 or len(set(taken.values())) < len(taken):
+        taken = _exchanged(known, result)
+    if not taken:
         return None
     names = record.data.classes
     said = [
@@ -97,6 +103,28 @@ def _swapped(record: RunRecord, part: Part, result: EvalResult) -> str | None:
         f"images. That is not a mistake of the net: the classes of the {part} part are in another order, or their "
         "labels were exchanged. Compare the folders' or files' class names."
     )
+
+
+def _exchanged(known: EvalResult, result: EvalResult) -> dict[int, int]:
+    """Return two classes that are told apart the wrong way round, each as the other; {} where there are none.
+
+    A net that takes many cats for dogs tells them apart as long as it says "dog" of more dogs than of cats. That is
+    the log odds ratio of the four counts (Woolf 1955), whatever the net prefers to say; only exchanged labels turn it.
+    """
+    classes = range(len(result.confusion))
+    pairs = [(_log_odds(result, i, j), i, j) for i in classes for j in range(i)]
+    lowest = -math.sqrt(2 * math.log(ONE_IN * max(1, len(pairs))))  # as many pairs as there are: chance goes that far
+    found = min((pair for pair in pairs if _log_odds(known, *pair[1:]) > TOLD_APART), default=None)
+    if found is None or found[0] >= lowest:
+        return {}
+    return {found[1]: found[2], found[2]: found[1]}
+
+
+def _log_odds(result: EvalResult, i: int, j: int) -> float:
+    """Return in standard errors how well two classes are told apart; below 0 the wrong way round."""
+    table = result.confusion
+    a, b, c, d = (n + 0.5 for n in (table[i][i], table[i][j], table[j][i], table[j][j]))
+    return math.log(a * d / (b * c)) / math.sqrt(1 / a + 1 / b + 1 / c + 1 / d)
 
 
 def _below(record: RunRecord, part: Part, result: EvalResult) -> str | None:
@@ -140,8 +168,10 @@ def _unknown(record: RunRecord, part: Part, result: EvalResult) -> bool:
     """Return whether a part is not classified better than by guessing, though training images are."""
     _, (low, high) = _latest(record, part, result)
     largest = largest_class(result)
-    little = min(2 * largest, (1 + largest) / 2)
-    return low <= largest and high <= little and _learnt(record) > max(LEARNT, little)
+    counts = record.data.counts.get("train", ())
+    most = max(counts) / sum(counts) if any(counts) else largest  # of training images: what always guessing one gives
+    little, enough = (min(2 * share, (1 + share) / 2) for share in (largest, max(largest, most)))
+    return low <= largest and high <= little and _learnt(record) > max(LEARNT, enough)
 
 
 def _latest(record: RunRecord, part: Part, result: EvalResult) -> tuple[float, tuple[float, float]]:

@@ -22,6 +22,10 @@ DROPOUT = 0.55
 """Dropout above this is unusual: Srivastava et al. 2014 use 0.5 in hidden layers ..."""
 USUAL_DROPOUT = 0.2
 """... and so much is harmless nearly everywhere."""
+IN_A_ROW = 0.3
+"""Several layers of at least this much, one after the other, ..."""
+LEAST_KEPT = 0.15
+"""... that leave fewer than 15 % of the paths through them: two of 0.5 leave 25 %, three 12.5 %."""
 SMOOTHING = 0.4
 """Label smoothing from which a perfect net may not be more confident than about 60 %; 0.1 is usual ..."""
 SMOOTHED_AWAY = 0.5
@@ -71,7 +75,8 @@ def regularised(record: RunRecord) -> Finding | None:
         f"{'Too' if harm else 'Unusually'} strong: {worst.name}",
         text,
         worst.cure,
-        f"dropout is above {DROPOUT:g}; or weight decay is at least {DECAY:g} (AdamW: {DECOUPLED:g}) and takes over "
+        f"dropout is above {DROPOUT:g}, or leaves under {100 * LEAST_KEPT:.0f} % of the paths through several layers; "
+        f"or weight decay is at least {DECAY:g} (AdamW: {DECOUPLED:g}) and takes over "
         f"{DECAY_A_STEP:g} of a weight a step; or gradients are clipped below {CLIP:g} and move weights by less than "
         f"{REACH:g} in all; or smoothing is at least {SMOOTHING:g}; a warning where fewer than {100 * UNDERFIT:.0f} % "
         f"of the training images are classified correctly, or smoothing is at least {SMOOTHED_AWAY:g}",
@@ -121,41 +126,51 @@ def _decay(record: RunRecord) -> Suspect | None:
 
 
 def _dropout(record: RunRecord) -> Suspect | None:
-    share = max((float(p) for p in _dropouts(record)), default=0.0)
-    if share <= DROPOUT:
+    shares = _dropouts(record)
+    several = [p for p in shares if p >= IN_A_ROW]
+    share, kept = max(shares, default=0.0), math.prod(1 - p for p in several)
+    if share > DROPOUT:
+        text = (
+            f"Dropout of {share:g} passes on only {100 * (1 - share):.0f} % of a layer's units at each step: too few "
+        )
+        text += "to learn from."
+        return Suspect((1 - DROPOUT) / (1 - share), f"a dropout of {share:g}", text, _less_dropout(record, DROPOUT))
+    if kept >= LEAST_KEPT:
         return None
-    text = f"Dropout of {share:g} passes on only {100 * (1 - share):.0f} % of a layer's units at each step: too few to "
-    text += "learn from."
-    return Suspect((1 - DROPOUT) / (1 - share), f"a dropout of {share:g}", text, _less_dropout(record))
+    text = (
+        f"Dropout of {', '.join(f'{p:g}' for p in several)} in {len(several)} layers, one after the other, leaves "
+        f"only {100 * kept:.2g} % of the paths through them at each step: too few to learn from."
+    )
+    name = f"dropout in {len(several)} layers"
+    return Suspect(LEAST_KEPT / kept, name, text, _less_dropout(record, IN_A_ROW - 1e-9))
 
 
 def _dropouts(record: RunRecord) -> list[float]:
-    """Return the probabilities of all dropout layers, of any net."""
-    rows = [row.detail for row in record.model.layers if "Dropout" in row.kind]
-    found = [float(number) for detail in rows for number in re.findall(r"p ?=? ?(0?\.\d+)", detail)]
+    """Return the probabilities of all dropout layers: by the recipe, or of a net of the user's own, of its layers."""
     model = record.recipe.model
     if isinstance(model, Plain):
-        found += [*model.dropout, model.feature_dropout]
+        return [*model.dropout, model.feature_dropout]
     if isinstance(model, MixConv):
-        found.append(model.dropout)
+        return [model.dropout] * len(model.channels)
     if isinstance(model, Layered):
-        found += [layer.dropout for layer in model.linears]
-    return found
+        return [layer.dropout for layer in model.linears]
+    rows = [row.detail for row in record.model.layers if "Dropout" in row.kind]
+    return [float(number) for detail in rows for number in re.findall(r"p ?=? ?(0?\.\d+)", detail)]
 
 
-def _less_dropout(record: RunRecord) -> str | None:
-    """Return the recipe's dropouts above the bound at a usual value; None for a net of the user's own."""
+def _less_dropout(record: RunRecord, bound: float) -> str | None:
+    """Return the recipe's dropouts above a bound at a usual value; None for a net of the user's own."""
     model, usual = record.recipe.model, USUAL_DROPOUT
     changes = []
     if isinstance(model, Plain):
-        if max(model.dropout, default=0) > DROPOUT:
+        if max(model.dropout, default=0) > bound:
             changes.append(f"model.dropout='{json.dumps([min(p, usual) for p in model.dropout])}'")
-        if model.feature_dropout > DROPOUT:
+        if model.feature_dropout > bound:
             changes.append(f"model.feature_dropout={usual:g}")
     if isinstance(model, MixConv):
         changes.append(f"model.dropout={usual:g}")
     if isinstance(model, Layered):
-        changes += [f"model.linears.{i}.dropout={usual:g}" for i, x in enumerate(model.linears) if x.dropout > DROPOUT]
+        changes += [f"model.linears.{i}.dropout={usual:g}" for i, x in enumerate(model.linears) if x.dropout > bound]
     return " ".join(f"--set {change}" for change in changes) or None
 
 

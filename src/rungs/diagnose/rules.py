@@ -14,7 +14,7 @@ from rungs.diagnose.endings import diverged, guessing, interrupted
 from rungs.diagnose.evaluation_mode import evaluation_mode
 from rungs.diagnose.held_out import absent_class, augmented_validation, near_copies, small_images
 from rungs.diagnose.labels import label_noise
-from rungs.diagnose.learning import dead_relus, few_steps, saturated_sigmoids, slow, stuck
+from rungs.diagnose.learning import dead_relus, few_steps, saturated_sigmoids, slow, stuck, too_fast
 from rungs.diagnose.mirrors import mirrored_symbols
 from rungs.diagnose.momentum import momentum
 from rungs.diagnose.order import unshuffled
@@ -25,16 +25,17 @@ from rungs.diagnose.protocol import leak, mixed_code, skipped, test_selection
 from rungs.diagnose.regularisation import regularised, strong_augmentation
 from rungs.diagnose.scores import augmented_test, calibration, confused_pair, imbalance, no_validation, small_validation
 from rungs.diagnose.sound import sound
+from rungs.diagnose.weights import lopsided_weights
 from rungs.run.looks import Look, own
 from rungs.run.record import Finding, RunRecord
 
 RULES: tuple[Callable[[RunRecord], Finding | None], ...] = (
     unshuffled, momentum, regularised, strong_augmentation, large_eps, long_warm_up, rising_rate,
-    diverged, interrupted, leak, near_copies, absent_class, augmented_validation, evaluation_mode, parts_mismatch,
-    label_noise, small_images, stopped_early, double_softmax, dead_relus, saturated_sigmoids, few_steps, slow, stuck,
-    guessing, other_test, validation_diverges, overfitting, validation_rises, underfitting, early_decay, unfinished,
-    large_stem, mirrored_symbols, imbalance, gap, unstable, no_validation, small_validation, confused_pair,
-    calibration, augmented_test, skipped, mixed_code,
+    lopsided_weights, diverged, interrupted, leak, near_copies, absent_class, augmented_validation, evaluation_mode,
+    parts_mismatch, label_noise, small_images, stopped_early, double_softmax, dead_relus, saturated_sigmoids, too_fast,
+    few_steps, slow, stuck, guessing, other_test, validation_diverges, overfitting, validation_rises, underfitting,
+    early_decay, unfinished, large_stem, mirrored_symbols, imbalance, gap, unstable, no_validation, small_validation,
+    confused_pair, calibration, augmented_test, skipped, mixed_code,
 )  # fmt: skip
 """In the order in which their findings are shown: settings that explain all the rest, then faults of the data, then
 what the curves and scores show."""
@@ -45,7 +46,7 @@ OF_CURVES = (
 )  # fmt: skip
 OF_SCORES = ("label-noise", "guessing", "small-validation", "confused-pair", "calibration", "augmented-test")
 OF_PARTS = ("parts-mismatch", "other-test")
-UNLEARNT = ("few-steps", "rate-too-small", "stuck", *OF_CURVES, *OF_PARTS, *OF_SCORES)
+UNLEARNT = ("rate-too-large", "few-steps", "rate-too-small", "stuck", *OF_CURVES, *OF_PARTS, *OF_SCORES)
 """What is seen of any net that has not learnt, whatever the reason."""
 STIFLED = ("saturated-sigmoids", "vanishing-gradients")
 WEAK = ("diverged", "dead-relus", *STIFLED, "double-softmax", "evaluation-mode", *UNLEARNT)
@@ -58,6 +59,7 @@ SILENCES: dict[str, tuple[str, ...]] = {
     "large-eps": WEAK,
     "long-warm-up": WEAK,
     "rising-rate": WEAK,
+    "class-weights": (*WEAK, "imbalance"),
     "augmented-validation": ("label-noise", *OF_CURVES, *OF_PARTS, "guessing"),
     "label-noise": ("underfitting", "unfinished", "validation-rises", "confused-pair"),
     "small-images": ("underfitting", "unfinished", "label-noise"),
@@ -72,6 +74,7 @@ SILENCES: dict[str, tuple[str, ...]] = {
     "vanishing-gradients": UNLEARNT,
     "dead-relus": UNLEARNT,
     "too-few-to-tell": ("small-validation",),
+    "rate-too-large": ("few-steps", "rate-too-small", "stuck", *OF_CURVES, *OF_SCORES),
     "few-steps": ("rate-too-small", "stuck", *OF_CURVES, *OF_SCORES),
     "rate-too-small": ("stuck", *OF_CURVES, *OF_SCORES),
     "stuck": (*OF_CURVES, *OF_SCORES),
@@ -81,6 +84,7 @@ SILENCES: dict[str, tuple[str, ...]] = {
     "early-decay": ("unfinished", "underfitting"),
     "unfinished": ("underfitting",),
     "unstable": ("unfinished",),
+    "imbalance": ("guessing",),
     "test-selection": ("no-validation",),
 }
 """One fault, one finding: a rule that applies silences those that see its consequences."""

@@ -7,7 +7,7 @@ from rungs.diagnose.accuracy import kept_accuracy, largest_class
 from rungs.diagnose.curves import UNDERFIT
 from rungs.diagnose.findings import FEW_EPOCHS, OURS, loss_of, note, validated
 from rungs.diagnose.label_floor import label_floor
-from rungs.diagnose.overfitting import OVERFIT_NATS, OVERFIT_RISE
+from rungs.diagnose.overfitting import OVERFIT_NATS, OVERFIT_RISE, rise_to_see
 from rungs.run.record import EvalResult, Evidence, Finding, RunRecord
 
 HALF_WIDTH = 0.05
@@ -28,7 +28,9 @@ THRESHOLD = (
 
 def sound(record: RunRecord) -> Finding:
     """Return the finding of a finished run without a warning."""
-    found = _too_early(record) or _modest(record) or _too_few(record) or _no_better(record)
+    few = _too_few(record)
+    hardly = few if few is not None and _hardly_known(record) else None
+    found = _too_early(record) or hardly or _modest(record) or few or _no_better(record)
     return found or Finding(
         rule="sound",
         level="good",
@@ -66,7 +68,7 @@ def _modest(record: RunRecord) -> Finding | None:
 def _too_early(record: RunRecord) -> Finding | None:
     """Return the finding of curves that are too short, or end on a rise."""
     done, losses = len(record.history), [loss_of(row) for row in validated(record)]
-    above = bool(losses) and losses[-1] > min(losses) + max(OVERFIT_NATS, OVERFIT_RISE * min(losses))
+    above = bool(losses) and losses[-1] > min(losses) + rise_to_see(record, min(losses))
     above &= label_floor(record) == 0  # such labels make a net less confident, and so raise the loss
     if done >= FEW_EPOCHS and not above:
         return None
@@ -149,3 +151,9 @@ def _interval(result: EvalResult, guessed: float) -> Evidence:
         level=guessed,
         level_name="largest class",
     )
+
+
+def _hardly_known(record: RunRecord) -> bool:
+    """Return whether validation says so little that it comes before what training shows."""
+    result = record.validation
+    return result is not None and (result.n < FEW_IMAGES or result.accuracy_interval[0] <= largest_class(result))
