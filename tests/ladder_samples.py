@@ -200,6 +200,7 @@ def ladder(name: str, rungs: Sequence[RungRecord], builds_on: Any, seeds: int, *
         "command": f"rungs climb {name}",
         "reduced": (),
         "seeds": tuple(range(seeds)),
+        "looks": (seeds,),
         "recipe": replace(recipe, claims=()),
         "data": run.data,
         "environment": samples.ENVIRONMENT,

@@ -1,7 +1,7 @@
 """Claims and measurements: published values, and published changes, compared with the runs of a ladder.
 
 A claim is within M points of ours if the whole interval of the difference is (the two one-sided tests of Schuirmann
-1987, doi:10.1007/BF01068419): few or restless seeds then cannot tell, instead of agreeing with anything.
+1987, doi:10.1007/BF01068419): few seeds, or seeds that vary much, then cannot tell, instead of agreeing with anything.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ def measured(
     if not values or name == "parameters":
         return Measured(values)
     centre = fmean(values)
-    luck = centre * (1 - centre) / images if metric.is_accuracy(name) and images and not shared else 0.0
-    return Measured(values, weight(name, centre), pool, luck)
+    spread = centre * (1 - centre) / images if metric.is_accuracy(name) and images and not shared else 0.0
+    return Measured(values, weight(name, centre), pool, spread)
 
 
 def answer(claim: Claim, found: Measured, margin: float | None = None, not_comparable: str = "") -> Answer:
