@@ -117,6 +117,14 @@ FAULTS = (
         "Adam weight decay 0.5", ('optim={name="adam",lr=0.004,weight_decay=0.5}', PLAIN), REGULAR, r"weight_decay=0"
     ),
     Fault("dropout 0.9", ("model.dropout=[0.9]",), REGULAR, r"model\.dropout="),
+    Fault(
+        "dropout 0.5 in four layers, CIFAR-10",
+        ("model.hidden=[32,32,32]", "model.dropout=[0.5,0.5,0.5]", "model.feature_dropout=0.5"),
+        REGULAR,
+        r"model\.dropout=.*model\.feature_dropout=",
+        "cifar",
+    ),
+    Fault("a class that counts 200 times", (f"training.class_weights={[200, *[1] * 9]}",), "class-weights", "none"),
     Fault("dropout 0.95 before the head", ("model.feature_dropout=0.95",), REGULAR, r"model\.feature_dropout="),
     Fault("dropout 0.95 in a net of one's own", ("own:dropout",), REGULAR),
     Fault("gradients clipped to 0.001", ("training.clip_norm=0.001",), REGULAR, r"clip_norm=1"),

@@ -33,8 +33,8 @@ RULES: tuple[Callable[[RunRecord], Finding | None], ...] = (
     unshuffled, momentum, regularised, strong_augmentation, large_eps, long_warm_up, rising_rate,
     lopsided_weights, diverged, interrupted, leak, near_copies, absent_class, augmented_validation, evaluation_mode,
     parts_mismatch, label_noise, small_images, stopped_early, double_softmax, dead_relus, saturated_sigmoids, too_fast,
-    few_steps, slow, stuck, guessing, other_test, validation_diverges, overfitting, validation_rises, underfitting,
-    early_decay, unfinished, large_stem, mirrored_symbols, imbalance, gap, unstable, no_validation, small_validation,
+    few_steps, slow, stuck, imbalance, guessing, other_test, validation_diverges, overfitting, validation_rises,
+    underfitting, early_decay, unfinished, large_stem, mirrored_symbols, gap, unstable, no_validation, small_validation,
     confused_pair, calibration, augmented_test, skipped, mixed_code,
 )  # fmt: skip
 """In the order in which their findings are shown: settings that explain all the rest, then faults of the data, then
