@@ -153,6 +153,8 @@ def test_momentum_near_1_comes_before_the_rate(momentum: float) -> None:
 def test_momentum_near_1_is_blamed_for_swings_and_not_where_all_went_well() -> None:
     well = with_optim(samples.healthy(), SGD(lr=0.001, momentum=0.99))
     assert "momentum" not in seen(well)
+    short = tuple(replace(row, step=row.epoch * 4) for row in well.history)  # 80 steps, and momentum adds up 100
+    assert seen(replace(well, history=short))["momentum"].cure == "--set optim.momentum=0.9"
     rows = list(well.history)
     rows[8] = replace(rows[8], train_loss=1.5 * rows[7].train_loss)
     assert "epoch 9" in seen(replace(well, history=tuple(rows)))["momentum"].text

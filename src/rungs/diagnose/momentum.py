@@ -27,11 +27,10 @@ def momentum(record: RunRecord) -> Finding | None:
         value, field = optim.betas[0], f"optim.betas='[{USUAL}, {optim.betas[1]:g}]'"
     else:
         value, field = optim.momentum, f"optim.momentum={USUAL:g}"
-    swings = _swings(record)
-    if value <= NEAR_1 or not (low(record) or swings):
+    swings, steps = _swings(record), record.history[-1].step if record.history else 0
+    many, usual = 1 / max(1e-9, 1 - value), 1 / (1 - USUAL)
+    if value <= NEAR_1 or not (low(record) or swings or many >= steps):
         return None
-    many, usual = 1 / (1 - value), 1 / (1 - USUAL)
-    steps = record.history[-1].step if record.history else 0
     text = (
         f"With a momentum of {value:g} each step adds up the gradients of about {many:,.0f} steps, where 0.9 adds up "
         f"{usual:.0f}. "
@@ -50,8 +49,8 @@ def momentum(record: RunRecord) -> Finding | None:
         "Momentum is too near to 1",
         text,
         f"--set {field}",
-        f"momentum is above {NEAR_1:g}, and training diverged, stays below 80 % of its images, or its loss rises by "
-        f"{100 * RISE:.0f} % in an epoch",
+        f"momentum is above {NEAR_1:g}, and training diverged, stays below 80 % of its images, its loss rises by "
+        f"{100 * RISE:.0f} % in an epoch, or it has fewer steps than momentum adds up",
         f"Sutskever et al. 2013, proceedings.mlr.press/v28/sutskever13: large momentum needs small rates and time to "
         f"settle; Goh 2017, doi:10.23915/distill.00006, for lr / (1 - momentum); the numbers are {OURS}",
         evidence.curves(record, level=guess_loss(record), level_name="guessing"),

@@ -113,7 +113,8 @@ def _decay(record: RunRecord) -> Suspect | None:
     elif isinstance(optim, AdamW):
         bound, a_step, usual = DECOUPLED, optim.lr * decay, 0.01
     elif isinstance(optim, SGD):
-        bound, a_step, usual = DECAY, optim.lr * decay / (1 - optim.momentum), 0.0005
+        together = min(1 / max(1e-9, 1 - optim.momentum), max(1, record.history[-1].step))  # steps that add up
+        bound, a_step, usual = DECAY, optim.lr * decay * together, 0.0005
     else:  # Adam and RMSprop divide the decay by the size of the gradients: any of this size outweighs them
         bound, a_step, usual = DECAY, decay, 0.0005
     if decay < bound or a_step <= DECAY_A_STEP or optim.lr >= cures.LARGEST_RATE:  # such a rate is to blame
