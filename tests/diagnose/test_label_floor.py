@@ -124,4 +124,7 @@ def test_validation_that_loses_confidence_but_no_accuracy_does_not_overfit() -> 
 
 def test_the_curves_are_said_to_have_a_floor() -> None:
     text = interpretation(with_labels(samples.healthy(), 0.1, Crop()))
-    assert "It cannot fall below 0.500, the entropy of its smoothed or mixed labels; validation's are whole." in text
+    assert (
+        "It cannot fall below 0.500, the entropy of its smoothed or mixed labels; validation labels are neither."
+        in text
+    )

@@ -23,8 +23,8 @@ def mirrored_symbols(record: RunRecord) -> Finding | None:
     what = f"Training images are {' and '.join(dict.fromkeys(done))}" if wrong else "Images are mirrored when scored"
     what += ", and mirrored when scored" if wrong and tta != "none" else ""
     text = (
-        f"{what}, but {why}: mirrored or turned, most digits and letters are not of their class any more, and some "
-        "are of another. Is a mirror image of the same class? If not, leave it out."
+        f"{what}, but {why}: most mirrored or rotated digits and letters no longer belong to their class, and some "
+        "belong to another. Is a mirror image of the same class? If not, leave it out."
     )
     changes = [cures.augments([one for one in train if one not in wrong])] if wrong else []
     changes += ["--set evaluation.tta=none"] if tta != "none" else []
