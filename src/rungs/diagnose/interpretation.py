@@ -81,7 +81,8 @@ def _floor(record: RunRecord) -> str:
         low = label_floor(record)
         if low < VISIBLE:
             return ""
-        return f"It cannot fall below {low:.3f}, the entropy of its smoothed or mixed labels; validation labels are neither."
+        labels = "the entropy of its smoothed or mixed labels; validation labels are neither"
+        return f"It cannot fall below {low:.3f}, {labels}."
     low = floor(len(record.data.classes))
     return f"It cannot fall below {low:.3f}: outputs go through a softmax twice, once in the net, once in the loss."
 
