@@ -52,7 +52,8 @@ def rises(record: RunRecord) -> tuple[EpochRow, list[EpochRow]] | None:
 def rise_to_see(record: RunRecord, lowest: float) -> float:
     """Return by how much a validation loss has to lie above its minimum for that to be more than chance."""
     images = sum(record.data.counts.get("validation", ()))
-    return max(OVERFIT_NATS, OVERFIT_RISE * lowest, OF_AN_IMAGE / math.sqrt(max(1, images)))
+    by_chance = OF_AN_IMAGE / math.sqrt(images) if images else 0.0
+    return max(OVERFIT_NATS, OVERFIT_RISE * lowest, by_chance)
 
 
 def _less_accurate(best: EpochRow, after: list[EpochRow]) -> bool:
