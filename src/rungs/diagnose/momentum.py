@@ -29,7 +29,7 @@ def momentum(record: RunRecord) -> Finding | None:
         value, field = optim.momentum, f"optim.momentum={USUAL:g}"
     swings, steps = _swings(record), record.history[-1].step if record.history else 0
     many, usual = 1 / max(1e-9, 1 - value), 1 / (1 - USUAL)
-    if value <= NEAR_1 or not (low(record) or swings or many >= steps):
+    if value <= NEAR_1 or not (low(record) or swings or 0 < steps <= many):
         return None
     text = (
         f"With a momentum of {value:g} each step adds up the gradients of about {many:,.0f} steps, where 0.9 adds up "

@@ -113,7 +113,7 @@ def _decay(record: RunRecord) -> Suspect | None:
     elif isinstance(optim, AdamW):
         bound, a_step, usual = DECOUPLED, optim.lr * decay, 0.01
     elif isinstance(optim, SGD):
-        together = min(1 / max(1e-9, 1 - optim.momentum), max(1, record.history[-1].step))  # steps that add up
+        together = min(1 / max(1e-9, 1 - optim.momentum), max([1, *(row.step for row in record.history)]))
         bound, a_step, usual = DECAY, optim.lr * decay * together, 0.0005
     else:  # Adam and RMSprop divide the decay by the size of the gradients: any of this size outweighs them
         bound, a_step, usual = DECAY, decay, 0.0005
