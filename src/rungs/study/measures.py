@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
-from rungs.run.record import EvalResult, RunRecord
+from rungs.run.record import DataRecord, EvalResult, RunRecord
 
 CONVERGED = 1.02
 """Training has converged in the first epoch whose validation loss is within 2 % of the smallest."""
@@ -62,6 +62,12 @@ def measured(record: RunRecord) -> dict[str, float]:
         watched = [row.test_accuracy for row in rows if row.test_accuracy is not None]
         values |= {"highest_test_accuracy": max(watched)} if watched else {}
     return values
+
+
+def guessing_accuracy(data: DataRecord, part: str) -> float:
+    """Return the accuracy of always predicting the most frequent class of a part: what a run that diverged counts."""
+    counts = data.counts.get(part) or (1,) * len(data.classes)
+    return max(counts) / max(1, sum(counts))
 
 
 def available_bytes() -> float:

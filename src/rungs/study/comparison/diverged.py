@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from rungs.study.comparison.candidates import Given, Group
 from rungs.study.comparison.record import Part
+from rungs.study.measures import guessing_accuracy
 
 
 def is_diverged(run: Given) -> bool:
     """Return whether the training of a run diverged."""
     return run.record.status == "diverged"
-
-
-def guess_of(run: Given, part: Part) -> float:
-    """Return the accuracy of always predicting the most frequent class of a part."""
-    counts = run.record.data.counts.get(part) or (1,) * len(run.record.data.classes)
-    return max(counts) / max(1, sum(counts))
 
 
 def guessed_pairs(first: Group, second: Group, part: Part) -> dict[int, tuple[float, float]]:
@@ -36,6 +31,6 @@ def named(group: Group) -> str:
 
 def _accuracy(run: Given, part: Part) -> float | None:
     if is_diverged(run):
-        return guess_of(run, part)
+        return guessing_accuracy(run.record.data, part)
     result = run.on(part)
     return None if result is None else result.accuracy

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from rungs.study.comparison import comparable
 from rungs.study.comparison.candidates import Given, Group
-from rungs.study.comparison.diverged import guess_of, guessed_pairs, is_diverged, named
+from rungs.study.comparison.diverged import guessed_pairs, is_diverged, named
 from rungs.study.comparison.record import Part
+from rungs.study.measures import guessing_accuracy
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,10 @@ def runs_on(first: Group, second: Group, part: Part) -> tuple[Runs | None, str]:
         own = f"On {part}, each pair of runs has its own images, pooled here"
         notes.append(f"{own}; where their splits overlap, images are counted more than once.")
     diverged = tuple(filter(None, map(named, (first, second))))
-    guesses = tuple(tuple(guess_of(run, part) for run in group.runs if is_diverged(run)) for group in (first, second))
+    guesses = [
+        tuple(guessing_accuracy(run.record.data, part) for run in group.runs if is_diverged(run))
+        for group in (first, second)
+    ]
     return Runs(
         part, ours, theirs, tuple(pairs), why, tuple(notes), tuple(guessed.values()), (guesses[0], guesses[1]), diverged
     ), ""

@@ -65,4 +65,4 @@ def _incomparable(record: LadderRecord, rung: RungRecord) -> str:
     done = sum(cell.status == "finished" for cell in rung.cells)
     if not done:
         return f"no seed finished: {', '.join(sorted({cell.status for cell in rung.cells}))}"
-    return f"only {done} of {len(rung.cells)} seeds finished" if 0 < done < len(rung.cells) else ""
+    return f"only {done} of {len(rung.cells)} seeds finished" if done < len(rung.cells) else ""

@@ -18,6 +18,7 @@ from rungs.study.differences import Change, ImageVariance
 from rungs.study.ladder.outcome import Outcome
 from rungs.study.ladder.record import LadderRecord, RungRecord
 from rungs.study.matched import match, variance_over_images
+from rungs.study.measures import guessing_accuracy
 from rungs.study.variation import Pool, pool
 
 
@@ -85,8 +86,7 @@ def by_seed(rung: RungRecord, metric: str) -> dict[int, float]:
 
 def scores(rung: RungRecord, metric: str, data: DataRecord) -> dict[int, float]:
     """Return an accuracy by seed; a run that diverged counts as guessing, always the most frequent class."""
-    counts = data.counts.get(metric.partition("_")[0]) or (1,) * len(data.classes)
-    guess = max(counts) / max(1, sum(counts))
+    guess = guessing_accuracy(data, metric.partition("_")[0])
     return by_seed(rung, metric) | {c.seed: guess for c in rung.cells if c.status == "diverged"}
 
 
@@ -99,7 +99,7 @@ def pools(rungs: Sequence[RungRecord], *, paired: bool = True, metrics: Sequence
     return {metric: pool(table, metric, paired=paired) for metric, table in tables.items()}
 
 
-def held(before: LadderRecord, rungs: Sequence[RungRecord]) -> dict[str, Difference]:
+def kept_verdicts(before: LadderRecord, rungs: Sequence[RungRecord]) -> dict[str, Difference]:
     """Return the differences of an earlier record that compare the same cells as now, perhaps with more or fewer seeds.
 
     A record that does not say when it was judged was judged once, with the seeds that it has.

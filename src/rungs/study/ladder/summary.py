@@ -18,7 +18,7 @@ from rungs.run.record import Difference, EvalResult, RunRecord
 from rungs.study import statistics
 from rungs.study.differences import Change, compare
 from rungs.study.ladder.answers import answers_of
-from rungs.study.ladder.changes import changes, changes_again, held, pools
+from rungs.study.ladder.changes import changes, changes_again, kept_verdicts, pools
 from rungs.study.ladder.interim import judge
 from rungs.study.ladder.outcome import Outcome
 from rungs.study.ladder.record import Answer, CellRecord, LadderRecord, RungRecord
@@ -103,7 +103,7 @@ def judged(
         before: The record when the ladder was last judged, whose looks and verdicts count.
         planned: How many changes the ladder has, those without runs included.
     """
-    earlier = {} if before is None else held(before, record.rungs)
+    earlier = {} if before is None else kept_verdicts(before, record.rungs)
     differences = judge(compared, pools(record.rungs), record.margin, earlier, planned)
     return _with_verdicts(record, differences, answers_of(record, claims))
 

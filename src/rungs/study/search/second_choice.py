@@ -25,10 +25,8 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from rungs.run.record import Estimate
-
-LEVEL = 0.05  # the interval is of 1 - LEVEL
-POOLED = 4.0
-"""Weight of the variance of all finalists together, in degrees of freedom, beside the winner's own."""
+from rungs.study.statistics import LEVEL
+from rungs.study.variation import POOL_DF
 
 Table: TypeAlias = NDArray[np.float64]
 """(finalists, seeds): the metric of each re-run. Finalists with the same seed share their validation images."""
@@ -100,7 +98,7 @@ def _variance(table: Table, own: Table) -> tuple[float, float]:
         own: (seeds,), the winner's.
     """
     finalists, seeds = table.shape
-    weight = POOLED / (POOLED + seeds - 1) if finalists > 1 else 0.0
+    weight = POOL_DF / (POOL_DF + seeds - 1) if finalists > 1 else 0.0
     by_seed = table.mean(axis=0)
     rest = table - table.mean(axis=1, keepdims=True) - by_seed + table.mean()
     freedom = (finalists - 1) * (seeds - 1)
