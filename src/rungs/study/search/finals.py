@@ -23,11 +23,11 @@ from rungs.run.record import DataRecord, Estimate
 from rungs.ship.bundle import load_weights
 from rungs.ship.evaluate import evaluate
 from rungs.study import statistics
-from rungs.study.ladder.changes import by_seed
 from rungs.study.ladder.record import LadderRecord, RungRecord
 from rungs.study.ladder.spec import Cell, Ladder, Rung
 from rungs.study.ladder.summary import summarise
 from rungs.study.ladder.workers import train_cells
+from rungs.study.search import words
 from rungs.study.search.ledger import run_of
 from rungs.study.search.record import Finalist, SearchRecord
 from rungs.study.search.study import Search, Work
@@ -158,7 +158,7 @@ def rank(
 def _optimism(work: Work, rung: RungRecord, searched: float) -> Estimate:
     """Return how optimistic a trial's search value was, over its re-runs; positive is optimistic, for losses too."""
     sign = 1 if work.maximise else -1
-    return statistics.estimate([sign * (searched - value) for value in by_seed(rung, work.metric).values()])
+    return statistics.estimate([sign * (searched - value) for value in words.values(rung, work.metric).values()])
 
 
 def score_once(

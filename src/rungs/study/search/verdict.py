@@ -11,7 +11,6 @@ from rungs.report import format as fmt
 from rungs.report import metric as report_metric
 from rungs.run.record import Difference, Estimate
 from rungs.study.differences import Change, compare
-from rungs.study.ladder.changes import by_seed
 from rungs.study.search import second_choice, words
 from rungs.study.search.record import Finalist, SearchRecord
 from rungs.study.search.words import RECIPE
@@ -122,8 +121,8 @@ def _differences(record: SearchRecord, named: Finalist) -> Iterator[str]:
     second = [one.name for one in record.finalists[1:2]]
     rivals = second if named.trial is None else [RECIPE, *second]
     rungs = record.finals.rungs if record.finals else ()
-    values = {rung.name: by_seed(rung, record.metric) for rung in rungs}
-    found = differences(record.metric, values, named.name)
+    by_seed = {rung.name: words.values(rung, record.metric) for rung in rungs}
+    found = differences(record.metric, by_seed, named.name)
     if (as_in_the_table := words.against_recipe(record, named.name)) is not None:
         found[RECIPE] = as_in_the_table
     for rival in dict.fromkeys(rivals):

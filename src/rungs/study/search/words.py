@@ -13,7 +13,7 @@ from rungs.report import format as fmt
 from rungs.report import metric as report_metric
 from rungs.report.metric import is_loss
 from rungs.run.record import Difference, Estimate
-from rungs.study.ladder.changes import by_seed
+from rungs.study.ladder.record import RungRecord
 from rungs.study.search import record as search_record
 from rungs.study.search.record import Finalist, SearchRecord, TrialRecord
 
@@ -105,10 +105,15 @@ def against_recipe(record: SearchRecord, name: str) -> Difference | None:
     return next((rung.difference for rung in rungs if rung.name == name), None)
 
 
+def values(rung: RungRecord, metric: str) -> dict[int, float]:
+    """Return a metric of the finished re-runs, by seed."""
+    return {c.seed: c.values[metric] for c in rung.cells if c.status == "finished" and metric in c.values}
+
+
 def by_seed(record: SearchRecord, name: str) -> dict[int, float]:
     """Return the search's metric of each finished re-run of a finalist, by seed."""
     rungs = record.finals.rungs if record.finals else ()
-    return next((by_seed(rung, record.metric) for rung in rungs if rung.name == name), {})
+    return next((values(rung, record.metric) for rung in rungs if rung.name == name), {})
 
 
 def corrected(record: SearchRecord, one: Finalist) -> Estimate | None:
