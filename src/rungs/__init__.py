@@ -16,11 +16,12 @@ FUNCTIONS = {
     "compare": "rungs.study.comparison.compare",
     "load": "rungs.ship.predict",
     "lr_find": "rungs.study.rates.find",
+    "merge": "rungs.study.ladder.merge",
     "train": "rungs.training.train",
     "tune": "rungs.study.search.tune",
 }
 """The functions of the Python API and the modules that hold them."""
-__all__ = ["__version__", "bench", "climb", "compare", "load", "lr_find", "train", "tune"]
+__all__ = ["__version__", "bench", "climb", "compare", "load", "lr_find", "merge", "train", "tune"]
 
 
 def __getattr__(name: str) -> Any:

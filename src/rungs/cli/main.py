@@ -16,7 +16,7 @@ from tyro.conf import DisallowNone, FlagCreatePairsOff, PositionalMetavarFromFie
 from rungs.cli.diagnose import diagnose, guard
 from rungs.cli.run import evaluate, predict, report, train
 from rungs.cli.show import data, doctor, list_, show_
-from rungs.cli.study import bench, climb, compare, lr_find, tune
+from rungs.cli.study import bench, climb, compare, lr_find, merge, tune
 from rungs.errors import UserError
 from rungs.training.memory import keep_freed_memory
 
@@ -24,6 +24,7 @@ CONFIG = (UseAppendAction, FlagCreatePairsOff, PositionalMetavarFromFieldName, D
 COMMANDS: dict[str, Callable[..., None]] = {
     "train": train,
     "climb": climb,
+    "merge": merge,
     "tune": tune,
     "lr-find": lr_find,
     "bench": bench,

@@ -14,7 +14,7 @@ from rungs.cli.terminal import out, print_json, status
 from rungs.errors import UserError
 from rungs.study.bench.options import BenchOptions
 from rungs.study.comparison.options import CompareOptions
-from rungs.study.ladder.options import ClimbOptions
+from rungs.study.ladder.options import ClimbOptions, MergeOptions
 from rungs.study.rates.options import RateOptions
 from rungs.study.search.options import SearchOptions
 
@@ -136,6 +136,26 @@ def _print_estimate(plan: ClimbPlan) -> None:
         raise UserError(
             "nothing can be trained:\n  " + "\n  ".join(sorted(broken)), where=plan.options.ladder, do="fix the cause"
         )
+
+
+def merge(options: Annotated[MergeOptions, arg(name="")], quiet: bool = False) -> None:
+    """Merge climbs of one ladder that were trained in two places, if their recipes and data agree.
+
+    Args:
+        options: See `MergeOptions`.
+        quiet: Show errors only.
+    """
+    from rungs.report.format import many
+    from rungs.study.ladder import merge as merging
+    from rungs.study.ladder import tables
+
+    plan = merging.prepare(options)
+    record = merging.run(plan)
+    if not quiet:
+        out.print(tables.summary(record, out.width))
+        if plan.left_out:
+            out.print(f"{many(plan.left_out, 'cell')} in more than one of them: those of the first were kept")
+        out.print(f"record: {plan.folder.record}\nreport: {plan.folder.report}", soft_wrap=True)
 
 
 def tune(options: Annotated[SearchOptions, arg(name="")], quiet: bool = False) -> None:

@@ -23,6 +23,7 @@ Override = Annotated[tuple[str, ...], arg(name="set", metavar="FIELD=VALUE", hel
 Data = Annotated[str | None, arg(metavar="SOURCE", help_behavior_hint="")]
 Where = Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="")]
 Folder = Annotated[str | Path | None, arg(name="out", constructor=Path, metavar="PATH", help_behavior_hint="")]
+Out = Annotated[str | Path, arg(name="out", constructor=Path, metavar="PATH", help_behavior_hint="")]
 Number = Annotated[int | None, arg(metavar="N", help_behavior_hint="")]
 HowMany = Annotated[int, arg(metavar="N")]
 Seconds = Annotated[float, arg(metavar="SECONDS")]
@@ -39,6 +40,7 @@ Part = Annotated[
 ]
 Files = Positional[Annotated[tuple[Path, ...], arg(help_behavior_hint="")]]
 Runs = Positional[Annotated[tuple[str | Path, ...], arg(metavar="RUN", help_behavior_hint="")]]
+Climbs = Positional[Annotated[tuple[str | Path, ...], arg(metavar="CLIMB", help_behavior_hint="")]]
 Family = Literal["all", "recipes", "ladders", "spaces", "models", "data", "augments"]
 
 _POSITIONAL = get_args(Positional[int])[1]  # tyro's mark

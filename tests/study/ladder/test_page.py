@@ -151,7 +151,7 @@ def test_what_did_not_finish_is_named_with_its_ending(reports: Callable[[str], P
     assert section.count("the training loss was not finite in epoch 4 (step 2412)") == 5
     for part in ("out of memory", "stopped by SIGINT after epoch 7", "cells/third-block-seed2-0123abcd", "failed"):
         assert part in section
-    assert "2 versions of the code" in page
+    assert "Cells from 2 machines or versions of the code" in page
 
 
 def test_what_the_curves_say_has_warnings_first(reports: Callable[[str], Path]) -> None:

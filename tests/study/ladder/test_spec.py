@@ -434,7 +434,7 @@ def test_unknown_fields_of_a_ladder_and_of_a_rung() -> None:
     assert refused(DIARY.replace('set = ["optim.momentum', 'sets = ["optim.momentum')) == (
         "no such field",
         "diary.toml, rung third, sets",
-        "did you mean 'set'? allowed: about, assumptions, claims, name, on, set",
+        "did you mean 'set'? allowed: about, assumptions, claims, name, on, seeds, set",
     )
     what, where, _ = refused(DIARY.replace("value = 0.5", "value = 0.5, page = 3"))
     assert (what, where) == ("no such field", "diary.toml, rung third, claims.0.page")

@@ -56,12 +56,25 @@ def changes_again(record: LadderRecord) -> list[Change]:
     by_name = {rung.name: rung for rung in record.rungs}
     found = []
     for rung in record.rungs:
-        before = rung.difference
-        base = None if before is None else by_name.get(before.against)
-        if before is not None and base is not None:
-            sampling = at_most(record, rung, base, before.metric)
-            found.append(_change(rung, base, before.metric, record.data, sampling))
+        base = by_name.get(rung.on or "")
+        if base is None or not (_is_judged(record, rung) and _is_judged(record, base)):
+            continue
+        metric = "test_accuracy" if _changes_validation(rung) else "validation_accuracy"
+        found.append(_change(rung, base, metric, record.data, at_most(record, rung, base, metric)))
     return found
+
+
+def _is_judged(record: LadderRecord, rung: RungRecord) -> bool:
+    """Return whether a rung has runs that ended, and validation images."""
+    ended = [cell for cell in rung.cells if cell.status in ("finished", "diverged")]
+    blind = any(cell.status == "finished" and "validation_accuracy" not in cell.values for cell in ended)
+    return bool(ended) and not blind and sum(record.data.counts.get("validation", ())) > 0
+
+
+def _changes_validation(rung: RungRecord) -> bool:
+    """Return whether a rung changes the validation images of the one that it builds on, or how they are scored."""
+    fields = {change.partition("=")[0].strip() for change in rung.changes}
+    return bool(fields & {"data", "data.source", "data.validation", "augment", "augment.validation"})
 
 
 def _change(rung: RungRecord, base: RungRecord, metric: str, data: DataRecord, sampling: ImageVariance) -> Change:

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from rungs.data import require_known
 from rungs.errors import UserError
-from rungs.recipe import shorten
+from rungs.recipe import identity, shorten
 from rungs.recipe import toml as recipes
 from rungs.recipe.flags import door, echo
 from rungs.recipe.spec import Recipe
@@ -20,8 +20,9 @@ from rungs.run.folder import write_whole
 from rungs.run.record import to_json
 from rungs.study.ladder import page, spec
 from rungs.study.ladder.jobs import Jobs, choose_jobs
+from rungs.study.ladder.join import ENDED, join
 from rungs.study.ladder.options import ClimbOptions
-from rungs.study.ladder.record import LadderDir, LadderRecord
+from rungs.study.ladder.record import LadderDir, LadderRecord, PlannedRung
 from rungs.study.ladder.summary import summarise
 from rungs.study.ladder.workers import finished, packs, train_cells, trained_before
 from rungs.study.processes import require_startable
@@ -34,6 +35,7 @@ class ClimbPlan:
 
     options: ClimbOptions
     ladder: spec.Ladder
+    base: Recipe
     cells: tuple[spec.Cell, ...]  # to train
     others: tuple[spec.Cell, ...]  # of rungs left out by --only: reported if already trained
     folder: LadderDir
@@ -57,6 +59,21 @@ class ClimbPlan:
     def pack(self) -> int:
         """Number of seeds of a rung that one process trains together."""
         return 1 if self.options.pack is None else self.options.pack
+
+    @property
+    def planned(self) -> tuple[PlannedRung, ...]:
+        """All rungs, trained or not."""
+        seeds = spec.seeds_of(self.ladder, self.options.seeds)
+        return tuple(
+            PlannedRung(name=cell.rung, seeds=seeds[cell.rung], recipe=identity.digest(cell.recipe))
+            for cell in self.every_cell(1)
+        )
+
+    def every_cell(self, seeds: int | None = None) -> list[spec.Cell]:
+        """Return the cells of all rungs, with this number of seeds each; by default those planned."""
+        options = self.options
+        cells = spec.cells(self.ladder, self.base, seeds=seeds, epochs=options.epochs, images=options.images)
+        return [_without_claims(cell) for cell in cells] if self.reduced else cells
 
 
 def prepare(options: ClimbOptions) -> ClimbPlan:
@@ -84,21 +101,22 @@ def plan_of(options: ClimbOptions, ladder: spec.Ladder, original: Recipe) -> Cli
     base = recipes.choose(original, options.overrides, data=options.data)
     require_known(base.data.source)
     seeds, epochs, images = options.seeds, options.epochs, options.images
-    every = spec.cells(ladder, base, seeds=seeds, epochs=epochs, images=images)
     cells = spec.cells(ladder, base, seeds=seeds, only=options.only, epochs=epochs, images=images)
     reduced = shorten.reductions(original, base, options.overrides, epochs=epochs, images=images)
     default = Path("climbs") / (f"{ladder.name}-{shorten.digest(base, epochs, images)}" if reduced else ladder.name)
     if reduced:  # a smaller study has nothing to say about its claims, nor has a cell of it
-        every, cells = ([_without_claims(cell) for cell in some] for some in (every, cells))
-    return ClimbPlan(
+        cells = [_without_claims(cell) for cell in cells]
+    plan = ClimbPlan(
         options=options,
         ladder=ladder,
+        base=base,
         cells=tuple(cells),
-        others=tuple(cell for cell in every if cell not in cells),
+        others=(),
         folder=LadderDir(options.folder or default),
         command=echo("climb", options),
         reduced=reduced,
     )
+    return dataclasses.replace(plan, others=tuple(cell for cell in plan.every_cell(seeds) if cell not in cells))
 
 
 def _without_claims(cell: spec.Cell) -> spec.Cell:
@@ -127,8 +145,16 @@ def run(plan: ClimbPlan) -> LadderRecord:
                 tensorboard=options.tensorboard,
                 tell=options.tell,
             )
-        outcomes += trained_before(plan.others, place.path)
-        record = summarise(plan.ladder, outcomes, command=plan.command, reduced=plan.reduced, before=before)
+        outcomes += trained_before(_others(plan, before), place.path)
+        record = summarise(
+            plan.ladder,
+            outcomes,
+            command=plan.command,
+            reduced=plan.reduced,
+            before=before,
+            planned=plan.planned,
+        )
+        record = _with_cells_from_elsewhere(plan, record, before)
         write_whole(place.record, to_json(record))
         _note_comparisons(record, place)
         page.write(record, place)
@@ -136,6 +162,31 @@ def run(plan: ClimbPlan) -> LadderRecord:
 
 
 climb = door("climb", ClimbOptions, prepare, run)
+
+
+def _others(plan: ClimbPlan, before: LadderRecord | None) -> list[spec.Cell]:
+    """Return the cells that this command does not train, those of further seeds of an earlier climb included."""
+    further = [] if before is None else plan.every_cell(max(before.seeds) + 1)
+    return [cell for cell in dict.fromkeys((*plan.others, *further)) if cell not in plan.cells]
+
+
+def _with_cells_from_elsewhere(plan: ClimbPlan, record: LadderRecord, before: LadderRecord | None) -> LadderRecord:
+    """Return the record with those cells of the one before that were trained elsewhere: no folder of theirs is here."""
+    if before is None:
+        return record
+    planned = {cell.folder for cell in plan.every_cell(max(before.seeds) + 1)}
+    here = {(rung.name, cell.seed) for rung in record.rungs for cell in rung.cells}
+    rungs = []
+    for rung in before.rungs:
+        cells = [cell for cell in rung.cells if cell.folder in planned and (rung.name, cell.seed) not in here]
+        if any(cell.status in ENDED for cell in cells):
+            rungs.append(
+                replace(rung, cells=tuple(cells), confusion=rung.confusion if len(cells) == len(rung.cells) else ())
+            )
+    if not rungs:
+        return record
+    joined = join(record, replace(before, rungs=tuple(rungs)), plan.folder.record)
+    return replace(joined, command=plan.command)
 
 
 def _note_comparisons(record: LadderRecord, folder: LadderDir) -> None:

@@ -1,4 +1,4 @@
-"""Options of `rungs climb`."""
+"""Options of `rungs climb` and `rungs merge`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import KW_ONLY, dataclass, field
 from tyro.conf import Suppress
 
 from rungs.errors import require_between, require_share
-from rungs.recipe.flags import Data, Folder, Number, Override, PathOrName, Rungs, Share
+from rungs.recipe.flags import Climbs, Data, Folder, Number, Out, Override, PathOrName, Rungs, Share
 from rungs.study.ladder.outcome import Tell
 
 MOST_SEEDS, MOST_EPOCHS = 1_000, 1_000_000
@@ -56,3 +56,14 @@ class ClimbOptions:
         require_share(self.images, "--images")
         require_between(self.jobs, 0, MOST_JOBS, "--jobs")
         require_between(self.pack, 1, MOST_PACKED, "--pack")
+
+
+@dataclass(frozen=True)
+class MergeOptions:
+    """Options of `rungs merge`."""
+
+    climbs: Climbs
+    """Two or more folders of climbs of one ladder, or copies of their ladder.json; of equal cells the first is kept."""
+    _: KW_ONLY
+    folder: Out = field(compare=False)
+    """Folder for the record, the report and copies of the runs."""

@@ -12,6 +12,7 @@ from rungs.report import metric as report_metric
 from rungs.report.page import Drawing, compact, lay_out
 from rungs.run.record import Estimate, Finding, LayerRow
 from rungs.study.ladder import curves
+from rungs.study.ladder import origins as provenance
 from rungs.study.ladder import words as ladder_words
 from rungs.study.ladder.interim import EARLY_LEVEL, LOOK_LEVEL, LOOKS
 from rungs.study.ladder.record import CellRecord, LadderDir, LadderRecord, RungRecord
@@ -56,7 +57,9 @@ def _facts(record: LadderRecord) -> dict[str, Any]:
         "watched": [rung for rung in record.rungs if {"highest_test_accuracy", "test_accuracy"} <= set(rung.estimates)],
         "method": _method(record),
         "nets": _nets(record),
-        "code": _code(record),
+        "provenance": provenance,
+        "origins": provenance.origins(record),
+        "missing": provenance.missing_words(record),
         "hashes": _hashes(record),
         "cells": sum(len(rung.cells) for rung in record.rungs),
         "toml": compact(recipes.to_toml(record.recipe)),
@@ -157,11 +160,6 @@ def _nets(record: LadderRecord) -> list[tuple[list[str], RungRecord]]:
         if rung.layers:
             by_layers.setdefault(rung.layers, ([], rung))[0].append(rung.name)
     return list(by_layers.values())
-
-
-def _code(record: LadderRecord) -> list[str]:
-    """Return every set of versions that trained a cell."""
-    return sorted({", ".join(cell.code) for rung in record.rungs for cell in rung.cells if cell.code})
 
 
 def _hashes(record: LadderRecord) -> list[str]:

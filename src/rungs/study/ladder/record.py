@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from rungs.recipe.spec import Recipe
+from rungs.recipe.spec import Claim, Recipe
 from rungs.run.folder import StudyDir
 from rungs.run.record import DataRecord, Difference, Environment, Estimate, Finding, LayerRow, Record
 
@@ -22,6 +22,8 @@ class CellRecord(Record, frozen=True, kw_only=True):
     findings: tuple[Finding, ...] = ()  # of the run's diagnosis
     interpretation: str = ""  # of its curves, in sentences
     code: tuple[str, ...] = ()  # versions of rungs and torch
+    machine: str = ""  # "AMD EPYC, 2 cores, fp32"; "" in records of earlier versions: that of the study
+    commit: str = ""  # of the source tree; "" for an installed package
     data_hash: str = ""
     hashes: dict[str, str] = {}  # of each part of the data
     test_openings: int | None = None  # of its test set, from its log when the study was summarised
@@ -46,6 +48,14 @@ class Answer(Record, frozen=True, kw_only=True):
     source: str
 
 
+class PlannedRung(Record, frozen=True, kw_only=True):
+    """A rung as its ladder plans it, trained or not."""
+
+    name: str
+    seeds: int  # counted from 0
+    recipe: str  # its digest, with seed 0
+
+
 class RungRecord(Record, frozen=True, kw_only=True):
     """One rung over all seeds."""
 
@@ -61,6 +71,7 @@ class RungRecord(Record, frozen=True, kw_only=True):
     estimates: dict[str, Estimate]  # of `CELL_VALUES`, over the finished cells
     difference: Difference | None
     answers: tuple[Answer, ...]
+    claims: tuple[Claim, ...] = ()  # as the ladder's file has them
     confusion: tuple[tuple[int, ...], ...]  # (K, K), of the test (else validation) sets of all seeds together
 
 
@@ -76,6 +87,7 @@ class LadderRecord(Record, frozen=True, kw_only=True):
     command: str  # that made this record
     reduced: tuple[str, ...]  # how it differs from the ladder's file
     seeds: tuple[int, ...]
+    planned: tuple[PlannedRung, ...] = ()  # all rungs, in order; () in records of earlier versions
     margin: float = 0.01  # "no difference": an interval within this of zero
     looks: tuple[int, ...] = ()  # numbers of pairs of runs at which its differences were judged
     recipe: Recipe  # of the first rung and seed, resolved

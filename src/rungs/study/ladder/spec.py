@@ -35,13 +35,14 @@ class Rung(Spec, kw_only=True, frozen=True):
     """A named change.
 
     `set` holds assignments as for `--set`, applied on top of those of the rung that this one builds on: `on`, by
-    default according to the ladder's `builds_on`.
+    default according to the ladder's `builds_on`. `seeds`: how many, where not the ladder's number.
     """
 
     name: RungName
     about: str  # what changed, and why
     set: tuple[str, ...] = ()
     on: str | None = None
+    seeds: Count | None = None
     claims: tuple[Claim, ...] = ()
     assumptions: tuple[str, ...] = ()
 
@@ -185,7 +186,7 @@ def cells(
     Args:
         ladder: The ladder.
         base: Its base recipe, perhaps with fields changed.
-        seeds: How many, instead of the ladder's own.
+        seeds: How many for every rung, instead of the ladder's and the rungs' own.
         only: Names of rungs; empty for all.
         epochs: Of the base recipe; every rung and its schedule are scaled in proportion.
         images: Share of each rung's training images to use, above 0 and at most 1.
@@ -201,11 +202,18 @@ def cells(
     _require_validation(ladder, base)
     factor = 1.0 if epochs is None else epochs / base.training.epochs
     made = {rung.name: thinned(stretched(_recipe(ladder, rung, base), factor), images) for rung in chosen}
+    planned = seeds_of(ladder, seeds)
     return [
         Cell(rung.name, seed, replace(made[rung.name], seed=seed))
-        for seed in range(ladder.seeds if seeds is None else seeds)
+        for seed in range(max(planned.values()))
         for rung in chosen
+        if seed < planned[rung.name]
     ]
+
+
+def seeds_of(ladder: Ladder, seeds: int | None = None) -> dict[str, int]:
+    """Return how many seeds each rung is to have: `seeds`, else the rung's own number, else the ladder's."""
+    return {rung.name: seeds or rung.seeds or ladder.seeds for rung in ladder.rungs}
 
 
 def _recipe(ladder: Ladder, rung: Rung, base: Recipe) -> Recipe:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from msgspec.structs import replace
@@ -20,8 +21,9 @@ from rungs.study.differences import Change, compare
 from rungs.study.ladder.answers import answers_of
 from rungs.study.ladder.changes import changes, changes_again, kept_verdicts, pools
 from rungs.study.ladder.interim import judge
+from rungs.study.ladder.origins import machine_words
 from rungs.study.ladder.outcome import Outcome
-from rungs.study.ladder.record import Answer, CellRecord, LadderRecord, RungRecord
+from rungs.study.ladder.record import Answer, CellRecord, LadderRecord, PlannedRung, RungRecord
 from rungs.study.ladder.spec import Ladder, Rung, parent
 from rungs.study.measures import CELL_VALUES, CURVES, SCORED, measured, system
 
@@ -33,6 +35,7 @@ def summarise(
     command: str,
     reduced: tuple[str, ...],
     before: LadderRecord | None = None,
+    planned: tuple[PlannedRung, ...] = (),
     once: bool = False,
 ) -> LadderRecord:
     """Return the record of a ladder.
@@ -43,6 +46,7 @@ def summarise(
         command: The command that trained them.
         reduced: How the study differs from the ladder's file, a phrase each; with any, claims are not compared.
         before: Its record when it was last climbed, whose looks and verdicts count.
+        planned: All rungs, trained or not.
         once: Its number of seeds is fixed, so that its differences are judged once, at 5 %.
 
     Raises:
@@ -71,6 +75,7 @@ def summarise(
         command=command,
         reduced=reduced,
         seeds=tuple(sorted({outcome.cell.seed for outcome in outcomes})),
+        planned=planned,
         margin=ladder.margin,
         recipe=whole[0].recipe,
         data=replace(whole[0].data, origin=Path(whole[0].data.origin).name),
@@ -83,15 +88,16 @@ def summarise(
     compared = changes(rungs, outcomes, whole[0].data)
     if once:
         return _with_verdicts(record, compare(compared, pools(rungs), margin=ladder.margin), {})
-    planned = sum(parent(ladder, rung) is not None for rung in ladder.rungs)
-    return judged(record, compared, {rung.name: rung.claims for rung in ladder.rungs}, before, planned)
+    earlier = {} if before is None else kept_verdicts(before, record.rungs)
+    number = sum(parent(ladder, rung) is not None for rung in ladder.rungs)
+    return judged(record, compared, {rung.name: rung.claims for rung in ladder.rungs}, earlier, number)
 
 
 def judged(
     record: LadderRecord,
     compared: Sequence[Change],
     claims: Mapping[str, Sequence[Claim]],
-    before: LadderRecord | None = None,
+    earlier: Mapping[str, Difference] = MappingProxyType({}),
     planned: int = 0,
 ) -> LadderRecord:
     """Return a record with the verdicts on its differences and claims.
@@ -100,10 +106,10 @@ def judged(
         record: Without them.
         compared: What is compared.
         claims: By rung.
-        before: The record when the ladder was last judged, whose looks and verdicts count.
-        planned: How many changes the ladder has, those without runs included.
+        earlier: The differences when the ladder was last judged, whose looks and verdicts count.
+        planned: How many changes the ladder has, those without runs included; by default as many as the record plans.
     """
-    earlier = {} if before is None else kept_verdicts(before, record.rungs)
+    planned = planned or max(0, len(record.planned) - 1)
     differences = judge(compared, pools(record.rungs), record.margin, earlier, planned)
     return _with_verdicts(record, differences, answers_of(record, claims))
 
@@ -155,6 +161,7 @@ def _rung(ladder: Ladder, rung: Rung, outcomes: Sequence[Outcome]) -> RungRecord
         estimates={name: statistics.estimate(found, _of_one(whole, name)) for name, found in values.items()},
         difference=None,
         answers=(),
+        claims=rung.claims,
         confusion=_confusion([result for record in whole if (result := record.test or record.validation)]),
     )
 
@@ -179,6 +186,8 @@ def _cell(outcome: Outcome) -> CellRecord:
         findings=tuple(replace(one, threshold="", citation="", evidence=None) for one in examine(record)),
         interpretation=interpretation(record),
         code=record.code,
+        machine=machine_words(record.environment),
+        commit=record.environment.commit or "",
         data_hash=record.data.hash,
         hashes=record.data.hashes,
         test_openings=looks.openings(looks.own(looks.read(RunDir(outcome.folder).looks), record)) or None,

@@ -13,6 +13,7 @@ from rich.text import Text
 from rungs.report import format as fmt
 from rungs.report import metric as report_metric
 from rungs.run.record import Estimate
+from rungs.study.ladder import origins as provenance
 from rungs.study.ladder import words as ladder_words
 from rungs.study.ladder.record import Answer, LadderRecord, RungRecord
 
@@ -114,6 +115,9 @@ def _short_ending(rung: RungRecord) -> str:
 
 def _caption(record: LadderRecord, signs: bool, dropped: list[str], shown: tuple[str, ...]) -> Text:
     lines = [_seeds(record)]
+    if missing := provenance.missing_words(record):
+        lines.append(f"missing: {missing}")
+    lines += _origins(record)
     if record.reduced:
         claims = " Claims are not comparable." if ladder_words.claims(record) else ""
         lines.append(f"Differs from the ladder's file: {'; '.join(record.reduced)}.{claims}")
@@ -136,6 +140,16 @@ def _caption(record: LadderRecord, signs: bool, dropped: list[str], shown: tuple
     if dropped:
         lines.append(f"no room for {', '.join(dropped)}")
     return Text("\n".join(lines))
+
+
+def _origins(record: LadderRecord) -> list[str]:
+    """Return where the cells were trained, and the differences across origins, where there are several."""
+    lines = list(provenance.places(record))
+    if len(lines) < 2:
+        return []
+    across = {rung.name: provenance.across(record, rung) for rung in record.rungs}
+    named = [f"{name} ({marks})" for name, marks in across.items() if marks]
+    return [*lines, *([f"compared across these: {', '.join(named)}"] if named else [])]
 
 
 def _seeds(record: LadderRecord) -> str:
