@@ -12,11 +12,12 @@ import numpy as np
 from msgspec.structs import replace
 
 from rungs.report.run_tables import PUBLISHED
+from rungs.run import looks
 from rungs.run.predictions import Predictions, decode
 from rungs.run.record import DataRecord, Difference, EvalResult, RunRecord
 from rungs.study.differences import Change, ImageVariance
 from rungs.study.ladder.outcome import Outcome
-from rungs.study.ladder.record import LadderRecord, RungRecord
+from rungs.study.ladder.record import LadderDir, LadderRecord, RungRecord
 from rungs.study.matched import match, variance_over_images
 from rungs.study.measures import guessing_accuracy
 from rungs.study.variation import Pool, pool
@@ -144,6 +145,18 @@ def _diverged(rung: RungRecord) -> str:
     """Return "2 of 5 runs of rate-0.3", or ""."""
     n = sum(cell.status == "diverged" for cell in rung.cells)
     return f"{n} of {len(rung.cells)} runs of {rung.name}" if n else ""
+
+
+def note_comparisons(record: LadderRecord, folder: LadderDir) -> None:
+    """Log the rungs that were compared by their test scores, once each."""
+    known = {look.purpose for look in looks.read(folder.looks)}
+    for rung in record.rungs:
+        found = rung.difference
+        if found is not None and found.metric.startswith("test"):
+            purpose = f"{rung.name} against {found.against}, whose validation images are others; {found.n} seeds"
+            images = sum(record.data.counts.get("test", ()))
+            if purpose not in known:
+                looks.note(folder.looks, "compared", purpose, images, record.data.hashes.get("test", ""))
 
 
 # --- images -------------------------------------------------------------------------------------------

@@ -15,10 +15,10 @@ from rungs.recipe import identity, shorten
 from rungs.recipe import toml as recipes
 from rungs.recipe.flags import door, echo
 from rungs.recipe.spec import Recipe
-from rungs.run import looks
 from rungs.run.folder import write_whole
 from rungs.run.record import to_json
 from rungs.study.ladder import page, spec
+from rungs.study.ladder.changes import note_comparisons
 from rungs.study.ladder.jobs import Jobs, choose_jobs
 from rungs.study.ladder.join import ENDED, join
 from rungs.study.ladder.options import ClimbOptions
@@ -156,7 +156,7 @@ def run(plan: ClimbPlan) -> LadderRecord:
         )
         record = _with_cells_from_elsewhere(plan, record, before)
         write_whole(place.record, to_json(record))
-        _note_comparisons(record, place)
+        note_comparisons(record, place)
         page.write(record, place)
     return record
 
@@ -178,8 +178,9 @@ def _with_cells_from_elsewhere(plan: ClimbPlan, record: LadderRecord, before: La
     here = {(rung.name, cell.seed) for rung in record.rungs for cell in rung.cells}
     rungs = []
     for rung in before.rungs:
-        cells = [cell for cell in rung.cells if cell.folder in planned and (rung.name, cell.seed) not in here]
-        if any(cell.status in ENDED for cell in cells):
+        known = [cell for cell in rung.cells if cell.folder in planned and cell.status in ENDED]
+        cells = [cell for cell in known if (rung.name, cell.seed) not in here]
+        if cells:
             rungs.append(
                 replace(rung, cells=tuple(cells), confusion=rung.confusion if len(cells) == len(rung.cells) else ())
             )
@@ -187,18 +188,6 @@ def _with_cells_from_elsewhere(plan: ClimbPlan, record: LadderRecord, before: La
         return record
     joined = join(record, replace(before, rungs=tuple(rungs)), plan.folder.record)
     return replace(joined, command=plan.command)
-
-
-def _note_comparisons(record: LadderRecord, folder: LadderDir) -> None:
-    """Log the rungs that were compared by their test scores, once each."""
-    known = {look.purpose for look in looks.read(folder.looks)}
-    for rung in record.rungs:
-        found = rung.difference
-        if found is not None and found.metric.startswith("test"):
-            purpose = f"{rung.name} against {found.against}, whose validation images are others; {found.n} seeds"
-            images = sum(record.data.counts.get("test", ()))
-            if purpose not in known:
-                looks.note(folder.looks, "compared", purpose, images, record.data.hashes.get("test", ""))
 
 
 def _same_study_before(plan: ClimbPlan) -> LadderRecord | None:

@@ -205,8 +205,8 @@ def _other_data(first: LadderRecord, second: LadderRecord) -> list[str]:
     """
     known = _hashes(first)
     found = []
-    for key, value in _hashes(second).items():
-        if known.get(key, value) != value:
+    for key, hashes in _hashes(second).items():
+        if hashes != known.get(key, hashes):
             rung, seed = key
             found.append(f"{rung or 'all rungs'}, seed {seed}")
     parts = [record.data.hashes.get("test", "") for record in (first, second)]
@@ -215,15 +215,15 @@ def _other_data(first: LadderRecord, second: LadderRecord) -> list[str]:
     return found
 
 
-def _hashes(record: LadderRecord) -> Mapping[tuple[str, int], str]:
-    """Return the hash of the data by rung and seed; rungs that share their data are under ""."""
+def _hashes(record: LadderRecord) -> Mapping[tuple[str, int], set[str]]:
+    """Return the hashes of the data by rung and seed; rungs that share their data are under ""."""
     above = {rung.name: rung for rung in record.rungs}
-    found = {}
+    found: dict[tuple[str, int], set[str]] = {}
     for rung in record.rungs:
         own = _changes_data(rung, above)
         for cell in rung.cells:
             if cell.data_hash:
-                found[rung.name if own else "", cell.seed] = cell.data_hash
+                found.setdefault((rung.name if own else "", cell.seed), set()).add(cell.data_hash)
     return found
 
 

@@ -13,6 +13,7 @@ from rungs.recipe.flags import door
 from rungs.run.folder import TEMPORARY, RunDir, write_whole
 from rungs.run.record import from_json, to_json
 from rungs.study.ladder import page
+from rungs.study.ladder.changes import note_comparisons
 from rungs.study.ladder.join import in_both, join
 from rungs.study.ladder.options import MergeOptions
 from rungs.study.ladder.record import LadderDir, LadderRecord
@@ -81,6 +82,7 @@ def run(plan: MergePlan) -> LadderRecord:
                         _copy(source / cell.folder, folder.path / cell.folder)
                         break
         write_whole(folder.record, to_json(plan.merged))
+        note_comparisons(plan.merged, folder)
         page.write(plan.merged, folder)
     return plan.merged
 

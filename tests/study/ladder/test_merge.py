@@ -1,0 +1,243 @@
+"""Merging climbs: cells from two places make one record; what differs in recipe or data is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from command import rungs
+from ladder_samples import DIARY, diary
+from msgspec.structs import replace
+
+from rungs import climb, merge
+from rungs.errors import UserError
+from rungs.run.folder import RunDir
+from rungs.run.record import to_json
+from rungs.study.ladder import origins
+from rungs.study.ladder.join import in_both, join
+from rungs.study.ladder.record import CellRecord, LadderDir, LadderRecord, RungRecord
+
+BASE = """
+name = "tiny"
+[data]
+source = "digits"
+train = 300
+validation = 100
+[model]
+name = "plain"
+stages = [[8], [16]]
+hidden = [16]
+[optim]
+name = "sgd"
+lr = 0.1
+momentum = 0.9
+[training]
+epochs = 1
+batch_size = 50
+[evaluation]
+mistakes = 0
+"""
+LADDER = """
+name = "small-ladder"
+about = "Two changes of a tiny net."
+base = "tiny.toml"
+builds_on = "previous"
+seeds = 2
+[[rungs]]
+name = "first"
+about = "As it is."
+claims = [{ metric = "test_accuracy", value = 0.9, source = "ours" }]
+[[rungs]]
+name = "wider"
+about = "Twice the channels."
+set = ["model.stages=[[16], [32]]"]
+[[rungs]]
+name = "slower"
+seeds = 1
+about = "A tenth of the rate."
+set = ["optim.lr=0.01"]
+"""
+
+
+@pytest.fixture
+def ladder_file(tmp_path: Path) -> Path:
+    (tmp_path / "tiny.toml").write_text(BASE)
+    path = tmp_path / "ladder.toml"
+    path.write_text(LADDER)
+    return path
+
+
+def cells(record: LadderRecord) -> dict[tuple[str, int], CellRecord]:
+    return {(rung.name, cell.seed): cell for rung in record.rungs for cell in rung.cells}
+
+
+def test_two_halves_make_the_whole(ladder_file: Path, tmp_path: Path) -> None:
+    whole = climb(ladder_file, folder=tmp_path / "whole", jobs=0)
+    climb(ladder_file, folder=tmp_path / "a", jobs=0, only=("first", "slower"))
+    climb(ladder_file, folder=tmp_path / "b", jobs=0, only=("wider",))
+    merged = merge((tmp_path / "a", tmp_path / "b"), folder=tmp_path / "c")
+    assert [(rung.name, rung.estimates) for rung in merged.rungs] == [
+        (rung.name, timeless(rung, other)) for rung, other in zip(whole.rungs, merged.rungs, strict=True)
+    ]
+    assert [rung.confusion for rung in merged.rungs] == [rung.confusion for rung in whole.rungs]
+    assert [rung.answers for rung in merged.rungs] == [rung.answers for rung in whole.rungs]
+    joined, exact = ([rung.difference for rung in record.rungs if rung.difference] for record in (merged, whole))
+    assert [(d.against, d.n, d.mean, d.verdict) for d in joined] == [(d.against, d.n, d.mean, d.verdict) for d in exact]
+    assert merged.planned == whole.planned and origins.missing(merged) == {}
+    assert LadderDir(tmp_path / "c").read_record() == merged
+    assert "rungs climb" in merged.command and " && " in merged.command
+    for cell in cells(merged).values():  # the runs came along, and nothing is trained again
+        assert RunDir(tmp_path / "c" / cell.folder).read_record().status == "finished"
+        assert not list((tmp_path / "c").glob(".*rungs-tmp"))
+    told = rungs("climb", ladder_file, "--out", tmp_path / "c", "--jobs", "0").stdout
+    assert told.count("(trained before)") == 5
+
+
+def timeless(rung: RungRecord, other: RungRecord) -> object:
+    """Estimates of one with the times and the memory of another, which no two trainings share."""
+    return {
+        name: other.estimates[name] if name.endswith(("_s", "_bytes")) else found
+        for name, found in rung.estimates.items()
+    }
+
+
+def test_a_climb_keeps_cells_of_which_only_the_record_is_here(ladder_file: Path, tmp_path: Path) -> None:
+    climb(ladder_file, folder=tmp_path / "far", jobs=0, only=("wider", "slower"))
+    climb(ladder_file, folder=tmp_path / "here", jobs=0, only=("first",))
+    copy = tmp_path / "far.json"
+    copy.write_bytes((tmp_path / "far" / "ladder.json").read_bytes())
+    merged = merge((tmp_path / "here", copy), folder=tmp_path / "c")
+    assert not list((tmp_path / "c").glob("wider-*")) and len(cells(merged)) == 5
+    again = climb(ladder_file, folder=tmp_path / "c", jobs=0, only=("first",), seeds=1)
+    assert cells(again).keys() == cells(merged).keys()
+    assert again.rungs[1].difference == merged.rungs[1].difference
+    assert (tmp_path / "c" / "report.html").exists()
+
+
+def test_a_climb_with_fewer_seeds_loses_none(ladder_file: Path, tmp_path: Path) -> None:
+    every = climb(ladder_file, folder=tmp_path / "c", jobs=0)
+    again = climb(ladder_file, folder=tmp_path / "c", jobs=0, seeds=1)
+    assert cells(again) == cells(every)
+
+
+def test_a_rung_has_its_own_number_of_seeds(ladder_file: Path, tmp_path: Path) -> None:
+    plan = rungs("climb", ladder_file, "--dry-run", "--jobs", "1", "--out", tmp_path / "c").stdout
+    assert "5 cells, 5 to train" in plan
+    record = climb(ladder_file, folder=tmp_path / "c", jobs=0, only=("first",), seeds=1)
+    assert [(rung.name, rung.seeds) for rung in record.planned] == [("first", 1), ("wider", 1), ("slower", 1)]
+    assert origins.missing_words(record) == "2 of 3 cells are not trained: wider (seed 0) and slower (seed 0)"
+
+
+# --- what is refused, from records alone --------------------------------------------------------------
+
+
+def halves() -> tuple[LadderRecord, LadderRecord]:
+    """The first five and the last four rungs of a ladder: one of them is in both."""
+    record = diary()
+    return replace(record, rungs=record.rungs[:5]), replace(record, rungs=record.rungs[4:])
+
+
+def test_equal_cells_are_kept_from_the_first() -> None:
+    first, second = halves()
+    assert in_both(first, second) == 3
+    record = join(first, second, "b")
+    assert [rung.name for rung in record.rungs] == [name for name, *_ in DIARY]
+    assert record.train_s == pytest.approx(
+        first.train_s + second.train_s - sum(cell.values["wall_s"] for cell in first.rungs[4].cells)
+    )
+    other = replace(second.rungs[0], cells=tuple(replace(cell, values={}) for cell in second.rungs[0].cells))
+    record = join(first, replace(second, rungs=(other, *second.rungs[1:])), "b")
+    assert record.rungs[4].cells[0].values == first.rungs[4].cells[0].values
+
+
+def test_a_cell_that_failed_is_replaced_by_one_that_ended() -> None:
+    first, second = halves()
+    lost = replace(first.rungs[4].cells[0], status="failed", values={}, ending="out of memory")
+    rung = replace(first.rungs[4], cells=(lost, *first.rungs[4].cells[1:]), confusion=())
+    record = join(replace(first, rungs=(*first.rungs[:4], rung)), second, "b")
+    assert [cell.status for cell in record.rungs[4].cells] == ["finished"] * 3
+    assert record.rungs[4].estimates["test_accuracy"].n == 3
+
+
+def changed(record: LadderRecord, **fields: object) -> LadderRecord:
+    """The record with a field of its first rung, or of that rung's cells, changed."""
+    rung = record.rungs[0]
+    own = {key: value for key, value in fields.items() if key in ("changes", "on", "parameters")}
+    of_cells = {key: value for key, value in fields.items() if key not in own}
+    rung = replace(rung, cells=tuple(replace(cell, **of_cells) for cell in rung.cells), **own)
+    return replace(record, rungs=(rung, *record.rungs[1:]))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda other: replace(other, name="another"), "this is a record of another, not of diary"),
+        (lambda other: replace(other, reduced=("5 of 24 epochs",)), "climbed with other options: 5 of 24 epochs"),
+        (lambda other: replace(other, data=replace(other.data, source="digits")), "trained on digits, the first on"),
+        (lambda other: changed(other, changes=("optim.lr=7",)), "rungs with other recipes than in the first: flip"),
+        (lambda other: changed(other, folder="another"), "rungs with other recipes than in the first: flip-and-crop"),
+        (lambda other: changed(other, parameters=7), "rungs with other recipes than in the first: flip-and-crop"),
+        (lambda other: changed(other, data_hash="ef" * 32), "other images than in the first: all rungs, seed 0"),
+    ],
+)
+def test_other_recipes_and_data_are_refused(spoil: Callable[[LadderRecord], LadderRecord], words: str) -> None:
+    first, second = halves()
+    join(first, second, "b")
+    with pytest.raises(UserError) as caught:
+        join(first, spoil(second), "b")
+    assert words in caught.value.what and caught.value.where == "b" and caught.value.do
+
+
+def test_an_edited_ladder_is_refused_even_where_no_rung_is_in_both(ladder_file: Path, tmp_path: Path) -> None:
+    climb(ladder_file, folder=tmp_path / "a", jobs=0, only=("first",), seeds=1)
+    (tmp_path / "tiny.toml").write_text(BASE.replace("lr = 0.1", "lr = 0.2"))
+    climb(ladder_file, folder=tmp_path / "b", jobs=0, only=("wider",), seeds=1)
+    done = rungs("merge", tmp_path / "a", tmp_path / "b", "--out", tmp_path / "c", code=2)
+    assert "rungs with other recipes than in the first: first, wider" in done.stderr and not (tmp_path / "c").exists()
+
+
+def test_bad_input_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_bytes(to_json(diary()))
+    (tmp_path / "broken.json").write_text("{}")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "notes.txt").write_text("mine")
+    one = tmp_path / "a.json"
+    for words, error in (
+        ((one, "--out", tmp_path / "c"), "one climb alone"),
+        ((one, tmp_path / "nowhere", "--out", tmp_path / "c"), "no ladder.json here"),
+        ((one, tmp_path / "broken.json", "--out", tmp_path / "c"), "not a LadderRecord"),
+        ((one, one, "--out", tmp_path / "full"), "this folder is not empty"),
+    ):
+        assert error in rungs("merge", *words, code=2).stderr
+    assert not (tmp_path / "c").exists()
+
+
+# --- where the cells are from -------------------------------------------------------------------------
+
+
+def of_two_machines() -> LadderRecord:
+    """Of three rungs the second was trained elsewhere, and a seed of the third."""
+    record = diary()
+    elsewhere = {"machine": "NVIDIA H200, 16 cores, bf16", "commit": "abc"}
+    one, two, three = record.rungs[:3]
+    two = replace(two, cells=tuple(replace(cell, **elsewhere) for cell in two.cells))
+    three = replace(three, cells=(*three.cells[:2], replace(three.cells[2], **elsewhere)))
+    return replace(record, rungs=(one, two, three))
+
+
+def test_cells_of_several_machines_are_marked_and_so_are_comparisons_across_them() -> None:
+    record = of_two_machines()
+    first, second = origins.origins(record)
+    assert (first.mark, first.cells, second.mark, second.cells) == ("A", 5, "B", 4)
+    assert second.machine == "NVIDIA H200, 16 cores, bf16" and second.commits == ("abc",)
+    assert [origins.marks(record, rung) for rung in record.rungs] == ["A", "B", "A, B"]
+    assert [origins.across(record, rung) for rung in record.rungs] == ["", "B against A", "A against B"]
+    assert all(words[:3] in ("A: ", "B: ") for words in origins.places(record))
+
+
+def test_a_single_origin_has_no_marks() -> None:
+    record = diary()
+    (only,) = origins.origins(record)
+    assert only.mark == "" and only.cells == sum(len(rung.cells) for rung in record.rungs)
+    assert {origins.marks(record, rung) + origins.across(record, rung) for rung in record.rungs} == {""}
