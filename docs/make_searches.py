@@ -26,15 +26,17 @@ def read(name: str) -> SearchRecord:
 
 
 def section(part: dict[str, Any]) -> list[str]:
-    """Return the lines about one search: provenance, table, re-runs and answers."""
+    """Return the lines about one search: provenance, table and re-runs."""
     record = read(part["search"])
-    lines = [f"\n### {part['title']}\n", f"{provenance(record)}\n"]
-    lines += [f"{part['before'].strip()}\n"] if "before" in part else []
+    lines = [f"### {part['title']}\n", f"{part['before'].strip()}\n"]
     lines += [f"![Validation accuracy over rate and batch](seeds/{part['search']}.png)\n", table(record)]
-    lines += [finals(record), "**What was true, and what was not**\n"]
-    lines += [f"- *{question['says']}* {ASK[question['ask']](record)}" for question in part["questions"]]
-    lines += [f"\n{part['after'].strip()}\n"] if "after" in part else [""]
-    return lines
+    return [*lines, finals(record), f"{provenance(record)}\n"]
+
+
+def answers(part: dict[str, Any]) -> list[str]:
+    """Return a bullet for each question that a search answers."""
+    record = read(part["search"])
+    return [f"- *{question['says']}* {ASK[question['ask']](record)}" for question in part["questions"]]
 
 
 def provenance(record: SearchRecord) -> str:
