@@ -116,7 +116,7 @@ def run(plan: ClimbPlan) -> LadderRecord:
     options, place = plan.options, plan.folder
     place.prepare()
     with place.locked():
-        before = _same_study_before(plan)
+        before = record_before(plan)
         with Interrupts().handled():
             outcomes = train_cells(
                 plan.cells,
@@ -150,7 +150,7 @@ def _note_comparisons(record: LadderRecord, folder: LadderDir) -> None:
                 looks.note(folder.looks, "compared", purpose, images, record.data.hashes.get("test", ""))
 
 
-def _same_study_before(plan: ClimbPlan) -> LadderRecord | None:
+def record_before(plan: ClimbPlan) -> LadderRecord | None:
     """Return the record that an earlier climb left, if any.
 
     Raises:
