@@ -86,7 +86,7 @@ def read(plan: ClimbPlan, device: str, failed: Collection[Cell] = ()) -> Progres
             epoch_s[one.cell.rung] = pace.mean_epoch_s(one.cell.recipe)
         state = _state(one, root, one.cell in running, one.cell in failed)
         changed = _changed(RunDir(root / one.cell.folder).history)
-        in_epoch_s = (at - changed) / packed if state == "running" and changed is not None else 0.0
+        in_epoch_s = max(0.0, at - changed) / packed if state == "running" and changed is not None else 0.0
         left_s = _left_s(one, pace or guess, in_epoch_s)
         cells.append(CellProgress(one.cell, state, len(one.rows), packed, changed, left_s))
     return Progress(at, tuple(cells), epoch_s)
@@ -152,7 +152,7 @@ def status(progress: Progress) -> list[str]:
         lines.append(f"running: {_name(one)}, {_epoch(one)}{ago}")
     for one in progress.those("started"):
         lines.append(f"started: {_name(one)}, {one.epochs} of {fmt.many(one.cell.recipe.training.epochs, 'epoch')}")
-    lines += [f"{one.state}: {_name(one)}" for one in progress.those("failed", "diverged")]
+    lines += [f"{one.state}: {_name(one)}" for one in progress.those("diverged", "failed")]
     return [*lines, _pace(progress), _end(progress)]
 
 
@@ -188,9 +188,13 @@ def _pace(progress: Progress) -> str:
         return "pace: no epoch has been measured on a machine like this one"
     paces = sorted(progress.epoch_s.items(), key=lambda pace: pace[1])
     (fast, least), (slow, most) = paces[0], paces[-1]
-    to = f" to {fmt.seconds(most)} ({slow})" if len(paces) > 1 else ""
+    to = f" to {_exact(most)} ({slow})" if len(paces) > 1 else ""
     of = f"; {len(paces)} of {fmt.many(len({one.cell.rung for one in progress.cells}), 'rung')} measured"
-    return f"pace: an epoch takes {fmt.seconds(least)} ({fast}){to}{of}"
+    return f"pace: an epoch takes {_exact(least)} ({fast}){to}{of}"
+
+
+def _exact(seconds: float) -> str:
+    return f"{seconds:.2g} s" if seconds < 1 else fmt.seconds(seconds)
 
 
 def _end(progress: Progress) -> str:
