@@ -188,7 +188,7 @@ def _pace(progress: Progress) -> str:
         return "pace: no epoch has been measured on a machine like this one"
     paces = sorted(progress.epoch_s.items(), key=lambda pace: pace[1])
     (fast, least), (slow, most) = paces[0], paces[-1]
-    to = f" to {_exact(most)} ({slow})" if len(paces) > 1 else ""
+    to = f" to {_exact(most)} ({slow})" if _exact(most) != _exact(least) else ""
     of = f"; {len(paces)} of {fmt.many(len({one.cell.rung for one in progress.cells}), 'rung')} measured"
     return f"pace: an epoch takes {_exact(least)} ({fast}){to}{of}"
 
@@ -209,7 +209,7 @@ def _end(progress: Progress) -> str:
 
 @contextmanager
 def told_every(seconds: float, tell: Callable[[], None]) -> Iterator[None]:
-    """Call `tell` again and again from a thread while the body runs. What goes wrong in it is not told, and no more."""
+    """Call `tell` at this interval from a thread while the body runs; its errors are dropped: they must end nothing."""
     done = threading.Event()
 
     def watch() -> None:
