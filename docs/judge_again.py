@@ -1,7 +1,7 @@
-"""Give the records in results/ the plan of their ladders, and the verdicts that their numbers have by the present rules.
+"""Give the records in results/ their ladders' plans, and the verdicts that their numbers have by the present rules.
 
-Run it as `python docs/judge_again.py` after a change of the rules or of a ladder, then `python docs/make_seeds.py`. What was
-measured stays as it is.
+Run it as `python docs/judge_again.py` after a change of the rules or of a ladder, then `python docs/make_seeds.py`.
+What was measured stays as it is.
 """
 
 from __future__ import annotations

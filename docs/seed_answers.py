@@ -10,6 +10,7 @@ import seed_tables
 
 from rungs.report import format as fmt
 from rungs.report import metric
+from rungs.run.record import Estimate
 from rungs.study import statistics
 from rungs.study.ladder import words as facts
 from rungs.study.ladder.record import CellRecord, LadderRecord, RungRecord
@@ -23,6 +24,8 @@ STAYS = 1.5
 """The steps to convergence "stay" if the last rung is known to need less than so many times those of the first."""
 GROWS = 2.0
 """The cost of a step "grows greatly" if it is at least this many times as large."""
+CHANCE = 1.5
+"""A net has learned nothing if its accuracy is below so many times that of guessing."""
 
 
 def answers(record: LadderRecord | None, ladder: Ladder, questions: Sequence[dict[str, Any]]) -> list[str]:
@@ -117,43 +120,32 @@ def _gain(rung: RungRecord) -> float:
 
 def steps(record: LadderRecord, rungs: Rungs, question: dict[str, Any]) -> Said:
     """Judge whether the steps to convergence stay from the first rung to the last while the cost of a step grows."""
-    first, last = rungs[0], rungs[-1]
-    ratio = _ratio(first, last)
-    cost = last.flops / first.flops
-    n = ratio.n
-    true = ratio.high is not None and ratio.low is not None and math.exp(ratio.low) > 1 / STAYS
-    true = true and math.exp(ratio.high or 0.0) < STAYS and cost > GROWS
-    bounds = (
-        "" if ratio.low is None or ratio.high is None else f" ({math.exp(ratio.low):.2f} to {math.exp(ratio.high):.2f})"
-    )
-    numbers = ", ".join(
-        f"`{rung.name}` {fmt.count(round(facts.mean(rung, 'convergence_steps') or 0))}" for rung in rungs
-    )
-    evidence = (
-        f"`{last.name}` needs {math.exp(ratio.mean):.2f} times{bounds} the steps of `{first.name}` (n = {n}), and "
-        f"{cost:.1f} times the compute per image. Steps to converge: {numbers}."
-    )
-    return "True here." if true else f"Undecided with {fmt.many(n, 'seed')}.", evidence
-
-
-def _ratio(first: RungRecord, last: RungRecord) -> Any:
-    """Estimate the logarithm of the ratio of the steps to convergence, paired by seed."""
-    one, two = ({c.seed: c.values["convergence_steps"] for c in facts.finished(rung)} for rung in (first, last))
-    return statistics.estimate([math.log(two[seed] / one[seed]) for seed in sorted(one.keys() & two.keys())])
+    ratio, words = _steps_ratio(rungs[0], rungs[-1])
+    cost = rungs[-1].flops / rungs[0].flops
+    counts = {rung.name: fmt.count(round(facts.mean(rung, "convergence_steps") or 0)) for rung in rungs}
+    numbers = ", ".join(f"`{name}` {count}" for name, count in counts.items())
+    evidence = f"{words}, and {cost:.1f} times the compute per image. Steps to converge: {numbers}."
+    stays = ratio.low is not None and ratio.high is not None and -ratio.low < math.log(STAYS) > ratio.high
+    return "True here." if stays and cost > GROWS else f"Undecided with {fmt.many(ratio.n, 'seed')}.", evidence
 
 
 def faster(record: LadderRecord, rungs: Rungs, question: dict[str, Any]) -> Said:
     """Judge whether the second of two rungs converges in fewer steps than the first."""
-    first, last = rungs[0], rungs[-1]
-    ratio = _ratio(first, last)
-    low, high = (None if end is None else math.exp(end) for end in (ratio.low, ratio.high))
-    bounds = "" if low is None or high is None else f" ({low:.2f} to {high:.2f})"
-    evidence = (
-        f"`{last.name}` needs {math.exp(ratio.mean):.2f} times{bounds} the steps of `{first.name}` (n = {ratio.n})."
-    )
-    if high is not None and high < 1:
-        return "True here.", evidence
-    return "Not true here." if low is not None and low > 1 else f"Undecided with {fmt.many(ratio.n, 'seed')}.", evidence
+    ratio, words = _steps_ratio(rungs[0], rungs[-1])
+    if ratio.high is not None and ratio.high < 0:
+        return "True here.", f"{words}."
+    above = ratio.low is not None and ratio.low > 0
+    return "Not true here." if above else f"Undecided with {fmt.many(ratio.n, 'seed')}.", f"{words}."
+
+
+def _steps_ratio(first: RungRecord, last: RungRecord) -> tuple[Estimate, str]:
+    """Estimate the logarithm of the ratio of the steps to convergence, paired by seed; return it also in words."""
+    one, two = ({c.seed: c.values["convergence_steps"] for c in facts.finished(rung)} for rung in (first, last))
+    ratio = statistics.estimate([math.log(two[seed] / one[seed]) for seed in sorted(one.keys() & two.keys())])
+    known = ratio.low is not None and ratio.high is not None
+    bounds = f" ({math.exp(ratio.low or 0):.2f} to {math.exp(ratio.high or 0):.2f})" if known else ""
+    times = f"{math.exp(ratio.mean):.2f} times{bounds} the steps of `{first.name}`"
+    return ratio, f"`{last.name}` needs {times} (n = {ratio.n})"
 
 
 def size(record: LadderRecord, rungs: Rungs, question: dict[str, Any]) -> Said:
@@ -178,7 +170,7 @@ def overfits(record: LadderRecord, rungs: Rungs, question: dict[str, Any]) -> Sa
         train, validation = (facts.mean(rung, f"{part}_accuracy") for part in ("train", "validation"))
         sentences.append(
             f"`{rung.name}` overfits in {many}: {fmt.percent(train, 1)} of the training images and "
-            f"{fmt.percent(validation, 1)} of the validation images at the kept epoch; the validation loss was smallest "
+            f"{fmt.percent(validation, 1)} of the validation images in the kept epoch; the validation loss is smallest "
             f"in epoch {_smallest(rung)}"
         )
     return verdict, f"{'. '.join(sentences)}."
@@ -207,21 +199,13 @@ def losses(record: LadderRecord, rungs: Rungs, question: dict[str, Any]) -> Said
 
 def diverges(record: LadderRecord, rungs: Rungs, question: dict[str, Any]) -> Said:
     """Judge whether a rung's training diverges, or stays at the accuracy of guessing."""
-    sentences, bad = [], 0
-    for rung in rungs:
-        accuracy = facts.mean(rung, "validation_accuracy")
-        chance = accuracy is None or accuracy < 1.5 / len(record.data.classes)
-        bad += chance
-        how = (
-            "learns nothing"
-            if chance and accuracy is not None
-            else facts.how_ended(rung)
-            if accuracy is None
-            else "learns"
-        )
-        sentences.append(f"`{rung.name}` {how}{'' if accuracy is None else f': {fmt.percent(accuracy, 1)}'}")
-    verdict = "True here." if bad == len(rungs) else "Not true here." if bad == 0 else "True of some."
-    return verdict, f"{'; '.join(sentences)} (validation; guessing: {100 / len(record.data.classes):.0f} %)."
+    guessing = 1 / len(record.data.classes)
+    reached = {rung.name: facts.mean(rung, "validation_accuracy") for rung in rungs}
+    bad = [name for name, accuracy in reached.items() if accuracy is None or accuracy < CHANCE * guessing]
+    ended = {rung.name: facts.how_ended(rung) for rung in rungs}
+    cells = "; ".join(f"`{name}` {ended[name] or fmt.percent(accuracy, 1)}" for name, accuracy in reached.items())
+    verdict = "True here." if len(bad) == len(rungs) else "True of some." if bad else "Not true here."
+    return verdict, f"Validation accuracy: {cells}; guessing has {fmt.percent(guessing, 0)}."
 
 
 def curves(record: LadderRecord, rungs: Rungs, question: dict[str, Any]) -> Said:

@@ -29,6 +29,7 @@ APPENDED = {
     "rungs train lab-003 --resume": f"{FEW} {THIN} --out runs/begun",
     "rungs train lab-003": f"{FEW} {THIN}",
     "rungs train speedrun": f"--data digits {FEW} --set data.validation=0 --set model.widths=[4,4,4]",
+    "rungs climb first-cnn --status": "--out climbs/none-yet",
     "rungs climb first-cnn": "--dry-run --data digits --only initial",
     "rungs climb three-nets": "--dry-run --data digits --only net-1",
     "rungs climb mine.toml": "--dry-run --only base",

@@ -23,37 +23,51 @@ if TYPE_CHECKING:
     from rungs.study.ladder.climb import ClimbPlan
     from rungs.study.ladder.outcome import Outcome
     from rungs.study.ladder.record import RungRecord
+    from rungs.study.ladder.spec import Cell
     from rungs.study.search.record import TrialRecord
     from rungs.study.search.study import Search
 
 
-def climb(options: Annotated[ClimbOptions, arg(name="")], dry_run: bool = False, quiet: bool = False) -> None:
+def climb(
+    options: Annotated[ClimbOptions, arg(name="")], dry_run: bool = False, status: bool = False, quiet: bool = False
+) -> None:
     """Climb a ladder: train every rung with several seeds and report what each change gains.
 
     The same command resumes an interrupted climb; trained cells are kept.
 
     Args:
         options: See `ClimbOptions`.
-        dry_run: List all cells and estimate the time from a short probe of each; train nothing.
+        dry_run: List all cells and estimate the time from measured epochs, else from a short probe; train nothing.
+        status: Print how far the climb has got, what is running and when it will end; train nothing.
         quiet: Show errors only.
     """
+    from rungs.cli import climb as printing
     from rungs.study.ladder import climb as climbing
     from rungs.study.ladder import tables
 
+    if dry_run and status:
+        raise UserError("--dry-run and --status were given together", do="give one of them")
     began = time.monotonic()
+    failed: set[Cell] = set()
 
     def tell(outcome: Outcome, done: int, of: int) -> None:
+        if outcome.record is None:
+            failed.add(outcome.cell)
         if not quiet:
             out.print(cell_line(outcome, done, of, time.monotonic() - began), markup=False, soft_wrap=True)
 
     plan = climbing.prepare(dataclasses.replace(options, tell=tell))
+    if status:
+        printing.print_status(plan)
+        return
     if dry_run or not quiet:
-        _print_unpacked(plan)
+        printing.print_unpacked(plan)
         print_parallel(plan, "climb")
     if dry_run:
-        _print_estimate(plan)
+        printing.print_estimate(plan)
         return
-    record = climbing.run(plan)
+    with printing.progress_shown(plan, failed, quiet=quiet):
+        record = climbing.run(plan)
     if not quiet:
         out.print(tables.summary(record, out.width))
         out.print(f"record: {plan.folder.record}\nreport: {plan.folder.report}", soft_wrap=True)
@@ -85,14 +99,6 @@ def refuse_failed(rungs: Sequence[RungRecord], where: object) -> None:
         raise UserError(f"{len(failed)} cell{'s' * (len(failed) > 1)} failed{lines}", where=where, do=do)
 
 
-def _print_unpacked(plan: ClimbPlan) -> None:
-    """Print which rungs train their seeds one by one though a pack was asked for."""
-    from rungs.study.ladder.workers import unpacked
-
-    for rung, reason in unpacked(plan.cells, plan.pack).items():
-        out.print(f"{rung}: seeds are trained one by one, not packed: {reason}", markup=False, soft_wrap=True)
-
-
 def print_parallel(plan: ClimbPlan | Search, command: str) -> None:
     """Print how many workers train in parallel where that was measured."""
     from rungs.study.processes import require_startable
@@ -100,42 +106,6 @@ def print_parallel(plan: ClimbPlan | Search, command: str) -> None:
     require_startable(command)  # the ranks of torchrun would wait for one another's measurement
     if plan.parallel.reason:
         out.print(plan.parallel.reason, markup=False, soft_wrap=True)
-
-
-def _print_estimate(plan: ClimbPlan) -> None:
-    """Print every cell, its state and its estimated time."""
-    from rich.markup import escape
-    from rich.table import Table
-
-    from rungs.report import format as fmt
-    from rungs.study.ladder.estimate import estimate
-    from rungs.study.ladder.power import findable
-    from rungs.study.ladder.workers import packs
-
-    steps = estimate(plan)
-    table = Table("cell", "rung", "seed", "epochs", "state", "estimate", box=None)
-    for i, step in enumerate(steps, 1):
-        time_s = fmt.seconds(step.estimate_s) if step.estimate_s else ""
-        epochs = str(step.cell.recipe.training.epochs)
-        table.add_row(str(i), step.cell.rung, str(step.cell.seed), epochs, escape(step.state), time_s)
-    out.print(table)
-    left = [step for step in steps if step.state in ("to do", "started")]
-    at_once = f"{plan.jobs} in parallel" if plan.jobs > 1 else "one after the other"
-    own = {step.cell: step.estimate_s for step in left}
-    of_packs = [sum(own[cell] for cell in group) for group in packs(own, plan.pack)] or [0.0]
-    total = fmt.seconds(max(sum(of_packs) / min(max(1, plan.jobs), len(of_packs)), *of_packs, 0.0))
-    out.print(f"{len(steps)} cells, {len(left)} to train, {at_once}: about {total}, less with early stopping")
-    if any(len(group) > 1 for group in packs(own, plan.pack)):
-        size = f"up to {plan.pack} seeds of a rung"
-        out.print(f"packs of {size}: an estimate is a cell's share of its pack, from a short probe")
-    if words := findable(plan):
-        out.print(words, soft_wrap=True)
-    out.print(f"folder: {plan.folder.path}", soft_wrap=True)
-    broken = {step.state for step in steps if step.state.startswith("cannot run")}
-    if broken and not left:
-        raise UserError(
-            "nothing can be trained:\n  " + "\n  ".join(sorted(broken)), where=plan.options.ladder, do="fix the cause"
-        )
 
 
 def merge(options: Annotated[MergeOptions, arg(name="")], quiet: bool = False) -> None:

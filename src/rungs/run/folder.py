@@ -53,7 +53,7 @@ class Folder:
 
         lock = FileLock(self.path / ".lock")
         try:
-            lock.acquire(timeout=0)
+            lock.acquire(timeout=1)  # `is_locked` may hold it for a moment
         except Timeout:
             raise UserError(
                 "another process is training here", where=self.path, do="wait, or give another --out"
@@ -68,6 +68,20 @@ class Folder:
                 (self.path / ".lock").unlink()
                 self.path.rmdir()
             lock.release()
+
+    def is_locked(self) -> bool:
+        """Return whether a process works in the folder; False where that cannot be told. No file is created."""
+        from filelock import FileLock, Timeout
+
+        if not (self.path / ".lock").is_file():
+            return False
+        try:
+            with FileLock(self.path / ".lock", timeout=0):
+                return False
+        except Timeout:
+            return True
+        except OSError:  # removed since, or of somebody else
+            return False
 
 
 class StudyDir(Folder, Generic[R]):
@@ -174,6 +188,14 @@ class RunDir(Folder):
         import msgspec
 
         write_whole(self.history, b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
+
+    def read_history(self) -> tuple[EpochRow, ...]:
+        """Read all rows; none where the file is absent or damaged."""
+        import msgspec
+
+        with contextlib.suppress(OSError, msgspec.MsgspecError):
+            return tuple(msgspec.json.Decoder(EpochRow).decode_lines(self.history.read_bytes()))
+        return ()
 
     def write_record(self, record: RunRecord) -> None:
         """Write `run.json`."""

@@ -134,7 +134,7 @@ def run(plan: ClimbPlan) -> LadderRecord:
     options, place = plan.options, plan.folder
     place.prepare()
     with place.locked():
-        before = _same_study_before(plan)
+        before = record_before(plan)
         with Interrupts().handled():
             outcomes = train_cells(
                 plan.cells,
@@ -190,7 +190,7 @@ def _with_cells_from_elsewhere(plan: ClimbPlan, record: LadderRecord, before: La
     return replace(joined, command=plan.command)
 
 
-def _same_study_before(plan: ClimbPlan) -> LadderRecord | None:
+def record_before(plan: ClimbPlan) -> LadderRecord | None:
     """Return the record that an earlier climb left, if any.
 
     Raises:

@@ -20,7 +20,8 @@ from rungs.evaluate.device import open_device
 from rungs.recipe.identity import code_version
 from rungs.recipe.spec import Recipe
 from rungs.report.format import many
-from rungs.study.ladder.probe import harmless, shortened, speed_key
+from rungs.study.ladder.pace import speed_key
+from rungs.study.ladder.probe import harmless, shortened
 from rungs.study.measures import available_bytes
 from rungs.study.processes import MOST_JOBS, threads_each
 from rungs.training.device import World, is_out_of_memory

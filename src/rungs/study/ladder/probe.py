@@ -50,9 +50,3 @@ def _one_batch(setup: Setup, images: int) -> Setup:
 def harmless(recipe: Recipe) -> Recipe:
     """Return an equally fast recipe that cannot diverge."""
     return replace(recipe, optim=slowed(recipe.optim, 1e-6 / recipe.optim.lr))
-
-
-def speed_key(recipe: Recipe) -> tuple[object, ...]:
-    """Return what affects speed and the number of images; the seed does not."""
-    training = replace(recipe.training, epochs=1)
-    return recipe.model, training, recipe.evaluation.batch_size, recipe.data, recipe.augment, type(recipe.optim)
