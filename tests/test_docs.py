@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import gzip
 import importlib
-import importlib.util
 import re
-import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from msgspec.structs import replace
 
 from rungs.run.record import from_json
 from rungs.study.ladder import spec as ladder_spec
 from rungs.study.ladder.record import LadderDir, LadderRecord
-from rungs.study.ladder.summary import judged_again
 
 ROOT = Path(__file__).parents[1]
 RESULTS = sorted((ROOT / "results").glob("*.json"))
 KEPT = [
     *RESULTS,
     ROOT / "tests" / "faulty_records.json.gz",
+    ROOT / "tests" / "short_climbs.json.gz",
     *(
         path
         for path in sorted((ROOT / "tests" / "data_of_old").rglob("*"))
@@ -32,35 +32,71 @@ KEPT = [
 
 
 @pytest.fixture(scope="module")
-def make_seeds() -> ModuleType:
-    sys.path.insert(0, str(ROOT / "docs"))  # as if the script were run: it imports one beside it
-    spec = importlib.util.spec_from_file_location("make_seeds", ROOT / "docs" / "make_seeds.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def scripts() -> Iterator[Callable[[str], ModuleType]]:
+    """Import a script of docs/ by its name, as if it were run: they import one another."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "docs"))
+        yield importlib.import_module
 
 
-def test_the_page_of_the_seeds_is_what_its_script_makes(make_seeds: ModuleType) -> None:
+def test_the_page_of_the_seeds_is_what_its_script_makes(scripts: Callable[[str], ModuleType]) -> None:
+    make_seeds = scripts("make_seeds")
     assert (ROOT / "docs" / "seeds.md").read_text(encoding="utf-8") == make_seeds.page()
-    measured = (ROOT / "docs" / "measured.md").read_text(encoding="utf-8")
-    assert measured == make_seeds.with_rows(measured) and measured.count("](seeds.md): `") == 5
+    for name in make_seeds.ROWS_IN:
+        text = (ROOT / name).read_text(encoding="utf-8")
+        assert text == make_seeds.with_rows(text, name) and text.count("seeds.md#") == 5
+    assert {path.stem for path in make_seeds.PICTURES.glob("*.png")} == {
+        *(path.stem for path in RESULTS),
+        *(path.stem for path in (ROOT / "results" / "searches").glob("*.json")),
+    }
+
+
+def test_every_claim_of_a_shipped_ladder_has_a_row_with_its_number_or_how_far_it_is(
+    scripts: Callable[[str], ModuleType],
+) -> None:
+    make_seeds, seed_tables = scripts("make_seeds"), scripts("seed_tables")
+    for seed in make_seeds.stories()["seeds"]:
+        ladder, record = ladder_spec.load(seed["ladder"])[0], make_seeds.known(seed["ladder"])
+        rows = seed_tables.claims(ladder, record).splitlines()
+        for rung in ladder.rungs:
+            planned = ladder_spec.seeds_of(ladder)[rung.name]
+            cells = [] if record is None else [c for r in record.rungs if r.name == rung.name for c in r.cells]
+            mine = [row for row in rows if row.startswith(f"| `{rung.name}` |")]
+            assert len(mine) >= len(rung.claims)
+            for row in mine:
+                assert (f"running: {len(cells)} of " in row) == (len(cells) < planned)
+                assert ("**" in row) == (len(cells) >= planned)
+
+
+def test_a_row_without_all_its_cells_shows_no_number(scripts: Callable[[str], ModuleType]) -> None:
+    make_seeds, seed_tables, seed_answers = (scripts(name) for name in ("make_seeds", "seed_tables", "seed_answers"))
+    ladder, _ = ladder_spec.load("deep-then-regularise")
+    record = make_seeds.read("deep-then-regularise")
+    part = replace(record.rungs[1], cells=record.rungs[1].cells[:2])
+    started = replace(record, rungs=(record.rungs[0], part, record.rungs[2]))
+    rows = [row for row in seed_tables.claims(ladder, started).splitlines() if row.startswith("| `batchnorm` |")]
+    assert len(rows) == 2 and all("| running: 2 of 3 cells |" in row for row in rows)
+    assert "| `batchnorm` | running: 2 of 3 cells | | | | |" in seed_tables.rungs(ladder, started)
+    assert (
+        seed_tables.rungs(ladder, started).count("real gain") == 0
+    )  # what builds on it has nothing to be compared with
+    assert [rung.name for rung in make_seeds.ended(started).rungs] == ["initial", "augmented"]
+    questions = next(one for one in make_seeds.stories()["seeds"] if one["ladder"] == record.name)["questions"]
+    asked = [question for question in questions if question["rungs"] == ["batchnorm"]]
+    (only,) = seed_answers.answers(started, ladder, asked)
+    assert only.startswith("- **Running:** ") and all(question["says"] in only for question in asked)
+    assert len(seed_answers.answers(record, ladder, asked)) == len(asked)
+    both = [{"says": "Each gains.", "ask": "compared", "rungs": ["batchnorm", "augmented"], "expects": "gain"}]
+    assert "**Running.**" in seed_answers.answers(started, ladder, both)[0]
+    assert "**True here.**" in seed_answers.answers(record, ladder, both)[0]
+
+
+def test_no_record_in_the_results_is_of_a_shorter_study() -> None:
     for path in RESULTS:
-        assert (ROOT / "docs" / "seeds" / f"{path.stem}.png").exists()
-
-
-def test_every_shipped_ladder_has_a_result_with_every_rung_measured() -> None:
-    records = [from_json(path.read_bytes(), LadderRecord, path) for path in RESULTS]
-    for name in ladder_spec.shipped():
-        ladder, _ = ladder_spec.load(name)
-        measured = {
-            rung.name
-            for record in records
-            if record.name == name
-            for rung in record.rungs
-            if rung.estimates or any(cell.status == "diverged" for cell in rung.cells)
-        }
-        assert measured == {rung.name for rung in ladder.rungs}
+        record = from_json(path.read_bytes(), LadderRecord, path)
+        assert record.reduced == () and record.planned
+        ladder, _ = ladder_spec.load(record.name)
+        assert [rung.name for rung in record.planned] == [rung.name for rung in ladder.rungs]
 
 
 def test_results_tell_nothing_of_where_they_were_made() -> None:
@@ -104,7 +140,8 @@ def test_the_pictures_of_the_verdicts_show_what_they_are_called(
 
 
 @pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
-def test_the_verdicts_in_the_records_are_those_of_the_present_rules(path: Path) -> None:
+def test_the_verdicts_in_the_records_are_those_of_the_present_rules(
+    path: Path, scripts: Callable[[str], ModuleType]
+) -> None:
     record = from_json(path.read_bytes(), LadderRecord, path)
-    ladder, _ = ladder_spec.load(record.name)
-    assert judged_again(record, {rung.name: rung.claims for rung in ladder.rungs}) == record
+    assert scripts("judge_again").judged(record) == record
