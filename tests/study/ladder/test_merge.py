@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +17,9 @@ from rungs.run.folder import RunDir
 from rungs.run.record import to_json
 from rungs.study.ladder import origins
 from rungs.study.ladder.join import in_both, join
+from rungs.study.ladder.outcome import Outcome
 from rungs.study.ladder.record import CellRecord, LadderDir, LadderRecord, RungRecord
+from rungs.training.interrupt import Interrupted
 
 BASE = """
 name = "tiny"
@@ -127,6 +130,59 @@ def test_a_rung_has_its_own_number_of_seeds(ladder_file: Path, tmp_path: Path) -
     record = climb(ladder_file, folder=tmp_path / "c", jobs=0, only=("first",), seeds=1)
     assert [(rung.name, rung.seeds) for rung in record.planned] == [("first", 1), ("wider", 1), ("slower", 1)]
     assert origins.missing_words(record) == "2 of 3 cells are not trained: wider (seed 0) and slower (seed 0)"
+
+
+def test_the_run_that_is_copied_is_the_one_whose_cell_is_kept(ladder_file: Path, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        climb(ladder_file, folder=tmp_path / name, jobs=0, only=("first",), seeds=1)
+    (cell,) = LadderDir(tmp_path / "b").read_record().rungs[0].cells
+    place = LadderDir(tmp_path / "a")
+    rung = replace(place.read_record().rungs[0], cells=(replace(cell, status="interrupted", values={}),))
+    place.record.write_bytes(to_json(replace(place.read_record(), rungs=(rung,))))
+    (tmp_path / "b" / cell.folder / "notes.txt").write_text("from b")
+    merged = merge((tmp_path / "a", tmp_path / "b"), folder=tmp_path / "c")
+    assert cells(merged) == {("first", 0): cell}
+    assert (tmp_path / "c" / cell.folder / "notes.txt").read_text() == "from b"
+
+
+def stopping_at(name: str) -> Callable[[Outcome, int, int], None]:
+    """Stop a climb, as Ctrl-C would, when a rung has ended."""
+
+    def tell(outcome: Outcome, done: int, of: int) -> None:
+        if outcome.cell.rung == name:
+            raise Interrupted(signal.SIGINT)
+
+    return tell
+
+
+def test_a_climb_that_is_stopped_leaves_the_record_of_its_cells_without_a_look(
+    ladder_file: Path, tmp_path: Path
+) -> None:
+    place = LadderDir(tmp_path / "c")
+    with pytest.raises(Interrupted):
+        climb(ladder_file, folder=place.path, jobs=0, seeds=1, tell=stopping_at("wider"))
+    record = place.read_record()
+    assert [rung.name for rung in record.rungs] == ["first", "wider"] and record.looks == ()
+    found = record.rungs[1].difference
+    assert found is not None and (found.verdict, found.looks, found.next_look) == ("undecided", (), 3)
+    assert origins.missing_words(record) == "1 of 3 cells is not trained: slower (seed 0)"
+    assert "report.html" in rungs("report", place.path).stdout and place.report.exists()
+    whole = climb(ladder_file, folder=place.path, jobs=0, seeds=1)
+    assert whole.looks == (1,) and len(cells(whole)) == 3
+    assert whole.rungs[1].difference is not None and whole.rungs[1].difference.looks == (1,)
+
+
+def test_a_climb_that_runs_writes_its_record_now_and_then(
+    ladder_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rungs.study.ladder.climb.WRITE_EVERY_S", 0.0)
+    place, seen = LadderDir(tmp_path / "c"), list[int]()
+
+    def tell(outcome: Outcome, done: int, of: int) -> None:
+        seen.append(len(cells(place.read_record())) if place.record.exists() else 0)
+
+    climb(ladder_file, folder=place.path, jobs=0, seeds=1, tell=tell)
+    assert seen == [0, 1, 2]
 
 
 # --- what is refused, from records alone --------------------------------------------------------------

@@ -116,7 +116,8 @@ def pools(rungs: Sequence[RungRecord], *, paired: bool = True, metrics: Sequence
 def kept_verdicts(before: LadderRecord, rungs: Sequence[RungRecord]) -> dict[str, Difference]:
     """Return the differences of an earlier record that compare the same cells as now, perhaps with more or fewer seeds.
 
-    A record that does not say when it was judged was judged once, with the seeds that it has.
+    A record that does not say when it was judged is of an earlier version, judged once, with the seeds that it has; or
+    of a climb that was stopped, and not judged yet.
     """
     now = {rung.name: {cell.folder for cell in rung.cells} for rung in rungs}
     then = {rung.name: {cell.folder for cell in rung.cells} for rung in before.rungs}
@@ -129,7 +130,7 @@ def kept_verdicts(before: LadderRecord, rungs: Sequence[RungRecord]) -> dict[str
         both = (rung.name, found.against)
         sets = [(then.get(name, set()), now.get(name, set())) for name in both]
         if all(a and b and (a <= b or b <= a) for a, b in sets):
-            kept[rung.name] = found if found.looks else replace(found, looks=(found.n,))
+            kept[rung.name] = found if found.looks or before.planned else replace(found, looks=(found.n,))
     return kept
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -22,11 +24,15 @@ from rungs.study.ladder.changes import note_comparisons
 from rungs.study.ladder.jobs import Jobs, choose_jobs
 from rungs.study.ladder.join import ENDED, join
 from rungs.study.ladder.options import ClimbOptions
+from rungs.study.ladder.outcome import Outcome
 from rungs.study.ladder.record import LadderDir, LadderRecord, PlannedRung
 from rungs.study.ladder.summary import summarise
 from rungs.study.ladder.workers import finished, packs, train_cells, trained_before
 from rungs.study.processes import require_startable
-from rungs.training.interrupt import Interrupts
+from rungs.training.interrupt import Interrupted, Interrupts
+
+WRITE_EVERY_S = 60.0
+"""Seconds between two records of a climb that runs."""
 
 
 @dataclass(frozen=True)
@@ -134,34 +140,70 @@ def run(plan: ClimbPlan) -> LadderRecord:
     options, place = plan.options, plan.folder
     place.prepare()
     with place.locked():
-        before = record_before(plan)
+        so_far = _SoFar(plan, record_before(plan))
         with Interrupts().handled():
-            outcomes = train_cells(
-                plan.cells,
-                place.path,
-                jobs=plan.jobs,
-                pack=plan.pack,
-                skip_unreadable=options.skip_unreadable,
-                tensorboard=options.tensorboard,
-                tell=options.tell,
-            )
-        outcomes += trained_before(_others(plan, before), place.path)
-        record = summarise(
-            plan.ladder,
-            outcomes,
-            command=plan.command,
-            reduced=plan.reduced,
-            before=before,
-            planned=plan.planned,
-        )
-        record = _with_cells_from_elsewhere(plan, record, before)
-        write_whole(place.record, to_json(record))
-        note_comparisons(record, place)
+            try:
+                train_cells(
+                    plan.cells,
+                    place.path,
+                    jobs=plan.jobs,
+                    pack=plan.pack,
+                    skip_unreadable=options.skip_unreadable,
+                    tensorboard=options.tensorboard,
+                    tell=so_far.tell,
+                )
+            except Interrupted:
+                so_far.write()
+                raise
+        record = so_far.record(looking=True)
+        _write(place, record)
         page.write(record, place)
     return record
 
 
 climb = door("climb", ClimbOptions, prepare, run)
+
+
+@dataclass
+class _SoFar:
+    """The cells that have ended so far, and their record, so that a climb that is killed after days leaves one."""
+
+    plan: ClimbPlan
+    before: LadderRecord | None
+    outcomes: list[Outcome] = field(default_factory=list)
+    written: float = field(default_factory=time.monotonic)
+
+    def tell(self, outcome: Outcome, done: int, of: int) -> None:
+        """Take a cell that has ended; now and then write the record."""
+        self.outcomes.append(outcome)
+        self.plan.options.tell(outcome, done, of)
+        if time.monotonic() - self.written > WRITE_EVERY_S:
+            self.write()
+
+    def write(self) -> None:
+        """Write the record, without a look at the differences: those are planned for whole numbers of seeds."""
+        with suppress(UserError):  # no cell has finished yet, or the disk is full: the cells themselves are kept
+            _write(self.plan.folder, self.record(looking=False))
+        self.written = time.monotonic()
+
+    def record(self, *, looking: bool) -> LadderRecord:
+        """Return the record of these cells and of those that other commands trained."""
+        plan, before = self.plan, self.before
+        record = summarise(
+            plan.ladder,
+            [*self.outcomes, *trained_before(_others(plan, before), plan.folder.path)],
+            command=plan.command,
+            reduced=plan.reduced,
+            before=before,
+            planned=plan.planned,
+            looking=looking,
+        )
+        return _with_cells_from_elsewhere(plan, record, before, looking=looking)
+
+
+def _write(place: LadderDir, record: LadderRecord) -> None:
+    write_whole(place.record, to_json(record))
+    note_comparisons(record, place)
 
 
 def _others(plan: ClimbPlan, before: LadderRecord | None) -> list[spec.Cell]:
@@ -170,7 +212,9 @@ def _others(plan: ClimbPlan, before: LadderRecord | None) -> list[spec.Cell]:
     return [cell for cell in dict.fromkeys((*plan.others, *further)) if cell not in plan.cells]
 
 
-def _with_cells_from_elsewhere(plan: ClimbPlan, record: LadderRecord, before: LadderRecord | None) -> LadderRecord:
+def _with_cells_from_elsewhere(
+    plan: ClimbPlan, record: LadderRecord, before: LadderRecord | None, *, looking: bool
+) -> LadderRecord:
     """Return the record with those cells of the one before that were trained elsewhere: no folder of theirs is here."""
     if before is None:
         return record
@@ -186,7 +230,7 @@ def _with_cells_from_elsewhere(plan: ClimbPlan, record: LadderRecord, before: La
             )
     if not rungs:
         return record
-    joined = join(record, replace(before, rungs=tuple(rungs)), plan.folder.record)
+    joined = join(record, replace(before, rungs=tuple(rungs)), plan.folder.record, looking=looking)
     return replace(joined, command=plan.command)
 
 

@@ -31,6 +31,8 @@ def judge(
     margin: float,
     before: Mapping[str, Difference],
     planned: int = 0,
+    *,
+    looking: bool = True,
 ) -> dict[str, Difference]:
     """Compare each rung with the one that it builds on, and give a verdict where a look is due.
 
@@ -40,6 +42,8 @@ def judge(
         margin: For "no difference".
         before: The differences of the same cells when the ladder was last judged.
         planned: How many changes the ladder has, those without runs included.
+        looking: Whether there may be a look now. While a ladder is climbed there is none: it would be made of the
+            rungs that happen to have ended.
     """
     pairs = [len(change.values.keys() & change.base.keys()) for change in changes]
     pending = max(0, planned - sum(n > 0 for n in pairs))
@@ -49,15 +53,15 @@ def judge(
         left_behind = sum(LOOKS[0] <= own < n for own in pairs)  # else the most promising would be tested alone
         level = LOOK_LEVEL if n >= LOOKS[0] else EARLY_LEVEL
         found |= compare(together, pools, level=level, margin=margin, others=pending + left_behind)
-    return {rung: worded(look(new, before.get(rung))) for rung, new in found.items()}
+    return {rung: worded(look(new, before.get(rung), looking=looking)) for rung, new in found.items()}
 
 
-def look(new: Difference, before: Difference | None) -> Difference:
+def look(new: Difference, before: Difference | None, *, looking: bool = True) -> Difference:
     """Return a difference with the verdict that holds: the earlier one, the new one at a look, else none yet."""
     looks = () if before is None else before.looks
     if before is not None and before.decided_at is not None:
         return replace(new, verdict=before.verdict, looks=looks, decided_at=before.decided_at)
-    if new.n not in looks and _may_look(new.n, looks):
+    if looking and new.n not in looks and _may_look(new.n, looks):
         looks = (*looks, new.n)
     judged = new.n in looks
     verdict = new.verdict if judged else "undecided"
@@ -66,7 +70,7 @@ def look(new: Difference, before: Difference | None) -> Difference:
         verdict=verdict,
         looks=looks,
         decided_at=None if verdict == "undecided" else new.n,
-        next_look=_next_look(new.n, looks) if verdict == "undecided" else None,
+        next_look=_next_look(new.n if looking else new.n - 1, looks) if verdict == "undecided" else None,
     )
 
 

@@ -21,7 +21,7 @@ ENDED = ("finished", "diverged")
 """States of a cell that training again would not change."""
 
 
-def join(first: LadderRecord, second: LadderRecord, where: object) -> LadderRecord:
+def join(first: LadderRecord, second: LadderRecord, where: object, *, looking: bool = True) -> LadderRecord:
     """Return the record of the cells of both, judged together. Of a cell that both have, the first's counts.
 
     Differences rest on the numbers in the records, without the predictions for each image: see `changes_again`.
@@ -30,6 +30,7 @@ def join(first: LadderRecord, second: LadderRecord, where: object) -> LadderReco
         first: A record.
         second: Another of the same ladder.
         where: The second is from; named in errors.
+        looking: Whether differences may be judged now: see `rungs.study.ladder.interim`.
 
     Raises:
         UserError: They are not of the same study, or a rung differs in recipe or data.
@@ -39,7 +40,7 @@ def join(first: LadderRecord, second: LadderRecord, where: object) -> LadderReco
     record = united(first, second)
     claims = {rung.name: claims_of(rung) for rung in record.rungs}
     earlier = kept_verdicts(second, record.rungs) | kept_verdicts(first, record.rungs)
-    return judged(record, changes_again(record), claims, earlier)
+    return judged(record, changes_again(record), claims, earlier, looking=looking)
 
 
 def united(first: LadderRecord, second: LadderRecord) -> LadderRecord:

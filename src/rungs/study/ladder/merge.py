@@ -16,7 +16,7 @@ from rungs.study.ladder import page
 from rungs.study.ladder.changes import note_comparisons
 from rungs.study.ladder.join import in_both, join
 from rungs.study.ladder.options import MergeOptions
-from rungs.study.ladder.record import LadderDir, LadderRecord
+from rungs.study.ladder.record import CellRecord, LadderDir, LadderRecord
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,16 @@ class MergePlan:
     records: tuple[LadderRecord, ...]
     merged: LadderRecord
     folder: LadderDir
+
+    def source_of(self, rung: str, cell: CellRecord) -> Path:
+        """Return the source of a cell of the merged record."""
+        return next(
+            source
+            for source, record in zip(self.sources, self.records, strict=True)
+            for one in record.rungs
+            for known in one.cells
+            if (one.name, known.seed, known.status, known.values) == (rung, cell.seed, cell.status, cell.values)
+        )
 
     @property
     def left_out(self) -> int:
@@ -77,10 +87,9 @@ def run(plan: MergePlan) -> LadderRecord:
     with folder.locked():
         for rung in plan.merged.rungs:
             for cell in rung.cells:
-                for source in plan.sources:
-                    if RunDir(source / cell.folder).record.is_file():
-                        _copy(source / cell.folder, folder.path / cell.folder)
-                        break
+                run = plan.source_of(rung.name, cell) / cell.folder
+                if RunDir(run).record.is_file():
+                    _copy(run, folder.path / cell.folder)
         write_whole(folder.record, to_json(plan.merged))
         note_comparisons(plan.merged, folder)
         page.write(plan.merged, folder)

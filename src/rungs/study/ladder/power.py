@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from statistics import fmean
 
 from rungs.report import format as fmt
@@ -13,6 +14,8 @@ from rungs.study.ladder.interim import LOOKS, POWER, detectable
 from rungs.study.ladder.spec import parent
 from rungs.study.variation import weight
 
+HOPELESS = 50.0
+"""Points that no change of a sensible ladder gains."""
 USUAL = 0.7
 """The accuracy at which `SEED_SD` is taken where nothing was trained yet: sd 0.92 points."""
 
@@ -21,18 +24,20 @@ def findable(plan: ClimbPlan) -> str:
     """Return "With 3 seeds and 7 changes, a look finds differences above about 2.6 points …"; "" for a single rung."""
     names = {cell.rung for cell in plan.cells} | {cell.rung for cell in plan.others}
     changes = sum(parent(plan.ladder, rung) is not None for rung in plan.ladder.rungs if rung.name in names)
-    seeds = len({cell.seed for cell in plan.cells})
+    seeds = min(Counter(cell.rung for cell in plan.cells).values(), default=0)  # what most rungs have, at least
     if not changes or not seeds:
         return ""
     sd, source = _seed_sd(plan)
     size = 100 * detectable(seeds, changes, sd)
     what = f"With {fmt.many(seeds, 'seed')} and {fmt.many(changes, 'change')}, a look finds"
     how = f"{100 * POWER:.0f} % power; {source}, the choice of images not counted"
-    words = f"{what} differences above about {size:.1f} points ({how})"
+    found = f"differences above about {size:.1f} points" if size < HOPELESS else "hardly any difference"
+    words = f"{what} {found} ({how})"
     more = next((look for look in LOOKS if look > seeds), None)
     if more is None:
         return f"{words}."
-    return f"{words}; with {more} seeds above {100 * detectable(more, changes, sd):.1f}."
+    those = "" if size < HOPELESS else "those "
+    return f"{words}; with {more} seeds {those}above {100 * detectable(more, changes, sd):.1f} points."
 
 
 def _seed_sd(plan: ClimbPlan) -> tuple[float, str]:

@@ -37,6 +37,7 @@ def summarise(
     before: LadderRecord | None = None,
     planned: tuple[PlannedRung, ...] = (),
     once: bool = False,
+    looking: bool = True,
 ) -> LadderRecord:
     """Return the record of a ladder.
 
@@ -48,6 +49,7 @@ def summarise(
         before: Its record when it was last climbed, whose looks and verdicts count.
         planned: All rungs, trained or not.
         once: Its number of seeds is fixed, so that its differences are judged once, at 5 %.
+        looking: Whether differences may be judged now: not while the ladder is climbed.
 
     Raises:
         UserError: No cell finished, or cells of the same seed and settings saw different data.
@@ -90,7 +92,8 @@ def summarise(
         return _with_verdicts(record, compare(compared, pools(rungs), margin=ladder.margin), {})
     earlier = {} if before is None else kept_verdicts(before, record.rungs)
     number = sum(parent(ladder, rung) is not None for rung in ladder.rungs)
-    return judged(record, compared, {rung.name: rung.claims for rung in ladder.rungs}, earlier, number)
+    claims = {rung.name: rung.claims for rung in ladder.rungs}
+    return judged(record, compared, claims, earlier, number, looking=looking)
 
 
 def judged(
@@ -99,6 +102,8 @@ def judged(
     claims: Mapping[str, Sequence[Claim]],
     earlier: Mapping[str, Difference] = MappingProxyType({}),
     planned: int = 0,
+    *,
+    looking: bool = True,
 ) -> LadderRecord:
     """Return a record with the verdicts on its differences and claims.
 
@@ -108,9 +113,10 @@ def judged(
         claims: By rung.
         earlier: The differences when the ladder was last judged, whose looks and verdicts count.
         planned: How many changes the ladder has, those without runs included; by default as many as the record plans.
+        looking: Whether differences may be judged now.
     """
     planned = planned or max(0, len(record.planned) - 1)
-    differences = judge(compared, pools(record.rungs), record.margin, earlier, planned)
+    differences = judge(compared, pools(record.rungs), record.margin, earlier, planned, looking=looking)
     return _with_verdicts(record, differences, answers_of(record, claims))
 
 
