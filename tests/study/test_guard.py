@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -46,6 +47,15 @@ def test_it_counts_looks_by_test_set(runs: Path) -> None:
     assert verdict(other) == (
         "digits, test set of 180 images: opened once by 1 run. Each opened it once, after its epoch was chosen."
     )
+
+
+def test_a_copy_of_a_run_opened_nothing(runs: Path, tmp_path: Path) -> None:
+    for name in ("a/plain", "b/plain"):
+        shutil.copytree(runs / "plain", tmp_path / name)
+    found = sum_up(tmp_path)
+    assert found.runs == 1 and [one.openings for one in found.sets[0].opened] == [1]
+    looks.note(RunDir(tmp_path / "b" / "plain").looks, "scored", "again", 180, found.sets[0].test_hash)
+    assert [one.openings for one in sum_up(tmp_path).sets[0].opened] == [1, 2]
 
 
 def test_flattery_is_the_best_watched_epoch_minus_the_chosen_one(runs: Path) -> None:

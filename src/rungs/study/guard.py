@@ -76,6 +76,7 @@ def sum_up(folder: Path) -> Guard:
             found += _logs(path, str(path.parent.relative_to(folder)))
         except UserError as error:
             unreadable.append(f"{path.relative_to(folder)}: {error.what}")
+    found = _without_copies(found)
     runs = [one for one in found if one.kind == "run"]
     if not (found or unreadable):
         raise UserError("no runs found", where=folder, do="give a folder of runs, such as runs or climbs")
@@ -86,6 +87,15 @@ def sum_up(folder: Path) -> Guard:
         sets=tuple(_by_set(found)),
         unreadable=tuple(unreadable),
     )
+
+
+def _without_copies(found: list[Opened]) -> list[Opened]:
+    """Leave out copies of a run, such as those in a merged climb: its looks were made once."""
+    first: dict[object, Opened] = {}
+    for one in found:
+        copied = one.kind == "run" and one.looks
+        first.setdefault((Path(one.folder).name, one.looks) if copied else one.folder, one)
+    return list(first.values())
 
 
 def _logs(path: Path, name: str) -> Iterator[Opened]:
