@@ -277,11 +277,6 @@ def test_hidden_layers_have_a_relu_each() -> None:
     [
         ({"convs": (3,)}, "model.convs", "2 blocks in channels, 1 in convs"),
         ({"kernel_size": 4}, "model.kernel_size", "4 is even: the map would change its size"),
-        (
-            {"channels": (2,) * 5, "convs": (1,) * 5, "pool": True},
-            "model.channels",
-            "5 max pools shrink an image of 16 pixels to nothing",
-        ),
     ],
 )
 def test_a_mixed_net_that_cannot_be_built(fields: dict[str, Any], where: str, what: str) -> None:
@@ -289,6 +284,13 @@ def test_a_mixed_net_that_cannot_be_built(fields: dict[str, Any], where: str, wh
         mixed(**fields)
     assert (caught.value.where, caught.value.what) == (where, what)
     assert caught.value.do
+
+
+def test_a_small_image_is_pooled_to_a_pixel_and_no_further() -> None:
+    net = mixed(channels=(2,) * 6, convs=(1,) * 6, pool=True, head="flatten")  # 16 pixels
+    assert kinds(net.blocks).count("MaxPool2d") == 4
+    assert net.blocks(torch.rand(3, 3, 16, 16)).shape == (3, 2, 1, 1)
+    assert net(torch.rand(3, 3, 16, 16)).shape == (3, 10)
 
 
 # --- the plain net ------------------------------------------------------------------------------------

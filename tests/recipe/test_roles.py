@@ -69,7 +69,7 @@ def test_a_part_of_a_table_has_the_tables_roles() -> None:
         ("explore-003", "06262d4d922dc4c406d36663f3035bf45dabedc4b8d4c94e9c25f9be3bc8b1bd"),
         ("first-000", "9d9d8d7bbb0b9b94c2d4c5717f89e39df30202741a5a2821dc4a395a21027949"),
         ("lab-003", "de4a1cf36fcf5f95bec8185eb16be1e8185838721c0f61fe7ae42e88f6277a6a"),
-        ("mix-004", "d7d2ae0ae7427c8f545662e37dc438e18f5ab183847f31baba4c21c59084e5d9"),
+        ("mix-004", "cff4c42521865d7a15d83591ccc1093b166bbae6b7709d41773beb641b3fe104"),
         ("net1-002", "66e70f96e7830d89ee3e15182d901bdac5f6768c4292ebac1918c849b75f4055"),
         ("resnet18", "d69d24280dbb7c1815be25f9d84ea09740c216e53948740e3a5b38b0cd3612dc"),
         ("speedrun-94-gpu", "7788421c8ab41634835d52d9ac733b77b006d541c5bd16c4a992f4c6626e92e1"),

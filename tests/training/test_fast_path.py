@@ -27,6 +27,7 @@ WIDE = (
     "data.image_size=8",
     "model.channels=[64, 64]",
     "model.convs=[2, 2]",
+    "model.pool=false",
     "training.batch_size=40",
     "model.dropout=0",
 )

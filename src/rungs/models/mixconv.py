@@ -95,14 +95,14 @@ class MixConvNet(nn.Module):
         batch_norm: Whether a BatchNorm follows each convolution.
         activation: After each convolution, or its BatchNorm.
         dropout: Probability after each block.
-        pool: Whether a 2x2 max pool ends each block.
+        pool: Whether a 2x2 max pool ends each block, as long as the map is larger than a pixel.
         head: "average" over each map, or "flatten" the map.
         hidden: Sizes of the hidden linear layers, a ReLU after each.
         image_size: Height and width of the images in pixels.
         classes: Number of logits.
 
     Raises:
-        UserError: Lists of different length, an even kernel, or pools that shrink the map to nothing.
+        UserError: Lists of different length, or an even kernel.
     """
 
     def __init__(
@@ -122,15 +122,15 @@ class MixConvNet(nn.Module):
         classes: int,
     ) -> None:
         super().__init__()
-        side = image_size >> len(channels) if pool else image_size
-        _check(channels, convs, kernel_size, side, image_size)
+        _check(channels, convs, kernel_size)
         blocks: dict[str, nn.Module] = {}
-        inputs = 3
+        inputs, side = 3, image_size
         for i, (width, many) in enumerate(zip(channels, convs, strict=True), 1):
             make = _sequence if combine == "sequence" else _mixed
             blocks[f"block{i}"] = make(inputs, width, many, kernel_size, batch_norm, activation, combine)
-            if pool:
+            if pool and side > 1:
                 blocks[f"pool{i}"] = nn.MaxPool2d(2)
+                side //= 2
             if dropout > 0:
                 blocks[f"dropout{i}"] = nn.Dropout(dropout)
             inputs = width
@@ -147,16 +147,13 @@ class MixConvNet(nn.Module):
         return self.head(self.reduce(self.blocks(x)).flatten(1))  # type: ignore[no-any-return]
 
 
-def _check(channels: Sequence[int], convs: Sequence[int], kernel_size: int, side: int, image_size: int) -> None:
+def _check(channels: Sequence[int], convs: Sequence[int], kernel_size: int) -> None:
     if len(channels) != len(convs):
         what = f"{len(channels)} blocks in channels, {len(convs)} in convs"
         raise UserError(what, where="model.convs", do="give one number for each block in both")
     if kernel_size % 2 == 0:
         what = f"{kernel_size} is even: the map would change its size"
         raise UserError(what, where="model.kernel_size", do="use an odd kernel size")
-    if side < 1:
-        what = f"{len(channels)} max pools shrink an image of {image_size} pixels to nothing"
-        raise UserError(what, where="model.channels", do="use fewer blocks or a larger data.image_size")
 
 
 def _unit(inputs: int, width: int, kernel_size: int, batch_norm: bool, activation: str) -> Iterable[nn.Module]:

@@ -71,8 +71,8 @@ class MixConv(Spec, tag="mixconv", tag_field="name", frozen=True):
 
     `channels`: of each block; `convs`: convolutions in each block; `combine`: "mix" adds them with the weights that a
     linear layer gives to the input's channel means, "mix-softmax" makes these sum to 1, "sequence" chains the
-    convolutions; `dropout` after each block; `pool`: a 2x2 max pool after each block; `head`:
-    how the last feature map becomes a vector; `hidden`: sizes of the hidden fully connected layers.
+    convolutions; `dropout` after each block; `pool`: a 2x2 max pool after each block, as long as the map is larger than
+    a pixel; `head`: how the last feature map becomes a vector; `hidden`: sizes of the hidden fully connected layers.
     """
 
     channels: Annotated[tuple[Count, ...], Meta(min_length=1)]

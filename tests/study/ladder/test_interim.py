@@ -56,6 +56,16 @@ def test_the_same_seeds_may_be_judged_again() -> None:
     assert look(difference(3, "real loss"), first).verdict == "real loss"
 
 
+def test_while_a_ladder_is_climbed_nothing_is_decided_and_no_look_is_used() -> None:
+    running = look(difference(3, "real gain"), None, looking=False)
+    assert (running.verdict, running.looks, running.decided_at, running.next_look) == ("undecided", (), None, 3)
+    first = look(difference(3), None)
+    again = look(difference(3, "real gain"), first, looking=False)
+    assert (again.verdict, again.looks, again.decided_at, again.next_look) == ("undecided", (3,), None, 5)
+    reached = look(difference(3, "real gain"), None)
+    assert look(difference(4, "real loss"), reached, looking=False).verdict == "real gain"
+
+
 def test_after_the_last_look_there_is_none() -> None:
     seen = None
     for n in (1, *LOOKS):

@@ -15,10 +15,12 @@ from rungs import climb, merge
 from rungs.errors import UserError
 from rungs.run.folder import RunDir
 from rungs.run.record import to_json
-from rungs.study.ladder import origins
-from rungs.study.ladder.join import in_both, join
+from rungs.study.ladder import origins, page
+from rungs.study.ladder.join import join
+from rungs.study.ladder.merge import prepare
+from rungs.study.ladder.options import MergeOptions
 from rungs.study.ladder.outcome import Outcome
-from rungs.study.ladder.record import CellRecord, LadderDir, LadderRecord, RungRecord
+from rungs.study.ladder.record import CellRecord, LadderDir, LadderRecord, PlannedRung, RungRecord
 from rungs.training.interrupt import Interrupted
 
 BASE = """
@@ -85,8 +87,7 @@ def test_two_halves_make_the_whole(ladder_file: Path, tmp_path: Path) -> None:
     ]
     assert [rung.confusion for rung in merged.rungs] == [rung.confusion for rung in whole.rungs]
     assert [rung.answers for rung in merged.rungs] == [rung.answers for rung in whole.rungs]
-    joined, exact = ([rung.difference for rung in record.rungs if rung.difference] for record in (merged, whole))
-    assert [(d.against, d.n, d.mean, d.verdict) for d in joined] == [(d.against, d.n, d.mean, d.verdict) for d in exact]
+    assert [judged(rung) for rung in merged.rungs] == [judged(rung) for rung in whole.rungs]
     assert merged.planned == whole.planned and origins.missing(merged) == {}
     assert LadderDir(tmp_path / "c").read_record() == merged
     assert "rungs climb" in merged.command and " && " in merged.command
@@ -175,7 +176,7 @@ def test_a_climb_that_is_stopped_leaves_the_record_of_its_cells_without_a_look(
 def test_a_climb_that_runs_writes_its_record_now_and_then(
     ladder_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rungs.study.ladder.climb.WRITE_EVERY_S", 0.0)
+    monkeypatch.setattr("rungs.study.ladder.climb.MOST_WRITING", 1e9)
     place, seen = LadderDir(tmp_path / "c"), list[int]()
 
     def tell(outcome: Outcome, done: int, of: int) -> None:
@@ -194,16 +195,17 @@ def halves() -> tuple[LadderRecord, LadderRecord]:
     return replace(record, rungs=record.rungs[:5]), replace(record, rungs=record.rungs[4:])
 
 
+def joined(*records: LadderRecord) -> LadderRecord:
+    return join(records, [f"source {i}" for i in range(len(records))])
+
+
 def test_equal_cells_are_kept_from_the_first() -> None:
     first, second = halves()
-    assert in_both(first, second) == 3
-    record = join(first, second, "b")
+    record = joined(first, second)
     assert [rung.name for rung in record.rungs] == [name for name, *_ in DIARY]
-    assert record.train_s == pytest.approx(
-        first.train_s + second.train_s - sum(cell.values["wall_s"] for cell in first.rungs[4].cells)
-    )
+    assert record.train_s == pytest.approx(sum(cell.values["wall_s"] for rung in diary().rungs for cell in rung.cells))
     other = replace(second.rungs[0], cells=tuple(replace(cell, values={}) for cell in second.rungs[0].cells))
-    record = join(first, replace(second, rungs=(other, *second.rungs[1:])), "b")
+    record = joined(first, replace(second, rungs=(other, *second.rungs[1:])))
     assert record.rungs[4].cells[0].values == first.rungs[4].cells[0].values
 
 
@@ -211,7 +213,7 @@ def test_a_cell_that_failed_is_replaced_by_one_that_ended() -> None:
     first, second = halves()
     lost = replace(first.rungs[4].cells[0], status="failed", values={}, ending="out of memory")
     rung = replace(first.rungs[4], cells=(lost, *first.rungs[4].cells[1:]), confusion=())
-    record = join(replace(first, rungs=(*first.rungs[:4], rung)), second, "b")
+    record = joined(replace(first, rungs=(*first.rungs[:4], rung)), second)
     assert [cell.status for cell in record.rungs[4].cells] == ["finished"] * 3
     assert record.rungs[4].estimates["test_accuracy"].n == 3
 
@@ -229,7 +231,10 @@ def changed(record: LadderRecord, **fields: object) -> LadderRecord:
     ("spoil", "words"),
     [
         (lambda other: replace(other, name="another"), "this is a record of another, not of diary"),
-        (lambda other: replace(other, reduced=("5 of 24 epochs",)), "climbed with other options: 5 of 24 epochs"),
+        (
+            lambda other: replace(other, reduced=("5 of 24 epochs",)),
+            "this was climbed otherwise: 5 of 24 epochs; the first: as",
+        ),
         (lambda other: replace(other, data=replace(other.data, source="digits")), "trained on digits, the first on"),
         (lambda other: changed(other, changes=("optim.lr=7",)), "rungs with other recipes than in the first: flip"),
         (lambda other: changed(other, folder="another"), "rungs with other recipes than in the first: flip-and-crop"),
@@ -239,10 +244,10 @@ def changed(record: LadderRecord, **fields: object) -> LadderRecord:
 )
 def test_other_recipes_and_data_are_refused(spoil: Callable[[LadderRecord], LadderRecord], words: str) -> None:
     first, second = halves()
-    join(first, second, "b")
+    joined(first, second)
     with pytest.raises(UserError) as caught:
-        join(first, spoil(second), "b")
-    assert words in caught.value.what and caught.value.where == "b" and caught.value.do
+        joined(first, spoil(second))
+    assert words in caught.value.what and caught.value.where == "source 1" and caught.value.do
 
 
 def test_an_edited_ladder_is_refused_even_where_no_rung_is_in_both(ladder_file: Path, tmp_path: Path) -> None:
@@ -260,13 +265,87 @@ def test_bad_input_is_refused(tmp_path: Path) -> None:
     (tmp_path / "full" / "notes.txt").write_text("mine")
     one = tmp_path / "a.json"
     for words, error in (
-        ((one, "--out", tmp_path / "c"), "one climb alone"),
+        ((one, "--out", tmp_path / "c"), "only one climb was given"),
         ((one, tmp_path / "nowhere", "--out", tmp_path / "c"), "no ladder.json here"),
         ((one, tmp_path / "broken.json", "--out", tmp_path / "c"), "not a LadderRecord"),
         ((one, one, "--out", tmp_path / "full"), "this folder is not empty"),
     ):
         assert error in rungs("merge", *words, code=2).stderr
     assert not (tmp_path / "c").exists()
+
+
+def test_rungs_of_a_record_without_a_plan_stay_beside_those_of_one_with() -> None:
+    record = diary()
+    plan = tuple(PlannedRung(name=name, seeds=3, recipe="0123abcd" * 8) for name, *_ in DIARY[1:])
+    old, new = replace(record, rungs=record.rungs[:3]), replace(record, rungs=record.rungs[2:5], planned=plan)
+    assert [rung.name for rung in joined(new, old).rungs] == [name for name, *_ in (*DIARY[1:5], DIARY[0])]
+    other = replace(plan[1], recipe="ef" * 32)
+    with pytest.raises(UserError, match="other recipes than in the first: wider"):
+        joined(replace(new, planned=(plan[0], other, *plan[2:])), old)
+
+
+def test_the_base_recipe_is_compared_where_records_have_no_plan() -> None:
+    first, second = halves()
+    recipe = replace(second.recipe, training=replace(second.recipe.training, epochs=99))
+    with pytest.raises(UserError, match="other recipes than in the first: first-net"):
+        joined(first, replace(second, recipe=recipe))
+    counts = {part: tuple(2 * n for n in of) for part, of in second.data.counts.items()}
+    with pytest.raises(UserError, match="other images than in the first: all rungs"):
+        joined(first, replace(second, data=replace(second.data, counts=counts)))
+
+
+# --- verdicts -----------------------------------------------------------------------------------------
+
+
+def looked(record: LadderRecord, seeds: int, **verdict: object) -> LadderRecord:
+    """The base and one rung of a record with so many seeds, and the verdict of that rung."""
+    base, rung = (replace(one, cells=one.cells[:seeds]) for one in record.rungs[:2])
+    assert rung.difference is not None
+    return replace(record, rungs=(base, replace(rung, difference=replace(rung.difference, n=seeds, **verdict))))
+
+
+def test_a_verdict_that_one_of_them_reached_stays_in_either_order_and_looks_add_up() -> None:
+    early = looked(diary(), 1, verdict="undecided", looks=(1,), decided_at=None)
+    late = looked(diary(), 3, verdict="real loss", looks=(3,), decided_at=3)
+    for records in ((early, late), (late, early)):
+        found = joined(*records).rungs[1].difference
+        assert found is not None
+        assert (found.verdict, found.decided_at, found.looks) == ("real loss", 3, (1, 3))
+
+
+def judged(rung: RungRecord) -> object:
+    d = rung.difference
+    return d and (d.against, d.n, d.mean, d.verdict, d.looks, d.next_look)
+
+
+def test_three_climbs_are_judged_once_together(ladder_file: Path, tmp_path: Path) -> None:
+    whole = climb(ladder_file, folder=tmp_path / "whole", jobs=0, seeds=1)
+    for name in ("first", "wider", "slower"):
+        climb(ladder_file, folder=tmp_path / name, jobs=0, seeds=1, only=(name,))
+    sources = [tmp_path / name for name in ("slower", "first", "wider")]
+    merged = merge(sources, folder=tmp_path / "c")
+    assert [rung.name for rung in merged.rungs] == ["first", "wider", "slower"]
+    assert [judged(rung) for rung in merged.rungs] == [judged(rung) for rung in whole.rungs]
+    assert merged.looks == (1,) and prepare(MergeOptions([*sources, sources[0]], folder=tmp_path / "d")).left_out == 1
+
+
+def test_verdicts_outlast_a_climb_beside_cells_from_elsewhere(ladder_file: Path, tmp_path: Path) -> None:
+    """The base is here, the rung only in the record: its verdict must not be reached anew."""
+    climb(ladder_file, folder=tmp_path / "far", jobs=0, only=("wider",), seeds=1)
+    climb(ladder_file, folder=tmp_path / "here", jobs=0, only=("first",), seeds=1)
+    copy = tmp_path / "far.json"
+    copy.write_bytes((tmp_path / "far" / "ladder.json").read_bytes())
+    merged = merge((tmp_path / "here", copy), folder=tmp_path / "c")
+    found = merged.rungs[1].difference
+    assert found is not None
+    decided = replace(merged.rungs[1], difference=replace(found, verdict="real loss", looks=(1,), decided_at=1))
+    place = LadderDir(tmp_path / "c")
+    place.record.write_bytes(to_json(replace(merged, rungs=(merged.rungs[0], decided))))
+    for _ in range(2):
+        again = climb(ladder_file, folder=place.path, jobs=0, only=("first",), seeds=2)
+        after = again.rungs[1].difference
+        assert after is not None and (after.verdict, after.looks, after.decided_at) == ("real loss", (1,), 1)
+        assert again.train_s == pytest.approx(sum(cell.own_s for cell in cells(again).values()))
 
 
 # --- where the cells are from -------------------------------------------------------------------------
@@ -287,9 +366,31 @@ def test_cells_of_several_machines_are_marked_and_so_are_comparisons_across_them
     first, second = origins.origins(record)
     assert (first.mark, first.cells, second.mark, second.cells) == ("A", 5, "B", 4)
     assert second.machine == "NVIDIA H200, 16 cores, bf16" and second.commits == ("abc",)
-    assert [origins.marks(record, rung) for rung in record.rungs] == ["A", "B", "A, B"]
+    assert [origins.marks(record, rung) for rung in record.rungs] == ["A", "B", "A (seeds 0, 1), B (seed 2)"]
     assert [origins.across(record, rung) for rung in record.rungs] == ["", "B against A", "A against B"]
     assert all(words[:3] in ("A: ", "B: ") for words in origins.places(record))
+
+
+def test_the_hours_of_a_pack_are_shared_by_its_cells() -> None:
+    record = diary()
+    cells = tuple(replace(c, values=c.values | {"wall_s": 300.0, "packed": 3.0}) for c in record.rungs[0].cells)
+    (only,) = origins.origins(replace(record, rungs=(replace(record.rungs[0], cells=cells),)))
+    assert (only.cells, only.seconds) == (3, 300.0)
+
+
+def test_the_page_starts_with_where_cells_were_trained_and_what_is_missing(tmp_path: Path) -> None:
+    record = of_two_machines()
+    plan = tuple(PlannedRung(name=name, seeds=3, recipe="0123abcd") for name, *_ in DIARY)
+    place = LadderDir(tmp_path)
+    page.write(replace(record, planned=plan), place)
+    text = place.report.read_text()
+    top = text[: text.index('id="staircase"')]
+    assert "Cells from 2 machines or versions of the code" in top and "NVIDIA H200, 16 cores, bf16" in top
+    assert "15 of 24 cells are not trained: dropout (seeds 0, 1, 2)" in top
+    rows = text[text.index('id="rungs"') : text.index('id="cost"') if 'id="cost"' in text else None]
+    assert "origin A (seeds 0, 1), B (seed 2)" in rows and "across origins: B against A" in rows
+    page.write(diary(), place)
+    assert "across origins" not in place.report.read_text() and 'id="missing"' not in place.report.read_text()
 
 
 def test_a_single_origin_has_no_marks() -> None:

@@ -11,6 +11,7 @@ from statistics import fmean
 import numpy as np
 from msgspec.structs import replace
 
+from rungs.report import format as fmt
 from rungs.report.run_tables import PUBLISHED
 from rungs.run import looks
 from rungs.run.predictions import Predictions, decode
@@ -67,7 +68,7 @@ def changes_again(record: LadderRecord) -> list[Change]:
 
 def _is_judged(record: LadderRecord, rung: RungRecord) -> bool:
     """Return whether a rung has runs that ended, and validation images."""
-    ended = [cell for cell in rung.cells if cell.status in ("finished", "diverged")]
+    ended = [cell for cell in rung.cells if cell.has_ended]
     blind = any(cell.status == "finished" and "validation_accuracy" not in cell.values for cell in ended)
     return bool(ended) and not blind and sum(record.data.counts.get("validation", ())) > 0
 
@@ -154,7 +155,8 @@ def note_comparisons(record: LadderRecord, folder: LadderDir) -> None:
     for rung in record.rungs:
         found = rung.difference
         if found is not None and found.metric.startswith("test"):
-            purpose = f"{rung.name} against {found.against}, whose validation images are others; {found.n} seeds"
+            seeds = fmt.many(found.n, "seed")
+            purpose = f"{rung.name} against {found.against}, whose validation images are others; {seeds}"
             images = sum(record.data.counts.get("test", ()))
             if purpose not in known:
                 looks.note(folder.looks, "compared", purpose, images, record.data.hashes.get("test", ""))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,19 +21,20 @@ from rungs.recipe.spec import Recipe
 from rungs.run.folder import write_whole
 from rungs.run.record import to_json
 from rungs.study.ladder import page, spec
-from rungs.study.ladder.changes import note_comparisons
+from rungs.study.ladder.changes import kept_verdicts, note_comparisons
 from rungs.study.ladder.jobs import Jobs, choose_jobs
-from rungs.study.ladder.join import ENDED, join
+from rungs.study.ladder.join import judge_united, united
 from rungs.study.ladder.options import ClimbOptions
+from rungs.study.ladder.origins import stamped
 from rungs.study.ladder.outcome import Outcome
 from rungs.study.ladder.record import LadderDir, LadderRecord, PlannedRung
 from rungs.study.ladder.summary import summarise
 from rungs.study.ladder.workers import finished, packs, train_cells, trained_before
 from rungs.study.processes import require_startable
-from rungs.training.interrupt import Interrupted, Interrupts
+from rungs.training.interrupt import Interrupts
 
-WRITE_EVERY_S = 60.0
-"""Seconds between two records of a climb that runs."""
+MOST_WRITING = 0.05
+"""Share of a climb's time that goes into the records written while it runs."""
 
 
 @dataclass(frozen=True)
@@ -152,11 +154,12 @@ def run(plan: ClimbPlan) -> LadderRecord:
                     tensorboard=options.tensorboard,
                     tell=so_far.tell,
                 )
-            except Interrupted:
+            except BaseException:  # a signal, or a fault of ours
                 so_far.write()
                 raise
         record = so_far.record(looking=True)
-        _write(place, record)
+        write_whole(place.record, to_json(record))
+        note_comparisons(record, place)
         page.write(record, place)
     return record
 
@@ -171,39 +174,42 @@ class _SoFar:
     plan: ClimbPlan
     before: LadderRecord | None
     outcomes: list[Outcome] = field(default_factory=list)
-    written: float = field(default_factory=time.monotonic)
+    written: float = 0.0  # when the record was written, by the monotonic clock, and ...
+    took_s: float = 0.0  # ... how long that took
 
     def tell(self, outcome: Outcome, done: int, of: int) -> None:
-        """Take a cell that has ended; now and then write the record."""
+        """Take a cell that has ended, and write the record unless that would take long for how often it is done."""
         self.outcomes.append(outcome)
         self.plan.options.tell(outcome, done, of)
-        if time.monotonic() - self.written > WRITE_EVERY_S:
+        if not outcome.kept and time.monotonic() - self.written > self.took_s / MOST_WRITING:
             self.write()
 
     def write(self) -> None:
         """Write the record, without a look at the differences: those are planned for whole numbers of seeds."""
+        began = time.monotonic()
         with suppress(UserError):  # no cell has finished yet, or the disk is full: the cells themselves are kept
-            _write(self.plan.folder, self.record(looking=False))
+            write_whole(self.plan.folder.record, to_json(self.record(looking=False)))
         self.written = time.monotonic()
+        self.took_s = self.written - began
 
     def record(self, *, looking: bool) -> LadderRecord:
         """Return the record of these cells and of those that other commands trained."""
         plan, before = self.plan, self.before
+        outcomes = [*self.outcomes, *trained_before(_others(plan, before), plan.folder.path)]
+        elsewhere = None if before is None else _from_elsewhere(plan, outcomes, before)
         record = summarise(
             plan.ladder,
-            [*self.outcomes, *trained_before(_others(plan, before), plan.folder.path)],
+            outcomes,
             command=plan.command,
             reduced=plan.reduced,
             before=before,
             planned=plan.planned,
-            looking=looking,
+            looking=looking and elsewhere is None,
         )
-        return _with_cells_from_elsewhere(plan, record, before, looking=looking)
-
-
-def _write(place: LadderDir, record: LadderRecord) -> None:
-    write_whole(place.record, to_json(record))
-    note_comparisons(record, place)
+        if before is None or elsewhere is None:
+            return record
+        both = replace(united(record, elsewhere), command=plan.command)
+        return judge_united(both, kept_verdicts(before, both.rungs), looking=looking)
 
 
 def _others(plan: ClimbPlan, before: LadderRecord | None) -> list[spec.Cell]:
@@ -212,26 +218,16 @@ def _others(plan: ClimbPlan, before: LadderRecord | None) -> list[spec.Cell]:
     return [cell for cell in dict.fromkeys((*plan.others, *further)) if cell not in plan.cells]
 
 
-def _with_cells_from_elsewhere(
-    plan: ClimbPlan, record: LadderRecord, before: LadderRecord | None, *, looking: bool
-) -> LadderRecord:
-    """Return the record with those cells of the one before that were trained elsewhere: no folder of theirs is here."""
-    if before is None:
-        return record
+def _from_elsewhere(plan: ClimbPlan, outcomes: Sequence[Outcome], before: LadderRecord) -> LadderRecord | None:
+    """Return those cells of the record before that were trained elsewhere: no folder of theirs is here."""
     planned = {cell.folder for cell in plan.every_cell(max(before.seeds) + 1)}
-    here = {(rung.name, cell.seed) for rung in record.rungs for cell in rung.cells}
+    here = {outcome.cell.folder for outcome in outcomes if outcome.record is not None}
     rungs = []
     for rung in before.rungs:
-        known = [cell for cell in rung.cells if cell.folder in planned and cell.status in ENDED]
-        cells = [cell for cell in known if (rung.name, cell.seed) not in here]
+        cells = tuple(c for c in rung.cells if c.has_ended and c.folder in planned and c.folder not in here)
         if cells:
-            rungs.append(
-                replace(rung, cells=tuple(cells), confusion=rung.confusion if len(cells) == len(rung.cells) else ())
-            )
-    if not rungs:
-        return record
-    joined = join(record, replace(before, rungs=tuple(rungs)), plan.folder.record, looking=looking)
-    return replace(joined, command=plan.command)
+            rungs.append(replace(rung, cells=cells, confusion=rung.confusion if cells == rung.cells else ()))
+    return stamped(replace(before, rungs=tuple(rungs))) if rungs else None
 
 
 def record_before(plan: ClimbPlan) -> LadderRecord | None:

@@ -64,13 +64,13 @@ def look(new: Difference, before: Difference | None, *, looking: bool = True) ->
     if looking and new.n not in looks and _may_look(new.n, looks):
         looks = (*looks, new.n)
     judged = new.n in looks
-    verdict = new.verdict if judged else "undecided"
+    verdict = new.verdict if judged and looking else "undecided"
     return replace(
         new,
         verdict=verdict,
         looks=looks,
         decided_at=None if verdict == "undecided" else new.n,
-        next_look=_next_look(new.n if looking else new.n - 1, looks) if verdict == "undecided" else None,
+        next_look=_next_look(new.n if judged else new.n - 1, looks) if verdict == "undecided" else None,
     )
 
 

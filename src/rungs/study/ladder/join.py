@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from msgspec.structs import replace
 
 from rungs.errors import UserError
-from rungs.recipe.spec import Claim
-from rungs.run.record import Estimate
+from rungs.recipe import identity
+from rungs.recipe.roles import has_role
+from rungs.recipe.spec import Claim, Recipe
+from rungs.run.record import Difference, Estimate
 from rungs.study import statistics
 from rungs.study.ladder.changes import changes_again, kept_verdicts
 from rungs.study.ladder.origins import stamped
@@ -17,39 +19,52 @@ from rungs.study.ladder.record import CellRecord, LadderRecord, PlannedRung, Run
 from rungs.study.ladder.summary import judged
 from rungs.study.measures import CELL_VALUES
 
-ENDED = ("finished", "diverged")
-"""States of a cell that training again would not change."""
 
-
-def join(first: LadderRecord, second: LadderRecord, where: object, *, looking: bool = True) -> LadderRecord:
-    """Return the record of the cells of both, judged together. Of a cell that both have, the first's counts.
+def join(records: Sequence[LadderRecord], where: Sequence[object]) -> LadderRecord:
+    """Return the record of all cells, judged together. Of a cell that several have, the first's counts.
 
     Differences rest on the numbers in the records, without the predictions for each image: see `changes_again`.
 
     Args:
-        first: A record.
-        second: Another of the same ladder.
-        where: The second is from; named in errors.
-        looking: Whether differences may be judged now: see `rungs.study.ladder.interim`.
+        records: At least one.
+        where: Each is from; named in errors.
 
     Raises:
         UserError: They are not of the same study, or a rung differs in recipe or data.
     """
-    first, second = stamped(first), stamped(second)
-    _require_same_study(first, second, where)
-    record = united(first, second)
+    together, *others = map(stamped, records)
+    for other, place in zip(others, where[1:], strict=True):
+        require_same_study(together, other, place)
+        together = united(together, other)
+    return judge_united(together, _earlier(records, together))
+
+
+def judge_united(record: LadderRecord, earlier: Mapping[str, Difference], *, looking: bool = True) -> LadderRecord:
+    """Return a record of cells from several places, judged by its own numbers."""
     claims = {rung.name: claims_of(rung) for rung in record.rungs}
-    earlier = kept_verdicts(second, record.rungs) | kept_verdicts(first, record.rungs)
     return judged(record, changes_again(record), claims, earlier, looking=looking)
 
 
+def _earlier(records: Sequence[LadderRecord], now: LadderRecord) -> dict[str, Difference]:
+    """Return the differences as the records have them: a verdict that one of them reached stays, and looks add up."""
+    found: dict[str, Difference] = {}
+    for record in records:
+        for name, new in kept_verdicts(record, now.rungs).items():
+            known = found.get(name, new)
+            decided = sorted((d for d in (known, new) if d.decided_at is not None), key=lambda d: d.decided_at or 0)
+            first = decided[0] if decided else known
+            found[name] = replace(first, looks=tuple(sorted({*known.looks, *new.looks})))
+    return found
+
+
 def united(first: LadderRecord, second: LadderRecord) -> LadderRecord:
-    """Return the cells of both, not judged yet; see `join`."""
+    """Return the cells of both, not judged; see `join`."""
     planned = _planned(first.planned, second.planned)
     mine, other = ({rung.name: rung for rung in record.rungs} for record in (first, second))
-    names = [rung.name for rung in planned] or _in_order(first.rungs, second.rungs)
-    rungs = tuple(_rung(mine.get(name), other.get(name)) for name in names if name in mine or name in other)
-    began = first if rungs[0].name in mine else second
+    order = {rung.name: place for place, rung in enumerate(planned)}
+    names = sorted(_in_order(first.rungs, second.rungs), key=lambda name: order.get(name, len(order)))
+    rungs = tuple(_rung(mine.get(name), other.get(name)) for name in names)
+    began = first if names[0] in mine else second
     return replace(
         first,
         command=" && ".join(dict.fromkeys((first.command, second.command))),
@@ -60,22 +75,8 @@ def united(first: LadderRecord, second: LadderRecord) -> LadderRecord:
         rungs=rungs,
         started=min(first.started, second.started),
         finished=max(first.finished, second.finished),
-        train_s=first.train_s + second.train_s - sum(_dropped_s(first, second)),
+        train_s=sum(cell.own_s for rung in rungs for cell in rung.cells),
     )
-
-
-def in_both(first: LadderRecord, second: LadderRecord) -> int:
-    """Return how many cells have ended in both, so that the second's are left out."""
-    return len([*_dropped_s(first, second)])
-
-
-def _dropped_s(first: LadderRecord, second: LadderRecord) -> Iterable[float]:
-    """Yield the seconds of each cell of the second record that the first has, too."""
-    have = {(rung.name, cell.seed) for rung in first.rungs for cell in rung.cells if cell.status in ENDED}
-    for rung in second.rungs:
-        for cell in rung.cells:
-            if (rung.name, cell.seed) in have and cell.status in ENDED:
-                yield cell.values.get("wall_s", 0.0)
 
 
 def _planned(first: Sequence[PlannedRung], second: Sequence[PlannedRung]) -> tuple[PlannedRung, ...]:
@@ -104,7 +105,7 @@ def _rung(one: RungRecord | None, other: RungRecord | None) -> RungRecord:
         assert alone is not None
         return alone
     cells = {cell.seed: cell for cell in other.cells}
-    cells |= {cell.seed: cell for cell in one.cells if cell.status in ENDED or cell.seed not in cells}
+    cells |= {cell.seed: cell for cell in one.cells if cell.has_ended or cell.seed not in cells}
     ordered = tuple(cells[seed] for seed in sorted(cells))
     shown = one if one.layers or one.parameters else other
     estimates = {name: found for name in CELL_VALUES if (found := _estimate(name, ordered, (one, other)))}
@@ -151,27 +152,28 @@ def claims_of(rung: RungRecord) -> tuple[Claim, ...]:
 # --- what must be equal -------------------------------------------------------------------------------
 
 
-def _require_same_study(first: LadderRecord, second: LadderRecord, where: object) -> None:
-    """Refuse records that differ in ladder, recipe or data.
+def require_same_study(first: LadderRecord, second: LadderRecord, where: object) -> None:
+    """Refuse records that differ in ladder, options, recipes or data.
 
     Raises:
         UserError: They do.
     """
     if (first.name, first.builds_on) != (second.name, second.builds_on):
-        raise UserError(f"this is a record of {second.name}, not of {first.name}", where=where, do="join one ladder")
+        what = f"this is a record of {second.name}, not of {first.name}"
+        raise UserError(what, where=where, do="give climbs of one ladder")
     if first.reduced != second.reduced:
-        sides = ["; ".join(record.reduced) or "as in the ladder's file" for record in (first, second)]
-        what = f"climbed with other options: {sides[1]}, the first {sides[0]}"
-        raise UserError(what, where=where, do="join climbs with the same options")
+        mine, other = ("; ".join(record.reduced) or "as the ladder's file says" for record in (first, second))
+        what = f"this was climbed otherwise: {other}; the first: {mine}"
+        raise UserError(what, where=where, do="give climbs with the same options")
     if first.data.source != second.data.source or first.data.classes != second.data.classes:
         what = f"trained on {second.data.source}, the first on {first.data.source}"
-        raise UserError(what, where=where, do="join climbs on the same data")
+        raise UserError(what, where=where, do="give climbs on the same data")
     if wrong := _other_recipes(first, second):
-        do = "train them again, or join climbs of one version of the ladder"
+        do = "train them again, or give climbs of one version of the ladder"
         raise UserError(f"rungs with other recipes than in the first: {', '.join(wrong)}", where=where, do=do)
     if wrong := _other_data(first, second):
         what = f"cells trained on other images than in the first: {', '.join(wrong)}"
-        raise UserError(what, where=where, do="join climbs on the same data")
+        raise UserError(what, where=where, do="give climbs on the same data")
 
 
 def _other_recipes(first: LadderRecord, second: LadderRecord) -> list[str]:
@@ -181,13 +183,24 @@ def _other_recipes(first: LadderRecord, second: LadderRecord) -> list[str]:
     """
     plans = [{rung.name: rung.recipe for rung in record.planned} for record in (first, second)]
     mine, other = ({rung.name: rung for rung in record.rungs} for record in (first, second))
-    planned = {
-        name
-        for name in mine.keys() | other.keys()
-        if name in plans[0] and plans[0][name] != plans[1].get(name, plans[0][name])
-    }
-    changed = {name for name in mine.keys() & other.keys() if _differ(mine[name], other[name])}
-    return sorted(planned | changed)
+    trained = mine.keys() | other.keys()
+    wrong = {name for name in trained & plans[0].keys() & plans[1].keys() if plans[0][name] != plans[1][name]}
+    wrong |= {name for name in mine.keys() & other.keys() if _differ(mine[name], other[name])}
+    for plan, rungs in zip(plans, (other, mine), strict=True):
+        wrong |= {name for name in rungs.keys() & plan.keys() if _outside(plan[name], rungs[name])}
+    if first.recipe.name == second.recipe.name and _changed(first.recipe, second.recipe):
+        wrong.add(first.rungs[0].name)
+    return sorted(wrong)
+
+
+def _outside(planned: str, rung: RungRecord) -> bool:
+    """Return whether the cell with seed 0, whose digest a plan holds, was trained by another recipe."""
+    return any(cell.seed == 0 and not cell.folder.endswith(planned[:8]) for cell in rung.cells)
+
+
+def _changed(one: Recipe, other: Recipe) -> list[str]:
+    """Return the fields in which two recipes differ, apart from the seed and what each machine chose."""
+    return [key for key in identity.differences(one, other) if not has_role(key, "seed", "resolved", "scores", "place")]
 
 
 def _differ(one: RungRecord, other: RungRecord) -> bool:
@@ -210,9 +223,9 @@ def _other_data(first: LadderRecord, second: LadderRecord) -> list[str]:
         if hashes != known.get(key, hashes):
             rung, seed = key
             found.append(f"{rung or 'all rungs'}, seed {seed}")
-    parts = [record.data.hashes.get("test", "") for record in (first, second)]
-    if not found and first.data.canonical and all(parts) and parts[0] != parts[1]:
-        found.append("the test set")
+    sizes = [{part: sum(counts) for part, counts in record.data.counts.items()} for record in (first, second)]
+    if not found and first.recipe.name == second.recipe.name and sizes[0] != sizes[1]:
+        found.append("all rungs")
     return found
 
 

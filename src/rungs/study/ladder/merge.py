@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import reduce
 from pathlib import Path
 
 from rungs.errors import UserError
@@ -14,7 +12,7 @@ from rungs.run.folder import TEMPORARY, RunDir, write_whole
 from rungs.run.record import from_json, to_json
 from rungs.study.ladder import page
 from rungs.study.ladder.changes import note_comparisons
-from rungs.study.ladder.join import in_both, join
+from rungs.study.ladder.join import join
 from rungs.study.ladder.options import MergeOptions
 from rungs.study.ladder.record import CellRecord, LadderDir, LadderRecord
 
@@ -41,11 +39,14 @@ class MergePlan:
     @property
     def left_out(self) -> int:
         """Number of cells that an earlier source has, too."""
-        earlier, count = self.records[0], 0
-        for i, record in enumerate(self.records[1:], 1):
-            count += in_both(earlier, record)
-            earlier = join(earlier, record, self.sources[i])
-        return count
+        ended = [
+            (rung.name, cell.seed)
+            for record in self.records
+            for rung in record.rungs
+            for cell in rung.cells
+            if cell.has_ended
+        ]
+        return len(ended) - len(set(ended))
 
 
 def prepare(options: MergeOptions) -> MergePlan:
@@ -57,11 +58,11 @@ def prepare(options: MergeOptions) -> MergePlan:
     """
     sources = tuple(map(Path, options.climbs))
     if len(sources) < 2:
-        raise UserError("one climb alone", where="rungs merge", do="give two or more: rungs merge A B --out C")
+        raise UserError("only one climb was given", where="rungs merge", do="give two or more: rungs merge A B --out C")
     records = tuple(map(_read, sources))
     folder = LadderDir(options.folder)
     folder.require_free()
-    return MergePlan(sources, records, _merged(sources, records), folder)
+    return MergePlan(sources, records, join(records, sources), folder)
 
 
 def _read(source: Path) -> LadderRecord:
@@ -69,11 +70,6 @@ def _read(source: Path) -> LadderRecord:
     if source.is_file():
         return from_json(source.read_bytes(), LadderRecord, source)
     return LadderDir(source).read_record()
-
-
-def _merged(sources: Sequence[Path], records: Sequence[LadderRecord]) -> LadderRecord:
-    first, *others = zip(sources, records, strict=True)
-    return reduce(lambda known, other: join(known, other[1], other[0]), others, first[1])
 
 
 def run(plan: MergePlan) -> LadderRecord:
@@ -91,9 +87,18 @@ def run(plan: MergePlan) -> LadderRecord:
                 if RunDir(run).record.is_file():
                     _copy(run, folder.path / cell.folder)
         write_whole(folder.record, to_json(plan.merged))
+        _copy_looks(plan)
         note_comparisons(plan.merged, folder)
         page.write(plan.merged, folder)
     return plan.merged
+
+
+def _copy_looks(plan: MergePlan) -> None:
+    """Copy the comparisons by test scores that the climbs have logged."""
+    logs = [LadderDir(source).looks for source in plan.sources]
+    lines = dict.fromkeys(line for log in logs if log.is_file() for line in log.read_bytes().splitlines() if line)
+    if lines:
+        write_whole(plan.folder.looks, b"".join(line + b"\n" for line in lines))
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from string import ascii_uppercase
 
@@ -10,6 +11,9 @@ from msgspec.structs import replace
 from rungs.report import format as fmt
 from rungs.run.record import Environment
 from rungs.study.ladder.record import CellRecord, LadderRecord, RungRecord
+
+MOST_NAMED = 6
+"""Rungs with missing cells that are named; the rest is counted."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +28,7 @@ class Origin:
     code: tuple[str, ...]  # versions of rungs and torch; several: a cell was resumed by other code
     commits: tuple[str, ...]
     cells: int
-    train_s: float  # of these cells together, from start to end
+    seconds: float  # of these cells together, from start to end
 
 
 def machine_words(environment: Environment) -> str:
@@ -36,20 +40,19 @@ def machine_words(environment: Environment) -> str:
 def stamped(record: LadderRecord) -> LadderRecord:
     """Return a record whose cells all say where they were trained.
 
-    Those of earlier versions do not: they get the study's machine and commit, which were those of its first cell.
+    Those of earlier versions do not. They get the study's machine; and its commit, which was that of its first cell,
+    where they were trained by the same version of the code.
     """
     usual, commit = machine_words(record.environment), record.environment.commit or ""
-    rungs = tuple(
-        replace(
-            rung,
-            cells=tuple(
-                cell if cell.machine or not cell.code else replace(cell, machine=usual, commit=commit)
-                for cell in rung.cells
-            ),
-        )
-        for rung in record.rungs
-    )
-    return replace(record, rungs=rungs)
+    first = next((cell.code for rung in record.rungs for cell in rung.cells if cell.code), ())
+
+    def stamp(cell: CellRecord) -> CellRecord:
+        if cell.machine or not cell.code:
+            return cell
+        return replace(cell, machine=usual, commit=commit if cell.code == first else "")
+
+    rungs = (replace(rung, cells=tuple(map(stamp, rung.cells))) for rung in record.rungs)
+    return replace(record, rungs=tuple(rungs))
 
 
 def origins(record: LadderRecord) -> tuple[Origin, ...]:
@@ -66,7 +69,7 @@ def origins(record: LadderRecord) -> tuple[Origin, ...]:
             code=code,
             commits=tuple(dict.fromkeys(cell.commit for cell in cells if cell.commit)),
             cells=len(cells),
-            train_s=sum(cell.values.get("wall_s", 0.0) for cell in cells),
+            seconds=sum(cell.own_s for cell in cells),
         )
         for i, ((machine, code), cells) in enumerate(found.items())
     )
@@ -83,8 +86,17 @@ def _mark(i: int) -> str:
 
 
 def marks(record: LadderRecord, rung: RungRecord) -> str:
-    """Return the marks of a rung's cells, each once: "A, B"; "" where the ladder has a single origin."""
-    return ", ".join(dict.fromkeys(mark for _, mark in sorted(_by_seed(record, rung.name).items()) if mark))
+    """Return the marks of a rung's cells: "A" or "A (seed 0), B (seeds 1, 2)"; "" where the ladder has one origin."""
+    seeds: dict[str, list[int]] = {}
+    for seed, mark in sorted(_by_seed(record, rung.name).items()):
+        seeds.setdefault(mark, []).append(seed)
+    if len(seeds) == 1:
+        return next(iter(seeds))
+    return ", ".join(f"{mark} ({_seeds(of)})" for mark, of in seeds.items())
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    return f"{'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}"
 
 
 def across(record: LadderRecord, rung: RungRecord) -> str:
@@ -105,10 +117,7 @@ def _by_seed(record: LadderRecord, name: str) -> dict[int, str]:
 
 def missing(record: LadderRecord) -> dict[str, tuple[int, ...]]:
     """Return the planned seeds of each rung that have not ended, for the rungs that have any."""
-    ended = {
-        rung.name: {cell.seed for cell in rung.cells if cell.status in ("finished", "diverged")}
-        for rung in record.rungs
-    }
+    ended = {rung.name: {cell.seed for cell in rung.cells if cell.has_ended} for rung in record.rungs}
     left = {
         rung.name: tuple(seed for seed in range(rung.seeds) if seed not in ended.get(rung.name, ()))
         for rung in record.planned
@@ -121,8 +130,7 @@ def missing_words(record: LadderRecord) -> str:
     left, planned = missing(record), sum(rung.seeds for rung in record.planned)
     if not left:
         return ""
-    seeds = {name: f"{'seed' if len(of) == 1 else 'seeds'} {', '.join(map(str, of))}" for name, of in left.items()}
-    named = [f"{name} ({words})" for name, words in seeds.items()]
+    named = [f"{name} ({_seeds(seeds)})" for name, seeds in left.items()]
     shown = (
         named if len(named) <= MOST_NAMED else [*named[: MOST_NAMED - 1], f"{len(named) - MOST_NAMED + 1} more rungs"]
     )
@@ -130,14 +138,10 @@ def missing_words(record: LadderRecord) -> str:
     return f"{n} of {fmt.many(planned, 'cell')} {'is' if n == 1 else 'are'} not trained: {fmt.listed(shown)}"
 
 
-MOST_NAMED = 6
-"""Rungs with missing cells that are named; the rest is counted."""
-
-
 def places(record: LadderRecord) -> tuple[str, ...]:
     """Return for each origin "A: 12 cells on AMD EPYC, 2 cores, fp32; rungs 0.1.0+7d1774f70e80; 1 h 11 min"."""
     return tuple(
         f"{f'{one.mark}: ' if one.mark else ''}{fmt.many(one.cells, 'cell')} on {one.machine}; {', '.join(one.code)}"
-        f"{f'; commit {fmt.listed(one.commits)}' if one.commits else ''}; {fmt.seconds(one.train_s)}"
+        f"{f'; commit {fmt.listed(one.commits)}' if one.commits else ''}; {fmt.seconds(one.seconds)}"
         for one in origins(record)
     )

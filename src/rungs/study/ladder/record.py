@@ -28,6 +28,16 @@ class CellRecord(Record, frozen=True, kw_only=True):
     hashes: dict[str, str] = {}  # of each part of the data
     test_openings: int | None = None  # of its test set, from its log when the study was summarised
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether training it again would not change its result: it finished, or it diverged."""
+        return self.status in ("finished", "diverged")
+
+    @property
+    def own_s(self) -> float:
+        """Seconds from its start to its end; in a pack, its share."""
+        return self.values.get("wall_s", 0.0) / self.values.get("packed", 1.0)
+
 
 class Answer(Record, frozen=True, kw_only=True):
     """A claim and its measurement."""
