@@ -14,7 +14,7 @@ from rungs.run.record import Estimate
 from rungs.study import statistics
 from rungs.study.ladder import words as facts
 from rungs.study.ladder.record import CellRecord, LadderRecord, RungRecord
-from rungs.study.ladder.spec import Ladder
+from rungs.study.ladder.spec import Ladder, parent
 
 Rungs: TypeAlias = Sequence[RungRecord]
 Said: TypeAlias = tuple[str, str]
@@ -32,7 +32,7 @@ def answers(record: LadderRecord | None, ladder: Ladder, questions: Sequence[dic
     """Return a bullet for each question, and one for all of those of whose rungs none has ended."""
     bullets, waiting = [], []
     for question in questions:
-        done = [name for name in question["rungs"] if not seed_tables.running(ladder, record, name)]
+        done = [name for name in question["rungs"] if not _waits(record, ladder, name, question["ask"])]
         if record is None or not done:
             waiting.append(f"*{question['says']}*")
         else:
@@ -40,17 +40,28 @@ def answers(record: LadderRecord | None, ladder: Ladder, questions: Sequence[dic
     return [*bullets, *([f"- **Running:** {' '.join(waiting)}"] if waiting else [])]
 
 
+def _waits(record: LadderRecord | None, ladder: Ladder, name: str, ask: str) -> bool:
+    """Return whether a rung, or the one that it is compared with, still has cells to train."""
+    if seed_tables.running(ladder, record, name):
+        return True
+    below = parent(ladder, next(rung for rung in ladder.rungs if rung.name == name))
+    return ask in COMPARING and below is not None and bool(seed_tables.running(ladder, record, below))
+
+
 def _answer(record: LadderRecord, question: dict[str, Any], done: Sequence[str]) -> str:
     """Return a bullet; with rungs whose planned cells have not all ended it is decided only if these cannot matter."""
     left = [f"`{name}`" for name in question["rungs"] if name not in done]
     rungs = [seed_tables.by_name(record, name) for name in done]
     verdict, evidence = ASK[question["ask"]](record, rungs, question)
+    verdict = question.get("instead", verdict)
     if left:
         verdict = verdict if verdict in FOUND_ALREADY else "Running."
         evidence += f" Still running: {', '.join(left)}."
     return f"- *{question['says']}* {f'**{verdict}** ' if verdict else ''}{evidence}"
 
 
+COMPARING = ("compared", "gains")
+"""Questions about the difference of a rung to the one that it builds on."""
 FOUND_ALREADY = ("Not true here.", "Not true of all.")
 """Verdicts that further rungs cannot change."""
 
@@ -60,8 +71,8 @@ def compared(record: LadderRecord, rungs: Rungs, question: dict[str, Any]) -> Sa
     sentences, verdicts = [], []
     for rung in rungs:
         found = rung.difference
-        if found is None or seed_tables.progress(record, found.against).ended == 0:
-            sentences.append(f"`{rung.name}` {facts.how_ended(rung) or 'has nothing to be compared with yet'}")
+        if found is None:
+            sentences.append(f"`{rung.name}` {facts.how_ended(rung) or 'cannot be compared'}")
             continue
         verdicts.append(found.verdict)
         sentences.append(f"`{rung.name}` {_change(rung)}")
@@ -125,8 +136,13 @@ def steps(record: LadderRecord, rungs: Rungs, question: dict[str, Any]) -> Said:
     counts = {rung.name: fmt.count(round(facts.mean(rung, "convergence_steps") or 0)) for rung in rungs}
     numbers = ", ".join(f"`{name}` {count}" for name, count in counts.items())
     evidence = f"{words}, and {cost:.1f} times the compute per image. Steps to converge: {numbers}."
-    stays = ratio.low is not None and ratio.high is not None and -ratio.low < math.log(STAYS) > ratio.high
-    return "True here." if stays and cost > GROWS else f"Undecided with {fmt.many(ratio.n, 'seed')}.", evidence
+    low, high = (0.0, math.inf) if ratio.low is None or ratio.high is None else map(math.exp, (ratio.low, ratio.high))
+    if cost < GROWS or low > STAYS or high < 1 / STAYS:
+        return "Not true here.", evidence
+    return (
+        "True here." if low > 1 / STAYS and high < STAYS else f"Undecided with {fmt.many(ratio.n, 'seed')}.",
+        evidence,
+    )
 
 
 def faster(record: LadderRecord, rungs: Rungs, question: dict[str, Any]) -> Said:
@@ -160,7 +176,10 @@ def overfits(record: LadderRecord, rungs: Rungs, question: dict[str, Any]) -> Sa
 
     A run overfits if its report says so, or that its validation loss diverges.
     """
+    rungs = [rung for rung in rungs if facts.finished(rung)]
     cells = [cell for rung in rungs for cell in facts.finished(rung)]
+    if not cells:
+        return "", "No run finished."
     n = sum(_overfits(cell) for cell in cells)
     n = len(cells) - n if question.get("expects") == "none" else n
     verdict = "True here." if n == len(cells) else "Not true here." if n == 0 else "True of some runs."
@@ -228,7 +247,8 @@ def maxima(record: LadderRecord, rungs: Rungs, question: dict[str, Any]) -> Said
 
 def floor(record: LadderRecord, rungs: Rungs, question: dict[str, Any]) -> Said:
     """Return the smallest training loss of each rung and the floor of a softmax applied twice."""
-    lowest = {rung.name: min(min(c.curves["train_loss"]) for c in facts.finished(rung)) for rung in rungs}
+    curves = {rung.name: [c.curves["train_loss"] for c in facts.finished(rung)] for rung in rungs}
+    lowest = {name: min(map(min, of)) for name, of in curves.items() if of}
     cells = ", ".join(f"`{name}` {value:.3f}" for name, value in lowest.items())
     return "", f"The smallest training loss: {cells}; the floor of a softmax applied twice is ln(1 + 9/e) = 1.461."
 

@@ -47,7 +47,7 @@ def running(ladder: Ladder, record: LadderRecord | None, name: str) -> str:
 
 def _ended(record: LadderRecord, name: str) -> int:
     cells = [cell for rung in record.rungs if rung.name == name for cell in rung.cells]
-    return sum(cell.status in ("finished", "diverged") for cell in cells)
+    return sum(cell.has_ended for cell in cells)
 
 
 def by_name(record: LadderRecord, name: str) -> RungRecord:
@@ -161,12 +161,14 @@ def folded(title: str, body: str) -> str:
 
 def provenance(ladder: Ladder, record: LadderRecord | None) -> str:
     """Return how the record was made: commands, machines, versions, time."""
+    command = f"rungs climb {ladder.name}"
     if record is None:
         cells = sum(seeds_of(ladder).values())
-        return f"Command: `rungs climb {ladder.name}`; running: 0 of {fmt.many(cells, 'cell')}.\n"
+        return f"Command: `{command}`; running: 0 of {fmt.many(cells, 'cell')}.\n"
     left = {name: len(seeds) for name, seeds in origins.missing(record).items()}
     state = f" Running: {sum(left.values())} cells of {fmt.many(len(left), 'rung')} are left." if left else ""
     where = " ".join(f"{one[0].upper()}{one[1:]}." for one in origins.places(record))
     days = dict.fromkeys((record.started[:10], record.finished[:10]))
     n = facts.seeds_note(record).replace("bars: ", "")
-    return f"Command: `rungs climb {ladder.name}`, {' to '.join(days)}. {where}{state} Intervals: {n}.\n"
+    ran = f"`{record.command}`" + (f" (to repeat it: `{command}`)" if record.command != command else "")
+    return f"Commands: {ran}, {' to '.join(days)}. {where}{state} Intervals: {n}.\n"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -11,8 +11,10 @@ from rungs.cli.terminal import out
 from rungs.errors import UserError
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from rungs.study.ladder.climb import ClimbPlan
-    from rungs.study.ladder.estimate import Forecast
+    from rungs.study.ladder.estimate import Forecast, Planned
     from rungs.study.ladder.spec import Cell
 
 EVERY_S, EVERY_S_ON_TERMINAL = 60.0, 5.0
@@ -81,9 +83,6 @@ def print_unpacked(plan: ClimbPlan) -> None:
 
 def print_estimate(plan: ClimbPlan) -> None:
     """Print every cell, its state and its estimated time."""
-    from rich.markup import escape
-    from rich.table import Table
-
     from rungs.report import format as fmt
     from rungs.study.ladder.estimate import estimate
     from rungs.study.ladder.power import findable
@@ -91,12 +90,7 @@ def print_estimate(plan: ClimbPlan) -> None:
 
     forecast = estimate(plan)
     steps = forecast.steps
-    table = Table("cell", "rung", "seed", "epochs", "state", "estimate", box=None)
-    for i, step in enumerate(steps, 1):
-        time_s = fmt.seconds(step.estimate_s) if step.estimate_s else ""
-        epochs = str(step.cell.recipe.training.epochs)
-        table.add_row(str(i), step.cell.rung, str(step.cell.seed), epochs, escape(step.state), time_s)
-    out.print(table)
+    out.print(_steps_table(steps))
     left = [step for step in steps if step.state in ("to do", "started")]
     at_once = f"{plan.jobs} in parallel" if plan.jobs > 1 else "one after the other"
     own = {step.cell: step.estimate_s for step in left}
@@ -116,6 +110,21 @@ def print_estimate(plan: ClimbPlan) -> None:
         raise UserError(
             "nothing can be trained:\n  " + "\n  ".join(sorted(broken)), where=plan.options.ladder, do="fix the cause"
         )
+
+
+def _steps_table(steps: Sequence[Planned]) -> Table:
+    """Return a table with a row for each cell."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    from rungs.report import format as fmt
+
+    table = Table("cell", "rung", "seed", "epochs", "state", "estimate", box=None)
+    for i, step in enumerate(steps, 1):
+        time_s = fmt.seconds(step.estimate_s) if step.estimate_s else ""
+        epochs = str(step.cell.recipe.training.epochs)
+        table.add_row(str(i), step.cell.rung, str(step.cell.seed), epochs, escape(step.state), time_s)
+    return table
 
 
 def _basis(forecast: Forecast) -> str:

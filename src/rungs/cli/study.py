@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import arg
 
-from rungs.cli.terminal import out, print_json, status
+from rungs.cli.terminal import out, print_json, status_line
 from rungs.errors import UserError
 from rungs.study.bench.options import BenchOptions
 from rungs.study.comparison.options import CompareOptions
@@ -186,7 +186,7 @@ def lr_find(options: Annotated[RateOptions, arg(name="")], quiet: bool = False) 
     from rungs.study.rates import find, tables
 
     plan = find.prepare(options)
-    with status(plan.recipe.name, quiet=quiet) as tell:
+    with status_line(plan.recipe.name, quiet=quiet) as tell:
         record = find.run(dataclasses.replace(plan, options=dataclasses.replace(options, tell=tell)))
     if not quiet:
         out.print(tables.summary(record))
@@ -205,7 +205,7 @@ def bench(options: Annotated[BenchOptions, arg(name="")], quiet: bool = False) -
     from rungs.study.bench.advice import advise
 
     plan = measure.prepare(options)
-    with status(plan.recipe.name, quiet=quiet) as tell:
+    with status_line(plan.recipe.name, quiet=quiet) as tell:
         record = measure.run(dataclasses.replace(plan, options=dataclasses.replace(options, tell=tell)))
     if not quiet:
         out.print(tables.summary(record, advise(record)))

@@ -37,7 +37,7 @@ def print_json(value: Any) -> None:
 
 
 @contextmanager
-def status(name: str, *, quiet: bool) -> Iterator[Callable[[str], None]]:
+def status_line(name: str, *, quiet: bool) -> Iterator[Callable[[str], None]]:
     """Show progress on a status line if standard error is a terminal; yield the function that updates it."""
     screen = Console(stderr=True, quiet=quiet or not Console(stderr=True).is_terminal)
     with screen.status("") as line:

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from rungs.errors import UserError
 from rungs.recipe.spec import Recipe
+from rungs.recipe.toml import load
 from rungs.run.folder import RunDir
 from rungs.run.record import EpochRow
 from rungs.study.ladder import estimate
@@ -45,7 +46,7 @@ def test_cells_of_a_net_share_its_pace_whatever_their_seed_and_length(tmp_path: 
     paces = paces_of(plan)
     assert set(paces) == {"first", "longer"}
     assert paces["longer"].left_s(cell_of(plan, "longer").recipe, 0) == pytest.approx(12 * 10 + 12)
-    assert paces["longer"].left_s(cell_of(plan, "longer").recipe, 9) == pytest.approx((12 * 10 + 12) / 4)
+    assert paces["longer"].left_s(cell_of(plan, "longer").recipe, 9) == pytest.approx(3 * 10 + 12)
 
 
 def test_cells_of_another_machine_do_not_count(tmp_path: Path) -> None:
@@ -119,7 +120,7 @@ def test_a_measured_net_is_not_probed_and_corrects_the_probes_of_others(tmp_path
     begin(plan, cell_of(plan, "first", 1), 12.0, 9556.0, 12.0)
     times, correction = estimates(plan)
     assert correction == pytest.approx(0.4) and sorted(probed) == ["16", "8"]  # the measured one for the ratio alone
-    assert (times["first 0"], times["first 1"]) == (0.0, pytest.approx((6 * 12 + 6) / 2))
+    assert (times["first 0"], times["first 1"]) == (0.0, pytest.approx(3 * 12 + 6))
     assert times["first 2"] == pytest.approx(78) and times["longer 0"] == pytest.approx(150)
     assert times["wider 0"] == pytest.approx(0.4 * 6 * 30)
     probed.clear()
@@ -168,3 +169,11 @@ def test_a_history_is_read_as_it_was_written(tmp_path: Path) -> None:
     rows: tuple[EpochRow, ...] = samples.history(3)
     folder.write_history(rows)
     assert folder.read_history() == rows
+
+
+def test_later_epochs_at_larger_images_take_longer() -> None:
+    training = replace(load("digits-quick").training, epochs=4, image_scales=(0.5, 1.0))
+    recipe, pace = replace(load("digits-quick"), training=training), Pace(10.0, 1.0)
+    assert pace.left_s(recipe, 0) == pytest.approx(2 * 2.5 + 2 * 10 + 1)
+    assert pace.left_s(recipe, 2) == pytest.approx(2 * 10 + 1)  # and not half of all
+    assert pace.left_s(recipe, 2, 0.5) == pytest.approx(1.5 * 10 + 1)

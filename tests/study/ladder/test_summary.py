@@ -16,10 +16,11 @@ from rungs.study.differences import compare
 from rungs.study.ladder import spec, words
 from rungs.study.ladder.best import best
 from rungs.study.ladder.changes import changes_again, pools
+from rungs.study.ladder.join import judge_united
 from rungs.study.ladder.outcome import Outcome
 from rungs.study.ladder.record import CellRecord, LadderRecord, RungRecord
 from rungs.study.ladder.spec import Cell, Ladder, Rung
-from rungs.study.ladder.summary import judged_again, summarise
+from rungs.study.ladder.summary import summarise
 
 LADDER = """
 name = "two"
@@ -383,8 +384,7 @@ def test_a_committed_record_is_judged_again_from_its_numbers_alone() -> None:
     seven = changes_again(record)[:7]
     once = compare(seven, pools(record.rungs))
     assert sum(found.verdict.startswith("real") for found in once.values()) == 5
-    made, _ = spec.load("first-cnn")
-    again = judged_again(record, {one.name: one.claims for one in made.rungs})
+    again = judge_united(record, {})
     assert again == record
     at_look = [one.difference.verdict for one in again.rungs[1:8] if one.difference]
     assert sum(verdict.startswith("real") for verdict in at_look) == 4

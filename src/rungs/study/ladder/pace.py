@@ -73,10 +73,17 @@ class Pace:
         """Return the mean over a recipe's epochs, which may be at smaller image sizes."""
         return self.epoch_s * fmean(square_scales(recipe))
 
-    def left_s(self, recipe: Recipe, epochs: float) -> float:
-        """Return the time that a run of this net still takes after some epochs, if nothing stops it early."""
-        whole = recipe.training.epochs * self.mean_epoch_s(recipe) + self.other_s
-        return whole * max(0.0, 1 - epochs / recipe.training.epochs)
+    def left_s(self, recipe: Recipe, epochs: int, part: float = 0.0) -> float:
+        """Return the time that a run of this net still takes, if nothing stops it early.
+
+        Args:
+            recipe: Whose later epochs may be at larger images than its earlier ones.
+            epochs: Number of epochs that are done.
+            part: Share of the next one that is done.
+        """
+        shares = [_share_of_pixels(recipe, epoch + 1) for epoch in range(epochs, recipe.training.epochs)]
+        done = part * shares[0] if shares else 0.0
+        return (sum(shares) - done) * self.epoch_s + self.other_s
 
 
 def measure(trained: Iterable[Trained], device: str) -> dict[Net, Pace]:

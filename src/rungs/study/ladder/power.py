@@ -15,7 +15,7 @@ from rungs.study.ladder.spec import parent
 from rungs.study.variation import weight
 
 HOPELESS = 50.0
-"""Points that no change of a sensible ladder gains."""
+"""Points: more than a single change is likely to gain."""
 USUAL = 0.7
 """The accuracy at which `SEED_SD` is taken where nothing was trained yet: sd 0.92 points."""
 

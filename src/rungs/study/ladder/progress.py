@@ -56,9 +56,12 @@ class Progress:
     @property
     def left_s(self) -> float | None:
         """Time to the end with as many jobs as train now, if no cell stops early; None: no pace is known."""
-        times = [one.left_s for one in self.those("running", "started", "left")]
-        known = [left_s for left_s in times if left_s is not None]
-        return max(sum(known) / self.jobs, *known, 0.0) if len(known) == len(times) else None
+        cells = self.those("running", "started", "left")
+        known = [(one.left_s, one.packed) for one in cells if one.left_s is not None]
+        if len(known) < len(cells):
+            return None
+        longest = max((left_s * packed for left_s, packed in known), default=0.0)  # a pack ends as a whole
+        return max(sum(left_s for left_s, _ in known) / self.jobs, longest)
 
 
 def read(plan: ClimbPlan, device: str, failed: Collection[Cell] = ()) -> Progress:
@@ -113,7 +116,7 @@ def _left_s(one: Trained, pace: Pace | None, in_epoch_s: float) -> float | None:
     if pace is None:
         return None
     part = min(1.0, in_epoch_s / max(1e-9, pace.mean_epoch_s(one.cell.recipe)))
-    return pace.left_s(one.cell.recipe, len(one.rows) + part)
+    return pace.left_s(one.cell.recipe, len(one.rows), part)
 
 
 def failed_before(plan: ClimbPlan) -> set[Cell]:
@@ -123,6 +126,8 @@ def failed_before(plan: ClimbPlan) -> set[Cell]:
         UserError: The folder holds another study.
     """
     record = record_before(plan)
+    if plan.folder.is_locked():  # a climb that runs tries them again
+        return set()
     rungs = record.rungs if record else ()
     folders = {cell.folder for rung in rungs for cell in rung.cells if cell.status == "failed"}
     return {cell for cell in plan.cells if cell.folder in folders}
@@ -199,7 +204,9 @@ def _exact(seconds: float) -> str:
 
 def _end(progress: Progress) -> str:
     if not progress.those("running", "started", "left"):
-        return "nothing is left to train"
+        failed = len(progress.those("failed"))
+        again = f" but {fmt.many(failed, 'cell')} that failed: the same command tries again"
+        return f"nothing is left to train{again if failed else ''}"
     if progress.left_s is None:
         return "time left: not known before an epoch is measured"
     jobs = f"{fmt.many(progress.jobs, 'job')}{'' if progress.those('running') else ', if it were started now'}"

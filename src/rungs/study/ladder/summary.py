@@ -19,7 +19,7 @@ from rungs.run.record import Difference, EvalResult, RunRecord
 from rungs.study import statistics
 from rungs.study.differences import Change, compare
 from rungs.study.ladder.answers import answers_of
-from rungs.study.ladder.changes import changes, changes_again, kept_verdicts, pools
+from rungs.study.ladder.changes import changes, kept_verdicts, pools
 from rungs.study.ladder.interim import judge
 from rungs.study.ladder.origins import machine_words
 from rungs.study.ladder.outcome import Outcome
@@ -219,13 +219,3 @@ def _confusion(results: Sequence[EvalResult]) -> tuple[tuple[int, ...], ...]:
         return ()
     total = np.sum([result.confusion for result in results], axis=0)
     return tuple(tuple(row) for row in total.tolist())
-
-
-def judged_again(record: LadderRecord, claims: Mapping[str, Sequence[Claim]]) -> LadderRecord:
-    """Return a record with the verdicts that its own numbers have by the present rules, at a first look.
-
-    Args:
-        record: Of a climb, perhaps by an earlier version.
-        claims: By rung.
-    """
-    return judged(record, changes_again(record), claims)
