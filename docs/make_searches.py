@@ -78,9 +78,10 @@ def table(record: SearchRecord) -> str:
         cells = [cell(at(record, rate, batch)) for rate in rates(record)]
         rows.append(f"| {batch} | {' | '.join(cells)} |")
     caption = (
-        "Validation accuracy in % of the epoch that was kept, with one seed (in brackets the most accurate epoch, of "
-        "those trained; square brackets: pruned). Sampling of the validation images and seed-to-seed variation (from "
-        f"the re-runs) can put two equal cells {100 * noise(record):.1f} points apart."
+        "Validation accuracy in %, with one seed; in parentheses the most accurate epoch, and how many were trained. "
+        "In square brackets: ended early by the search, which stops trials that do worse than others did by then. "
+        "Sampling of the validation images and seed-to-seed variation (from the re-runs) can put two equal cells "
+        f"{100 * noise(record):.1f} points apart."
     )
     return "\n".join([*rows, f"\n{caption}\n"])
 

@@ -24,6 +24,8 @@ STAYS = 1.5
 """The steps to convergence "stay" if the last rung is known to need less than so many times those of the first."""
 GROWS = 2.0
 """The cost of a step "grows greatly" if it is at least this many times as large."""
+LATE = 0.8
+"""A run that converges after this share of its steps may have converged because its schedule ended."""
 CHANCE = 1.5
 """A net has learned nothing if its accuracy is below so many times that of guessing."""
 
@@ -33,7 +35,7 @@ def answers(record: LadderRecord | None, ladder: Ladder, questions: Sequence[dic
     bullets, waiting = [], []
     for question in questions:
         done = [name for name in question["rungs"] if not _waits(record, ladder, name, question["ask"])]
-        if record is None or not done:
+        if record is None or len(done) < min(FEWEST.get(question["ask"], 1), len(question["rungs"])):
             waiting.append(f"*{question['says']}*")
         else:
             bullets.append(_answer(record, question, done))
@@ -62,6 +64,8 @@ def _answer(record: LadderRecord, question: dict[str, Any], done: Sequence[str])
 
 COMPARING = ("compared", "gains")
 """Questions about the difference of a rung to the one that it builds on."""
+FEWEST = {"ranked": 2, "faster": 2, "steps": 2, "size": 2}
+"""Rungs that a question needs, where more than one."""
 FOUND_ALREADY = ("Not true here.", "Not true of all.")
 """Verdicts that further rungs cannot change."""
 
@@ -87,7 +91,10 @@ def _change(rung: RungRecord) -> str:
     ends = metric.difference_bounds(found.metric, found.low, found.high)
     part = "" if found.metric == "validation_accuracy" else " on test"
     size = f"{metric.difference(found.metric, found.mean)}{f' ({ends})' if ends else ''}"
-    return f"{size}{part} against `{found.against}`, {found.verdict}"
+    p = ""
+    if found.verdict == "undecided" and found.p_holm is not None and (found.low or 0) * (found.high or 0) > 0:
+        p = f" (p = {found.p_holm:.2g} after Holm, not below {found.level:g})"
+    return f"{size}{part} against `{found.against}`, {found.verdict}{p}"
 
 
 def _expected(expected: str, verdicts: Sequence[str], rungs: Rungs) -> str:
@@ -136,6 +143,11 @@ def steps(record: LadderRecord, rungs: Rungs, question: dict[str, Any]) -> Said:
     counts = {rung.name: fmt.count(round(facts.mean(rung, "convergence_steps") or 0)) for rung in rungs}
     numbers = ", ".join(f"`{name}` {count}" for name, count in counts.items())
     evidence = f"{words}, and {cost:.1f} times the compute per image. Steps to converge: {numbers}."
+    cells = [cell.values for rung in rungs for cell in facts.finished(rung)]
+    late = sum(values["convergence_steps"] > LATE * values["steps"] for values in cells)
+    if late > len(cells) / 2:
+        why = f"In {late} of {len(cells)} runs the loss still falls in the last fifth of the training"
+        return "Cannot tell here.", f"{why}, so that they converge when their schedule does. {evidence}"
     low, high = (0.0, math.inf) if ratio.low is None or ratio.high is None else map(math.exp, (ratio.low, ratio.high))
     if cost < GROWS or low > STAYS or high < 1 / STAYS:
         return "Not true here.", evidence
@@ -207,15 +219,6 @@ def _smallest(rung: RungRecord) -> str:
     return f"{shown} of {max(map(len, curves))}"
 
 
-def losses(record: LadderRecord, rungs: Rungs, question: dict[str, Any]) -> Said:
-    """Compare the validation loss of the second of two rungs with that of the first, paired by seed."""
-    first, last = ({c.seed: c.values["validation_loss"] for c in facts.finished(rung)} for rung in rungs)
-    found = statistics.estimate(statistics.paired(last, first))
-    ends = metric.difference_bounds("validation_loss", found.low, found.high)
-    change = metric.difference("validation_loss", found.mean)
-    return "", f"`{rungs[1].name}` {change}{f' ({ends})' if ends else ''} against `{rungs[0].name}` (n = {found.n})."
-
-
 def diverges(record: LadderRecord, rungs: Rungs, question: dict[str, Any]) -> Said:
     """Judge whether a rung's training diverges, or stays at the accuracy of guessing."""
     guessing = 1 / len(record.data.classes)
@@ -261,7 +264,6 @@ ASK: dict[str, Ask] = {
     "faster": faster,
     "floor": floor,
     "gains": gains,
-    "losses": losses,
     "maxima": maxima,
     "overfits": overfits,
     "ranked": ranked,

@@ -98,7 +98,7 @@ def _answered(rung: RungRecord, one: Answer) -> tuple[str, str, str, str]:
     stated = f"{facts.claim_metric(one)} {facts.claim_words(one)}"
     if one.kind == "change":
         measured = fmt.NOTHING if one.measured is None else metric.difference(one.metric, one.measured)
-        interval = metric.difference_bounds(one.metric, one.low, one.high)
+        interval = ""
     else:
         measured = fmt.NOTHING if one.measured is None else metric.value(one.metric, one.measured)
         interval = _interval(one.metric, rung.estimates.get(one.metric))
@@ -107,10 +107,15 @@ def _answered(rung: RungRecord, one: Answer) -> tuple[str, str, str, str]:
 
 
 def verdict(one: Answer) -> str:
-    """Return the verdict, for a value with the interval in which a run like the claimed one is expected."""
-    if one.kind == "change" or one.low is None or one.high is None:
-        return facts.claim_verdict(one)
-    return f"{facts.claim_verdict(one)} ({metric.between(one.metric, one.low, one.high)})"
+    """Return the verdict, with the interval in which we expect what one run like theirs would have."""
+    words, change = facts.claim_verdict(one), one.kind == "change"
+    if one.verdict in ("better", "worse"):
+        words = {"better": "more", "worse": "less"}[words] if change else words
+        words += " than claimed"
+    if one.low is None or one.high is None:
+        return words
+    between = metric.difference_bounds if change else metric.between
+    return f"{words} ({between(one.metric, one.low, one.high)})"
 
 
 def _interval(measure: str, estimate: Estimate | None) -> str:
@@ -124,15 +129,19 @@ def rungs(ladder: Ladder, record: LadderRecord) -> str:
     """Return a table with a row for each rung."""
     several = len(origins.origins(record)) > 1
     rows = ["| rung | validation accuracy | test accuracy | n | difference | verdict |", "|---|---|---|---|---|---|"]
+    waiting: dict[str, list[str]] = {}
     for rung in ladder.rungs:
         if words := running(ladder, record, rung.name):
-            rows.append(f"| `{rung.name}` | {words} | | | | |")
+            waiting.setdefault(words, []).append(f"`{rung.name}`")
             continue
         found = by_name(record, rung.name)
         mark = f" ({origins.marks(record, found)})" if several else ""
         parts = [_accuracy(found, part) for part in ("validation_accuracy", "test_accuracy")]
         n = str(max((e.n for e in found.estimates.values()), default=0))
         rows.append(f"| `{rung.name}`{mark} | {' | '.join((*parts, n, *_difference(ladder, record, found)))} |")
+    rows += [
+        f"| {', '.join(names)} | {words}{' each' * (len(names) > 1)} | | | | |" for words, names in waiting.items()
+    ]
     return "\n".join(rows) + "\n"
 
 
@@ -170,5 +179,4 @@ def provenance(ladder: Ladder, record: LadderRecord | None) -> str:
     where = " ".join(f"{one[0].upper()}{one[1:]}." for one in origins.places(record))
     days = dict.fromkeys((record.started[:10], record.finished[:10]))
     n = facts.seeds_note(record).replace("bars: ", "")
-    ran = f"`{record.command}`" + (f" (to repeat it: `{command}`)" if record.command != command else "")
-    return f"Commands: {ran}, {' to '.join(days)}. {where}{state} Intervals: {n}.\n"
+    return f"Trained by `{record.command}`, {' to '.join(days)}. {where}{state} Intervals: {n}.\n"

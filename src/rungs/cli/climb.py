@@ -61,6 +61,8 @@ def print_status(plan: ClimbPlan) -> None:
         lines = progress.status(progress.read(plan, _device(), progress.failed_before(plan)))
     else:
         lines = [f"nothing is trained yet: {fmt.many(len(plan.cells), 'cell')} to train"]
+        beside = sorted(path.name for path in plan.folder.path.parent.glob(f"{plan.ladder.name}*") if path.is_dir())
+        lines += [f"other climbs of it, perhaps with other flags: {', '.join(beside)}"] if beside else []
     for line in (*lines, f"folder: {plan.folder.path}"):
         out.print(line, markup=False, soft_wrap=True)
 
@@ -71,6 +73,15 @@ def _device() -> str:
     from rungs.training.device import device_name
 
     return device_name(open_device())
+
+
+def print_outdated(plan: ClimbPlan) -> None:
+    """Print which rungs have cells in the record that another recipe trained."""
+    from rungs.report.format import many
+
+    for rung, number in plan.outdated.items():
+        what = f"{rung}: the ladder has changed; {many(number, 'cell')} of its former recipe will not be reported"
+        out.print(what, markup=False, soft_wrap=True)
 
 
 def print_unpacked(plan: ClimbPlan) -> None:

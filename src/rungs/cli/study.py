@@ -45,8 +45,8 @@ def climb(
     from rungs.study.ladder import climb as climbing
     from rungs.study.ladder import tables
 
-    if dry_run and status:
-        raise UserError("--dry-run and --status were given together", do="give one of them")
+    if dry_run + status + quiet > 1:
+        raise UserError("--dry-run, --status and --quiet exclude one another", do="give one of them")
     began = time.monotonic()
     failed: set[Cell] = set()
 
@@ -60,7 +60,10 @@ def climb(
     if status:
         printing.print_status(plan)
         return
+    if not dry_run:
+        plan.folder.require_unlocked()
     if dry_run or not quiet:
+        printing.print_outdated(plan)
         printing.print_unpacked(plan)
         print_parallel(plan, "climb")
     if dry_run:
@@ -125,6 +128,8 @@ def merge(options: Annotated[MergeOptions, arg(name="")], quiet: bool = False) -
         out.print(tables.summary(record, out.width))
         if plan.left_out:
             out.print(f"{many(plan.left_out, 'cell')} in more than one of them: those of the first were kept")
+        if plan.to_go_on:
+            out.print(f"to train what is missing: {plan.to_go_on}", markup=False, soft_wrap=True)
         out.print(f"record: {plan.folder.record}\nreport: {plan.folder.report}", soft_wrap=True)
 
 

@@ -34,6 +34,8 @@ def find(name: str | Path, presets: dict[str, Path], kind: str, flag: str | None
         raise UserError("this is a folder", where=path, do=f"give a {kind}, a TOML file")
     if not os.path.isfile(path):  # noqa: PTH113 (also False for what cannot be a path)
         do = f"{did_you_mean(str(name), list(presets))}; or give the path of a .toml file"
+        if Path(name).suffix == ".toml":
+            raise UserError("no such file", where=name, do=do)
         raise UserError(f"no {kind} {str(name)!r}", where=flag, do=do)
     return path
 

@@ -55,11 +55,9 @@ class Folder:
         try:
             lock.acquire(timeout=1)  # `is_locked` may hold it for a moment
         except Timeout:
-            raise UserError(
-                "another process is training here", where=self.path, do="wait, or give another --out"
-            ) from None
+            raise self._in_use() from None
         for leftover in (*self.path.glob(f".*{TEMPORARY}"), *self.path.glob(f"*/.*{TEMPORARY}")):
-            leftover.unlink()  # of a process that was killed while it wrote
+            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()  # of a process that was killed
         try:
             yield
         finally:
@@ -68,6 +66,18 @@ class Folder:
                 (self.path / ".lock").unlink()
                 self.path.rmdir()
             lock.release()
+
+    def _in_use(self) -> UserError:
+        return UserError("another process is training here", where=self.path, do="wait, or give another --out")
+
+    def require_unlocked(self) -> None:
+        """Refuse a folder in which another process works, before anything that takes long.
+
+        Raises:
+            UserError: One does.
+        """
+        if self.is_locked():
+            raise self._in_use()
 
     def is_locked(self) -> bool:
         """Return whether a process works in the folder; False where that cannot be told. No file is created."""
@@ -124,6 +134,8 @@ class StudyDir(Folder, Generic[R]):
         Raises:
             UserError: There is none, or it is damaged.
         """
+        if not self.path.exists():
+            raise UserError("no such folder", where=self.path, do=f"give the folder of {self.what}")
         if not self.record.is_file():
             raise UserError(f"no {self.name} here", where=self.path, do=f"give the folder of {self.what}")
         return from_json(self.record.read_bytes(), self.kind, self.record)

@@ -137,6 +137,13 @@ def worded(found: Difference) -> Difference:
     return replace(found, words=_words(found) + diverged)
 
 
+def not_judged_yet(found: Difference) -> Difference:
+    """Return a difference of a study that is not finished with its size alone in words."""
+    size = report_metric.difference(found.metric, found.mean)
+    ends = report_metric.difference_bounds(found.metric, found.low, found.high)
+    return replace(found, words=f"not judged yet: {size}{f' ({ends})' if ends else ''}")
+
+
 def _words(found: Difference) -> str:
     metric, low, high = found.metric, found.low, found.high
     size, ends = report_metric.difference(metric, found.mean), report_metric.difference_bounds(metric, low, high)

@@ -39,6 +39,10 @@ def require_known(folder: str | Path) -> AnyDir:
         UserError: It holds no record.
     """
     place = identify(folder)
+    if place is None and not Path(folder).is_dir():
+        is_file = Path(folder).is_file()
+        do = f"give its folder, {Path(folder).parent}" if is_file else "give the folder of a run or of a study"
+        raise UserError("this is a file" if is_file else "no such folder", where=folder, do=do)
     if place is None:
         first, *others = (kind.name for kind in KINDS)
         *called, last = (kind.what for kind in KINDS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -113,10 +114,58 @@ def test_a_climb_keeps_cells_of_which_only_the_record_is_here(ladder_file: Path,
     copy.write_bytes((tmp_path / "far" / "ladder.json").read_bytes())
     merged = merge((tmp_path / "here", copy), folder=tmp_path / "c")
     assert not list((tmp_path / "c").glob("wider-*")) and len(cells(merged)) == 5
+    said = rungs("climb", ladder_file, "--out", tmp_path / "c", "--status").stdout
+    assert said.startswith("5 cells: 5 done, 0 running, 0 left")
+    again = climb(ladder_file, folder=tmp_path / "c", jobs=0)  # all rungs: what is only in the record is not trained
+    assert cells(again) == cells(merged) and not list((tmp_path / "c").glob("wider-*"))
     again = climb(ladder_file, folder=tmp_path / "c", jobs=0, only=("first",), seeds=1)
     assert cells(again).keys() == cells(merged).keys()
     assert again.rungs[1].difference == merged.rungs[1].difference
     assert (tmp_path / "c" / "report.html").exists()
+
+
+def test_a_record_without_any_run_is_enough(ladder_file: Path, tmp_path: Path) -> None:
+    climb(ladder_file, folder=tmp_path / "far", jobs=0, seeds=1)
+    for name in ("a.json", "b.json"):
+        (tmp_path / name).write_bytes((tmp_path / "far" / "ladder.json").read_bytes())
+    merged = merge((tmp_path / "a.json", tmp_path / "b.json"), folder=tmp_path / "c")
+    assert all(cell.record_only for cell in cells(merged).values())
+    again = climb(ladder_file, folder=tmp_path / "c", jobs=0, seeds=1)
+    assert cells(again) == cells(merged) and [judged(rung) for rung in again.rungs] == [
+        judged(rung) for rung in merged.rungs
+    ]
+
+
+def test_a_run_that_was_deleted_is_trained_again(ladder_file: Path, tmp_path: Path) -> None:
+    record = climb(ladder_file, folder=tmp_path / "c", jobs=0, seeds=1)
+    folder = tmp_path / "c" / cells(record)["wider", 0].folder
+    shutil.rmtree(folder)
+    climb(ladder_file, folder=tmp_path / "c", jobs=0, seeds=1)
+    assert RunDir(folder).read_record().status == "finished"
+
+
+def test_begun_runs_come_along_and_the_command_to_go_on_is_told(ladder_file: Path, tmp_path: Path) -> None:
+    climb(ladder_file, folder=tmp_path / "a", jobs=0, seeds=1, only=("first",))
+    climb(ladder_file, folder=tmp_path / "b", jobs=0, seeds=1, only=("wider",))
+    begun = next(path for path in climb_of(ladder_file, tmp_path / "x").iterdir() if path.name.startswith("slower"))
+    RunDir(begun).record.unlink()
+    shutil.copytree(begun, tmp_path / "b" / begun.name)
+    told = rungs("merge", tmp_path / "a", tmp_path / "b", "--out", tmp_path / "c").stdout
+    assert (tmp_path / "c" / begun.name / "history.jsonl").exists()
+    assert f"to train what is missing: rungs climb {ladder_file} --seeds 1 --out {tmp_path / 'c'}" in told
+
+
+def climb_of(ladder_file: Path, folder: Path) -> Path:
+    climb(ladder_file, folder=folder, jobs=0, seeds=1, only=("slower",))
+    return folder
+
+
+def test_cells_of_a_former_recipe_are_told_to_leave(ladder_file: Path, tmp_path: Path) -> None:
+    climb(ladder_file, folder=tmp_path / "c", jobs=0, seeds=1)
+    ladder_file.write_text(LADDER.replace("optim.lr=0.01", "optim.lr=0.02"))
+    told = rungs("climb", ladder_file, "--out", tmp_path / "c", "--seeds", "1", "--dry-run").stdout
+    assert "slower: the ladder has changed; 1 cell of its former recipe will not be reported" in told
+    assert "first: the ladder" not in told
 
 
 def test_a_climb_with_fewer_seeds_loses_none(ladder_file: Path, tmp_path: Path) -> None:
@@ -235,6 +284,7 @@ def changed(record: LadderRecord, **fields: object) -> LadderRecord:
             lambda other: replace(other, reduced=("5 of 24 epochs",)),
             "this was climbed otherwise: 5 of 24 epochs; the first: as",
         ),
+        (lambda other: replace(other, margin=0.02), "judged with a margin of 0.02, the first with 0.01"),
         (lambda other: replace(other, data=replace(other.data, source="digits")), "trained on digits, the first on"),
         (lambda other: changed(other, changes=("optim.lr=7",)), "rungs with other recipes than in the first: flip"),
         (lambda other: changed(other, folder="another"), "rungs with other recipes than in the first: flip-and-crop"),
@@ -263,12 +313,20 @@ def test_bad_input_is_refused(tmp_path: Path) -> None:
     (tmp_path / "broken.json").write_text("{}")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "notes.txt").write_text("mine")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "b.json").write_bytes(to_json(diary()))
+    rung = diary().rungs[0]
+    spoilt = replace(rung, cells=(replace(rung.cells[0], values={}),))
+    (tmp_path / "spoilt.json").write_bytes(to_json(replace(diary(), rungs=(spoilt,))))
     one = tmp_path / "a.json"
     for words, error in (
-        ((one, "--out", tmp_path / "c"), "only one climb was given"),
-        ((one, tmp_path / "nowhere", "--out", tmp_path / "c"), "no ladder.json here"),
+        ((one, "--out", tmp_path / "c"), "fewer than two climbs were given"),
+        ((one, tmp_path / "nowhere", "--out", tmp_path / "c"), "no such folder"),
+        ((one, one, "--out", tmp_path / "c"), "the same climb was given twice"),
+        ((one, tmp_path / "other", "--out", tmp_path / "c"), "no ladder.json here"),
+        ((one, tmp_path / "spoilt.json", "--out", tmp_path / "c"), "first-net, seed 0 has finished, but has no values"),
         ((one, tmp_path / "broken.json", "--out", tmp_path / "c"), "not a LadderRecord"),
-        ((one, one, "--out", tmp_path / "full"), "this folder is not empty"),
+        ((one, tmp_path / "b.json", "--out", tmp_path / "full"), "this folder is not empty"),
     ):
         assert error in rungs("merge", *words, code=2).stderr
     assert not (tmp_path / "c").exists()
@@ -326,7 +384,8 @@ def test_three_climbs_are_judged_once_together(ladder_file: Path, tmp_path: Path
     merged = merge(sources, folder=tmp_path / "c")
     assert [rung.name for rung in merged.rungs] == ["first", "wider", "slower"]
     assert [judged(rung) for rung in merged.rungs] == [judged(rung) for rung in whole.rungs]
-    assert merged.looks == (1,) and prepare(MergeOptions([*sources, sources[0]], folder=tmp_path / "d")).left_out == 1
+    assert merged.looks == (1,)
+    assert prepare(MergeOptions([*sources, tmp_path / "c"], folder=tmp_path / "d")).left_out == 3
 
 
 def test_verdicts_outlast_a_climb_beside_cells_from_elsewhere(ladder_file: Path, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from rungs.recipe import identity, shorten
 from rungs.recipe import toml as recipes
 from rungs.recipe.flags import door, echo
 from rungs.recipe.spec import Recipe
-from rungs.run.folder import write_whole
+from rungs.run.folder import RunDir, write_whole
 from rungs.run.record import to_json
 from rungs.study.ladder import page, spec
 from rungs.study.ladder.changes import kept_verdicts, note_comparisons
@@ -55,8 +55,25 @@ class ClimbPlan:
         """How many cells, or packs of cells, are trained in parallel, and why; measured at the first call."""
         if self.options.jobs is not None:
             return Jobs(self.options.jobs)
-        left = [cell for cell in self.cells if finished(cell, self.folder.path) is None]
+        left = [cell for cell in self.to_train if finished(cell, self.folder.path) is None]
         return choose_jobs(self.cells[0].recipe, len(packs(left, self.pack)), self.pack) if left else Jobs(1)
+
+    @cached_property
+    def to_train(self) -> tuple[spec.Cell, ...]:
+        """The cells, without those that were trained elsewhere and of which the folder has the record alone."""
+        before = record_before(self)
+        known = {cell.folder for rung in before.rungs for cell in rung.cells if cell.record_only} if before else set()
+        return tuple(cell for cell in self.cells if cell.folder not in known)
+
+    @property
+    def outdated(self) -> dict[str, int]:
+        """Rungs of the record before with cells that another recipe trained, and how many: they leave the record."""
+        before = record_before(self)
+        if before is None:
+            return {}
+        planned = {cell.folder for cell in self.every_cell(max(before.seeds) + 1)}
+        left = {rung.name: sum(cell.folder not in planned for cell in rung.cells) for rung in before.rungs}
+        return {name: number for name, number in left.items() if number}
 
     @property
     def jobs(self) -> int:
@@ -146,7 +163,7 @@ def run(plan: ClimbPlan) -> LadderRecord:
         with Interrupts().handled():
             try:
                 train_cells(
-                    plan.cells,
+                    plan.to_train,
                     place.path,
                     jobs=plan.jobs,
                     pack=plan.pack,
@@ -197,6 +214,8 @@ class _SoFar:
         plan, before = self.plan, self.before
         outcomes = [*self.outcomes, *trained_before(_others(plan, before), plan.folder.path)]
         elsewhere = None if before is None else _from_elsewhere(plan, outcomes, before)
+        if before is not None and elsewhere is not None and not outcomes:
+            return judge_united(elsewhere, kept_verdicts(before, elsewhere.rungs), looking=looking)
         record = summarise(
             plan.ladder,
             outcomes,
@@ -219,12 +238,12 @@ def _others(plan: ClimbPlan, before: LadderRecord | None) -> list[spec.Cell]:
 
 
 def _from_elsewhere(plan: ClimbPlan, outcomes: Sequence[Outcome], before: LadderRecord) -> LadderRecord | None:
-    """Return those cells of the record before that were trained elsewhere: no folder of theirs is here."""
+    """Return those cells of the record before that were trained elsewhere and whose folders are not here."""
     planned = {cell.folder for cell in plan.every_cell(max(before.seeds) + 1)}
     here = {outcome.cell.folder for outcome in outcomes if outcome.record is not None}
     rungs = []
     for rung in before.rungs:
-        cells = tuple(c for c in rung.cells if c.has_ended and c.folder in planned and c.folder not in here)
+        cells = tuple(c for c in rung.cells if c.record_only and c.folder in planned and c.folder not in here)
         if cells:
             rungs.append(replace(rung, cells=cells, confusion=rung.confusion if cells == rung.cells else ()))
     return stamped(replace(before, rungs=tuple(rungs))) if rungs else None
@@ -234,11 +253,17 @@ def record_before(plan: ClimbPlan) -> LadderRecord | None:
     """Return the record that an earlier climb left, if any.
 
     Raises:
-        UserError: It is that of another study, which must not be overwritten.
+        UserError: It is that of another study, which must not be overwritten; or it is damaged.
     """
+    if RunDir(plan.folder.path).record.is_file():
+        raise UserError("this is the folder of a run", where=plan.folder.path, do="give another --out")
     if not plan.folder.record.is_file():
         return None
-    before = plan.folder.read_record()
+    try:
+        before = plan.folder.read_record()
+    except UserError as error:
+        do = "delete this file: the same command makes it again from the runs beside it"
+        raise UserError("the record is damaged", where=plan.folder.record, do=do) from error
     if (before.name, before.reduced) != (plan.ladder.name, plan.reduced):
         what = f"this folder holds another study, made by: {before.command}"
         raise UserError(what, where=plan.folder.path, do="give another --out")

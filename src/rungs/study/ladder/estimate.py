@@ -127,7 +127,7 @@ def estimate(plan: ClimbPlan) -> Forecast:
     """
     root = plan.folder.path
     seen = {cell: read(cell, root) for cell in (*plan.cells, *plan.others)}
-    groups = packs([cell for cell in plan.cells if not seen[cell].ended], plan.pack)
+    groups = packs([cell for cell in plan.to_train if not seen[cell].ended], plan.pack)
     packed = {cell: len(group) for group in groups for cell in group}
     share_threads(min(plan.jobs, max(1, len(groups))))
     with open_world() as world:

@@ -16,7 +16,7 @@ from scipy.special import stdtrit
 
 from rungs.report.seeds import PRIOR_DF
 from rungs.run.record import Difference
-from rungs.study.differences import Change, compare, worded
+from rungs.study.differences import Change, compare, not_judged_yet, worded
 from rungs.study.variation import POOL_DF, Pool
 
 LOOKS = (3, 5, 8, 12, 20)
@@ -53,7 +53,11 @@ def judge(
         left_behind = sum(LOOKS[0] <= own < n for own in pairs)  # else the most promising would be tested alone
         level = LOOK_LEVEL if n >= LOOKS[0] else EARLY_LEVEL
         found |= compare(together, pools, level=level, margin=margin, others=pending + left_behind)
-    return {rung: worded(look(new, before.get(rung), looking=looking)) for rung, new in found.items()}
+    looked = {rung: look(new, before.get(rung), looking=looking) for rung, new in found.items()}
+    return {
+        rung: worded(new) if looking or new.decided_at is not None else not_judged_yet(new)
+        for rung, new in looked.items()
+    }
 
 
 def look(new: Difference, before: Difference | None, *, looking: bool = True) -> Difference:

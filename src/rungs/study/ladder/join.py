@@ -165,6 +165,9 @@ def require_same_study(first: LadderRecord, second: LadderRecord, where: object)
         mine, other = ("; ".join(record.reduced) or "as the ladder's file says" for record in (first, second))
         what = f"this was climbed otherwise: {other}; the first: {mine}"
         raise UserError(what, where=where, do="give climbs with the same options")
+    if first.margin != second.margin:
+        what = f"judged with a margin of {second.margin:g}, the first with {first.margin:g}"
+        raise UserError(what, where=where, do="give climbs of one version of the ladder")
     if first.data.source != second.data.source or first.data.classes != second.data.classes:
         what = f"trained on {second.data.source}, the first on {first.data.source}"
         raise UserError(what, where=where, do="give climbs on the same data")

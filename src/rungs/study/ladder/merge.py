@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from rungs.errors import UserError
 from rungs.recipe.flags import door
@@ -14,6 +17,7 @@ from rungs.study.ladder import page
 from rungs.study.ladder.changes import note_comparisons
 from rungs.study.ladder.join import join
 from rungs.study.ladder.options import MergeOptions
+from rungs.study.ladder.origins import missing
 from rungs.study.ladder.record import CellRecord, LadderDir, LadderRecord
 
 
@@ -26,15 +30,37 @@ class MergePlan:
     merged: LadderRecord
     folder: LadderDir
 
-    def source_of(self, rung: str, cell: CellRecord) -> Path:
-        """Return the source of a cell of the merged record."""
-        return next(
-            source
-            for source, record in zip(self.sources, self.records, strict=True)
-            for one in record.rungs
-            for known in one.cells
-            if (one.name, known.seed, known.status, known.values) == (rung, cell.seed, cell.status, cell.values)
-        )
+    def run_of(self, rung: str, cell: CellRecord) -> Path | None:
+        """Return the folder of the run of a cell of the merged record; None where only its record was given."""
+        for source, record in zip(self.sources, self.records, strict=True):
+            known = [one for other in record.rungs if other.name == rung for one in other.cells]
+            same = any((one.seed, one.status, one.values) == (cell.seed, cell.status, cell.values) for one in known)
+            if same and RunDir(source / cell.folder).record.is_file():
+                return source / cell.folder
+        return None
+
+    @property
+    def begun(self) -> list[Path]:
+        """The folders of runs that were begun and have not ended in any of the climbs."""
+        ended = {cell.folder for rung in self.merged.rungs for cell in rung.cells if cell.has_ended}
+        names = tuple(f"{rung.name}-seed" for rung in self.merged.planned)
+        found = {
+            path.name: path
+            for source in reversed(self.sources)
+            for path in sorted(source.glob("*-seed*"))
+            if path.name.startswith(names) and path.name not in ended and RunDir(path).holds_run()
+        }
+        return list(found.values())
+
+    @property
+    def to_go_on(self) -> str:
+        """The command that trains what is missing; "" where nothing is."""
+        if not missing(self.merged):
+            return ""
+        ladder = shlex.split(self.records[0].command)[2]
+        seeds = {rung.seeds for rung in self.merged.planned}
+        same = f" --seeds {seeds.pop()}" if len(seeds) == 1 else ""
+        return f"rungs climb {shlex.quote(ladder)}{same} --out {shlex.quote(str(self.folder.path))}"
 
     @property
     def left_out(self) -> int:
@@ -57,8 +83,10 @@ def prepare(options: MergeOptions) -> MergePlan:
             that is not empty.
     """
     sources = tuple(map(Path, options.climbs))
-    if len(sources) < 2:
-        raise UserError("only one climb was given", where="rungs merge", do="give two or more: rungs merge A B --out C")
+    again = len({path.resolve() for path in sources}) < len(sources)
+    if len(sources) < 2 or again:
+        what = "the same climb was given twice" if again else "fewer than two climbs were given"
+        raise UserError(what, where="rungs merge", do="give two or more: rungs merge A B --out C")
     records = tuple(map(_read, sources))
     folder = LadderDir(options.folder)
     folder.require_free()
@@ -67,9 +95,19 @@ def prepare(options: MergeOptions) -> MergePlan:
 
 def _read(source: Path) -> LadderRecord:
     """Read the record of a climb's folder, or of a file: a copy of one."""
-    if source.is_file():
-        return from_json(source.read_bytes(), LadderRecord, source)
-    return LadderDir(source).read_record()
+    place = LadderDir(source)
+    if not source.is_file() and not place.record.is_file():
+        if RunDir(source).record.is_file():
+            raise UserError("this is the folder of a run", where=source, do="give the folder of its climb")
+        if any(RunDir(path).holds_run() for path in source.glob("*-seed*")):
+            raise UserError("no cell of this climb has ended yet", where=source, do="wait until one has")
+    record = from_json(source.read_bytes(), LadderRecord, source) if source.is_file() else place.read_record()
+    for rung in record.rungs:
+        for cell in rung.cells:
+            if cell.status == "finished" and not cell.values:
+                what = f"{rung.name}, seed {cell.seed} has finished, but has no values: the record is damaged"
+                raise UserError(what, where=source, do="climb it again: the record is made from its runs")
+    return record
 
 
 def run(plan: MergePlan) -> LadderRecord:
@@ -81,16 +119,28 @@ def run(plan: MergePlan) -> LadderRecord:
     folder = plan.folder
     folder.prepare()
     with folder.locked():
-        for rung in plan.merged.rungs:
-            for cell in rung.cells:
-                run = plan.source_of(rung.name, cell) / cell.folder
-                if RunDir(run).record.is_file():
-                    _copy(run, folder.path / cell.folder)
-        write_whole(folder.record, to_json(plan.merged))
+        record = _with_runs(plan)
+        for path in plan.begun:
+            _copy(path, folder.path / path.name)
+        write_whole(folder.record, to_json(record))
         _copy_looks(plan)
-        note_comparisons(plan.merged, folder)
-        page.write(plan.merged, folder)
-    return plan.merged
+        note_comparisons(record, folder)
+        page.write(record, folder)
+    return record
+
+
+def _with_runs(plan: MergePlan) -> LadderRecord:
+    """Copy the run of each cell, and return the record, in which cells without one are marked."""
+    rungs = []
+    for rung in plan.merged.rungs:
+        cells = []
+        for cell in rung.cells:
+            run = plan.run_of(rung.name, cell)
+            if run is not None:
+                _copy(run, plan.folder.path / cell.folder)
+            cells.append(replace(cell, record_only=run is None))
+        rungs.append(replace(rung, cells=tuple(cells)))
+    return replace(plan.merged, rungs=tuple(rungs))
 
 
 def _copy_looks(plan: MergePlan) -> None:

@@ -139,9 +139,9 @@ def missing_words(record: LadderRecord) -> str:
 
 
 def places(record: LadderRecord) -> tuple[str, ...]:
-    """Return for each origin "A: 12 cells on AMD EPYC, 2 cores, fp32; rungs 0.1.0+7d1774f70e80; 1 h 11 min"."""
+    """Return for each origin "A: 12 cells on AMD EPYC, 2 cores, fp32; rungs 0.1.0+…; 1 h 11 min summed over cells"."""
     return tuple(
         f"{f'{one.mark}: ' if one.mark else ''}{fmt.many(one.cells, 'cell')} on {one.machine}; {', '.join(one.code)}"
-        f"{f'; commit {fmt.listed(one.commits)}' if one.commits else ''}; {fmt.seconds(one.seconds)}"
+        f"{f'; commit {fmt.listed(one.commits)}' if one.commits else ''}; {fmt.seconds(one.seconds)} summed over cells"
         for one in origins(record)
     )

@@ -24,7 +24,8 @@ def findable(plan: ClimbPlan) -> str:
     """Return "With 3 seeds and 7 changes, a look finds differences above about 2.6 points …"; "" for a single rung."""
     names = {cell.rung for cell in plan.cells} | {cell.rung for cell in plan.others}
     changes = sum(parent(plan.ladder, rung) is not None for rung in plan.ladder.rungs if rung.name in names)
-    seeds = min(Counter(cell.rung for cell in plan.cells).values(), default=0)  # what most rungs have, at least
+    numbers = Counter(Counter(cell.rung for cell in plan.cells).values())
+    seeds = min(numbers, key=lambda n: (-numbers[n], n), default=0)  # what most rungs have
     if not changes or not seeds:
         return ""
     sd, source = _seed_sd(plan)

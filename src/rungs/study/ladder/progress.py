@@ -75,6 +75,7 @@ def read(plan: ClimbPlan, device: str, failed: Collection[Cell] = ()) -> Progres
         failed: Cells that are known to have failed; they leave no record.
     """
     root, at = plan.folder.path, time.time()
+    todo = set(plan.to_train)
     running = {cell for cell in plan.cells if RunDir(root / cell.folder).is_locked()}  # asked before records are read
     seen = [read_cell(cell, root) for cell in (*plan.cells, *plan.others)]
     paces = measure(seen, device)
@@ -87,7 +88,7 @@ def read(plan: ClimbPlan, device: str, failed: Collection[Cell] = ()) -> Progres
         pace = paces.get(net_of(one.cell.recipe, packed))
         if pace is not None:
             epoch_s[one.cell.rung] = pace.mean_epoch_s(one.cell.recipe)
-        state = _state(one, root, one.cell in running, one.cell in failed)
+        state = _state(one, root, one.cell in running, one.cell in failed) if one.cell in todo else "done"
         changed = _changed(RunDir(root / one.cell.folder).history)
         in_epoch_s = max(0.0, at - changed) / packed if state == "running" and changed is not None else 0.0
         left_s = _left_s(one, pace or guess, in_epoch_s)
