@@ -86,7 +86,7 @@ def cell_line(outcome: Outcome, done: int, of: int, elapsed_s: float | None = No
     result = f"{100 * score.accuracy:.2f} %" if score and record.status == "finished" else record.status
     if outcome.kept:
         return f"{name}: {result} (trained before)"
-    return f"{name}: {result}" + (f"; {elapsed_s:.0f} s in all" if elapsed_s is not None else "")
+    return f"{name}: {result}" + (f"; {elapsed_s:.0f} s since the start" if elapsed_s is not None else "")
 
 
 def refuse_failed(rungs: Sequence[RungRecord], where: object) -> None:
@@ -151,7 +151,7 @@ def tune(options: Annotated[SearchOptions, arg(name="")], quiet: bool = False) -
 
     def say(line: str) -> None:
         if not quiet:
-            out.print(f"{line}; {time.monotonic() - began:.0f} s in all", markup=False, soft_wrap=True)
+            out.print(f"{line}; {time.monotonic() - began:.0f} s since the start", markup=False, soft_wrap=True)
 
     def tell(trial: TrialRecord, done: int, of: int) -> None:
         say(f"[{done}/{of}] {tables.trial_line(trial, plan.work.space, plan.work.metric)}")

@@ -97,9 +97,8 @@ def _method(record: LadderRecord) -> list[str]:
     """Return sentences on how the numbers were obtained, as far as this record has them."""
     seeds = fmt.many(len(record.seeds), "seed")
     every = all(len(ladder_words.finished(rung)) == len(record.seeds) for rung in record.rungs)
-    sentences = [
-        f"Every rung was trained with {'' if every else 'up to '}{seeds} ({', '.join(map(str, record.seeds))})."
-    ]
+    which = "Rungs were" if provenance.missing(record) else "Every rung was"
+    sentences = [f"{which} trained with {'' if every else 'up to '}{seeds} ({', '.join(map(str, record.seeds))})."]
     if len(record.seeds) > 1:
         sentences += [
             "Intervals of means are 95 % Student's t intervals over seeds; that of the best rung, in the headline, "
