@@ -61,7 +61,7 @@ def by_name(record: LadderRecord, name: str) -> RungRecord:
 def claims(ladder: Ladder, record: LadderRecord | None) -> str:
     """Return a table with a row for each claim, and for each claimed change."""
     rows = [
-        "| rung | claimed | measured | n | verdict, and where we expect a run like the claimed one |",
+        "| rung | claimed | measured | n | verdict (where we expect a run like theirs) |",
         "|---|---|---|---|---|",
     ]
     for rung in ladder.rungs:
