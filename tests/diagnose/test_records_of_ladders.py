@@ -22,7 +22,7 @@ from rungs.study.ladder.record import CellRecord, LadderRecord, RungRecord
 
 RESULTS = Path(__file__).parents[2] / "results"
 SHORT = Path(__file__).parents[1] / "short_climbs.json.gz"
-OF_IMAGES = {"small-validation", "confused-pair", "calibration", "sound", "few-epochs", "test-selection"}
+OF_IMAGES = {"near-copies", "small-validation", "confused-pair", "calibration", "sound", "few-epochs", "test-selection"}
 
 
 @cache
