@@ -45,8 +45,9 @@ def climb(
     from rungs.study.ladder import climb as climbing
     from rungs.study.ladder import tables
 
-    if dry_run + status + quiet > 1:
-        raise UserError("--dry-run, --status and --quiet exclude one another", do="give one of them")
+    if status and (dry_run or quiet):
+        other = "--dry-run" if dry_run else "--quiet"
+        raise UserError(f"{other} and --status were given together", do="give one of them")
     began = time.monotonic()
     failed: set[Cell] = set()
 

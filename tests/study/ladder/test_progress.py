@@ -174,10 +174,11 @@ def test_status_changes_no_file(tmp_path: Path) -> None:
     assert snapshot(tmp_path) == before
 
 
-def test_status_and_dry_run_exclude_each_other(tmp_path: Path) -> None:
+@pytest.mark.parametrize("other", ["--dry-run", "--quiet"])
+def test_status_excludes_other_ways_of_telling(tmp_path: Path, other: str) -> None:
     write_ladder(tmp_path)
-    done = rungs("climb", "ladder.toml", "--status", "--dry-run", cwd=tmp_path, code=2)
-    assert "--dry-run and --status were given together" in done.stderr and "give one of them" in done.stderr
+    done = rungs("climb", "ladder.toml", "--status", other, cwd=tmp_path, code=2)
+    assert f"{other} and --status were given together" in done.stderr and "give one of them" in done.stderr
 
 
 def test_status_names_what_failed_in_an_earlier_climb(tmp_path: Path) -> None:
