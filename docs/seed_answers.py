@@ -57,7 +57,8 @@ def _answer(record: LadderRecord, question: dict[str, Any], done: Sequence[str])
     verdict, evidence = ASK[question["ask"]](record, rungs, question)
     verdict = question.get("instead", verdict)
     if left:
-        verdict = verdict if verdict in FOUND_ALREADY else "Running."
+        settled = question["ask"] == "compared" and verdict in FOUND_ALREADY
+        verdict = verdict if settled else "Running."
         evidence += f" Still running: {', '.join(left)}."
     return f"- *{question['says']}* {f'**{verdict}** ' if verdict else ''}{evidence}"
 
@@ -66,8 +67,8 @@ COMPARING = ("compared", "gains")
 """Questions about the difference of a rung to the one that it builds on."""
 FEWEST = {"ranked": 2, "faster": 2, "steps": 2, "size": 2}
 """Rungs that a question needs, where more than one."""
-FOUND_ALREADY = ("Not true here.", "Not true of all.")
-"""Verdicts that further rungs cannot change."""
+FOUND_ALREADY = ("Not true of all.",)
+"""Verdicts on comparisons that further rungs cannot change."""
 
 
 def compared(record: LadderRecord, rungs: Rungs, question: dict[str, Any]) -> Said:
