@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from climbed import BASE
 from command import rungs
 from ladder_samples import DIARY, diary
 from msgspec.structs import replace
@@ -16,7 +17,7 @@ from rungs import climb, merge
 from rungs.errors import UserError
 from rungs.run.folder import RunDir
 from rungs.run.record import to_json
-from rungs.study.ladder import origins, page
+from rungs.study.ladder import origins
 from rungs.study.ladder.join import join
 from rungs.study.ladder.merge import prepare
 from rungs.study.ladder.options import MergeOptions
@@ -24,26 +25,6 @@ from rungs.study.ladder.outcome import Outcome
 from rungs.study.ladder.record import CellRecord, LadderDir, LadderRecord, PlannedRung, RungRecord
 from rungs.training.interrupt import Interrupted
 
-BASE = """
-name = "tiny"
-[data]
-source = "digits"
-train = 300
-validation = 100
-[model]
-name = "plain"
-stages = [[8], [16]]
-hidden = [16]
-[optim]
-name = "sgd"
-lr = 0.1
-momentum = 0.9
-[training]
-epochs = 1
-batch_size = 50
-[evaluation]
-mistakes = 0
-"""
 LADDER = """
 name = "small-ladder"
 about = "Two changes of a tiny net."
@@ -68,7 +49,7 @@ set = ["optim.lr=0.01"]
 
 @pytest.fixture
 def ladder_file(tmp_path: Path) -> Path:
-    (tmp_path / "tiny.toml").write_text(BASE)
+    (tmp_path / "tiny.toml").write_text(BASE.replace("epochs = 6", "epochs = 1"))
     path = tmp_path / "ladder.toml"
     path.write_text(LADDER)
     return path
@@ -302,7 +283,7 @@ def test_other_recipes_and_data_are_refused(spoil: Callable[[LadderRecord], Ladd
 
 def test_an_edited_ladder_is_refused_even_where_no_rung_is_in_both(ladder_file: Path, tmp_path: Path) -> None:
     climb(ladder_file, folder=tmp_path / "a", jobs=0, only=("first",), seeds=1)
-    (tmp_path / "tiny.toml").write_text(BASE.replace("lr = 0.1", "lr = 0.2"))
+    (tmp_path / "tiny.toml").write_text(BASE.replace("epochs = 6", "epochs = 1").replace("lr = 0.1", "lr = 0.2"))
     climb(ladder_file, folder=tmp_path / "b", jobs=0, only=("wider",), seeds=1)
     done = rungs("merge", tmp_path / "a", tmp_path / "b", "--out", tmp_path / "c", code=2)
     assert "rungs with other recipes than in the first: first, wider" in done.stderr and not (tmp_path / "c").exists()
@@ -405,55 +386,3 @@ def test_verdicts_outlast_a_climb_beside_cells_from_elsewhere(ladder_file: Path,
         after = again.rungs[1].difference
         assert after is not None and (after.verdict, after.looks, after.decided_at) == ("real loss", (1,), 1)
         assert again.train_s == pytest.approx(sum(cell.own_s for cell in cells(again).values()))
-
-
-# --- where the cells are from -------------------------------------------------------------------------
-
-
-def of_two_machines() -> LadderRecord:
-    """Of three rungs the second was trained elsewhere, and a seed of the third."""
-    record = diary()
-    elsewhere = {"machine": "NVIDIA H200, 16 cores, bf16", "commit": "abc"}
-    one, two, three = record.rungs[:3]
-    two = replace(two, cells=tuple(replace(cell, **elsewhere) for cell in two.cells))
-    three = replace(three, cells=(*three.cells[:2], replace(three.cells[2], **elsewhere)))
-    return replace(record, rungs=(one, two, three))
-
-
-def test_cells_of_several_machines_are_marked_and_so_are_comparisons_across_them() -> None:
-    record = of_two_machines()
-    first, second = origins.origins(record)
-    assert (first.mark, first.cells, second.mark, second.cells) == ("A", 5, "B", 4)
-    assert second.machine == "NVIDIA H200, 16 cores, bf16" and second.commits == ("abc",)
-    assert [origins.marks(record, rung) for rung in record.rungs] == ["A", "B", "A (seeds 0, 1), B (seed 2)"]
-    assert [origins.across(record, rung) for rung in record.rungs] == ["", "B against A", "A against B"]
-    assert all(words[:3] in ("A: ", "B: ") for words in origins.places(record))
-
-
-def test_the_hours_of_a_pack_are_shared_by_its_cells() -> None:
-    record = diary()
-    cells = tuple(replace(c, values=c.values | {"wall_s": 300.0, "packed": 3.0}) for c in record.rungs[0].cells)
-    (only,) = origins.origins(replace(record, rungs=(replace(record.rungs[0], cells=cells),)))
-    assert (only.cells, only.seconds) == (3, 300.0)
-
-
-def test_the_page_starts_with_where_cells_were_trained_and_what_is_missing(tmp_path: Path) -> None:
-    record = of_two_machines()
-    plan = tuple(PlannedRung(name=name, seeds=3, recipe="0123abcd") for name, *_ in DIARY)
-    place = LadderDir(tmp_path)
-    page.write(replace(record, planned=plan), place)
-    text = place.report.read_text()
-    top = text[: text.index('id="staircase"')]
-    assert "Cells from 2 machines or versions of the code" in top and "NVIDIA H200, 16 cores, bf16" in top
-    assert "15 of 24 cells are not trained: dropout (seeds 0, 1, 2)" in top
-    rows = text[text.index('id="rungs"') : text.index('id="cost"') if 'id="cost"' in text else None]
-    assert "origin A (seeds 0, 1), B (seed 2)" in rows and "across origins: B against A" in rows
-    page.write(diary(), place)
-    assert "across origins" not in place.report.read_text() and 'id="missing"' not in place.report.read_text()
-
-
-def test_a_single_origin_has_no_marks() -> None:
-    record = diary()
-    (only,) = origins.origins(record)
-    assert only.mark == "" and only.cells == sum(len(rung.cells) for rung in record.rungs)
-    assert {origins.marks(record, rung) + origins.across(record, rung) for rung in record.rungs} == {""}

@@ -54,6 +54,24 @@ def summarise(
     Raises:
         UserError: No cell finished, or cells of the same seed and settings saw different data.
     """
+    record = _unjudged(ladder, outcomes, command, reduced, planned)
+    compared = changes(record.rungs, outcomes, record.data)
+    if once:
+        return _with_verdicts(record, compare(compared, pools(record.rungs), margin=ladder.margin), {})
+    earlier = {} if before is None else kept_verdicts(before, record.rungs)
+    number = sum(parent(ladder, rung) is not None for rung in ladder.rungs)
+    claims = {rung.name: rung.claims for rung in ladder.rungs}
+    return judged(record, compared, claims, earlier, number, looking=looking)
+
+
+def _unjudged(
+    ladder: Ladder,
+    outcomes: Sequence[Outcome],
+    command: str,
+    reduced: tuple[str, ...],
+    planned: tuple[PlannedRung, ...],
+) -> LadderRecord:
+    """Return the record of a ladder without verdicts."""
     place = {rung.name: i for i, rung in enumerate(ladder.rungs)}
     outcomes = sorted(outcomes, key=lambda outcome: (place[outcome.cell.rung], outcome.cell.seed))
     records = [outcome.record for outcome in outcomes if outcome.record is not None]
@@ -68,7 +86,7 @@ def summarise(
         mine = [outcome for outcome in outcomes if outcome.cell.rung == rung.name]
         if mine:
             rungs.append(_rung(ladder, rung, mine))
-    record = LadderRecord(
+    return LadderRecord(
         name=ladder.name,
         about=ladder.about,
         headline=ladder.headline,
@@ -87,13 +105,6 @@ def summarise(
         finished=max(record.finished for record in records),
         train_s=sum(row.train_s for record in records for row in record.history),
     )
-    compared = changes(rungs, outcomes, whole[0].data)
-    if once:
-        return _with_verdicts(record, compare(compared, pools(rungs), margin=ladder.margin), {})
-    earlier = {} if before is None else kept_verdicts(before, record.rungs)
-    number = sum(parent(ladder, rung) is not None for rung in ladder.rungs)
-    claims = {rung.name: rung.claims for rung in ladder.rungs}
-    return judged(record, compared, claims, earlier, number, looking=looking)
 
 
 def judged(
