@@ -10,51 +10,53 @@ from rungs.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
     from rungs.data.imageset import Source
+    from rungs.data.reading import Reading
+    from rungs.recipe.spec import DataSpec
 
-Loader: TypeAlias = "Callable[[str | None, int | None], Source]"
-"""The text after the colon (or None) and the image size in pixels (or None: the source's own) -> a source."""
+Loader: TypeAlias = "Callable[[str | None, int | None, Reading], Source]"
+"""The text after the colon (or None) and the image size in pixels (or None: the source's own), how to read -> a source."""
 
 
-def _cifar10(argument: str | None, image_size: int | None) -> Source:
+def _cifar10(argument: str | None, image_size: int | None, reading: Reading) -> Source:
     """CIFAR-10, local or downloaded; cifar10:PATH sets the location."""
     from rungs.data.sources.cifar10 import load_cifar10
 
     return load_cifar10(argument, image_size)
 
 
-def _cifar100(argument: str | None, image_size: int | None) -> Source:
+def _cifar100(argument: str | None, image_size: int | None, reading: Reading) -> Source:
     """CIFAR-100 with its fine classes; cifar100:PATH sets the location."""
     from rungs.data.sources.cifar10 import load_cifar100
 
     return load_cifar100(argument, image_size)
 
 
-def _digits(argument: str | None, image_size: int | None) -> Source:
+def _digits(argument: str | None, image_size: int | None, reading: Reading) -> Source:
     """The 8x8 digits embedded in scikit-learn."""
     from rungs.data.sources import digits
 
     return digits.load(argument, image_size)
 
 
-def _folder(argument: str | None, image_size: int | None) -> Source:
+def _folder(argument: str | None, image_size: int | None, reading: Reading) -> Source:
     """folder:PATH, a folder or zip with a folder per class, with or without train/val/test above."""
     from rungs.data.sources import folder
 
-    return folder.load(argument, image_size)
+    return folder.load(argument, image_size, reading)
 
 
-def _parquet(argument: str | None, image_size: int | None) -> Source:
+def _parquet(argument: str | None, image_size: int | None, reading: Reading) -> Source:
     """parquet:PATH, files in the Hugging Face Hub's layout: image bytes and label."""
     from rungs.data.sources import parquet
 
-    return parquet.load(argument, image_size)
+    return parquet.load(argument, image_size, reading)
 
 
-def _hub(argument: str | None, image_size: int | None) -> Source:
+def _hub(argument: str | None, image_size: int | None, reading: Reading) -> Source:
     """hub:OWNER/NAME, a data set of the Hugging Face Hub (extra: hub)."""
     from rungs.data.sources import hub
 
-    return hub.load(argument, image_size)
+    return hub.load(argument, image_size, reading)
 
 
 DATASETS: dict[str, Loader] = {
@@ -78,21 +80,35 @@ GRAMMAR = {
 """How each source is written."""
 
 
-def load(source: str, image_size: int | None = None) -> Source:
+def open_source(spec: DataSpec) -> Source:
+    """Open the data source of a recipe.
+
+    Raises:
+        UserError: As for `load`.
+    """
+    from rungs.data.reading import reading_of
+
+    return load(spec.source, spec.image_size, reading_of(spec))
+
+
+def load(source: str, image_size: int | None = None, reading: Reading | None = None) -> Source:
     """Open a data source.
 
     Args:
         source: "NAME" or "NAME:ARGUMENT", NAME one of `DATASETS`.
         image_size: Height and width in pixels that all images get; None keeps the source's own.
+        reading: How its files are read; None: by the defaults.
 
     Raises:
         UserError: An unknown name, nothing after the colon, or an error of the source itself.
     """
+    from rungs.data.reading import Reading
+
     require_known(source)
     name, colon, argument = source.partition(":")
     if colon and not argument:
         raise UserError("nothing after the colon", where=source, do=f"give {GRAMMAR[name]}")
-    return DATASETS[name](argument or None, image_size)
+    return DATASETS[name](argument or None, image_size, reading or Reading())
 
 
 def require_known(source: str) -> None:

@@ -15,7 +15,9 @@
 from __future__ import annotations
 
 import io
+import math
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +39,9 @@ READERS: dict[str, type[ImageFile.ImageFile]] = {
 }
 
 Pixels = npt.NDArray[np.uint8]
+Interpolation: TypeAlias = Literal["bicubic", "bilinear"]
+
+FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 
 
 class Undecodable(Exception):  # noqa: N818 (it describes the file)
@@ -57,13 +62,17 @@ class Header:
     animated: bool
 
 
-def decode(data: bytes, image_size: int | None, where: str) -> Pixels:
+def decode(
+    data: bytes, image_size: int | None, where: str, interpolation: Interpolation = "bicubic", crop: float = 1.0
+) -> Pixels:
     """Return the picture in a file as uint8 (3, H, W), RGB.
 
     Args:
         data: The whole file.
         image_size: Height and width of the result in pixels; None keeps the picture's own.
         where: What to call the file in errors.
+        interpolation: The filter that resizes it, antialiased.
+        crop: The share of the shorter side that the centre square keeps.
 
     Raises:
         Undecodable: Empty, not an image, of another format, truncated, damaged or far too large.
@@ -71,12 +80,13 @@ def decode(data: bytes, image_size: int | None, where: str) -> Pixels:
     image = _open(data, where)
     try:
         if image_size is not None:
-            image.draft(None, (2 * image_size, 2 * image_size))
+            needed = math.ceil(2 * image_size / crop)
+            image.draft(None, (needed, needed))
         image.load()
         _convert_key(image, data)
         picture = _rgb(_upright(image))
         if image_size is not None:
-            picture = _square(picture, image_size)
+            picture = _square(picture, image_size, interpolation, crop)
         return np.ascontiguousarray(np.asarray(picture).transpose(2, 0, 1))  # (H, W, 3) -> (3, H, W)
     except Exception as error:  # Pillow raises a dozen kinds on damaged files
         raise _undecodable(error, where) from error
@@ -170,11 +180,13 @@ def _rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _square(image: Image.Image, image_size: int) -> Image.Image:
+def _square(
+    image: Image.Image, image_size: int, interpolation: Interpolation = "bicubic", crop: float = 1.0
+) -> Image.Image:
     """Crop the centre square and resize it in one step, so that no intermediate size is rounded."""
-    if image.size == (image_size, image_size):
+    if image.size == (image_size, image_size) and crop == 1:
         return image
-    side = min(image.size)
+    side = min(image.size) * crop
     left, top = (image.width - side) / 2, (image.height - side) / 2
     box = (left, top, left + side, top + side)
-    return image.resize((image_size, image_size), Image.Resampling.BICUBIC, box=box)
+    return image.resize((image_size, image_size), FILTERS[interpolation], box=box)

@@ -20,6 +20,7 @@ from rungs.data.decode import DECODE_VERSION, Header, Pixels, Undecodable, decod
 from rungs.data.duplicates import Duplicates, Place
 from rungs.data.imageset import ImageSet, Source, content_hash
 from rungs.data.parallel import in_parallel, shown
+from rungs.data.reading import DEFAULT, Reading
 from rungs.data.sources.listing import ENDINGS, Listing, Read, require_classes
 from rungs.errors import UserError
 from rungs.run.record import Problem
@@ -45,37 +46,38 @@ class _Seen(NamedTuple):
     size: tuple[int, int] | None
 
 
-def read_listing(listing: Listing, image_size: int | None) -> Source:
+def read_listing(listing: Listing, image_size: int | None, reading: Reading = DEFAULT) -> Source:
     """Decode a listing, or find it in the cache.
 
     Args:
         listing: What the source holds.
         image_size: Pixels; None takes the size that all images share if they are square (8 to 1024), else 64.
+        reading: How pictures are cut and resized.
 
     Raises:
         UserError: No training part, fewer than two classes, a class without training images, a cache that cannot be
             written.
     """
     require_classes(listing)
-    key = _key(listing.classes, image_size, listing.stamp, *_names(listing))
+    key = _key(listing.classes, image_size, *_cut(reading), listing.stamp, *_names(listing))
     found = cache.entry_of_listing(key)
     if found is None:
         with cache.locked():
-            found = cache.entry_of_listing(key) or _fill(listing, image_size, key)
+            found = cache.entry_of_listing(key) or _fill(listing, image_size, reading, key)
     return _source(listing, *found)
 
 
-def _fill(listing: Listing, image_size: int | None, key: str) -> tuple[cache.Entry, torch.Tensor]:
+def _fill(listing: Listing, image_size: int | None, reading: Reading, key: str) -> tuple[cache.Entry, torch.Tensor]:
     """Make the entry of a new listing, unless there is one of the same content."""
     items = sum(len(part.names) for part in listing.parts.values())
     seen = list(shown(in_parallel(_look, _items(listing)), items, "reading"))
     size = image_size or _shared_size(seen)
     digests = [(one.digest or b"unreadable").hex() for one in seen]
-    content_key = _key(size, listing.classes, *_names(listing), *digests)
+    content_key = _key(size, *_cut(reading), listing.classes, *_names(listing), *digests)
     found = cache.entry_of_content(content_key)
     if found is None:
         with cache.new_folder(content_key, items * 3 * size**2) as folder:
-            _write(listing, seen, size, folder)
+            _write(listing, seen, size, reading, folder)
         found = cache.entry_of_content(content_key)
         assert found is not None, "an entry that was just made is whole"
     if all(one.digest for one in seen):  # permissions may change without a new timestamp
@@ -83,7 +85,7 @@ def _fill(listing: Listing, image_size: int | None, key: str) -> tuple[cache.Ent
     return found
 
 
-def _write(listing: Listing, seen: Sequence[_Seen], size: int, folder: Path) -> None:
+def _write(listing: Listing, seen: Sequence[_Seen], size: int, reading: Reading, folder: Path) -> None:
     """Decode every file into `folder`."""
     labels: dict[str, list[int]] = {part: [] for part in listing.parts}
     names: dict[str, list[str]] = {part: [] for part in listing.parts}
@@ -92,7 +94,7 @@ def _write(listing: Listing, seen: Sequence[_Seen], size: int, folder: Path) -> 
     duplicates = Duplicates("the same bytes as", listing.classes)
     images = folder / "images.u8"
     with images.open("wb") as file:
-        for once, (item, digest, pixels, found) in zip(seen, _decode_all(listing, seen, size), strict=True):
+        for once, (item, digest, pixels, found) in zip(seen, _decode_all(listing, seen, size, reading), strict=True):
             problems += found
             if pixels is not None:
                 file.write(pixels.data)
@@ -111,7 +113,7 @@ def _write(listing: Listing, seen: Sequence[_Seen], size: int, folder: Path) -> 
 
 
 def _decode_all(
-    listing: Listing, seen: Sequence[_Seen], size: int
+    listing: Listing, seen: Sequence[_Seen], size: int, reading: Reading
 ) -> Iterator[tuple[_Item, bytes, Pixels | None, list[Problem]]]:
     """Yield of each item: itself, its digest, its pixels (3, S, S) unless it is unreadable, and its problems."""
 
@@ -127,7 +129,7 @@ def _decode_all(
             do = "try again when no process writes there"
             raise UserError("changed while it was read", where=f"{listing.root}/{item.name}", do=do)
         try:
-            pixels = decode(data, size, item.name)
+            pixels = decode(data, size, item.name, reading.interpolation, reading.crop)
             doubts = _doubts(item.name, read_header(data, item.name), pixels)
         except Undecodable as error:
             problem = Problem(path=item.name, kind="unreadable" if data else "empty", reason=error.reason)
@@ -217,6 +219,12 @@ def _names(listing: Listing) -> Iterator[object]:
     for part, files in listing.parts.items():
         yield part
         yield from zip(files.names, files.labels, strict=True)
+
+
+def _cut(reading: Reading) -> tuple[object, ...]:
+    """Return what a key needs to know of how pictures are cut; nothing by default, as in entries that are on disk."""
+    cut = (reading.interpolation, reading.crop)
+    return () if cut == (DEFAULT.interpolation, DEFAULT.crop) else cut
 
 
 def _key(*things: object) -> str:

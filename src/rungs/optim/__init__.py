@@ -50,6 +50,7 @@ def build_optimizer(spec: AnyOptimizer, model: nn.Module, *, in_bf16: bool = Fal
         return Muon(muon_groups(spec, model), spec.ns_steps, in_bf16=in_bf16)
     tag = name_of(spec)
     fields = msgspec.structs.asdict(spec)
+    fields.pop("head_lr"), fields.pop("layer_decay")
     groups = parameter_groups(model, fields.pop("weight_decay"), decay_all=fields.pop("decay_all"))
     devices = {parameter.device.type for group in groups for parameter in group["params"]}
     kernel = "fused" if devices <= FUSED.get(tag, set()) else "foreach"

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta
 
-from rungs.recipe.base import Below1, Count, CountOrZero, Spec
+from rungs.recipe.base import Below1, Count, CountOrZero, Spec, role
 from rungs.recipe.own import Own
 
 
@@ -111,4 +111,19 @@ class Speedrun(Spec, tag="speedrun", tag_field="name", frozen=True):
     norm_memory: Below1 = 0.6
 
 
-AnyModel: TypeAlias = Plain | Layered | MixConv | ResNet18 | Speedrun | Own
+class Backbone(Spec, tag="backbone", tag_field="name", frozen=True):
+    """A pretrained net with a new head: its pooled features, standardised, then dropout and a linear layer.
+
+    `weights`: "efficientnet-lite0" or "efficientnet-lite2" (extra photos), "file:PATH" (safetensors or a state dict),
+    "timm:NAME" or "hub:OWNER/NAME" (extra models). `pretrained` false keeps the architecture and draws its weights.
+    `architecture` and `sha256`, of the file of weights, are filled in by a run; other weights are then refused.
+    """
+
+    weights: str = "efficientnet-lite2"
+    dropout: Below1 = 0.0
+    pretrained: bool = True
+    architecture: Annotated[str, role("resolved")] = ""
+    sha256: Annotated[str, role("resolved")] = ""
+
+
+AnyModel: TypeAlias = Plain | Layered | MixConv | ResNet18 | Speedrun | Backbone | Own

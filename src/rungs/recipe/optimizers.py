@@ -6,15 +6,21 @@ from typing import Annotated, TypeAlias
 
 from msgspec import Meta
 
-from rungs.recipe.base import Below1, CountOrZero, Epochs, NonNegative, Positive, Spec
+from rungs.recipe.base import Below1, CountOrZero, Epochs, NonNegative, Positive, Spec, role
 
 
 class Optimizer(Spec, tag_field="name", frozen=True):
-    """The base of all optimisers. Weight decay skips biases and norms unless `decay_all`."""
+    """The base of all optimisers. Weight decay skips biases and norms unless `decay_all`.
+
+    `head_lr` is the learning rate of the last linear layer; `layer_decay` multiplies that of each stage below it once
+    more (layer-wise decay, as in ELECTRA, Clark et al. 2020, arXiv:2003.10555).
+    """
 
     lr: Positive
     weight_decay: NonNegative = 0.0
     decay_all: bool = False
+    head_lr: Annotated[Positive | None, role("newer")] = None
+    layer_decay: Annotated[Annotated[float, Meta(gt=0, le=1)], role("newer")] = 1.0
 
 
 class SGD(Optimizer, tag="sgd", frozen=True):

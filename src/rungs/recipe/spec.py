@@ -24,8 +24,15 @@ from rungs.recipe.base import (
     Spec,
     role,
 )
+from rungs.recipe.groups import AnyGroups
 from rungs.recipe.models import AnyModel
 from rungs.recipe.optimizers import AnyOptimizer, AnySchedule, Constant
+
+Layout: TypeAlias = Literal["auto", "class", "part/class", "class/part"]
+"""What the folders of a source stand for, from the top: a class, or a part (train, validation, test) and a class."""
+
+PerChannel: TypeAlias = tuple[float, float, float]
+"""A number for each of red, green and blue, of pixels in [0, 1]."""
 
 ClassWeights: TypeAlias = Annotated[tuple[Positive, ...], Meta(min_length=2)]
 """A number for each class."""
@@ -39,6 +46,16 @@ class DataSpec(Spec, frozen=True):
     without `train`, all the rest. `test` is cut only where the source has no test set of its own. A source's own
     validation set is used unchanged. `balance`: "sampling" draws each epoch so that all classes are equally frequent
     in it; an epoch stays as long as it is, so images of small classes come several times and some of large ones not.
+
+    How a picture becomes the net's input: `interpolation` resizes it, `crop` is the share of the shorter side that the
+    centre square keeps, `mean` and `std` normalise it. A pretrained backbone sets them where a recipe does not; for
+    other nets they are "bicubic", 1, and those of the training images.
+
+    How a source is read: `layout` of a folder, "auto" to find it out; `image_column` and `label_column` of a table.
+
+    `groups`: images that must stay in one part; by default near duplicates, except in a published data set. `folds`:
+    cross-validation, each image tested once by a net that was not trained on it; `fold`, counted from 0, is the one
+    that a run tests.
     """
 
     source: Annotated[str, role("place", "images")] = "cifar10"
@@ -47,6 +64,16 @@ class DataSpec(Spec, frozen=True):
     validation: Annotated[Share, role("images", "judge")] = 0.1
     test: Annotated[Share, role("test set", "judge")] = 0.1
     balance: Annotated[Literal["none", "sampling"], role("newer")] = "none"
+    interpolation: Annotated[Literal["bicubic", "bilinear"] | None, role("resolved", "images", "newer")] = None
+    crop: Annotated[Annotated[float, Meta(gt=0, le=1)] | None, role("resolved", "images", "newer")] = None
+    mean: Annotated[PerChannel | None, role("resolved", "newer")] = None
+    std: Annotated[tuple[Positive, Positive, Positive] | None, role("resolved", "newer")] = None
+    layout: Annotated[Layout, role("images", "newer")] = "auto"
+    image_column: Annotated[str | None, role("images", "newer")] = None
+    label_column: Annotated[str | None, role("images", "newer")] = None
+    groups: Annotated[AnyGroups | None, role("resolved", "judge", "newer")] = None
+    folds: Annotated[Annotated[int, Meta(ge=2, le=100)] | None, role("judge", "newer")] = None
+    fold: Annotated[CountOrZero | None, role("seed", "newer")] = None
 
 
 class TrainingSpec(Spec, frozen=True):
@@ -64,6 +91,10 @@ class TrainingSpec(Spec, frozen=True):
     replayed without waiting for Python; no effect elsewhere. `convolution`, on a CPU: "winograd" computes all wide 3x3
     convolutions with a third of the multiplications, in fp32; "fast", or "auto", each convolution in the way that was
     measured to be fastest on this machine, Winograd's or another. All are equal up to rounding.
+
+    Fine-tuning: `freeze` keeps weights as they begin: all but the head ("backbone"), or so many of the first stages.
+    `unfreeze_epochs`: after so many epochs, each time, the last frozen stage begins to train, too (gradual unfreezing,
+    Howard and Ruder 2018, arXiv:1801.06146). `frozen_norms`: BatchNorms keep their running statistics.
     """
 
     epochs: Count
@@ -79,6 +110,9 @@ class TrainingSpec(Spec, frozen=True):
     compile: Annotated[Literal["auto", "no", "yes"], role("resolved", "rounding")] = "auto"
     cuda_graphs: Annotated[bool, role("speed")] = True
     convolution: Annotated[Literal["auto", "direct", "winograd", "fast"], role("resolved", "rounding")] = "auto"
+    freeze: Annotated[Literal["none", "backbone"] | Count, role("newer")] = "none"
+    unfreeze_epochs: Annotated[tuple[Count, ...], role("newer")] = ()
+    frozen_norms: Annotated[bool, role("newer")] = False
 
 
 class StoppingSpec(Spec, frozen=True):

@@ -57,7 +57,7 @@ def run_pack(
     results: dict[int, RunRecord | UserError] = {}
     sessions: dict[int, Session] = {}
     with ExitStack() as stack:
-        source = data.load(recipes[0].data.source, recipes[0].data.image_size)
+        source = data.open_source(recipes[0].data)
         moved: dict[int, Tensor] = {}
         for i, (recipe, folder) in enumerate(zip(recipes, folders, strict=True)):
             progress = new_progress()

@@ -142,7 +142,7 @@ def load_dataset(recipe: Recipe, skip_unreadable: bool, source: Source | None = 
     Raises:
         UserError: The source is missing or damaged, or has unreadable files and they may not be skipped.
     """
-    source = source or data.load(recipe.data.source, recipe.data.image_size)
+    source = source or data.open_source(recipe.data)
     skipped = require_trainable(source, skip_unreadable)
     recipe = replace(recipe, data=replace(recipe.data, image_size=source.train.image_size))
     parts = split_source(source, recipe.data, recipe.seed)

@@ -26,6 +26,7 @@ from typing import TypeAlias
 from rungs.data.cache import user_path
 from rungs.data.imageset import Source
 from rungs.data.mapped import read_listing
+from rungs.data.reading import DEFAULT, Reading
 from rungs.data.sources.listing import ENDINGS, PARTS, Listing, Part, Read, look_alikes, natural, part_of, stamp
 from rungs.errors import UserError
 from rungs.run.record import Problem
@@ -84,12 +85,13 @@ class _Tree:
         return groups
 
 
-def load(argument: str | None, image_size: int | None) -> Source:
+def load(argument: str | None, image_size: int | None, reading: Reading = DEFAULT) -> Source:
     """Read a folder or zip of pictures, a folder per class.
 
     Args:
         argument: The path.
         image_size: Pixels; None takes the size that all pictures share if they are square, else 64.
+        reading: How to read them.
 
     Raises:
         UserError: No such path, a damaged zip, no class folders, only one class.
@@ -104,7 +106,7 @@ def load(argument: str | None, image_size: int | None) -> Source:
     else:
         raise UserError("no such folder or zip", where=path, do="check the path")
     root = _printable(str(path))
-    return read_listing(_arrange(tree, argument, root), image_size)
+    return read_listing(_arrange(tree, argument, root), image_size, reading)
 
 
 def _walk(root: Path) -> _Tree:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rungs.data.imageset import Source
+from rungs.data.reading import DEFAULT, Reading
 from rungs.data.sources.listing import part_of
 from rungs.data.sources.parquet import BATCH_ROWS, IMAGE_COLUMNS, Shard, find_column, read_shards
 from rungs.errors import UserError
@@ -27,12 +28,13 @@ WAYS_OUT = (
 )
 
 
-def load(argument: str | None, image_size: int | None) -> Source:
+def load(argument: str | None, image_size: int | None, reading: Reading = DEFAULT) -> Source:
     """Download a data set of the Hub, or find it in the Hub's own cache, and read it.
 
     Args:
         argument: OWNER/NAME.
         image_size: Pixels; None takes the size that all pictures share if they are square, else 64.
+        reading: How to read them.
 
     Raises:
         UserError: Not OWNER/NAME, the library is not installed, no such data set, no network, no image or label column.
@@ -51,7 +53,7 @@ def load(argument: str | None, image_size: int | None) -> Source:
     except Exception as error:  # the library raises whatever its network and readers raise
         reason = str(error).strip().split("\n")[0] or type(error).__name__
         raise UserError(f"cannot be loaded: {reason}", where=f"hub:{argument}", do=WAYS_OUT) from error
-    return read_splits(argument, found, image_size)
+    return read_splits(argument, found, image_size, reading)
 
 
 @contextlib.contextmanager
@@ -66,7 +68,7 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(before)
 
 
-def read_splits(name: str, splits: Mapping[str, Any], image_size: int | None) -> Source:
+def read_splits(name: str, splits: Mapping[str, Any], image_size: int | None, reading: Reading = DEFAULT) -> Source:
     """Read the splits (`datasets.Dataset`) of a data set, with pictures as the bytes of their files.
 
     Raises:
@@ -78,7 +80,7 @@ def read_splits(name: str, splits: Mapping[str, Any], image_size: int | None) ->
         for split in splits
         if not part_of(split)
     ]
-    return read_shards(f"hub:{name}", f"the Hugging Face Hub, {name}", name, shards, image_size, problems)
+    return read_shards(f"hub:{name}", f"the Hugging Face Hub, {name}", name, shards, image_size, problems, reading)
 
 
 def _shard(split: str, data: Any, name: str) -> Shard:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from rungs.data.cache import user_path
 from rungs.data.imageset import Source
 from rungs.data.mapped import read_listing
+from rungs.data.reading import DEFAULT, Reading
 from rungs.data.sources.folder import read_image
 from rungs.data.sources.listing import PARTS, Listing, Part, Read, natural, part_of, stamp
 from rungs.errors import UserError
@@ -56,12 +57,13 @@ class Shard:
     files_in: tuple[Path, ...] = ()
 
 
-def load(argument: str | None, image_size: int | None) -> Source:
+def load(argument: str | None, image_size: int | None, reading: Reading = DEFAULT) -> Source:
     """Read a Parquet file or a folder of them.
 
     Args:
         argument: The path.
         image_size: Pixels; None takes the size that all pictures share if they are square, else 64.
+        reading: How to read them.
 
     Raises:
         UserError: No such path, no or damaged Parquet files, no image or label column.
@@ -83,11 +85,17 @@ def load(argument: str | None, image_size: int | None) -> Source:
         for file in unused
     ]
     shards = [_shard(file, root, named[file] or "train") for file in files if file not in unused]
-    return read_shards(f"parquet:{argument}", str(path.resolve()), str(root), shards, image_size, problems)
+    return read_shards(f"parquet:{argument}", str(path.resolve()), str(root), shards, image_size, problems, reading)
 
 
 def read_shards(
-    name: str, origin: str, root: str, shards: Sequence[Shard], image_size: int | None, problems: Sequence[Problem] = ()
+    name: str,
+    origin: str,
+    root: str,
+    shards: Sequence[Shard],
+    image_size: int | None,
+    problems: Sequence[Problem] = (),
+    reading: Reading = DEFAULT,
 ) -> Source:
     """Read the images and labels of all `shards`; the other arguments are those of `Listing` and `load`.
 
@@ -118,7 +126,7 @@ def read_shards(
     ]
     stamp = repr([(shard.name, shard.stamp) for shard in shards])
     return read_listing(
-        Listing(name, origin, root, classes, parts, f"{origin} {stamp}", (*problems, *left_out)), image_size
+        Listing(name, origin, root, classes, parts, f"{origin} {stamp}", (*problems, *left_out)), image_size, reading
     )
 
 

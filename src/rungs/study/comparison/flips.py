@@ -77,7 +77,7 @@ def _pictures(run: Given, part: Part, index: Ints) -> tuple[list[str], list[str 
     if not len(index):
         return [], []
     record = run.record
-    found = getattr(split_source(data.load(record.recipe.data.source, record.data.image_size), record.recipe.data,
+    found = getattr(split_source(data.open_source(record.recipe.data), record.recipe.data,
                            record.recipe.seed), part)  # fmt: skip
     if found is None or found.hash != record.data.hashes.get(part):
         raise UserError("the data has changed since training", where=record.recipe.data.source)

@@ -32,7 +32,7 @@ def shortened(recipe: Recipe, world: World, pack: int) -> tuple[Setup, dict[str,
         UserError: Bad data, or a net that does not fit it.
     """
     training, setups = replace(recipe.training, image_scales=()), []
-    source, moved = data.load(recipe.data.source, recipe.data.image_size), dict[int, Tensor]()
+    source, moved = data.open_source(recipe.data), dict[int, Tensor]()
     for seed in range(recipe.seed, recipe.seed + pack):
         resolved, dataset = load_dataset(replace(recipe, seed=seed, training=training), True, source)
         setups.append(assemble(resolved, dataset, world, moved))

@@ -39,7 +39,7 @@ class RangeTest:
     @classmethod
     def load(cls, recipe: Recipe, world: World, options: RateOptions) -> RangeTest:
         """Load the data, split it for each seed, and decide how long a check is."""
-        source = data.load(recipe.data.source, recipe.data.image_size)
+        source = data.open_source(recipe.data)
         loaded = [
             load_dataset(replace(closed(recipe), seed=seed), options.skip_unreadable, source)
             for seed in range(recipe.seed, recipe.seed + options.seeds)

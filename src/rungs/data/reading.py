@@ -1,0 +1,35 @@
+"""How a source is read: which layout or columns it has, and how its pictures are cut to squares."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from rungs.recipe.spec import DataSpec, Layout
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The choices of a recipe that decide what a source's files become; see `rungs.recipe.spec.DataSpec`."""
+
+    interpolation: Literal["bicubic", "bilinear"] = "bicubic"
+    crop: float = 1.0
+    layout: Layout = "auto"
+    image_column: str | None = None
+    label_column: str | None = None
+    group_column: str | None = None
+
+
+DEFAULT = Reading()
+
+
+def reading_of(spec: DataSpec) -> Reading:
+    """Return how the source of a recipe is read."""
+    return Reading(
+        interpolation=spec.interpolation or "bicubic",
+        crop=spec.crop or 1.0,
+        layout=spec.layout,
+        image_column=spec.image_column,
+        label_column=spec.label_column,
+        group_column=getattr(spec.groups, "column", None),
+    )
