@@ -47,7 +47,10 @@ def test_lab_003_is_what_the_seed_says() -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("optim.lrr=1", r"optim\.lrr: no such field\n.*did you mean 'lr'\? allowed: decay_all, lr, momentum"),
+        (
+            "optim.lrr=1",
+            r"optim\.lrr: no such field\n.*did you mean 'lr'\? allowed: decay_all, head_lr, layer_decay, lr, momentum",
+        ),
         ("modle.x=1", r"modle: no such field\n.*did you mean 'model'"),
         ("optim.lr=fast", r"optim\.lr: Expected float, got str \('fast'\)"),
         ("optim.lr=0", r"optim\.lr: Expected float > 0"),

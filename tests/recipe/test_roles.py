@@ -11,6 +11,8 @@ from rungs.study.comparison.candidates import NO_OTHER_RECIPE
 from rungs.study.search import space
 
 ABOUT = ("name", "about", "source", "assumptions", "claims")
+IMAGES = ("image_size", "interpolation", "crop", "layout", "image_column", "label_column", "groups", "folds")
+LUCKY = "a seed that wins is lucky, not better: the finals re-run the best trials on fresh seeds"
 OTHER_IMAGES = "trials that are scored on other images cannot be compared"
 
 
@@ -18,19 +20,45 @@ def test_each_role_names_the_fields_that_it_always_named() -> None:
     assert fields_with("about") == ABOUT
     assert fields_with("resolved") == (
         "data.image_size",
+        "data.interpolation",
+        "data.crop",
+        "data.mean",
+        "data.std",
+        "data.groups",
+        "model.architecture",
+        "model.sha256",  # of a pretrained net's weights
         "training.precision",
         "training.compile",
         "training.convolution",
     )
     assert fields_with("speed") == ("training.cuda_graphs",)
-    assert fields_with("judge") == ("data.validation", "data.test", "evaluation")
-    assert fields_with("seed", "about") == (*ABOUT, "seed")
+    assert fields_with("judge") == ("data.validation", "data.test", "data.groups", "data.folds", "evaluation")
+    assert fields_with("seed", "about") == (*ABOUT, "seed", "data.fold")
     assert fields_with("loss") == ("training.loss",)
-    assert fields_with("newer") == ("data.balance", "training.class_weights")
+    assert fields_with("newer") == (
+        "data.balance",
+        "data.interpolation",
+        "data.crop",
+        "data.mean",
+        "data.std",
+        "data.layout",
+        "data.image_column",
+        "data.label_column",
+        "data.groups",
+        "data.folds",
+        "data.fold",
+        "optim.head_lr",
+        "optim.layer_decay",
+        "training.class_weights",
+        "training.freeze",
+        "training.unfreeze_epochs",
+        "training.frozen_norms",
+    )
     assert set(fields_with(*NO_OTHER_RECIPE)) == {
         *ABOUT,
         "evaluation",
         "seed",
+        "data.fold",
         "data.source",
         "model.file",  # of a user's own net
         "training.cuda_graphs",
@@ -44,9 +72,9 @@ def test_no_search_varies_what_it_never_might() -> None:
         "data.source": OTHER_IMAGES,
         "data.validation": OTHER_IMAGES,
         "data.test": "the test set is not for selection, and a search does not open it",
-        "data.image_size": OTHER_IMAGES,
+        **dict.fromkeys((f"data.{one}" for one in IMAGES), OTHER_IMAGES),
         "augment.validation": OTHER_IMAGES,
-        "seed": "a seed that wins is lucky, not better: the finals re-run the best trials on fresh seeds",
+        **dict.fromkeys(("seed", "data.fold"), LUCKY),
         "evaluation": "it changes how a net is scored, not the net",
         "stopping.monitor": "it decides which epoch's weights are kept; trials that choose differently cannot be "
         "compared",

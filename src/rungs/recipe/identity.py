@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from rungs.recipe.base import Role
-from rungs.recipe.roles import fields_with, has_role
+from rungs.recipe.roles import fields_with, has_role, within
 from rungs.recipe.spec import Recipe
 from rungs.recipe.toml import load, shipped
 
@@ -43,11 +43,13 @@ def changes(recipe: Recipe) -> tuple[str, ...]:
     mine, usual = (flat(msgspec.to_builtins(one)) for one in (recipe, load(recipe.name)))
     for leaves in (mine, usual):
         leaves |= {field: leaves[field].partition(":")[0] for field in fields_with("place")}
-    resolved = {key for key in fields_with("resolved") if usual[key] in (None, "auto")}
+    resolved = {field for field in fields_with("resolved") if usual.get(field) in (None, "auto", "")}
     return tuple(
         key
         for key in dict.fromkeys((*mine, *usual))
-        if mine.get(key) != usual.get(key) and key not in resolved and not has_role(key, "seed", "scores", *NO_RESULT)
+        if mine.get(key) != usual.get(key)
+        and not any(within(key, field) for field in resolved)
+        and not has_role(key, "seed", "scores", *NO_RESULT)
     )
 
 

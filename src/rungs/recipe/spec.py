@@ -71,8 +71,8 @@ class DataSpec(Spec, frozen=True):
     layout: Annotated[Layout, role("images", "newer")] = "auto"
     image_column: Annotated[str | None, role("images", "newer")] = None
     label_column: Annotated[str | None, role("images", "newer")] = None
-    groups: Annotated[AnyGroups | None, role("resolved", "judge", "newer")] = None
-    folds: Annotated[Annotated[int, Meta(ge=2, le=100)] | None, role("judge", "newer")] = None
+    groups: Annotated[AnyGroups | None, role("resolved", "images", "judge", "newer")] = None
+    folds: Annotated[Annotated[int, Meta(ge=2, le=100)] | None, role("images", "judge", "newer")] = None
     fold: Annotated[CountOrZero | None, role("seed", "newer")] = None
 
 
