@@ -83,6 +83,7 @@ class Source:
         problems: Files that are not in the sets (unreadable, empty) or are doubtful.
         extent: The smallest and the largest picture by area, each (width, height) in pixels as stored, before they
             were cut and resized; None where there is no picture.
+        groups: N values of the column that a recipe groups the training images by; None: it names none.
     """
 
     name: str
@@ -93,6 +94,7 @@ class Source:
     canonical: bool | None = None
     problems: tuple[Problem, ...] = ()
     extent: tuple[tuple[int, int], tuple[int, int]] | None = None
+    groups: Sequence[str] | None = None
 
 
 def content_hash(images: torch.Tensor, labels: torch.Tensor, classes: Sequence[str]) -> str:
