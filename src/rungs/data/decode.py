@@ -106,11 +106,13 @@ def read_header(data: bytes, where: str) -> Header:
     return Header(_format(data) or "", image.width, image.height, animated)
 
 
-def resize_array(images: Pixels, image_size: int) -> Pixels:
+def resize_array(
+    images: Pixels, image_size: int, interpolation: Interpolation = "bicubic", crop: float = 1.0
+) -> Pixels:
     """Return images uint8 (N, 3, H, W) as uint8 (N, 3, image_size, image_size), resized as `decode` does."""
     out = np.empty((len(images), 3, image_size, image_size), np.uint8)
     for i, image in enumerate(images):
-        picture = _square(Image.fromarray(image.transpose(1, 2, 0).copy()), image_size)
+        picture = _square(Image.fromarray(image.transpose(1, 2, 0).copy()), image_size, interpolation, crop)
         out[i] = np.asarray(picture).transpose(2, 0, 1)
     return out
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from rungs.data.reading import DEFAULT, Reading
 from rungs.run.record import Problem
 
 
@@ -113,7 +114,11 @@ def content_hash(images: torch.Tensor, labels: torch.Tensor, classes: Sequence[s
 
 
 def image_set(
-    images: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64], classes: Sequence[str], image_size: int | None
+    images: npt.NDArray[np.uint8],
+    labels: npt.NDArray[np.int64],
+    classes: Sequence[str],
+    image_size: int | None,
+    reading: Reading = DEFAULT,
 ) -> ImageSet:
     """Make an `ImageSet`, resized where `image_size` is given and is not the images' own.
 
@@ -122,10 +127,11 @@ def image_set(
         labels: int64 (N,).
         classes: K names.
         image_size: Height and width in pixels, or None.
+        reading: How images are cropped and resized.
     """
-    if image_size is not None and images.shape[2:] != (image_size, image_size):
+    if image_size is not None and (images.shape[2:] != (image_size, image_size) or reading.crop < 1):
         from rungs.data.decode import resize_array
 
-        images = resize_array(images, image_size)  # (N, 3, image_size, image_size)
+        images = resize_array(images, image_size, reading.interpolation, reading.crop)  # (N, 3, image_size, image_size)
     pixels, truth = torch.from_numpy(images), torch.from_numpy(labels)
     return ImageSet(pixels, truth, tuple(classes), content_hash(pixels, truth, classes))

@@ -11,6 +11,7 @@ from rungs.models.layered import LayeredNet
 from rungs.models.mixconv import MixConvNet
 from rungs.models.own import OwnNet, build_own
 from rungs.models.plain import PlainNet
+from rungs.models.pretrained import backbone
 from rungs.models.resnet import resnet18
 from rungs.models.speedrun import SpeedrunNet
 from rungs.recipe.base import name_of
@@ -23,6 +24,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "mixconv": MixConvNet,
     "resnet18": resnet18,
     "speedrun": SpeedrunNet,
+    "backbone": backbone,
 }
 
 

@@ -36,7 +36,7 @@ class ResNet(nn.Module):
         stem: "imagenet": 7x7 and a 3x3 max pool, each stride 2, for 224 px; "cifar": 3x3 stride 1, no pool, for 32 px.
         width: Channels of the first stage; each further stage doubles them.
         image_size: Any: the net ends in a global average pool.
-        classes: Number of logits.
+        classes: Number of logits; None ends the net with the pooled features.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class ResNet(nn.Module):
         stem: Literal["imagenet", "cifar"],
         width: int,
         image_size: int,
-        classes: int,
+        classes: int | None,
     ) -> None:
         super().__init__()
         if stem == "imagenet":
@@ -61,7 +61,8 @@ class ResNet(nn.Module):
         self.layer3 = _stage(2 * width, 4 * width, blocks[2], stride=2)
         self.layer4 = _stage(4 * width, 8 * width, blocks[3], stride=2)
         self.avgpool = nn.AdaptiveAvgPool2d(1)
-        self.fc = nn.Linear(8 * width, classes)
+        self.num_features = 8 * width
+        self.fc = nn.Identity() if classes is None else nn.Linear(self.num_features, classes)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 self.draw_layer(module)
@@ -73,8 +74,12 @@ class ResNet(nn.Module):
         else:
             layer.reset_parameters()
 
+    def stages(self) -> list[list[nn.Module]]:
+        """Return the layers below the classifier in five groups, from the input."""
+        return [[self.conv1, self.bn1], [self.layer1], [self.layer2], [self.layer3], [self.layer4]]
+
     def forward(self, x: Tensor) -> Tensor:
-        """Map float (B, 3, H, W) to logits (B, K)."""
+        """Map float (B, 3, H, W) to logits (B, K), or to features (B, 8 width)."""
         x = self.maxpool(F.relu(self.bn1(self.conv1(x)), inplace=True))
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))  # (B, 8 width, H', W')
         return self.fc(self.avgpool(x).flatten(1))  # type: ignore[no-any-return]
@@ -85,6 +90,6 @@ def _stage(inputs: int, outputs: int, blocks: int, stride: int) -> nn.Sequential
     return nn.Sequential(first, *(BasicBlock(outputs, outputs, 1) for _ in range(blocks - 1)))
 
 
-def resnet18(*, stem: Literal["imagenet", "cifar"], width: int, image_size: int, classes: int) -> ResNet:
+def resnet18(*, stem: Literal["imagenet", "cifar"], width: int, image_size: int, classes: int | None) -> ResNet:
     """Build ResNet-18: two basic blocks per stage; 11,181,642 parameters with the ImageNet stem and 10 classes."""
     return ResNet(blocks=(2, 2, 2, 2), stem=stem, width=width, image_size=image_size, classes=classes)

@@ -16,11 +16,13 @@ from rungs import data
 from rungs.data.audit import require_trainable
 from rungs.data.batches import batches, to_float
 from rungs.data.imageset import ImageSet, Source
+from rungs.data.reading import Reading, reading_of
 from rungs.data.split import Parts, split_source
 from rungs.errors import UserError
 from rungs.evaluate import evaluate_logits
 from rungs.evaluate.score import score
 from rungs.models.weights import Weights
+from rungs.recipe.spec import DataSpec
 from rungs.run import looks
 from rungs.run.record import EvalResult
 from rungs.ship.bundle import require_classes
@@ -54,7 +56,7 @@ def evaluate(
     """
     recipe = weights.recipe
     name = source or recipe.data.source
-    found = data.load(name, weights.image_size)
+    found = data.load(name, weights.image_size, _reading(recipe.data, name))
     require_trainable(found, skip_unreadable)
     require_classes(weights, found.train.classes, name)
     own = _own_parts(found, weights)
@@ -87,6 +89,12 @@ def evaluate(
         mistakes=recipe.evaluation.mistakes,
         temperature=weights.temperature,
     )
+
+
+def _reading(spec: DataSpec, name: str) -> Reading:
+    """Return how a source is read: as in training, but another source has a layout of its own."""
+    how = reading_of(spec)
+    return how if name == spec.source else Reading(interpolation=how.interpolation, crop=how.crop)
 
 
 def _note(path: Path, purpose: str, test: ImageSet) -> None:

@@ -11,6 +11,7 @@ import torch
 
 from rungs.data.batches import to_float
 from rungs.data.decode import Undecodable, decode
+from rungs.data.reading import reading_of
 from rungs.data.sources.folder import read_image
 from rungs.evaluate.device import open_device
 from rungs.models.own import OwnNet
@@ -76,12 +77,13 @@ class Classifier:
             return (logits.float() / self.weights.temperature).softmax(1).cpu()
 
     def _predict_batch(self, paths: Sequence[Path]) -> list[Prediction]:
-        images, errors = [], {}
+        images, errors, how = [], {}, reading_of(self.weights.recipe.data)
         for path in paths:
             try:
                 if path.is_dir():
                     raise IsADirectoryError("a folder: give its files, FOLDER/*.jpg")
-                images.append(decode(read_image(path), self.weights.image_size, str(path)))
+                content = read_image(path)
+                images.append(decode(content, self.weights.image_size, str(path), how.interpolation, how.crop))
             except Undecodable as error:
                 errors[path] = error.reason
             except (OSError, ValueError) as error:  # ValueError: an invalid path

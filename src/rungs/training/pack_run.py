@@ -9,7 +9,6 @@ from contextlib import ExitStack, suppress
 from msgspec.structs import replace
 from torch import Tensor
 
-from rungs import data
 from rungs.errors import UserError
 from rungs.recipe.spec import Recipe
 from rungs.run.folder import RunDir
@@ -23,7 +22,7 @@ from rungs.training.resume import assemble_resumed
 from rungs.training.run import Session, Status, begin_session, new_progress
 from rungs.training.scoring import Scores
 from rungs.training.screen import Screen
-from rungs.training.setup import load_dataset
+from rungs.training.setup import load_dataset, open_source
 
 LESS = "use a smaller --pack, smaller batches, smaller images or a smaller net; or free memory, and resume"
 
@@ -57,7 +56,7 @@ def run_pack(
     results: dict[int, RunRecord | UserError] = {}
     sessions: dict[int, Session] = {}
     with ExitStack() as stack:
-        source = data.open_source(recipes[0].data)
+        source = open_source(recipes[0])
         moved: dict[int, Tensor] = {}
         for i, (recipe, folder) in enumerate(zip(recipes, folders, strict=True)):
             progress = new_progress()

@@ -11,6 +11,7 @@ from torch import Tensor
 from rungs.errors import UserError
 from rungs.models.own import OwnNet
 from rungs.recipe.identity import differences, digest
+from rungs.recipe.models import Backbone
 from rungs.recipe.spec import Recipe
 from rungs.recipe.toml import read
 from rungs.run.folder import RunDir
@@ -105,11 +106,18 @@ def require_same(setup: Setup, dataset: Dataset, folder: RunDir, screen: Screen)
         if any(other[position] not in (None, mine[position]) for other in known):
             do = f"give the same {what} as before (see recipe.toml and run.json there), or another --out"
             if what == "recipe" and fields == ("model.sha256",):
-                do = "the source of your net changed: give the original (the folder holds a copy), or another --out"
+                do = _original(setup.recipe)
             verb = "differs" if len(fields) == 1 else "differ"
             which = f": {', '.join(fields)} {verb}" if fields and what == "recipe" else ""
             raise UserError(f"this folder holds a run with another {what}{which}", where=folder.path, do=do)
     return record
+
+
+def _original(recipe: Recipe) -> str:
+    """Return what to do about a net whose SHA-256 differs from that of its run."""
+    if isinstance(recipe.model, Backbone):
+        return "the pretrained weights changed: give the original ones, or another --out"
+    return "the source of your net changed: give the original (the folder holds a copy), or another --out"
 
 
 def restore_run(setup: Setup, folder: RunDir, progress: Progress, screen: Screen) -> None:

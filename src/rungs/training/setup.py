@@ -31,9 +31,11 @@ from rungs.models.describe import describe
 from rungs.models.init_weights import draw_weights
 from rungs.models.normalized import Normalized
 from rungs.models.own import OwnNet
+from rungs.models.pretrained import load_pretrained, resolved
 from rungs.models.stacked import Stacked
 from rungs.optim import build_optimizer
 from rungs.optim.ema import average
+from rungs.recipe.models import Backbone
 from rungs.recipe.optimizers import Plateau
 from rungs.recipe.own import Own, called
 from rungs.recipe.seeds import derive
@@ -46,7 +48,7 @@ from rungs.training.precision import pick_precision
 from rungs.training.remembered import remembered
 
 SEEN = 5000
-"""Training images that a net may use to initialise its weights."""
+"""Training images that a net may use to initialise its weights, where it has no number of its own, `sees`."""
 NEAR_SHOWN = 6
 """Pairs of images that look alike that a record names."""
 MANY = 10_000
@@ -131,8 +133,17 @@ class Setup:
         """Copy the trained state to each member; a single one has it already."""
 
 
+def open_source(recipe: Recipe) -> Source:
+    """Open a recipe's source of images, as large as its net wants them where the recipe does not say.
+
+    Raises:
+        UserError: The source is missing or damaged, or pretrained weights cannot be had.
+    """
+    return data.open_source(resolved(recipe).data)
+
+
 def load_dataset(recipe: Recipe, skip_unreadable: bool, source: Source | None = None) -> tuple[Recipe, Dataset]:
-    """Load the recipe's data, split it, and return the recipe with its image size resolved.
+    """Load the recipe's data, split it, and return the recipe with what its net and data decide resolved.
 
     Args:
         recipe: What will be trained.
@@ -140,8 +151,10 @@ def load_dataset(recipe: Recipe, skip_unreadable: bool, source: Source | None = 
         source: The recipe's source of images, if already loaded: the runs of a pack share one.
 
     Raises:
-        UserError: The source is missing or damaged, or has unreadable files and they may not be skipped.
+        UserError: The source is missing or damaged, or has unreadable files and they may not be skipped; or pretrained
+            weights cannot be had.
     """
+    recipe = resolved(recipe)
     source = source or data.open_source(recipe.data)
     skipped = require_trainable(source, skip_unreadable)
     recipe = replace(recipe, data=replace(recipe.data, image_size=source.train.image_size))
@@ -206,7 +219,8 @@ def assemble(
     _require_two_a_rank(recipe, len(dataset.parts.train), world)
     size, classes = dataset.record.image_size, len(dataset.record.classes)
     net = _initialised_net(recipe, size, classes, given)
-    model = Normalized(net, dataset.record.mean, dataset.record.std)
+    mean, std = recipe.data.mean or dataset.record.mean, recipe.data.std or dataset.record.std
+    model = Normalized(net, mean, std)
     description = describe(model, called(recipe.model), size)
     smaller = {image_size(recipe, epoch) for epoch in range(recipe.training.epochs)} - {size}
     flops = {size: description.flops, **_flops(model, smaller)}
@@ -241,6 +255,8 @@ def _initialised_net(recipe: Recipe, size: int, classes: int, given: OwnNet | No
             return build_model(recipe.model, image_size=size, classes=classes, given=given)
         net = build_model(recipe.model, image_size=size, classes=classes)
         draw_weights(net, lambda name: derive(recipe.seed, "weights", zlib.crc32(name.encode())))
+        if isinstance(recipe.model, Backbone):
+            load_pretrained(net, recipe.model)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
@@ -252,8 +268,8 @@ def _let_see(net: nn.Module, model: Normalized, train: ImageSet) -> None:
     """Show training images to a net that initialises weights from them."""
     see: Callable[[Tensor], None] | None = getattr(net, "see", None)
     if see is not None:
-        every = max(1, len(train) // SEEN)
-        see(model.normalise(to_float(train.at(torch.arange(0, len(train), every)[:SEEN]))))
+        every = -(-len(train) // getattr(net, "sees", SEEN))  # spread over all, which may be sorted by class
+        see(model.normalise(to_float(train.at(torch.arange(0, len(train), every)))))
 
 
 def _with_fast_convolutions(

@@ -14,6 +14,7 @@ import torch
 
 from rungs.data.cache import user_path
 from rungs.data.imageset import Source, content_hash, image_set
+from rungs.data.reading import DEFAULT, Reading
 from rungs.data.sources.cifar_format import SIZE, Binary, Labels, Pickled, Pixels
 from rungs.data.sources.locate import Reader, again, open_place
 from rungs.errors import UserError
@@ -131,17 +132,17 @@ CIFAR100 = Cifar(
 )
 
 
-def load_cifar10(argument: str | None, image_size: int | None) -> Source:
+def load_cifar10(argument: str | None, image_size: int | None, reading: Reading = DEFAULT) -> Source:
     """Return CIFAR-10: 50,000 training and 10,000 test images in 10 classes; see `load`."""
-    return load(CIFAR10, argument, image_size)
+    return load(CIFAR10, argument, image_size, reading)
 
 
-def load_cifar100(argument: str | None, image_size: int | None) -> Source:
+def load_cifar100(argument: str | None, image_size: int | None, reading: Reading = DEFAULT) -> Source:
     """Return CIFAR-100 with its 100 fine classes: 50,000 training and 10,000 test images; see `load`."""
-    return load(CIFAR100, argument, image_size)
+    return load(CIFAR100, argument, image_size, reading)
 
 
-def load(cifar: Cifar, argument: str | None, image_size: int | None) -> Source:
+def load(cifar: Cifar, argument: str | None, image_size: int | None, reading: Reading = DEFAULT) -> Source:
     """Find, read and check a set.
 
     Without a path, search the folder `RUNGS_DATA`, then the user's cache, else download into the cache.
@@ -150,6 +151,7 @@ def load(cifar: Cifar, argument: str | None, image_size: int | None) -> Source:
         cifar: Which.
         argument: A folder or archive of either published format, or a folder that holds one.
         image_size: Height and width in pixels; None: 32.
+        reading: How images are cropped and resized.
 
     Raises:
         UserError: Nothing there, a damaged file, a pickle that is not a CIFAR batch, or no network.
@@ -161,8 +163,8 @@ def load(cifar: Cifar, argument: str | None, image_size: int | None) -> Source:
     return Source(
         name=f"{cifar.name}:{argument}" if argument else cifar.name,
         origin=str(found.place),
-        train=image_set(*train, classes, image_size),
-        test=image_set(*test, classes, image_size),
+        train=image_set(*train, classes, image_size, reading),
+        test=image_set(*test, classes, image_size, reading),
         canonical=_is_canonical(cifar, found, (*train_md5, *test_md5, names_md5), (train, test), classes),
         extent=((SIZE, SIZE), (SIZE, SIZE)),
     )

@@ -13,13 +13,14 @@ import numpy as np
 import numpy.typing as npt
 
 from rungs.data.imageset import Source, image_set
+from rungs.data.reading import DEFAULT, Reading
 from rungs.errors import UserError
 
 CONTENT = "3f8a13557545848d453f3b352afd6d25d4ead4bd646c0ffcc6e8b10ef46a444f"
 """`content_hash` of the set at 8x8, computed from scikit-learn 1.9."""
 
 
-def load(argument: str | None, image_size: int | None) -> Source:
+def load(argument: str | None, image_size: int | None, reading: Reading = DEFAULT) -> Source:
     """Return the digits: grey levels 0..16 become round(255 x / 16), the same in all three channels.
 
     The set has no test part of its own, so one is split off. `canonical` is whether this version of
@@ -28,6 +29,7 @@ def load(argument: str | None, image_size: int | None) -> Source:
     Args:
         argument: Must be None.
         image_size: Height and width in pixels; None: 8.
+        reading: How images are cropped and resized.
 
     Raises:
         UserError: There is an argument.
@@ -40,7 +42,7 @@ def load(argument: str | None, image_size: int | None) -> Source:
     labels = table[:, -1].astype(np.int64)
     classes = [str(digit) for digit in range(10)]
     native = image_set(images, labels, classes, None)
-    train = native if image_size in (None, 8) else image_set(images, labels, classes, image_size)
+    train = image_set(images, labels, classes, image_size, reading)
     origin, canonical = f"scikit-learn {version('scikit-learn')}", native.hash == CONTENT
     return Source("digits", origin, train, canonical=canonical, extent=((8, 8), (8, 8)))
 

@@ -8,13 +8,12 @@ import torch
 from msgspec.structs import replace
 from torch import Tensor
 
-from rungs import data
 from rungs.data.split import Parts
 from rungs.optim import slowed
 from rungs.recipe.spec import Recipe
 from rungs.training.device import World
 from rungs.training.pack import join
-from rungs.training.setup import Setup, assemble, load_dataset
+from rungs.training.setup import Setup, assemble, load_dataset, open_source
 
 SCORED = 500
 """Validation images scored to measure the speed of scoring."""
@@ -32,7 +31,7 @@ def shortened(recipe: Recipe, world: World, pack: int) -> tuple[Setup, dict[str,
         UserError: Bad data, or a net that does not fit it.
     """
     training, setups = replace(recipe.training, image_scales=()), []
-    source, moved = data.open_source(recipe.data), dict[int, Tensor]()
+    source, moved = open_source(recipe), dict[int, Tensor]()
     for seed in range(recipe.seed, recipe.seed + pack):
         resolved, dataset = load_dataset(replace(recipe, seed=seed, training=training), True, source)
         setups.append(assemble(resolved, dataset, world, moved))

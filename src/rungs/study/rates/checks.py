@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from msgspec.structs import replace
 from torch import Tensor
 
-from rungs import data
 from rungs.data.batches import spans
 from rungs.errors import UserError
 from rungs.recipe import toml as recipes
@@ -22,7 +21,7 @@ from rungs.study.rates.record import RateCheck, Role, SweepRecord
 from rungs.study.rates.sweep import short_run, shortened, sweep
 from rungs.study.statistics import estimate
 from rungs.training.device import World
-from rungs.training.setup import Dataset, load_dataset
+from rungs.training.setup import Dataset, load_dataset, open_source
 
 
 @dataclass
@@ -39,7 +38,7 @@ class RangeTest:
     @classmethod
     def load(cls, recipe: Recipe, world: World, options: RateOptions) -> RangeTest:
         """Load the data, split it for each seed, and decide how long a check is."""
-        source = data.open_source(recipe.data)
+        source = open_source(recipe)
         loaded = [
             load_dataset(replace(closed(recipe), seed=seed), options.skip_unreadable, source)
             for seed in range(recipe.seed, recipe.seed + options.seeds)
