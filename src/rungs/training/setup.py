@@ -33,6 +33,7 @@ from rungs.models.normalized import Normalized
 from rungs.models.own import OwnNet
 from rungs.models.pretrained import load_pretrained, resolved
 from rungs.models.stacked import Stacked
+from rungs.models.stages import stages
 from rungs.optim import build_optimizer
 from rungs.optim.ema import average
 from rungs.recipe.models import Backbone
@@ -44,6 +45,7 @@ from rungs.run.record import DataRecord, Environment, ModelRecord, NearPair
 from rungs.training.class_weights import class_weights
 from rungs.training.convolutions import fast_convolutions, use_fast
 from rungs.training.device import World, environment, is_out_of_memory
+from rungs.training.freezing import freeze, require_stages
 from rungs.training.precision import pick_precision
 from rungs.training.remembered import remembered
 
@@ -120,6 +122,15 @@ class Setup:
         """
         waits = isinstance(self.trained, DistributedDataParallel) and not is_last
         return self.trained.no_sync() if waits else nullcontext()  # type: ignore[operator]
+
+    def begin_epoch(self, epoch: int) -> bool:
+        """Put the net into training mode, but for what is frozen in an epoch, counted from 0.
+
+        Returns:
+            Whether other weights are trained than before.
+        """
+        self.trained.train()
+        return freeze(self.model, self.optimizer, self.recipe.training, epoch)
 
     def seed_dropout(self, seeds: Sequence[int]) -> None:
         """Reseed dropout, each member's with its own seed."""
@@ -217,16 +228,22 @@ def assemble(
     precision, reason = world.agree(lambda: pick_precision(recipe.training.precision, world.device))
     recipe = replace(recipe, training=replace(recipe.training, precision=precision))
     _require_two_a_rank(recipe, len(dataset.parts.train), world)
+    if recipe.training.unfreeze_epochs and world.size > 1:
+        do = "train in one process, or leave it out"
+        raise UserError("several ranks cannot unfreeze stages", where="training.unfreeze_epochs", do=do)
     size, classes = dataset.record.image_size, len(dataset.record.classes)
     net = _initialised_net(recipe, size, classes, given)
     mean, std = recipe.data.mean or dataset.record.mean, recipe.data.std or dataset.record.std
     model = Normalized(net, mean, std)
+    require_stages(model, recipe.training)
     description = describe(model, called(recipe.model), size)
     smaller = {image_size(recipe, epoch) for epoch in range(recipe.training.epochs)} - {size}
     flops = {size: description.flops, **_flops(model, smaller)}
     _let_see(net, model, dataset.parts.train)
     recipe = _with_fast_convolutions(recipe, model, world, flops, len(dataset.parts.train), kept=resumed)
     model = model.to(world.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = build_optimizer(recipe.optim, model, stages=stages(model), in_bf16=precision == "bf16")
+    freeze(model, optimizer, recipe.training, 0)  # before DDP asks which weights have gradients
     trained: nn.Module = model
     if world.size > 1:  # BatchNorm statistics are shared before scoring, not before each step
         trained = DistributedDataParallel(model, forward_sync_buffers=False)
@@ -237,7 +254,7 @@ def assemble(
         model=model,
         trained=trained,
         ema=average(model, recipe.training.ema_decay) if recipe.training.ema_decay else None,
-        optimizer=build_optimizer(recipe.optim, model, in_bf16=precision == "bf16"),
+        optimizer=optimizer,
         autocast=partial(torch.autocast, world.device.type, torch.bfloat16) if precision == "bf16" else nullcontext,
         environment=replace(environment(world, precision, reason), convolutions=fast_convolutions(model)),
         description=description,

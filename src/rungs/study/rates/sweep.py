@@ -65,7 +65,7 @@ def sweep(recipe: Recipe, dataset: Dataset, world: World, rates: Sequence[float]
     training = replace(recipe.training, image_scales=(), compile="no", cuda_graphs=False, ema_decay=None)
     setup = assemble(replace(recipe, training=training), dataset, world, moved)
     take, decay = Stepper(setup), smoothing(rates)
-    setup.trained.train()
+    setup.begin_epoch(0)
     losses, smoothed, mean = list[float](), list[float](), 0.0
     for rate, (batch, labels, whole) in zip(rates, _endless(setup), strict=False):
         for group in setup.optimizer.param_groups:
