@@ -22,7 +22,7 @@ def closed(recipe: Recipe) -> Recipe:
 
 
 def stretched(recipe: Recipe, factor: float) -> Recipe:
-    """Make training longer or shorter; warm-up, milestones and patience of the schedule, and unfreezing, scale with it."""
+    """Make training longer or shorter; the schedule's warm-up, milestones and patience and unfreezing scale with it."""
     schedule = replace(recipe.schedule, warmup_epochs=recipe.schedule.warmup_epochs * factor)
     if isinstance(schedule, Step):
         schedule = replace(schedule, milestones=tuple(epoch * factor for epoch in schedule.milestones))

@@ -160,10 +160,12 @@ def _check(recipe: Recipe, where: str) -> None:
 def _check_unfreezing(training: TrainingSpec, where: str) -> None:
     """Refuse to unfreeze what is not frozen, or when nothing is trained any more."""
     if training.unfreeze_epochs and training.freeze == "none":
-        raise UserError("nothing is frozen that could be unfrozen", where=where, do="set training.freeze, or leave it out")
-    if isinstance(training.freeze, int) and len(training.unfreeze_epochs) > training.freeze:
-        what = f"{len(training.unfreeze_epochs)} epochs at which a stage is unfrozen, but {training.freeze} frozen stages"
-        raise UserError(what, where=where, do=f"give at most {training.freeze}, or freeze more stages")
+        do = "set training.freeze, or leave it out"
+        raise UserError("nothing is frozen that could be unfrozen", where=where, do=do)
+    freeze, times = training.freeze, len(training.unfreeze_epochs)
+    if isinstance(freeze, int) and times > freeze:
+        what = f"a stage is unfrozen {times} times, but {freeze} are frozen"
+        raise UserError(what, where=where, do=f"give at most {freeze} epochs, or freeze more stages")
     if late := [epoch for epoch in training.unfreeze_epochs if epoch >= training.epochs]:
         what = f"after epoch {late[0]} no epoch is left to train the unfrozen stage: there are {training.epochs}"
         raise UserError(what, where=where, do="unfreeze earlier, or train for more epochs")

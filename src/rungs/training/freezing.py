@@ -12,7 +12,8 @@ from torch.optim import Optimizer
 
 from rungs.errors import UserError
 from rungs.models.stages import parameters_of, stages
-from rungs.recipe.spec import TrainingSpec
+from rungs.recipe.optimizers import Muon
+from rungs.recipe.spec import Recipe, TrainingSpec
 
 
 def frozen_stages(training: TrainingSpec, many: int, epoch: int) -> int:
@@ -66,6 +67,20 @@ def _freeze_norms(module: nn.Module) -> None:
             norm.eval()
 
 
+def keeps_features(recipe: Recipe, net: nn.Module, ranks: int) -> bool:
+    """Return whether a head is trained on features that its body computes only once: see `rungs.training.features`.
+
+    All but the head is frozen throughout, each picture is seen in one version only, and the net says where its head
+    begins: it has a method `features`, from images to (B, F), and its `head` is its last stage.
+    """
+    training, augment = recipe.training, recipe.augment
+    if training.freeze != "backbone" or training.unfreeze_epochs or training.image_scales or ranks > 1:
+        return False
+    if augment.train or augment.validation or isinstance(recipe.optim, Muon):  # muon needs convolutions to train
+        return False
+    return callable(getattr(type(net), "features", None)) and stages(net)[-1] == [getattr(net, "head", None)]
+
+
 def require_stages(model: nn.Module, training: TrainingSpec) -> None:
     """Refuse a recipe that freezes or unfreezes more stages than its net has.
 
@@ -75,7 +90,8 @@ def require_stages(model: nn.Module, training: TrainingSpec) -> None:
     many = len(stages(model))
     if isinstance(training.freeze, int) and training.freeze >= many:
         what = f"{training.freeze} stages to freeze, but this net has {many}, the last of them its head"
-        raise UserError(what, where="training.freeze", do=f'give at most {many - 1}, or "backbone" for all but the head')
-    if (frozen := frozen_stages(training, many, 0)) < len(training.unfreeze_epochs):
-        what = f"{len(training.unfreeze_epochs)} epochs at which a stage is unfrozen, but {frozen} frozen stages"
-        raise UserError(what, where="training.unfreeze_epochs", do=f"give at most {frozen}, or freeze more stages")
+        do = f'give at most {many - 1}, or "backbone" for all but the head'
+        raise UserError(what, where="training.freeze", do=do)
+    if frozen_stages(training, many, training.epochs) < 0:
+        what = f"a stage is unfrozen {len(training.unfreeze_epochs)} times, but {many - 1} are frozen"
+        raise UserError(what, where="training.unfreeze_epochs", do=f"give at most {many - 1} epochs")

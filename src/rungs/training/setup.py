@@ -27,12 +27,12 @@ from rungs.data.split import Parts, split_source
 from rungs.data.stats import mean_std
 from rungs.errors import UserError
 from rungs.models import build_model
+from rungs.models.backbone import BackboneNet
 from rungs.models.describe import describe
 from rungs.models.init_weights import draw_weights
 from rungs.models.normalized import Normalized
 from rungs.models.own import OwnNet
 from rungs.models.pretrained import load_pretrained, resolved
-from rungs.models.stacked import Stacked
 from rungs.models.stages import stages
 from rungs.optim import build_optimizer
 from rungs.optim.ema import average
@@ -45,7 +45,7 @@ from rungs.run.record import DataRecord, Environment, ModelRecord, NearPair
 from rungs.training.class_weights import class_weights
 from rungs.training.convolutions import fast_convolutions, use_fast
 from rungs.training.device import World, environment, is_out_of_memory
-from rungs.training.freezing import freeze, require_stages
+from rungs.training.freezing import freeze, keeps_features, require_stages
 from rungs.training.precision import pick_precision
 from rungs.training.remembered import remembered
 
@@ -77,7 +77,8 @@ class Dataset:
 class Setup:
     """Everything that a run trains with.
 
-    `model` is the net with its input normalisation; `trained` is the same, wrapped for several ranks;
+    `model` is the net with its input normalisation, a `Normalized` (of a pack a `Stacked`; or a head alone, see
+    `rungs.training.features`); `trained` is the same, wrapped for several ranks;
     `scored_net` is the net that validation and test score: the moving average if there is one. `members` are the runs
     trained together: only itself, or those of a pack (`rungs.training.pack`).
     """
@@ -85,7 +86,7 @@ class Setup:
     recipe: Recipe
     world: World
     parts: Parts
-    model: Normalized | Stacked
+    model: nn.Module
     trained: nn.Module
     ema: AveragedModel | None
     optimizer: torch.optim.Optimizer
@@ -114,6 +115,19 @@ class Setup:
     def records(self) -> bool:
         """Whether steps are recorded as CUDA graphs; communication between ranks cannot be."""
         return self.recipe.training.cuda_graphs and self.world.device.type == "cuda" and self.world.size == 1
+
+    @property
+    def flops_before(self) -> int:
+        """Operations before the first epoch: of features that are computed once."""
+        return 0
+
+    def whole_state(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return the weights of the whole net, from those of `scored_net`: they differ where only a head is trained."""
+        return state
+
+    def as_whole(self) -> Setup:
+        """Return the setup of the whole net, with the pictures, as it is scored now."""
+        return self
 
     def in_step(self, is_last: bool) -> AbstractContextManager[object]:
         """Return the context of a forward pass: ranks share gradients once per step, with the last micro-batch.
@@ -239,7 +253,8 @@ def assemble(
     description = describe(model, called(recipe.model), size)
     smaller = {image_size(recipe, epoch) for epoch in range(recipe.training.epochs)} - {size}
     flops = {size: description.flops, **_flops(model, smaller)}
-    _let_see(net, model, dataset.parts.train)
+    if not (isinstance(net, BackboneNet) and keeps_features(recipe, net, world.size)):  # else see `on_features`
+        _let_see(net, model, dataset.parts.train)
     recipe = _with_fast_convolutions(recipe, model, world, flops, len(dataset.parts.train), kept=resumed)
     model = model.to(world.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = build_optimizer(recipe.optim, model, stages=stages(model), in_bf16=precision == "bf16")
