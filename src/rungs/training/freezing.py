@@ -6,9 +6,10 @@ computes as in evaluation, with the running statistics of its BatchNorms and wit
 
 from __future__ import annotations
 
+import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.optim import Optimizer
+from torch.optim import SGD, Optimizer
 
 from rungs.errors import UserError
 from rungs.models.stages import parameters_of, stages
@@ -56,9 +57,19 @@ def freeze(model: nn.Module, optimizer: Optimizer, training: TrainingSpec, epoch
     changed = False
     for parameter in (parameter for group in optimizer.param_groups for parameter in group["params"]):
         trains = frozen == 0 or parameter in above
+        if trains and not parameter.requires_grad:
+            _begin_momentum(optimizer, parameter)
         changed |= parameter.requires_grad != trains
         parameter.requires_grad_(trains)
     return changed
+
+
+def _begin_momentum(optimizer: Optimizer, parameter: nn.Parameter) -> None:
+    """Give a parameter that begins to train a momentum of 0: torch's fused SGD wants all of a group to have one."""
+    if isinstance(optimizer, SGD) and optimizer.defaults["momentum"]:
+        state = optimizer.state[parameter]
+        if state.get("momentum_buffer") is None:  # a resumed run has it from its checkpoint
+            state["momentum_buffer"] = torch.zeros_like(parameter, requires_grad=False)
 
 
 def _freeze_norms(module: nn.Module) -> None:

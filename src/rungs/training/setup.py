@@ -239,12 +239,12 @@ def assemble(
     Returns:
         The setup, its recipe resolved: every "auto" replaced by what was chosen.
     """
-    precision, reason = world.agree(lambda: pick_precision(recipe.training.precision, world.device))
-    recipe = replace(recipe, training=replace(recipe.training, precision=precision))
-    _require_two_a_rank(recipe, len(dataset.parts.train), world)
     if recipe.training.unfreeze_epochs and world.size > 1:
         do = "train in one process, or leave it out"
         raise UserError("several ranks cannot unfreeze stages", where="training.unfreeze_epochs", do=do)
+    precision, reason = world.agree(lambda: pick_precision(recipe.training.precision, world.device))
+    recipe = replace(recipe, training=replace(recipe.training, precision=precision))
+    _require_two_a_rank(recipe, len(dataset.parts.train), world)
     size, classes = dataset.record.image_size, len(dataset.record.classes)
     net = _initialised_net(recipe, size, classes, given)
     mean, std = recipe.data.mean or dataset.record.mean, recipe.data.std or dataset.record.std
