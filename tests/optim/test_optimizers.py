@@ -3,12 +3,13 @@ from __future__ import annotations
 import copy
 from typing import get_args
 
+import msgspec
 import pytest
 import torch
 from torch import nn
 
 from rungs.errors import UserError
-from rungs.optim import OPTIMIZERS, build_optimizer
+from rungs.optim import OPTIMIZERS, build_optimizer, slowed
 from rungs.recipe import optimizers
 
 EACH = [
@@ -51,7 +52,7 @@ def test_each_spec_has_its_optimizer() -> None:
 def test_the_fields_of_the_spec_arrive(spec: optimizers.AnyOptimizer) -> None:
     optimizer = build_optimizer(spec, net())
     assert type(optimizer) is OPTIMIZERS[str(spec.__struct_config__.tag)]
-    for name in set(spec.__struct_fields__) - {"weight_decay", "decay_all"}:
+    for name in set(spec.__struct_fields__) - {"weight_decay", "decay_all", "head_lr", "layer_decay"}:
         assert {group[name] for group in optimizer.param_groups} == {getattr(spec, name)}, name
 
 
@@ -69,6 +70,83 @@ def test_decay_all_decays_all() -> None:
     (group,) = build_optimizer(optimizers.SGD(lr=0.1, weight_decay=0.3, decay_all=True), model).param_groups
     assert group["weight_decay"] == 0.3
     assert len(group["params"]) == len(list(model.parameters()))
+
+
+def staged(model: nn.Module) -> list[list[nn.Module]]:
+    """Three stages: a convolution with its norm, a convolution, the head."""
+    return [[model[0], model[1]], [model[3]], [model[5]]]
+
+
+def rates(optimizer: torch.optim.Optimizer, model: nn.Module) -> dict[str, tuple[float, float, float]]:
+    """Return each parameter's rate, its share of the base rate, and its weight decay."""
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    return {
+        names[id(parameter)]: (group["lr"], group.get("share", 1.0), group["weight_decay"])
+        for group in optimizer.param_groups
+        for parameter in group["params"]
+    }
+
+
+@pytest.mark.parametrize("spec", EACH, ids=repr)
+def test_each_stage_has_its_rate(spec: optimizers.AnyOptimizer) -> None:
+    model = net()
+    spec = msgspec.structs.replace(spec, layer_decay=0.5, head_lr=3 * spec.lr)
+    found = rates(build_optimizer(spec, model, stages=staged(model)), model)
+    shares = {
+        "0.weight": 0.25,
+        "1.weight": 0.25,
+        "1.bias": 0.25,
+        "3.weight": 0.5,
+        "3.bias": 0.5,
+        "5.weight": 3,
+        "5.bias": 3,
+    }
+    assert {name: share for name, (_, share, _) in found.items()} == pytest.approx(shares)
+    assert {name: lr for name, (lr, _, _) in found.items()} == pytest.approx(
+        {k: v * spec.lr for k, v in shares.items()}
+    )
+    assert {name for name, (*_, decay) in found.items() if decay} <= {"0.weight", "3.weight", "5.weight"}
+
+
+def test_a_head_without_a_rate_of_its_own_has_the_base_rate() -> None:
+    model = net()
+    found = rates(build_optimizer(optimizers.SGD(lr=0.1, layer_decay=0.5), model, stages=staged(model)), model)
+    assert found["5.weight"][0] == 0.1
+    assert found["3.weight"][0] == 0.05
+
+
+def test_a_parameter_in_no_stage_counts_as_in_the_first() -> None:
+    model = net()
+    found = rates(build_optimizer(optimizers.SGD(lr=0.1, layer_decay=0.5), model, stages=staged(model)[1:]), model)
+    assert found["0.weight"][1] == found["3.weight"][1] == 0.5
+
+
+@pytest.mark.parametrize("spec", EACH, ids=repr)
+def test_one_rate_for_all_makes_the_groups_of_before(spec: optimizers.AnyOptimizer) -> None:
+    model = net()
+    with_stages, without = build_optimizer(spec, model, stages=staged(model)), build_optimizer(spec, model)
+    assert str(with_stages.param_groups) == str(without.param_groups)
+    assert all("share" not in group for group in with_stages.param_groups)
+
+
+def test_a_larger_share_moves_further() -> None:
+    model = net()
+    before = copy.deepcopy(model.state_dict())
+    train(model, build_optimizer(optimizers.Adam(lr=1e-3, layer_decay=0.1), model, stages=staged(model)), 1)
+    moved = {name: (value - before[name]).abs().max().item() for name, value in model.named_parameters()}
+    assert moved["5.weight"] == pytest.approx(1e-3, rel=0.01)
+    assert moved["3.weight"] == pytest.approx(1e-4, rel=0.01)
+    assert moved["0.weight"] == pytest.approx(1e-5, rel=0.02)
+
+
+def test_muon_has_no_layer_wise_decay() -> None:
+    with pytest.raises(UserError, match=r"optim\.layer_decay"):
+        build_optimizer(optimizers.Muon(lr=0.1, layer_decay=0.9), net())
+
+
+def test_slowed_scales_the_rates_that_are_set() -> None:
+    assert slowed(optimizers.SGD(lr=0.1), 0.5) == optimizers.SGD(lr=0.05)
+    assert slowed(optimizers.SGD(lr=0.1, head_lr=1.0), 0.5) == optimizers.SGD(lr=0.05, head_lr=0.5)
 
 
 def test_frozen_parameters_are_left_alone() -> None:

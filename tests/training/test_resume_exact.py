@@ -4,41 +4,18 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
 
-import msgspec
 import pytest
 import torch
+from resumed import require_equal, without_times
 from safetensors.torch import load_file
 from small import Told, run, small
 
 from rungs.diagnose import examine
 from rungs.errors import UserError
 from rungs.run.folder import RunDir
-from rungs.run.record import EpochRow
 from rungs.training import checkpoint
 from rungs.training.run import Session
-
-
-def without_times(rows: tuple[EpochRow, ...]) -> list[EpochRow]:
-    return [msgspec.structs.replace(row, train_s=0, validation_s=0, images_per_s=0) for row in rows]
-
-
-def require_equal(a: Any, b: Any, where: str = "state") -> int:
-    """Compare nested states with torch.equal; return how many tensors were compared."""
-    assert type(a) is type(b), where
-    if isinstance(a, torch.Tensor):
-        assert torch.equal(a, b), where
-        return 1
-    if isinstance(a, dict):
-        assert a.keys() == b.keys(), where
-        return sum(require_equal(a[k], b[k], f"{where}.{k}") for k in a)
-    if isinstance(a, list | tuple):
-        assert len(a) == len(b), where
-        return sum(require_equal(x, y, f"{where}[{i}]") for i, (x, y) in enumerate(zip(a, b, strict=True)))
-    assert a == b, where
-    return 0
-
 
 SPEEDRUN = (
     "model.name=speedrun", "model.widths=[8, 12, 12]", "optim.name=muon", "optim.lr=0.1", "schedule.name=linear",

@@ -80,5 +80,10 @@ def batches(
 
 
 def to_float(images: Tensor) -> Tensor:
-    """Turn uint8 (B, 3, H, W) into float32 in [0, 1], channels last in memory, which is fastest for convolutions."""
+    """Turn uint8 (B, 3, H, W) into float32 in [0, 1], channels last in memory, which is fastest for convolutions.
+
+    Features, float (B, F), are returned unchanged.
+    """
+    if images.is_floating_point():
+        return images
     return images.contiguous(memory_format=torch.channels_last).to(torch.float32).div_(255)

@@ -19,7 +19,8 @@ class ImageSet:
     """Images with their labels, in memory or mapped from a file.
 
     Attributes:
-        pixels: uint8 (M, 3, H, W), RGB; the parts that are cut from one source share it.
+        pixels: uint8 (M, 3, H, W), RGB; the parts that are cut from one source share it. Where a head alone is
+            trained: float32 (M, F), features.
         labels: int64 (N,), positions in `classes`.
         classes: K names.
         hash: SHA-256 (hex) of images, labels and class names: see `content_hash`.

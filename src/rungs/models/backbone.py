@@ -107,6 +107,20 @@ class Standardize(nn.Module):
         return (x - self.mean) / self.std
 
 
+class Head(nn.Module):
+    """From a body's features to logits: standardised, then dropout and a linear layer."""
+
+    def __init__(self, features: int, dropout: float, classes: int) -> None:
+        super().__init__()
+        self.standardize = Standardize(features)
+        self.dropout = nn.Dropout(dropout)
+        self.linear = nn.Linear(features, classes)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map features (B, F) to logits (B, K)."""
+        return self.linear(self.dropout(self.standardize(features)))  # type: ignore[no-any-return]
+
+
 class BackboneNet(nn.Module):
     """A body, and a head that standardises its features; then dropout and a linear layer.
 
@@ -122,26 +136,20 @@ class BackboneNet(nn.Module):
     def __init__(self, body: Body, *, dropout: float, pretrained: bool, classes: int) -> None:
         super().__init__()
         self.body: Body = body
-        self.standardize = Standardize(body.num_features)
-        self.dropout = nn.Dropout(dropout)
-        self.linear = nn.Linear(body.num_features, classes)
+        self.head = Head(body.num_features, dropout, classes)
         self.pretrained = pretrained
 
     def features(self, x: Tensor) -> Tensor:
         """Map normalised float (B, 3, H, W) to the body's features (B, F), as they are before the head."""
         return self.body(x)
 
-    def head(self, features: Tensor) -> Tensor:
-        """Map features (B, F) to logits (B, K)."""
-        return self.linear(self.dropout(self.standardize(features)))  # type: ignore[no-any-return]
-
     def forward(self, x: Tensor) -> Tensor:
         """Map normalised float (B, 3, H, W) to logits (B, K)."""
-        return self.head(self.features(x))
+        return self.head(self.features(x))  # type: ignore[no-any-return]
 
     def stages(self) -> list[list[nn.Module]]:
-        """Return all layers with weights in groups, from the input; the last group is the linear layer."""
-        return [*self.body.stages(), [self.linear]]
+        """Return all layers with weights in groups, from the input; the last group is the head."""
+        return [*self.body.stages(), [self.head]]
 
     def see(self, images: Tensor) -> None:
         """Standardise the features by those of some training images, normalised (N, 3, H, W)."""
@@ -156,13 +164,13 @@ class BackboneNet(nn.Module):
     def standardize_by(self, features: Tensor) -> None:
         """Standardise the features by the mean and standard deviation of these, (N, F)."""
         std = features.std(0, correction=0)
-        self.standardize.mean.copy_(features.mean(0))
-        self.standardize.std.copy_(std.clamp_min(max(LEAST_STD * std.mean().item(), 1e-6)))
+        self.head.standardize.mean.copy_(features.mean(0))
+        self.head.standardize.std.copy_(std.clamp_min(max(LEAST_STD * std.mean().item(), 1e-6)))
 
     def draw_layer(self, layer: nn.Conv2d | nn.Linear) -> None:
         """Draw initial weights as the body does, where it has a rule; PyTorch's default for the rest."""
         draw = getattr(self.body, "draw_layer", None)
-        if draw is None or layer is self.linear:
+        if draw is None or layer is self.head.linear:
             layer.reset_parameters()
         else:
             draw(layer)

@@ -75,14 +75,26 @@ class ResNet(nn.Module):
             layer.reset_parameters()
 
     def stages(self) -> list[list[nn.Module]]:
-        """Return the layers below the classifier in five groups, from the input."""
-        return [[self.conv1, self.bn1], [self.layer1], [self.layer2], [self.layer3], [self.layer4]]
+        """Return the layers in five groups, from the input, then the classifier if there is one."""
+        body: list[list[nn.Module]] = [
+            [self.conv1, self.bn1], [self.layer1], [self.layer2], [self.layer3], [self.layer4]
+        ]  # fmt: skip
+        return [*body, [self.fc]] if isinstance(self.fc, nn.Linear) else body
+
+    @property
+    def head(self) -> nn.Module:
+        """The classifier, which torchvision calls fc."""
+        return self.fc
 
     def forward(self, x: Tensor) -> Tensor:
         """Map float (B, 3, H, W) to logits (B, K), or to features (B, 8 width)."""
+        return self.fc(self.features(x))  # type: ignore[no-any-return]
+
+    def features(self, x: Tensor) -> Tensor:
+        """Map float (B, 3, H, W) to pooled features (B, 8 width)."""
         x = self.maxpool(F.relu(self.bn1(self.conv1(x)), inplace=True))
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))  # (B, 8 width, H', W')
-        return self.fc(self.avgpool(x).flatten(1))  # type: ignore[no-any-return]
+        return self.avgpool(x).flatten(1)  # type: ignore[no-any-return]
 
 
 def _stage(inputs: int, outputs: int, blocks: int, stride: int) -> nn.Sequential:

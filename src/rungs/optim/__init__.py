@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -29,7 +29,9 @@ COUNTING = ("adam", "adamw", "rmsprop")
 """Optimisers with a step counter, which must be on the GPU for a CUDA graph to record a step (`capturable`)."""
 
 
-def build_optimizer(spec: AnyOptimizer, model: nn.Module, *, in_bf16: bool = False) -> optim.Optimizer:
+def build_optimizer(
+    spec: AnyOptimizer, model: nn.Module, *, stages: Sequence[Sequence[nn.Module]] = (), in_bf16: bool = False
+) -> optim.Optimizer:
     """Build the optimiser of a recipe for a model that is already on its device.
 
     It uses torch's fused kernel if there is one, else its foreach kernels. On a CPU the fused kernel walks through
@@ -39,19 +41,24 @@ def build_optimizer(spec: AnyOptimizer, model: nn.Module, *, in_bf16: bool = Fal
     Args:
         spec: From the recipe.
         model: Its parameters that require a gradient are trained.
+        stages: Its modules by stage, from input to output, the last the head, for the rates of a part.
         in_bf16: Whether Muon may compute its matrix products in bf16: where the net does, bf16 is fast.
 
     Raises:
-        UserError: Nesterov momentum with momentum 0, or Muon for a net without convolutions.
+        UserError: Nesterov momentum with momentum 0, Muon for a net without convolutions or with a layer-wise decay.
     """
     if isinstance(spec, SGD) and spec.nesterov and spec.momentum == 0:
         raise UserError("nesterov needs momentum", where="optim.momentum", do="set it above 0; 0.9 is usual")
     if isinstance(spec, MuonSpec):
+        if spec.layer_decay != 1:
+            what = "muon has no layer-wise decay: its updates have the same norm whatever the gradient"
+            raise UserError(what, where="optim.layer_decay", do="leave it out, or choose sgd or adamw")
         return Muon(muon_groups(spec, model), spec.ns_steps, in_bf16=in_bf16)
     tag = name_of(spec)
     fields = msgspec.structs.asdict(spec)
-    fields.pop("head_lr"), fields.pop("layer_decay")
     groups = parameter_groups(model, fields.pop("weight_decay"), decay_all=fields.pop("decay_all"))
+    groups = [part for group in groups for part in with_rates(group, spec, stages)]
+    del fields["head_lr"], fields["layer_decay"]
     devices = {parameter.device.type for group in groups for parameter in group["params"]}
     kernel = "fused" if devices <= FUSED.get(tag, set()) else "foreach"
     if tag in COUNTING:
@@ -61,7 +68,7 @@ def build_optimizer(spec: AnyOptimizer, model: nn.Module, *, in_bf16: bool = Fal
 
 def slowed(spec: AnyOptimizer, factor: float) -> AnyOptimizer:
     """Return an optimiser with all of its learning rates multiplied by a factor."""
-    rates = [name for name in ("lr", "head_lr", "bias_lr") if hasattr(spec, name)]
+    rates = [name for name in ("lr", "head_lr", "bias_lr") if getattr(spec, name, None) is not None]
     return msgspec.structs.replace(spec, **{name: getattr(spec, name) * factor for name in rates})
 
 
@@ -98,3 +105,23 @@ def parameter_groups(model: nn.Module, weight_decay: float, *, decay_all: bool =
     spared = [parameter for parameter in trained if not decay_all and parameter.ndim < 2]
     groups = ({"params": decayed, "weight_decay": weight_decay}, {"params": spared, "weight_decay": 0.0})
     return [group for group in groups if group["params"]]
+
+
+def with_rates(
+    group: dict[str, Any], spec: AnyOptimizer, stages: Sequence[Sequence[nn.Module]]
+) -> list[dict[str, Any]]:
+    """Split a group by the learning rates of its parameters: see `rungs.recipe.optimizers.Optimizer`.
+
+    Each part holds its `share` of the base rate, as in `muon_groups`; a group whose parameters all have the base rate
+    is returned unchanged. A parameter that is in no stage counts as in the first.
+    """
+    if spec.head_lr is None and spec.layer_decay == 1:
+        return [group]
+    last = len(stages) - 1
+    shares = [spec.layer_decay ** (last - i) for i in range(last)]
+    shares.append(1.0 if spec.head_lr is None else spec.head_lr / spec.lr)
+    stage_of = {weight: i for i, stage in enumerate(stages) for module in stage for weight in module.parameters()}
+    parts: dict[float, list[nn.Parameter]] = {}
+    for parameter in group["params"]:
+        parts.setdefault(shares[stage_of.get(parameter, 0)], []).append(parameter)
+    return [{**group, "params": part, "lr": spec.lr * share, "share": share} for share, part in parts.items()]

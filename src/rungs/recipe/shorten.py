@@ -22,13 +22,16 @@ def closed(recipe: Recipe) -> Recipe:
 
 
 def stretched(recipe: Recipe, factor: float) -> Recipe:
-    """Make training longer or shorter; warm-up, milestones and patience of the schedule scale with it."""
+    """Make training longer or shorter; the schedule's warm-up, milestones and patience and unfreezing scale with it."""
     schedule = replace(recipe.schedule, warmup_epochs=recipe.schedule.warmup_epochs * factor)
     if isinstance(schedule, Step):
         schedule = replace(schedule, milestones=tuple(epoch * factor for epoch in schedule.milestones))
     if isinstance(schedule, Plateau):
         schedule = replace(schedule, patience=max(min(1, schedule.patience), round(schedule.patience * factor)))
-    training = replace(recipe.training, epochs=max(1, round(recipe.training.epochs * factor)))
+    epochs = max(1, round(recipe.training.epochs * factor))
+    unfreeze = (max(1, round(epoch * factor)) for epoch in recipe.training.unfreeze_epochs)
+    unfreeze_epochs = tuple(epoch for epoch in unfreeze if epoch < epochs)
+    training = replace(recipe.training, epochs=epochs, unfreeze_epochs=unfreeze_epochs)
     return replace(recipe, schedule=schedule, training=training)
 
 

@@ -18,7 +18,7 @@ from rungs.recipe.explain import dotted, explain
 from rungs.recipe.models import Plain
 from rungs.recipe.overrides import override
 from rungs.recipe.own import Own
-from rungs.recipe.spec import Claim, DataSpec, Recipe
+from rungs.recipe.spec import Claim, DataSpec, Recipe, TrainingSpec
 
 
 def choose(
@@ -150,10 +150,25 @@ def _check(recipe: Recipe, where: str) -> None:
     if recipe.evaluation.watch_test and not recipe.evaluation.score_test:
         where = dotted(where, ("evaluation", "watch_test"))
         raise UserError("a test set that stays closed cannot be watched", where=where, do="set score_test = true")
+    _check_unfreezing(recipe.training, dotted(where, ("training", "unfreeze_epochs")))
     model = recipe.model
     if isinstance(model, Plain) and len(model.dropout) > len(model.hidden):
         what = f"{len(model.dropout)} dropouts for {len(model.hidden)} hidden layers"
         raise UserError(what, where=dotted(where, ("model", "dropout")), do="give at most one for each hidden layer")
+
+
+def _check_unfreezing(training: TrainingSpec, where: str) -> None:
+    """Refuse to unfreeze what is not frozen, or when nothing is trained any more."""
+    if training.unfreeze_epochs and training.freeze == "none":
+        do = "set training.freeze, or leave it out"
+        raise UserError("nothing is frozen that could be unfrozen", where=where, do=do)
+    freeze, times = training.freeze, len(training.unfreeze_epochs)
+    if isinstance(freeze, int) and times > freeze:
+        what = f"a stage is unfrozen {times} times, but {freeze} are frozen"
+        raise UserError(what, where=where, do=f"give at most {freeze} epochs, or freeze more stages")
+    if late := [epoch for epoch in training.unfreeze_epochs if epoch >= training.epochs]:
+        what = f"after epoch {late[0]} no epoch is left to train the unfrozen stage: there are {training.epochs}"
+        raise UserError(what, where=where, do="unfreeze earlier, or train for more epochs")
 
 
 def _without_none(value: Any) -> Any:

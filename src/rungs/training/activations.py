@@ -23,6 +23,8 @@ def activations(setup: Setup) -> tuple[ActivationRow, ...]:
     Activations that a net computes by a function call (ResNet, the speedrun's GELU) are not layers and not covered.
     """
     layers = {path: m for path, m in setup.scored_net.named_modules() if isinstance(m, nn.ReLU | nn.Sigmoid)}
+    if not layers:
+        return ()
     seen: dict[str, ActivationRow] = {}
 
     def hook(path: str, layer: nn.Module) -> Any:

@@ -96,6 +96,8 @@ def compile_net(setup: Setup) -> None:
 
 def _try_it(setup: Setup, say: Callable[[str], None]) -> Decision:
     training = setup.recipe.training
+    if setup.parts.train.pixels.is_floating_point():
+        return "no", "only the head is trained, on features that its body computed before"
     if setup.world.size > 1:
         return "no", "not tried: the ranks could choose differently"
     fast = [module for module in setup.model.modules() if isinstance(module, FastConv2d)]

@@ -31,7 +31,8 @@ def training_batches(setup: Setup, epoch: int) -> Iterator[tuple[Tensor, Tensor,
     """Yield this rank's share of each batch of an epoch, counted from 0.
 
     Yields:
-        float (b, 3, H, W) in [0, 1]; labels int64 (b,) or class probabilities (b, K); the batch's size over all ranks.
+        float (b, 3, H, W) in [0, 1], or features (b, F); labels int64 (b,) or class probabilities (b, K); the batch's
+        size over all ranks.
     """
     part, recipe, world = setup.parts.train, setup.recipe, setup.world
     rng = generator(world.device, recipe.seed, "augment", epoch, world.rank)
@@ -40,7 +41,7 @@ def training_batches(setup: Setup, epoch: int) -> Iterator[tuple[Tensor, Tensor,
     for images, labels, chosen, whole in batches(part, index, size, rank=world.rank, ranks=world.size):
         draw = augment.Draw(rng, epoch, chosen.to(world.device), len(part.classes), salt(recipe.seed))
         x, y = prepare(images, labels, recipe.augment.train, draw)
-        yield resized(x, setup.image_size(epoch)), y, whole
+        yield x if x.ndim == 2 else resized(x, setup.image_size(epoch)), y, whole
 
 
 def epoch_order(setup: Setup, epoch: int) -> Tensor:

@@ -58,7 +58,8 @@ def train_together(setup: Setup, rows: Sequence[EpochRow], screen: Screen) -> It
     for epoch in range(len(rows), setup.recipe.training.epochs):
         began, warm_up_s = time.perf_counter(), take.warm_up_s
         setup.seed_dropout([derive(one.recipe.seed, "dropout", epoch, setup.world.rank) for one in setup.members])
-        setup.trained.train()
+        if setup.begin_epoch(epoch):
+            take.forget()
         sums = EpochSums(setup)
         diverged: dict[int, Diverged] = {}  # member -> why
         step = epoch * setup.steps_per_epoch

@@ -30,6 +30,7 @@ from rungs.training.activations import activations
 from rungs.training.checkpoint import Checkpoint
 from rungs.training.compiling import choose_compiling, compile_net
 from rungs.training.device import World, enough_memory, peak_memory_bytes
+from rungs.training.features import on_features
 from rungs.training.interrupt import Interrupted, Interrupts
 from rungs.training.loop import Diverged, train_epochs
 from rungs.training.options import RunOptions
@@ -76,6 +77,7 @@ def run_recipe(recipe: Recipe, folder: RunDir, world: World, options: RunOptions
         else:
             setup = assemble(recipe, dataset, world, given=options.model)
         with enough_memory(LESS):
+            setup = on_features(setup)
             choose_compiling(setup, recipe.training.compile, screen.say)
         session = begin_session(setup, dataset, folder, progress, options)
         if isinstance(session, RunRecord):
@@ -235,7 +237,7 @@ class Session:
         best, data = self.progress.best, self.dataset.record
         if best is not None and self.setup.world.is_main:
             content = pack(
-                best,
+                self.setup.whole_state(best),
                 recipe=beside(self.setup.recipe),
                 classes=data.classes,
                 image_size=data.image_size,
@@ -252,7 +254,7 @@ class Session:
         self.setup.scored_net.load_state_dict(best)
         chosen = best_epoch(self.progress.rows, self.setup.recipe.stopping.monitor) or 1
         self.note_look("scored", f"the score of epoch {chosen}, which was chosen without it")
-        self.activations = activations(self.setup)
+        self.activations = activations(self.setup.as_whole())
         return score_parts(self.setup, chosen - 1)
 
     def note_look(self, kind: Kind, purpose: str) -> None:
@@ -300,7 +302,8 @@ class Session:
 
 def train_flops(setup: Setup, epochs: int) -> int:
     """Return the operations of all epochs: three forward passes per image (Kaplan et al. 2020, arXiv:2001.08361)."""
-    return sum(3 * setup.forward_flops[setup.image_size(epoch)] * len(setup.parts.train) for epoch in range(epochs))
+    images, size = len(setup.parts.train), setup.image_size
+    return setup.flops_before + sum(3 * setup.forward_flops[size(epoch)] * images for epoch in range(epochs))
 
 
 def _require_room(setup: Setup, folder: RunDir) -> None:

@@ -40,11 +40,12 @@ def score_parts(setup: Setup, epoch: int) -> Scores:
         NotFinite: The net's outputs for some image are not finite.
     """
     recipe, scores = setup.recipe, Scores()
-    parts = setup.parts.present()
+    parts, whole = setup.parts.present(), setup.as_whole()
     shown = list(parts)[-1]  # the part whose mistakes are kept: test, or validation without one
     for name, part in parts.items():
         if name == "train" and not recipe.evaluation.score_train:
             continue
+        pictures = whole.parts.present()[name]
         augments = recipe.augment.validation if name == "validation" else ()
         logits, labels = score(setup.scored_net, scoring_batches(setup, part, augments, epoch), setup.autocast)
         mistakes = recipe.evaluation.mistakes if name == shown else 0
@@ -53,14 +54,15 @@ def score_parts(setup: Setup, epoch: int) -> Scores:
         scores.results[name] = evaluate_logits(
             logits,
             labels,
-            images=part.at,
+            images=pictures.at,
             paths=part.paths,
             mistakes=mistakes,
             keep_images=name != "train",
             temperature=1.0 if name == "train" else scores.temperature,
         )
         if recipe.evaluation.tta != "none" and name != "train" and not augments:
-            scores.results[f"{name}_tta"] = evaluate_logits(with_tta(setup, part, logits), labels, images=part.at)
+            means = with_tta(whole, pictures, logits)
+            scores.results[f"{name}_tta"] = evaluate_logits(means, labels, images=pictures.at)
     return scores
 
 

@@ -27,12 +27,13 @@ from rungs.data.split import Parts, split_source
 from rungs.data.stats import mean_std
 from rungs.errors import UserError
 from rungs.models import build_model
+from rungs.models.backbone import BackboneNet
 from rungs.models.describe import describe
 from rungs.models.init_weights import draw_weights
 from rungs.models.normalized import Normalized
 from rungs.models.own import OwnNet
 from rungs.models.pretrained import load_pretrained, resolved
-from rungs.models.stacked import Stacked
+from rungs.models.stages import stages
 from rungs.optim import build_optimizer
 from rungs.optim.ema import average
 from rungs.recipe.models import Backbone
@@ -44,6 +45,7 @@ from rungs.run.record import DataRecord, Environment, ModelRecord, NearPair
 from rungs.training.class_weights import class_weights
 from rungs.training.convolutions import fast_convolutions, use_fast
 from rungs.training.device import World, environment, is_out_of_memory
+from rungs.training.freezing import freeze, keeps_features, require_stages
 from rungs.training.precision import pick_precision
 from rungs.training.remembered import remembered
 
@@ -75,7 +77,8 @@ class Dataset:
 class Setup:
     """Everything that a run trains with.
 
-    `model` is the net with its input normalisation; `trained` is the same, wrapped for several ranks;
+    `model` is the net with its input normalisation, a `Normalized` (of a pack a `Stacked`; or a head alone, see
+    `rungs.training.features`); `trained` is the same, wrapped for several ranks;
     `scored_net` is the net that validation and test score: the moving average if there is one. `members` are the runs
     trained together: only itself, or those of a pack (`rungs.training.pack`).
     """
@@ -83,7 +86,7 @@ class Setup:
     recipe: Recipe
     world: World
     parts: Parts
-    model: Normalized | Stacked
+    model: nn.Module
     trained: nn.Module
     ema: AveragedModel | None
     optimizer: torch.optim.Optimizer
@@ -113,6 +116,19 @@ class Setup:
         """Whether steps are recorded as CUDA graphs; communication between ranks cannot be."""
         return self.recipe.training.cuda_graphs and self.world.device.type == "cuda" and self.world.size == 1
 
+    @property
+    def flops_before(self) -> int:
+        """Operations before the first epoch: of features that are computed once."""
+        return 0
+
+    def whole_state(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return the weights of the whole net, from those of `scored_net`: they differ where only a head is trained."""
+        return state
+
+    def as_whole(self) -> Setup:
+        """Return the setup of the whole net, with the pictures, as it is scored now."""
+        return self
+
     def in_step(self, is_last: bool) -> AbstractContextManager[object]:
         """Return the context of a forward pass: ranks share gradients once per step, with the last micro-batch.
 
@@ -120,6 +136,15 @@ class Setup:
         """
         waits = isinstance(self.trained, DistributedDataParallel) and not is_last
         return self.trained.no_sync() if waits else nullcontext()  # type: ignore[operator]
+
+    def begin_epoch(self, epoch: int) -> bool:
+        """Put the net into training mode, but for what is frozen in an epoch, counted from 0.
+
+        Returns:
+            Whether other weights are trained than before.
+        """
+        self.trained.train()
+        return freeze(self.model, self.optimizer, self.recipe.training, epoch)
 
     def seed_dropout(self, seeds: Sequence[int]) -> None:
         """Reseed dropout, each member's with its own seed."""
@@ -214,6 +239,9 @@ def assemble(
     Returns:
         The setup, its recipe resolved: every "auto" replaced by what was chosen.
     """
+    if recipe.training.unfreeze_epochs and world.size > 1:
+        do = "train in one process, or leave it out"
+        raise UserError("several ranks cannot unfreeze stages", where="training.unfreeze_epochs", do=do)
     precision, reason = world.agree(lambda: pick_precision(recipe.training.precision, world.device))
     recipe = replace(recipe, training=replace(recipe.training, precision=precision))
     _require_two_a_rank(recipe, len(dataset.parts.train), world)
@@ -221,12 +249,16 @@ def assemble(
     net = _initialised_net(recipe, size, classes, given)
     mean, std = recipe.data.mean or dataset.record.mean, recipe.data.std or dataset.record.std
     model = Normalized(net, mean, std)
+    require_stages(model, recipe.training)
     description = describe(model, called(recipe.model), size)
     smaller = {image_size(recipe, epoch) for epoch in range(recipe.training.epochs)} - {size}
     flops = {size: description.flops, **_flops(model, smaller)}
-    _let_see(net, model, dataset.parts.train)
+    if not (isinstance(net, BackboneNet) and keeps_features(recipe, net, world.size)):  # else see `on_features`
+        _let_see(net, model, dataset.parts.train)
     recipe = _with_fast_convolutions(recipe, model, world, flops, len(dataset.parts.train), kept=resumed)
     model = model.to(world.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = build_optimizer(recipe.optim, model, stages=stages(model), in_bf16=precision == "bf16")
+    freeze(model, optimizer, recipe.training, 0)  # before DDP asks which weights have gradients
     trained: nn.Module = model
     if world.size > 1:  # BatchNorm statistics are shared before scoring, not before each step
         trained = DistributedDataParallel(model, forward_sync_buffers=False)
@@ -237,7 +269,7 @@ def assemble(
         model=model,
         trained=trained,
         ema=average(model, recipe.training.ema_decay) if recipe.training.ema_decay else None,
-        optimizer=build_optimizer(recipe.optim, model, in_bf16=precision == "bf16"),
+        optimizer=optimizer,
         autocast=partial(torch.autocast, world.device.type, torch.bfloat16) if precision == "bf16" else nullcontext,
         environment=replace(environment(world, precision, reason), convolutions=fast_convolutions(model)),
         description=description,

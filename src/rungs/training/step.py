@@ -102,6 +102,11 @@ class Stepper:
         self.warm_up_s += _now(batch) - began
         return total
 
+    def forget(self) -> None:
+        """Forget all recordings: other weights are trained from now on."""
+        self.calls.clear()
+        self.recordings.clear()
+
     def _warm_up(self, batch: Tensor, labels: Tensor, whole: int) -> Tensor:
         """Take a step on the stream that will be recorded, with the rates in the memory that a recording reads."""
         self._set_rates()

@@ -60,8 +60,8 @@ class Measurement:
         self.measure_rounds()
         self.tell("profiling")
         train = self.own[0]
-        self.setup.trained.train()
         self.setup.scored_net.train()
+        self.setup.begin_epoch(0)
         self.operations = operations(lambda: train_on(self.setup, train.feed), self.device, min(train.times, PROFILED))
 
     def case(self, kind: str, batch_size: int, *, own: bool = False) -> Case:
@@ -76,7 +76,7 @@ class Measurement:
         """Count one step, without its data, as if torch computed all convolutions."""
         x, y = next(self.own[0].feed)
         self.own[0].batch_size = len(x)  # a last batch of one image joins the one before it
-        self.setup.trained.train()
+        self.setup.begin_epoch(0)
         with computed_by_torch(self.setup.model):
             return *count(lambda: step(self.setup, x, y)), len(x)
 

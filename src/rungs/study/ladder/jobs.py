@@ -116,7 +116,7 @@ def _probe(recipe: Recipe, cells: int, pack: int) -> Probe:
     threads, before = torch.get_num_threads(), _resident_bytes()
     try:
         setup, images = shortened(harmless(recipe), World(0, 1, open_device()), pack)
-        setup.trained.train()
+        setup.begin_epoch(0)
         batch, take = len(setup.parts.train), Stepper(setup)
         few = min(batch, FIRST_IMAGES)
         image_s = min(_step_s(setup, take, few) for _ in range(2)) / few

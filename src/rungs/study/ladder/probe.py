@@ -12,6 +12,7 @@ from rungs.data.split import Parts
 from rungs.optim import slowed
 from rungs.recipe.spec import Recipe
 from rungs.training.device import World
+from rungs.training.features import on_features
 from rungs.training.pack import join
 from rungs.training.setup import Setup, assemble, load_dataset, open_source
 
@@ -34,7 +35,7 @@ def shortened(recipe: Recipe, world: World, pack: int) -> tuple[Setup, dict[str,
     source, moved = open_source(recipe), dict[int, Tensor]()
     for seed in range(recipe.seed, recipe.seed + pack):
         resolved, dataset = load_dataset(replace(recipe, seed=seed, training=training), True, source)
-        setups.append(assemble(resolved, dataset, world, moved))
+        setups.append(on_features(assemble(resolved, dataset, world, moved)))
     images = {name: len(part) for name, part in setups[0].parts.present().items()}
     return join([_one_batch(setup, images["train"]) for setup in setups]), images
 

@@ -107,7 +107,7 @@ def assignments(recipe: Recipe, rate: float) -> tuple[str, ...]:
     spec = recipe.optim
     if rate == spec.lr:
         return ()
-    others = (field for field in ("head_lr", "bias_lr") if hasattr(spec, field))
+    others = (field for field in ("head_lr", "bias_lr") if getattr(spec, field, None) is not None)
     scaled = (f"optim.{field}={getattr(spec, field) * rate / spec.lr:.4g}" for field in others)
     return (f"optim.lr={rate:g}", *scaled)
 
