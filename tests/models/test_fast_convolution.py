@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from rungs.errors import UserError
-from rungs.models.fast_convolution import WAYS, FastConv2d, fits
+from rungs.models.fast_convolution import WAYS, FastConv2d, fits, is_depthwise, ways_of
 from rungs.models.normalized import Normalized
 from rungs.training import convolutions
 from rungs.training.device import World
@@ -49,8 +49,50 @@ def test_a_layer_is_the_same_layer(way: str, bf16: bool) -> None:
     fast(maps(2, 8, 5, 5)).sum().backward()  # a size without a way
 
 
+@pytest.mark.parametrize(
+    "plain",
+    [
+        nn.Conv2d(8, 8, 3, padding=1, groups=8),
+        nn.Conv2d(8, 8, 5, padding="same", groups=8),
+        nn.Conv2d(8, 8, 5, stride=2, groups=8),
+        nn.Conv2d(8, 8, 7, stride=(2, 3), padding=(1, 2), groups=8),
+    ],
+)
+@pytest.mark.parametrize("bf16", [False, True])
+def test_a_depthwise_layer_is_the_same_layer(plain: nn.Conv2d, bf16: bool) -> None:
+    plain = copy.deepcopy(plain)
+    fast = FastConv2d(copy.deepcopy(plain), {(10, 11): "columns"})
+    x = maps(5, 8, 10, 11)
+    results = []
+    for conv in (plain, fast):
+        mine = x.clone().requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            out = conv(mine)
+            out = out.add_(1)  # a net may change it in place
+        out.float().square().sum().backward()
+        results.append((out, mine.grad, conv.weight.grad, conv.bias.grad))
+    for expected, ours in zip(*results, strict=True):
+        assert expected is not None and ours is not None and ours.shape == expected.shape
+        assert relative(ours, expected) < (2e-2 if bf16 else 1e-5)
+    assert fits(plain) and is_depthwise(fast)
+
+
+def test_only_ways_that_can_be_faster_are_tried() -> None:
+    small, wide = (nn.Conv2d(8, 8, side, stride=2, groups=8) for side in (3, 5))
+    assert ways_of(wide, torch.float32) == ways_of(wide, torch.bfloat16) == ("torch", "columns")
+    assert ways_of(small, torch.float32) == ("torch",)
+    assert ways_of(small, torch.bfloat16) == ("torch", "columns")
+    assert ways_of(nn.Conv2d(8, 8, 3, padding=1, groups=8), torch.bfloat16) == ("torch",)
+
+
+def test_a_layer_is_measured_with_its_stride_and_padding() -> None:
+    found = convolutions._measured(nn.Conv2d(4, 4, 5, stride=2, groups=4), 2, (11, 10), torch.float32)
+    assert list(found) == ["torch", "columns"] and min(found.values()) > 0
+
+
 def test_what_it_cannot_compute_is_left_alone() -> None:
     assert fits(nn.Conv2d(3, 4, 3, padding=1)) and fits(nn.Conv2d(3, 4, 5, padding="same"))
+    assert fits(nn.Conv2d(4, 4, 5, stride=2, groups=4)) and fits(nn.Conv2d(4, 4, 5, padding="same", groups=4))
     hooked = nn.Conv2d(3, 4, 3, padding=1)
     hooked.register_forward_hook(lambda conv, inputs, out: 2 * out)
     for conv in (
@@ -59,6 +101,10 @@ def test_what_it_cannot_compute_is_left_alone() -> None:
         nn.Conv2d(4, 4, 3, padding=1, groups=2),
         nn.Conv2d(3, 4, 3, padding=1, padding_mode="reflect"),
         nn.Conv2d(3, 4, 1),
+        nn.Conv2d(4, 8, 3, padding=1, groups=4),
+        nn.Conv2d(4, 4, 3, padding="valid", groups=4),
+        nn.Conv2d(4, 4, 4, padding="same", groups=4),
+        nn.Conv2d(4, 4, 3, padding=2, dilation=2, groups=4),
         nn.Conv2d(3, 4, (3, 5), padding=(1, 2)),
         nn.utils.spectral_norm(nn.Conv2d(3, 4, 3, padding=1)),
         hooked,
@@ -78,8 +124,8 @@ def test_the_fastest_way_is_chosen_once_a_shape(
 ) -> None:
     asked: list[tuple[tuple[int, ...], tuple[int, int], torch.dtype]] = []
 
-    def measured(shape: tuple[int, int, int, int], size: tuple[int, int], dtype: torch.dtype) -> dict[str, float]:
-        asked.append((shape, size, dtype))
+    def measured(conv: nn.Conv2d, images: int, size: tuple[int, int], dtype: torch.dtype) -> dict[str, float]:
+        asked.append(((images, conv.in_channels, conv.out_channels, conv.kernel_size[0]), size, dtype))
         return {"torch": 1.0, "strips": 0.9 if size == (8, 8) else 0.95}  # the latter may be noise
 
     monkeypatch.setattr(convolutions, "_measured", measured)
@@ -126,15 +172,15 @@ def test_each_way_that_can_compute_a_layer_is_measured(
 ) -> None:
     costs, now = dict(zip(WAYS, (3.0, 2.0, 5.0, 1.0), strict=True)), 0.0
 
-    def convolve(x: Tensor, weight: Tensor, way: str) -> Tensor:
+    def convolve(x: Tensor, weight: Tensor, way: str, stride: tuple[int, int], padding: tuple[int, int]) -> Tensor:
         nonlocal now
         now += costs[way]
         costs[way] += 1  # the fastest round counts
-        return nn.functional.conv2d(x, weight, padding=side // 2)
+        return nn.functional.conv2d(x, weight, stride=stride, padding=padding)
 
     monkeypatch.setattr(convolutions, "convolve", convolve)
     monkeypatch.setattr(convolutions, "perf_counter", lambda: now)
-    found = convolutions._measured((2, 4, 4, side), (4, 4), dtype)
+    found = convolutions._measured(nn.Conv2d(4, 4, side, padding="same"), 2, (4, 4), dtype)
     gradients = {"torch": 3.0, "strips": 2.0, "product": 5.0}
     assert found == (gradients | {"winograd": 1.0} if side == 3 and dtype == torch.float32 else gradients)
 
@@ -176,6 +222,8 @@ def test_winograd_alone_is_used_where_it_saves_multiplications() -> None:
             nn.Conv2d(128, 64, 5, padding=2),
             nn.Conv2d(64, 8, 3, stride=2, padding=1),
             nn.Conv2d(8, 8, 1),
+            nn.Conv2d(8, 128, 1),
+            nn.Conv2d(128, 128, 3, padding=1, groups=128),
         ),
         [0.5] * 3,
         [0.25] * 3,
@@ -183,7 +231,7 @@ def test_winograd_alone_is_used_where_it_saves_multiplications() -> None:
     fast = copy.deepcopy(plain)
     assert convolutions.use_fast(fast, "winograd", precision="fp32", world=ALONE, sizes=(12,), images=2) == "winograd"
     convs = [module for module in fast.modules() if isinstance(module, nn.Conv2d)]
-    assert [type(conv) for conv in convs] == [nn.Conv2d] + [FastConv2d] * 2 + [nn.Conv2d] * 3
+    assert [type(conv) for conv in convs] == [nn.Conv2d] + [FastConv2d] * 2 + [nn.Conv2d] * 5
     assert all(conv.ways == {(12, 12): "winograd"} for conv in convs if isinstance(conv, FastConv2d))
     assert list(fast.state_dict()) == list(plain.state_dict())
     x = torch.rand(2, 3, 12, 12)

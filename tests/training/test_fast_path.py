@@ -96,8 +96,8 @@ def test_kept_memory_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_run_goes_on_bit_for_bit_where_another_way_is_faster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def wide_by_winograd(shape: tuple[int, ...], *_: object) -> dict[str, float]:
-        return {"torch": 2.0, "winograd" if shape[1] == 64 else "strips": 1.0}
+    def wide_by_winograd(conv: nn.Conv2d, *_: object) -> dict[str, float]:
+        return {"torch": 2.0, "winograd" if conv.in_channels == 64 else "strips": 1.0}
 
     monkeypatch.setattr(convolutions, "LEAST_FLOPS", 1.0)
     recipe = load("mix-004", [*WIDE, "training.epochs=2", "training.precision=fp32", "training.batch_size=400"])

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from time import perf_counter
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
 
 from rungs.errors import UserError
-from rungs.models.fast_convolution import WAYS, FastConv2d, convolve, fits
+from rungs.models.fast_convolution import FastConv2d, Pair, convolve, fits, is_depthwise, padding_of, ways_of
 from rungs.models.normalized import Normalized
 from rungs.models.winograd import pays
 from rungs.recipe.identity import code_version
@@ -25,11 +25,13 @@ LEAST_FLOPS = 2e8
 """Of a layer's forward pass in a step; below it, calls take as long as arithmetic."""
 MOST_FLOPS = 6e9
 """Of a measured forward pass; of a larger batch a part is measured, enough images for what a way costs a call."""
+DEPTHWISE_COST = 10
+"""A depthwise convolution takes as long as one of others with about this many times its FLOPs: it waits for memory."""
 ROUNDS = 3
 
 Convolution = Literal["auto", "direct", "winograd", "fast"]
 Ways = dict[tuple[int, int], str]
-"""(H, W) -> one of `WAYS`, for the sizes of maps that torch is slower on."""
+"""(H, W) -> one of `ways_of` a layer, for the sizes of maps that torch is slower on."""
 
 
 def use_fast(
@@ -144,7 +146,7 @@ def _replace(model: nn.Module, found: dict[nn.Conv2d, Ways]) -> None:
 
 
 def _by_arithmetic(conv: nn.Conv2d, maps: set[tuple[int, int]]) -> Ways:
-    if conv.kernel_size != (3, 3):
+    if conv.kernel_size != (3, 3) or is_depthwise(conv):
         return {}
     return {size: "winograd" for size in sorted(maps) if pays(conv.in_channels, conv.out_channels, *size)}
 
@@ -155,39 +157,41 @@ def _measured_ways(conv: nn.Conv2d, maps: set[tuple[int, int]], dtype: torch.dty
 
 
 def _fastest(conv: nn.Conv2d, size: tuple[int, int], dtype: torch.dtype, images: int) -> str:
-    """Return the fastest of `WAYS` for a layer and a size of map, measured once on this machine."""
-    cin, cout, side = conv.in_channels, conv.out_channels, conv.kernel_size[0]
-    an_image = 2 * cin * cout * side**2 * size[0] * size[1]
-    if an_image * images < LEAST_FLOPS:
+    """Return the fastest of `ways_of` a layer for a size of map, measured once on this machine."""
+    cin, cout, side, stride = conv.in_channels, conv.out_channels, conv.kernel_size[0], conv.stride[0]
+    an_image = 2 * conv.weight.numel() * size[0] * size[1] / stride**2 * (DEPTHWISE_COST if is_depthwise(conv) else 1)
+    if an_image * images < LEAST_FLOPS or len(ways_of(conv, dtype)) == 1:
         return "torch"
     images = max(1, min(images, round(MOST_FLOPS / an_image)))
-    shape = f"{cin} to {cout} channels, {side}x{side}, maps of {size[0]}x{size[1]}, {images} images, {dtype}"
+    kind = f"depthwise, stride {conv.stride}, padding {padding_of(conv)}, " if is_depthwise(conv) else ""
+    shape = f"{kind}{cin} to {cout} channels, {side}x{side}, maps of {size[0]}x{size[1]}, {images} images, {dtype}"
     question = f"seconds of a convolution: {shape}, {torch.get_num_threads()} threads, rungs {code_version()}"
-    seconds = remembered(question, dict[str, float], lambda: _measured((images, cin, cout, side), size, dtype))
+    seconds = remembered(question, dict[str, float], lambda: _measured(conv, images, size, dtype))
     fastest = min(seconds, key=lambda way: seconds[way])
     return fastest if seconds["torch"] > LEAST_GAIN * seconds[fastest] else "torch"
 
 
-def _measured(shape: tuple[int, int, int, int], size: tuple[int, int], dtype: torch.dtype) -> dict[str, float]:
+def _measured(conv: nn.Conv2d, images: int, size: tuple[int, int], dtype: torch.dtype) -> dict[str, float]:
     """Return the seconds of a layer's forward and backward passes in each way, measured in turns.
 
     Args:
-        shape: Images, input and output channels, and the side of the kernel.
+        conv: The layer, whose shape counts, not its weights.
+        images: In a batch.
         size: (H, W) of the maps.
         dtype: Of maps and weights.
     """
-    images, cin, cout, side = shape
+    side, stride, padding = conv.kernel_size[0], cast(Pair, conv.stride), padding_of(conv)
+    out_size = ((n + 2 * rim - side) // step + 1 for n, rim, step in zip(size, padding, stride, strict=True))
     x, weight, dout = (
         torch.ones(lengths, dtype=dtype).contiguous(memory_format=torch.channels_last)
-        for lengths in ((images, cin, *size), (cout, cin, side, side), (images, cout, *size))
+        for lengths in ((images, conv.in_channels, *size), conv.weight.shape, (images, conv.out_channels, *out_size))
     )
     x.requires_grad_()
     weight.requires_grad_()
-    can_winograd = side == 3 and dtype == torch.float32
-    best = {way: float("inf") for way in WAYS if way != "winograd" or can_winograd}
+    best = {way: float("inf") for way in ways_of(conv, dtype)}
     for _ in range(ROUNDS):
         for way in best:
             began = perf_counter()
-            torch.autograd.grad(convolve(x, weight, way), (x, weight), dout)
+            torch.autograd.grad(convolve(x, weight, way, stride, padding), (x, weight), dout)
             best[way] = min(best[way], perf_counter() - began)
     return best
