@@ -12,7 +12,9 @@ The first stage takes 0.8 kFLOP a pair of images, so 3.6 TFLOP for 60,000 with e
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
@@ -39,8 +41,11 @@ SUSPECT = 0.90
 """Similarity from which two images are shown to a person ..."""
 SAME = 0.947
 """... and from which they count as near duplicates."""
-PLAIN = 6.0
-"""Standard deviation, of 255 levels: plainer pictures are alike whatever they show, so they are left out."""
+TEXTURED = 0.4
+"""Share of neighbouring cells of 16 x 16 that must differ visibly: plain colours, drawings and an object before the sky
+look alike whatever they are ..."""
+VISIBLE = 4.0
+"""... by so many of 255 levels."""
 MOST = 64
 """Candidates of one image, the likeliest: pictures that are all alike would take quadratic time."""
 BOUND = 47
@@ -58,33 +63,33 @@ class Pairs(NamedTuple):
     mirrored: Bools  # (P,), whether one of them is mirrored
 
 
-def near_pairs(sets: Sequence[ImageSet], first: int = 0) -> Pairs:
-    """Compare images with all before them.
+def near_pairs(sets: Sequence[ImageSet]) -> Pairs:
+    """Compare all images with each other.
 
     Args:
         sets: Their images are numbered through, from 0.
-        first: Only images from this number on are compared with those before them.
 
     Returns:
-        The pairs of similarity `SUSPECT` and above, identical ones included.
+        The pairs of similarity `SUSPECT` and above, identical ones included. Of images below `SMALLEST` pixels and of
+        plain ones only those that are identical in 32 x 32 cells.
     """
-    if not sets or min(one.image_size for one in sets) < SMALLEST:
-        return _pairs([])
     small = np.concatenate([_cells(one) for one in sets])
-    coarse = _coarse(small)
-    mirror = not _all_grey(small)
-    found = [
-        alike
-        for image, others, flipped in _candidates(coarse, mirror, first)
-        for alike in [_compare(small, image, others, flipped)]
-        if len(alike.later)
-    ]
-    return _pairs(found)
+    coarse = _coarse(small) * (min(one.image_size for one in sets) >= SMALLEST)
+    plain = np.flatnonzero(~coarse.any((1, 2, 3)))
+    candidates = _candidates(coarse, mirror=not _all_grey(small))
+    found = [_compare(small, image, others, flipped) for image, others, flipped in candidates]
+    columns = zip(*found, _equal(small, plain), strict=True)
+    later, earlier, similarity, mirrored = (np.concatenate(column) for column in columns)
+    order = np.lexsort((earlier, later))
+    return Pairs(later[order], earlier[order], similarity[order], mirrored[order])
 
 
-def _pairs(parts: Sequence[Pairs]) -> Pairs:
-    empty = Pairs(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32), np.zeros(0, np.bool_))
-    return Pairs(*(np.concatenate(columns) for columns in zip(empty, *parts, strict=True)))
+def _equal(small: Bytes, index: Ints) -> Pairs:
+    """Return the pairs of images that are identical, each with the first one."""
+    first: dict[bytes, int] = {}
+    pairs = [(i, first.setdefault(hashlib.sha256(small[i].data).digest(), i)) for i in index.tolist()]
+    same = np.array([pair for pair in pairs if pair[0] != pair[1]], dtype=np.int64).reshape(-1, 2)
+    return Pairs(same[:, 0], same[:, 1], np.ones(len(same), np.float32), np.zeros(len(same), np.bool_))
 
 
 def _cells(images: ImageSet) -> Bytes:
@@ -101,27 +106,35 @@ def _cells(images: ImageSet) -> Bytes:
 def _coarse(small: Bytes) -> Floats:
     """Return 8 x 8 cells of each image about their mean, of length 1: float32 (N, 3, 8, 8); 0 of plain ones."""
     coarse = np.empty((len(small), 3, COARSE, COARSE), np.float32)
-    cell = SIDE // COARSE
     for start in range(0, len(small), ROWS):
-        block = small[start : start + ROWS].astype(np.float32)
-        coarse[start : start + ROWS] = block.reshape(-1, 3, COARSE, cell, COARSE, cell).mean((3, 5))
-    coarse -= coarse.mean((1, 2, 3), keepdims=True)
-    deviation = np.sqrt(np.square(coarse).mean((1, 2, 3), keepdims=True))
-    coarse /= np.maximum(deviation, 1e-6) * np.sqrt(np.float32(3 * COARSE**2))
-    return np.asarray(coarse * (deviation > PLAIN), dtype=np.float32)
+        cells = _halved(small[start : start + ROWS].astype(np.float32))  # (n, 3, 16, 16)
+        grey = cells.mean(1)
+        steps = [(np.abs(np.diff(grey, axis=axis)) > VISIBLE).reshape(len(grey), -1) for axis in (1, 2)]
+        textured = np.concatenate(steps, 1).mean(1) > TEXTURED
+        block = _halved(cells)
+        block -= block.mean((1, 2, 3), keepdims=True)
+        length = np.sqrt(np.square(block).sum((1, 2, 3), keepdims=True))
+        coarse[start : start + ROWS] = block / np.maximum(length, 1) * textured[:, None, None, None]
+    return coarse
+
+
+def _halved(cells: Floats) -> Floats:
+    """Return the means of 2 x 2 cells each, (n, 3, S, S) -> (n, 3, S/2, S/2)."""
+    n, colours, side, _ = cells.shape
+    return np.asarray(cells.reshape(n, colours, side // 2, 2, side // 2, 2).mean((3, 5)), dtype=np.float32)
 
 
 def _all_grey(small: Bytes) -> bool:
     return all(bool((small[:, :1] == small[:, 1:]).all()) for small in np.array_split(small, 1 + len(small) // ROWS))
 
 
-def _candidates(coarse: Floats, mirror: bool, first: int) -> Iterator[tuple[int, Ints, Bools]]:
+def _candidates(coarse: Floats, mirror: bool) -> Iterator[tuple[int, Ints, Bools]]:
     """Yield an image, the positions of images before it that may look alike, and whether as their mirror images."""
     n = len(coarse)
     ways = [coarse.reshape(n, -1), *([coarse[..., ::-1].reshape(n, -1)] if mirror else [])]  # (n, 192) each
     axes = _principal_axes(ways[0])
     bounds = [_bounds(way, axes) for way in ways]
-    for top in range(first, n, ROWS):
+    for top in range(0, n, ROWS):
         rows = slice(top, min(top + ROWS, n))
         found = [
             _above(rows, slice(left, min(left + COLUMNS, rows.stop)), ways[0], ways[way], bounds[0], bounds[way])
@@ -133,7 +146,7 @@ def _candidates(coarse: Floats, mirror: bool, first: int) -> Iterator[tuple[int,
         i, j, like = (np.concatenate(parts) for parts in zip(*found, strict=True))
         order = np.lexsort((-like, i))
         ends = np.searchsorted(i[order], np.arange(rows.start, rows.stop + 1))
-        for start, end in zip(ends[:-1], ends[1:], strict=True):
+        for start, end in pairwise(ends.tolist()):
             if start < end:
                 best = order[start : min(end, start + MOST)]
                 yield int(i[best[0]]), j[best], flipped[best]
@@ -172,7 +185,7 @@ def _compare(small: Bytes, image: int, others: Ints, flipped: Bools) -> Pairs:
     """Return the pairs of an image and its candidates that are at least suspects."""
     margin = (SIDE - CORE) // 2
     inner = slice(margin - SHIFT, margin + CORE + SHIFT)
-    windows = sliding_window_view(small[image, :, inner, inner], (CORE, CORE), axis=(1, 2))  # type: ignore[call-overload]
+    windows = sliding_window_view(small[image, :, inner, inner], (CORE, CORE), axis=(1, 2))
     shifted = _unit(np.moveaxis(windows, 0, 2).reshape(-1, 3, CORE**2))  # (25, 3 x 26 x 26)
     core = small[others, :, margin : margin + CORE, margin : margin + CORE]
     core[flipped] = core[flipped][..., ::-1]
