@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import time
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -16,14 +17,23 @@ from sklearn.datasets import load_digits
 from rungs import data
 from rungs.data import near
 from rungs.data.audit import contents
-from rungs.data.imageset import ImageSet, Source
-from rungs.data.near import near_copies
+from rungs.data.imageset import ImageSet, Source, content_hash
+from rungs.data.near import near_pairs
+from rungs.data.twins import near_between, near_within, positions, source_pairs, twins
+from rungs.run.record import NearPair
 
 Pixels = npt.NDArray[np.uint8]
 
 
+def near_copies(parts: dict[str, ImageSet]) -> list[NearPair]:
+    """Return the near duplicates of parts that are a source's own."""
+    source = Source("x", "x", parts["train"], parts.get("validation"), parts.get("test"))
+    return [pair for pair in near_between(source, parts) if not pair.suspect]
+
+
 def image_set(pixels: Pixels, paths: list[str] | None = None) -> ImageSet:
-    return ImageSet(torch.from_numpy(pixels), torch.zeros(len(pixels), dtype=torch.int64), ("x",), "", paths)
+    images, labels = torch.from_numpy(pixels), torch.zeros(len(pixels), dtype=torch.int64)
+    return ImageSet(images, labels, ("x",), content_hash(images, labels, ("x",)), paths)
 
 
 def photos(n: int, size: int = 32, seed: int = 0) -> Pixels:
@@ -54,7 +64,11 @@ def noisy(x: Pixels) -> Pixels:
     return np.asarray(np.clip(x + np.random.default_rng(0).normal(0, 6, x.shape), 0, 255), dtype=np.uint8)
 
 
-@pytest.mark.parametrize("change", [jpeg, brighter, moved, noisy])
+def mirrored(x: Pixels) -> Pixels:
+    return x[:, :, ::-1].copy()
+
+
+@pytest.mark.parametrize("change", [jpeg, brighter, moved, noisy, mirrored])
 @pytest.mark.parametrize("size", [32, 50, 96])
 def test_changed_copies_are_found_in_any_part_with_their_originals(change, size: int) -> None:  # type: ignore[no-untyped-def]
     pixels = photos(400, size)
@@ -67,8 +81,7 @@ def test_changed_copies_are_found_in_any_part_with_their_originals(change, size:
     planted = {(f"validation image {i}", f"train image {i + 50}") for i in range(20)}
     planted |= {(f"test image {i}", f"train image {i}" if i < 10 else f"validation image {40 + i}") for i in range(20)}
     assert found <= planted
-    least = 0.2 if change is moved and size == 32 else 0.8  # such clouds have details of two pixels
-    assert len(found) >= least * len(planted)
+    assert len(found) >= 0.8 * len(planted)
 
 
 def test_identical_images_are_leaks_and_not_named_again() -> None:
@@ -112,11 +125,11 @@ def test_thousands_of_images_that_are_all_alike_take_no_quadratic_time(monkeypat
     many = np.asarray(np.clip(one + draw.normal(0, 4, (4000, *one.shape[1:])), 0, 255), dtype=np.uint8)
     looked: list[int] = []
     monkeypatch.setattr(near, "MOST", 20)
-    kept = near._alike
-    monkeypatch.setattr(near, "_alike", lambda *args: looked.append(len(args[2])) or kept(*args))
+    kept = near._compare
+    monkeypatch.setattr(near, "_compare", lambda *args: looked.append(len(args[2])) or kept(*args))
     pairs = near_copies({"train": image_set(many[:3500]), "test": image_set(many[3500:])})
     assert len(pairs) == 500
-    assert looked[0] <= 500 * near.BANDS * (near.PROBES + 1) * 20
+    assert max(looked) <= 20 and len(looked) == 3999
 
 
 @pytest.mark.needs_cifar
@@ -126,5 +139,75 @@ def test_the_near_copies_of_cifar10_are_found_in_a_few_seconds() -> None:
     assert source.test is not None
     began = time.perf_counter()
     pairs = near_copies({"train": source.train, "test": source.test})
-    assert time.perf_counter() - began < 20  # about 2
+    assert time.perf_counter() - began < 120  # about 27 on one core, once a machine
     assert 100 <= len(pairs) <= 330  # Barz & Denzler 2020, arXiv:1902.00423, count 3.3 % of the test images by eye
+
+
+def test_a_pair_says_how_alike_its_images_are_and_whether_one_is_mirrored() -> None:
+    pixels = photos(40)
+    pixels[20], pixels[21] = jpeg(pixels[3]), mirrored(pixels[4])
+    pairs = near_pairs([image_set(pixels)])
+    assert pairs.later.tolist() == [20, 21] and pairs.earlier.tolist() == [3, 4]
+    assert pairs.mirrored.tolist() == [False, True]
+    assert near.SAME <= pairs.similarity[0] < 1 and pairs.similarity[1] == pytest.approx(1)
+
+
+def test_grey_pictures_are_not_mirrored() -> None:
+    pixels = np.repeat(photos(40)[:, :1], 3, axis=1)
+    pixels[20] = mirrored(pixels[3])
+    assert len(near_pairs([image_set(pixels)]).later) == 0
+    pixels[20] = pixels[3]
+    assert len(near_pairs([image_set(pixels)]).later) == 1
+
+
+def test_the_bound_of_the_first_stage_loses_no_candidate() -> None:
+    coarse = near._coarse(near._cells(image_set(photos(300, seed=3))))
+    flat = coarse.reshape(300, -1)
+    axes = near._principal_axes(flat)
+    bounds = near._bounds(flat, axes)
+    assert bounds.shape == (300, near.BOUND + 1)
+    exact = flat @ flat.T
+    assert (bounds @ bounds.T >= exact).all()
+    assert ((bounds @ bounds.T)[exact < 0.3] < near.LIKE).mean() > 0.5  # and is of some use
+
+
+def test_plain_images_are_alike_only_if_they_are_identical() -> None:
+    plain = np.zeros((6, 3, 32, 32), np.uint8)
+    plain[:3] = 200
+    plain[3, :, 16:] = 90
+    pairs = near_pairs([image_set(plain)])
+    assert sorted(zip(pairs.later.tolist(), pairs.earlier.tolist(), strict=True)) == [(1, 0), (2, 0), (5, 4)]
+
+
+def test_parts_are_found_in_their_source_and_test_images_know_their_twins() -> None:
+    pixels = photos(60)
+    test = photos(10, seed=9)
+    test[2], test[5], test[7] = jpeg(pixels[7]), pixels[8], mirrored(pixels[9])
+    source = Source("x", "x", image_set(pixels), test=image_set(test))
+    assert source.test is not None
+    train = source.train.take(torch.tensor([9, 8, 1, 2]))
+    assert positions(source, train).tolist() == [9, 8, 1, 2]
+    assert positions(source, source.test).tolist() == list(range(60, 70))
+    assert positions(source, train.take(torch.tensor([1, 3]))).tolist() == [8, 2]
+    assert twins(source, train, source.test).tolist() == [5, 7]  # of 7 no copy is trained on here
+    assert twins(source, source.train, source.test).tolist() == [2, 5, 7]
+    assert [pair.image for pair in near_within(source)] == ["test image 7", "test image 2"]  # identical ones are leaks
+
+
+def test_pairs_are_searched_for_once_a_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr("rungs.data.twins.MANY", 30)
+    pixels = photos(40)
+    pixels[20] = jpeg(pixels[3])
+    source = Source("x", "x", image_set(pixels))
+    found = source_pairs(source)
+    searched: list[int] = []
+    monkeypatch.setattr("rungs.data.twins.near_pairs", lambda sets: searched.append(1) or near_pairs(sets))
+    for column, kept in zip(found, source_pairs(source), strict=True):
+        assert column.dtype == kept.dtype and (column == kept).all()
+    assert not searched
+    (file,) = (tmp_path / "rungs" / "near").glob("*.npz")
+    file.write_bytes(b"half")
+    assert len(source_pairs(source).later) == 1 and searched == [1]
+    pixels[30] = pixels[5]
+    assert len(source_pairs(Source("x", "x", image_set(pixels))).later) == 2

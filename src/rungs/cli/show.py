@@ -15,6 +15,8 @@ from rungs.errors import require_between
 from rungs.recipe.flags import Data, Family, Number, Override, Where
 
 if TYPE_CHECKING:
+    from rungs.data.audit import Contents
+    from rungs.data.imageset import Source
     from rungs.recipe.spec import Recipe
 
 CANONICAL = {
@@ -22,6 +24,8 @@ CANONICAL = {
     False: "NOT the canonical data set: its content differs from what was published",
     None: "no canonical data set to compare it with",
 }
+NEAR_LISTED = 20
+"""Pairs of images that look alike that are listed; a sheet shows more."""
 KNOWN = {"cifar10": (32, 10), "cifar100": (32, 100), "digits": (8, 10)}
 """Pixels and classes of the sources that never change."""
 EXTRAS = {
@@ -76,9 +80,33 @@ def data(source: Positional[str], /, image_size: Number = None, sheet: Where = N
         out.print(f"{len(near)} image{'s' * (len(near) > 1)} that look like one of another part")
     kind, _, place = found.name.partition(":")
     path = sheet or Path("out") / f"contact-{Path(place).stem or kind}.png"
+    _show_near(opened, found, path.with_name(f"{path.stem}-alike.png"))
     train = opened.train
     write_whole(path, audit.contact_sheet(train.images.numpy(), train.labels.numpy(), train.classes))
     out.print(f"contact sheet: {path}", soft_wrap=True)
+
+
+def _show_near(source: Source, found: Contents, path: Path) -> None:
+    """Say which images look alike, and write a sheet of them."""
+    from rich.markup import escape
+
+    from rungs.data.pair_sheet import MOST, pair_sheet
+    from rungs.data.twins import whole, with_pictures
+    from rungs.report import alike
+    from rungs.run.folder import write_whole
+
+    if found.near_compared is None:
+        out.print("near duplicates were not searched for: a published data set is scored as it is")
+        return
+    out.print(alike.pairs(found.near, found.near_compared))
+    for pair in found.near[:NEAR_LISTED]:
+        out.print(f"  {alike.pair(pair)}: {escape(pair.image)} and {escape(pair.other)}", soft_wrap=True)
+    if len(found.near) > NEAR_LISTED:
+        out.print(f"  ... and {len(found.near) - NEAR_LISTED:,} more")
+    if found.near:
+        drawn = with_pictures(whole(source), found.near[:MOST])
+        write_whole(path, pair_sheet([*drawn, *found.near[MOST:]]))
+        out.print(f"sheet of pairs that look alike: {path}", soft_wrap=True)
 
 
 def list_(family: Positional[Family] = "all", /) -> None:

@@ -1,4 +1,4 @@
-"""The contents of a source: counts, duplicates, problems, and a sheet of examples. Does not import torch itself."""
+"""The contents of a source: counts, duplicates, problems, and a sheet of examples."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from rungs.data.duplicates import Duplicates, Place
+from rungs.data.twins import compared, near_between, near_within, whole
 from rungs.errors import UserError
-from rungs.run.record import Problem, Record
+from rungs.run.record import NearPair, Problem, Record
 
 if TYPE_CHECKING:
     from rungs.data.imageset import ImageSet, Source
@@ -45,11 +46,14 @@ class Contents(Record, frozen=True):
     classes: tuple[str, ...]
     parts: dict[str, PartContents]  # "train", "validation", "test"
     problems: tuple[Problem, ...]  # of files, and images that are identical once decoded or look alike
+    near: tuple[NearPair, ...] = ()  # all images that look alike, also in one part, the likeliest first
+    near_compared: int | None = None  # as in `DataRecord`; None: a published data set, of which none are searched
 
 
 def contents(source: Source) -> Contents:
     """Return the contents of a source, with duplicates found by comparing all images."""
-    parts = _parts(source)
+    parts = whole(source)
+    near = [] if source.canonical else near_within(source)
     return Contents(
         name=source.name,
         origin=source.origin,
@@ -61,8 +65,10 @@ def contents(source: Source) -> Contents:
         problems=(
             *source.problems,
             *_duplicates(parts, {p.path for p in source.problems if p.kind == "duplicate"}),
-            *(() if source.canonical else _near_copies(parts)),
+            *(() if source.canonical else _leaks(near_between(source, parts))),
         ),
+        near=tuple(near),
+        near_compared=None if source.canonical else compared(source),
     )
 
 
@@ -84,7 +90,7 @@ def require_trainable(source: Source, skip_unreadable: bool) -> tuple[Problem, .
     if bare:
         what = f"no readable training image of {', '.join(bare[:LISTED])}"
         raise UserError(what, where=source.name, do="fix the files, add some, or remove the class")
-    if empty := [part for part, images in _parts(source).items() if not len(images)]:
+    if empty := [part for part, images in whole(source).items() if not len(images)]:
         what = f"no readable image in the {' and '.join(empty)} part{'s' * (len(empty) > 1)}"
         raise UserError(what, where=source.name, do="fix the files, add some, or remove the part")
     return lost
@@ -118,11 +124,6 @@ def contact_sheet(
     return sheet.png()
 
 
-def _parts(source: Source) -> dict[str, ImageSet]:
-    parts = {"train": source.train, "validation": source.validation, "test": source.test}
-    return {part: images for part, images in parts.items() if images is not None}
-
-
 def _duplicates(parts: dict[str, ImageSet], known: set[str]) -> list[Problem]:
     """Find identical images, except those in `known`."""
     duplicates = Duplicates("the same pixels as", next(iter(parts.values())).classes)
@@ -137,17 +138,16 @@ def _duplicates(parts: dict[str, ImageSet], known: set[str]) -> list[Problem]:
     return problems
 
 
-def _near_copies(parts: dict[str, ImageSet]) -> list[Problem]:
-    """Find images of one part that look like one of another; those of a published data set are known."""
-    from rungs.data.near import near_copies
-
+def _leaks(pairs: Sequence[NearPair]) -> list[Problem]:
+    """Return the images of one part that look like one of another, suspects left out."""
     return [
         Problem(
             path=pair.image,
             kind="near duplicate",
             reason=f"looks like {pair.other}: perhaps a leak from {pair.other_part} to {pair.part}",
         )
-        for pair in near_copies(parts)
+        for pair in pairs
+        if not pair.suspect
     ]
 
 

@@ -8,15 +8,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable, Sequence
+from itertools import pairwise
 from pathlib import PurePosixPath
 
 import numpy as np
 import numpy.typing as npt
 
 from rungs.data.imageset import Source
+from rungs.data.near import SAME
+from rungs.data.taken import Taken, taken_at
+from rungs.data.twins import source_pairs
 from rungs.errors import UserError
-from rungs.recipe.groups import ByColumn, ByFolder, ByName, ByTime, NearDuplicates, NoGroups
+from rungs.recipe.base import name_of
+from rungs.recipe.groups import AnyGroups, ByColumn, ByFolder, ByName, ByTime, NearDuplicates, NoGroups
 from rungs.recipe.spec import DataSpec
+from rungs.run.record import GroupsRecord
 
 Ints = npt.NDArray[np.int64]
 
@@ -37,15 +43,41 @@ def group_ids(source: Source, spec: DataSpec) -> Ints | None:
     """
     if spec.groups is None or isinstance(spec.groups, NoGroups):
         return None
-    keys = _keys(source, spec)
-    return _numbered(keys)
+    pairs = source_pairs(source)
+    here = (pairs.similarity >= SAME) & (pairs.later < len(source.train))  # the training images come first
+    return _joined(_numbered(_keys(source, spec.groups)), pairs.earlier[here], pairs.later[here])
 
 
-def _keys(source: Source, spec: DataSpec) -> Sequence[Hashable]:
+def default_groups(source: Source) -> AnyGroups | None:
+    """Return what a run groups its images by where its recipe is silent: of a published data set, nothing."""
+    return NearDuplicates() if source.canonical is None else None
+
+
+def describe_groups(source: Source, spec: DataSpec) -> GroupsRecord | None:
+    """Return how many groups there are and how large; None where each image stands alone by the recipe."""
+    ids = group_ids(source, spec)
+    if ids is None or spec.groups is None:
+        return None
+    sizes = np.bincount(ids)
+    several = sizes[sizes > 1]
+    undated = 0
+    if isinstance(spec.groups, ByTime):
+        undated = taken_at(tuple(_paths(source, "time"))).count(None)
+    return GroupsRecord(
+        by=name_of(spec.groups),
+        n=len(several),
+        images=int(several.sum()),
+        largest=int(sizes.max(initial=1)),
+        undated=undated,
+    )
+
+
+def _keys(source: Source, groups: AnyGroups) -> Sequence[Hashable]:
     """Return for each image what it shares with the others of its group, near duplicates aside."""
-    groups, many = spec.groups, len(source.train)
+    if isinstance(groups, ByTime):
+        return _by_time(taken_at(tuple(_paths(source, "time"))), groups.seconds)
     if isinstance(groups, ByFolder):
-        return [str(PurePosixPath(path).parent) for path in _paths(source, "folder")]
+        return _by_folder(_paths(source, "folder"), [source.train.classes[k] for k in source.train.labels.tolist()])
     if isinstance(groups, ByName):
         return _by_name(_paths(source, "file-name"), groups.pattern)
     if isinstance(groups, ByColumn):
@@ -53,8 +85,8 @@ def _keys(source: Source, spec: DataSpec) -> Sequence[Hashable]:
             what = f"no column {groups.column!r} to group by"
             raise UserError(what, where=source.name, do="give a table that has it, or other groups")
         return source.groups
-    assert isinstance(groups, NearDuplicates | ByTime)
-    return range(many)
+    assert isinstance(groups, NearDuplicates)
+    return range(len(source.train))
 
 
 def _paths(source: Source, grouping: str) -> Sequence[str]:
@@ -62,6 +94,12 @@ def _paths(source: Source, grouping: str) -> Sequence[str]:
         what = f"its images have no file names, so they cannot be grouped by {grouping}"
         raise UserError(what, where=source.name, do='leave data.groups out, or set { name = "near-duplicates" }')
     return source.train.paths
+
+
+def _by_folder(paths: Sequence[str], classes: Sequence[str]) -> list[Hashable]:
+    """Return the folder of each file; one that lies in the folder of its class itself stands alone."""
+    folders = [PurePosixPath(path).parent for path in paths]
+    return [i if folder.name == classes[i] else str(folder) for i, folder in enumerate(folders)]
 
 
 def _by_name(paths: Sequence[str], pattern: str) -> list[Hashable]:
@@ -72,7 +110,27 @@ def _by_name(paths: Sequence[str], pattern: str) -> list[Hashable]:
         do = r"give a regular expression, such as ^([^_]+)_ for all before the first underscore"
         raise UserError(f"{pattern!r} is no regular expression: {error}", where="data.groups.pattern", do=do) from error
     matches = [wanted.search(PurePosixPath(path).name) for path in paths]
-    return [m[1 if wanted.groups else 0] if m else (i,) for i, m in enumerate(matches)]
+    return [m[1 if wanted.groups else 0] if m else i for i, m in enumerate(matches)]
+
+
+def _by_time(taken: Sequence[Taken | None], seconds: float) -> list[Hashable]:
+    """Return the first photo of each series of a camera; one that does not say when it was taken stands alone."""
+    keys: list[Hashable] = list(range(len(taken)))
+    dated = sorted((found.camera, found.when, i) for i, found in enumerate(taken) if found is not None)
+    for (camera, when, i), (next_camera, next_when, j) in pairwise(dated):
+        if camera == next_camera and (next_when - when).total_seconds() <= seconds:
+            keys[j] = keys[i]
+    return keys
+
+
+def _joined(ids: Ints, some: Ints, others: Ints) -> Ints:
+    """Return the groups after each of `some` images has been joined with one of `others`."""
+    from scipy.sparse import coo_array  # imports that only groups need
+    from scipy.sparse.csgraph import connected_components
+
+    many = int(ids.max(initial=-1)) + 1
+    links = coo_array((np.ones(len(some)), (ids[some], ids[others])), shape=(many, many))
+    return _numbered(connected_components(links, directed=False)[1][ids].tolist())
 
 
 def _numbered(keys: Sequence[Hashable]) -> Ints:

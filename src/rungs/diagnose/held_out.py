@@ -31,7 +31,7 @@ def near_copies(record: RunRecord) -> Finding | None:
         return None
     sizes = {part: sum(record.data.counts[part]) for part in told}
     many = [f"{record.data.near[part]:,} of {sizes[part]:,} {part} images" for part in told]
-    pairs = [pair for pair in record.data.near_pairs if pair.part in told][:NAMED]
+    pairs = [pair for pair in record.data.near_pairs if pair.part in told and not pair.suspect][:NAMED]
     text = (
         f"{' and '.join(many)} look nearly the same as an image that the net was trained or chosen on: the same photo "
         "cut, scaled or encoded in another way, or the next frame of a film. The accuracy on them says little about "
@@ -53,7 +53,7 @@ def near_copies(record: RunRecord) -> Finding | None:
         text,
         None,
         f"at least {100 * FEW_COPIES:g} % of a part's images look like one of a part before it: their colours, in "
-        "16 x 16 cells, have a correlation above 0.95",
+        "26 x 26 cells, shifted by up to two or mirrored, have a correlation of 0.947 or above",
         "Barz & Denzler 2020, arXiv:1902.00423 (3.3 % of CIFAR-10's test images have near duplicates in training); "
         f"the numbers are {OURS}",
         evidence.bars(list(told), "per cent of the part", [("near copies", [100 * share for share in told.values()])]),

@@ -12,6 +12,7 @@ from rungs.diagnose.configuration import double_softmax, early_decay, large_stem
 from rungs.diagnose.curves import gap, underfitting, unfinished, unstable
 from rungs.diagnose.endings import diverged, guessing, interrupted
 from rungs.diagnose.evaluation_mode import evaluation_mode
+from rungs.diagnose.few_images import few_images
 from rungs.diagnose.held_out import absent_class, augmented_validation, near_copies, small_images
 from rungs.diagnose.labels import label_noise
 from rungs.diagnose.learning import dead_relus, few_steps, saturated_sigmoids, slow, stuck, too_fast
@@ -30,12 +31,12 @@ from rungs.run.looks import Look, own
 from rungs.run.record import Finding, RunRecord
 
 RULES: tuple[Callable[[RunRecord], Finding | None], ...] = (
-    unshuffled, momentum, regularised, strong_augmentation, large_eps, long_warm_up, rising_rate,
-    lopsided_weights, diverged, interrupted, leak, near_copies, absent_class, augmented_validation, evaluation_mode,
-    parts_mismatch, label_noise, small_images, stopped_early, double_softmax, dead_relus, saturated_sigmoids, too_fast,
-    few_steps, slow, stuck, imbalance, guessing, other_test, validation_diverges, overfitting, validation_rises,
-    underfitting, early_decay, unfinished, large_stem, mirrored_symbols, gap, unstable, no_validation, small_validation,
-    confused_pair, calibration, augmented_test, skipped, mixed_code,
+    unshuffled, momentum, regularised, strong_augmentation, large_eps, long_warm_up, rising_rate, lopsided_weights,
+    diverged, interrupted, leak, near_copies, absent_class, augmented_validation, evaluation_mode, parts_mismatch,
+    label_noise, small_images, stopped_early, double_softmax, dead_relus, saturated_sigmoids, too_fast, few_steps,
+    slow, stuck, imbalance, few_images, guessing, other_test, validation_diverges, overfitting, validation_rises,
+    underfitting, early_decay, unfinished, large_stem, mirrored_symbols, gap, unstable, no_validation,
+    small_validation, confused_pair, calibration, augmented_test, skipped, mixed_code,
 )  # fmt: skip
 """In the order in which their findings are shown: settings that explain all the rest, then faults of the data, then
 what the curves and scores show."""

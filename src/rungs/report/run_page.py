@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rungs.recipe import toml as recipes
-from rungs.report import evidence, layers, run_figures, run_looks, run_tables
+from rungs.report import alike, evidence, layers, run_figures, run_looks, run_tables
 from rungs.report import format as fmt
 from rungs.report.page import Drawing, compact, lay_out
 from rungs.run.folder import RunDir
@@ -93,6 +93,11 @@ def _facts(
         "comparisons": run_tables.comparisons(record),
         "calibrated": run_tables.calibrated(record),
         "means": run_tables.means(result) if result else (),
+        "intervals": [run_tables.recall_interval(result, k) for k in range(len(result.recall))] if result else (),
+        "without_twins": alike.without_twins(record.test),
+        "searched": alike.searched(record.data),
+        "grouped": alike.grouped(record.data.groups) if record.data.groups else "",
+        "pairs": [(pair, alike.pair(pair)) for pair in record.data.near_pairs if pair.pictures],
         "part": part,
         "result": result,
         "toml": compact(recipes.to_toml(record.recipe)),

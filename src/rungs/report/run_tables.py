@@ -14,6 +14,7 @@ from rungs.report import format as fmt
 from rungs.report.metric import bounds, is_loss, metric_words, value
 from rungs.report.seeds import next_run
 from rungs.run.record import EvalResult, ModelRecord, RunRecord, mean_share
+from rungs.run.reliability import wilson
 
 PUBLISHED = ("cifar10", "cifar100")
 """Sources with a published test set: a claim is about the same images."""
@@ -141,6 +142,7 @@ def _summary_rows(record: RunRecord) -> list[tuple[str, str]]:
             interval = f"{fmt.interval(result.accuracy_interval)}\nn = {fmt.count(result.n)}"
             rows.append((metric_words(f"{field}_accuracy"), f"{fmt.percent(result.accuracy)}\n{interval}"))
             rows += _top5_rows(field, result)
+            rows += _without_twins_rows(result)
             rows.append((metric_words(f"{field}_loss"), fmt.loss(result.loss)))
     if (scored := record.test or record.validation) is not None:
         rows.append(("calibration error", calibration(scored)))
@@ -164,6 +166,16 @@ def _top5_rows(field: str, result: EvalResult) -> list[tuple[str, str]]:
     """Return the top-5 accuracy where there is one."""
     top5 = result.top5_accuracy
     return [] if top5 is None else [(f"{metric_words(f'{field}_accuracy')}, top 5", fmt.percent(top5))]
+
+
+def _without_twins_rows(result: EvalResult) -> list[tuple[str, str]]:
+    """Return the accuracy without images that have a twin in training, where there are such."""
+    found = result.without_twins
+    if found is None:
+        return []
+    interval = f"{fmt.interval(found.accuracy_interval)}\nn = {fmt.count(found.n)}"
+    name = f"... without {fmt.many(found.twins, 'twin')} of training images"
+    return [(name, f"{fmt.percent(found.accuracy)}\n{interval}")]
 
 
 def calibration(result: EvalResult) -> str:
@@ -196,14 +208,23 @@ def _compact(detail: str) -> str:
 
 
 def per_class(result: EvalResult, classes: Sequence[str]) -> Table:
-    """Precision, recall and F1 of each class, and how many images it has; below, their means over classes."""
+    """Precision, recall with its interval and F1 of each class, and its images; below, their means over classes."""
     table = Table(title="per class", title_justify="left", show_footer=True)
-    for head, foot in zip(("class", "precision", "recall", "F1", "images"), (*means(result), ""), strict=True):
+    precision, recall, f1 = means(result)[1:]
+    feet = (means(result)[0], precision, recall, "", f1, "")
+    for head, foot in zip(("class", "precision", "recall", "95 %", "F1", "images"), feet, strict=True):
         table.add_column(head, foot, justify="left" if head == "class" else "right")
     for k, name in enumerate(classes):
-        shares = (fmt.percent(values[k], 1) for values in (result.precision, result.recall, result.f1))
-        table.add_row(*map(Text, (name, *shares, fmt.count(sum(result.confusion[k])))))
+        precision, recall, f1 = (fmt.percent(values[k], 1) for values in (result.precision, result.recall, result.f1))
+        cells = (name, precision, recall, recall_interval(result, k), f1, fmt.count(sum(result.confusion[k])))
+        table.add_row(*map(Text, cells))
     return table
+
+
+def recall_interval(result: EvalResult, k: int) -> str:
+    """Return the 95 % interval (Wilson) of the recall of class k; "" where it has no images."""
+    images = sum(result.confusion[k])
+    return fmt.interval(wilson(result.confusion[k][k], images)) if images else ""
 
 
 def means(result: EvalResult) -> tuple[str, ...]:

@@ -53,12 +53,26 @@ class Problem(Record, frozen=True, kw_only=True):
 
 
 class NearPair(Record, frozen=True, kw_only=True):
-    """Two images of different parts that look alike without being identical."""
+    """Two images that look alike: in a run, of different parts and not identical."""
 
     part: str  # the later one, "test"
     image: str  # its path, or "test image 12"
     other_part: str  # "train"
     other: str
+    similarity: float | None = None  # a correlation, see `rungs.data.near`; None: by an earlier version
+    mirrored: bool = False  # one of them looks like the mirror image of the other
+    suspect: bool = False  # below the similarity from which two images count as near duplicates
+    pictures: tuple[str, str] | None = None  # base64 of PNGs of at most 64 pixels: the image, the other
+
+
+class GroupsRecord(Record, frozen=True, kw_only=True):
+    """The groups of a source's training images, each of which stayed in one part."""
+
+    by: str  # the name of a grouping in `rungs.recipe.groups`
+    n: int  # groups of at least two images
+    images: int  # in them
+    largest: int  # images of the largest one
+    undated: int = 0  # photos that do not say when they were taken, of a grouping by time
 
 
 class DataRecord(Record, frozen=True, kw_only=True):
@@ -77,7 +91,10 @@ class DataRecord(Record, frozen=True, kw_only=True):
     skipped: tuple[Problem, ...] = ()  # left out by --skip-unreadable
     leaks: dict[str, int] = {}  # part -> number of images identical to one of an earlier part
     near: dict[str, int] = {}  # part -> number of images that look like one of an earlier part: see `data.near`
-    near_pairs: tuple[NearPair, ...] = ()  # the first of them
+    near_pairs: tuple[NearPair, ...] = ()  # the likeliest of them, and suspects
+    near_compared: int | None = None  # images compared by their looks; 0: only identical ones searched; None: older
+    suspects: dict[str, int] = {}  # part -> number of images that look a little less like one of an earlier part
+    groups: GroupsRecord | None = None  # None: each image stood alone
 
 
 class LayerRow(Record, frozen=True, kw_only=True):
@@ -130,6 +147,16 @@ class Scaled(Record, frozen=True, kw_only=True):
     calibration: tuple[tuple[float, float, int], ...]  # per bin: mean confidence, accuracy, count
 
 
+class WithoutTwins(Record, frozen=True, kw_only=True):
+    """What a score is without the images that have a near or an identical copy among the training images."""
+
+    twins: int  # images that have one
+    twins_accuracy: float  # on these
+    n: int  # the other images
+    accuracy: float
+    accuracy_interval: tuple[float, float]  # 95 %, Wilson
+
+
 class EvalResult(Record, frozen=True, kw_only=True):
     """A net scored once on one set, as it was trained; `scaled`: with its temperature."""
 
@@ -147,6 +174,7 @@ class EvalResult(Record, frozen=True, kw_only=True):
     scaled: Scaled | None = None  # None: no temperature was fitted
     mistakes: tuple[Mistake, ...] = ()  # worst first, by loss
     per_image: PerImage | None = None  # of validation and test, to compare two runs image by image
+    without_twins: WithoutTwins | None = None  # of test; None: no image of it has a twin in training, or not searched
 
     def __post_init__(self) -> None:
         """Turn the 0 that earlier versions wrote for a class without images into None."""

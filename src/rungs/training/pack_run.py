@@ -11,6 +11,7 @@ from torch import Tensor
 
 from rungs.errors import UserError
 from rungs.recipe.spec import Recipe
+from rungs.recipe.toml import read
 from rungs.run.folder import RunDir
 from rungs.run.record import RunRecord
 from rungs.training.device import World, enough_memory
@@ -63,7 +64,8 @@ def run_pack(
             try:
                 folder.prepare()
                 stack.enter_context(folder.locked())
-                recipe, dataset = load_dataset(recipe, options.skip_unreadable, source)
+                before = read(folder.recipe) if folder.recipe.exists() else None
+                recipe, dataset = load_dataset(recipe, options.skip_unreadable, source, before)
                 setup = assemble_resumed(computed_plainly(recipe, folder), folder, dataset, world, moved)
                 setup.environment = replace(setup.environment, compile_reason="the nets of a pack are not compiled")
                 found = begin_session(setup, dataset, folder, progress, options)

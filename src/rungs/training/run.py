@@ -20,7 +20,7 @@ from rungs.recipe.optimizers import SGD, Muon
 from rungs.recipe.own import Own
 from rungs.recipe.shorten import beside
 from rungs.recipe.spec import Recipe
-from rungs.recipe.toml import to_toml
+from rungs.recipe.toml import read, to_toml
 from rungs.run import looks
 from rungs.run.folder import RunDir, write_whole
 from rungs.run.looks import Kind
@@ -35,7 +35,7 @@ from rungs.training.interrupt import Interrupted, Interrupts
 from rungs.training.loop import Diverged, train_epochs
 from rungs.training.options import RunOptions
 from rungs.training.resume import Progress, assemble_resumed, identity, require_same, restore_run
-from rungs.training.scoring import Scores, score_parts
+from rungs.training.scoring import Scores, score_parts, without_twins
 from rungs.training.screen import Screen, title, warn
 from rungs.training.setup import Dataset, Setup, assemble, load_dataset
 from rungs.training.stopping import best_epoch, should_stop
@@ -70,7 +70,8 @@ def run_recipe(recipe: Recipe, folder: RunDir, world: World, options: RunOptions
     with folder.locked() if world.is_main else nullcontext():
         if world.is_main and not resume:
             folder.require_free()
-        recipe, dataset = load_dataset(recipe, options.skip_unreadable)
+        before = read(folder.recipe) if resume and folder.recipe.exists() else None
+        recipe, dataset = load_dataset(recipe, options.skip_unreadable, before=before)
         warn(screen, dataset)
         if resume:
             setup = assemble_resumed(recipe, folder, dataset, world, given=options.model)
@@ -255,7 +256,10 @@ class Session:
         chosen = best_epoch(self.progress.rows, self.setup.recipe.stopping.monitor) or 1
         self.note_look("scored", f"the score of epoch {chosen}, which was chosen without it")
         self.activations = activations(self.setup.as_whole())
-        return score_parts(self.setup, chosen - 1)
+        scores = score_parts(self.setup, chosen - 1)
+        if (test := scores.results.get("test")) is not None:
+            scores.results["test"] = without_twins(test, self.dataset.twins)
+        return scores
 
     def note_look(self, kind: Kind, purpose: str) -> None:
         """Log a look at the test set, if there is one."""

@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+import numpy as np
+import numpy.typing as npt
+from msgspec.structs import replace
 from torch import Tensor
 
 from rungs.data.imageset import ImageSet
 from rungs.evaluate import evaluate_logits, temperature
 from rungs.evaluate.score import score
 from rungs.evaluate.tta import second_look
-from rungs.run.record import EvalResult
+from rungs.run.predictions import decode
+from rungs.run.record import EvalResult, WithoutTwins
+from rungs.run.reliability import wilson
 from rungs.training.feed import scoring_batches
 from rungs.training.setup import Setup
 
@@ -64,6 +69,29 @@ def score_parts(setup: Setup, epoch: int) -> Scores:
             means = with_tta(whole, pictures, logits)
             scores.results[f"{name}_tta"] = evaluate_logits(means, labels, images=pictures.at)
     return scores
+
+
+def without_twins(result: EvalResult, twins: npt.NDArray[np.int64]) -> EvalResult:
+    """Return a score that also says what it is without some of its images.
+
+    Args:
+        result: Of the test set, with its predictions.
+        twins: Positions of images that have a near or an identical copy among the training images.
+    """
+    if result.per_image is None or not len(twins) or len(twins) == result.n:
+        return result
+    correct = decode(result.per_image).correct
+    hits, n = int(correct.sum() - correct[twins].sum()), result.n - len(twins)
+    return replace(
+        result,
+        without_twins=WithoutTwins(
+            twins=len(twins),
+            twins_accuracy=float(correct[twins].mean()),
+            n=n,
+            accuracy=hits / n,
+            accuracy_interval=wilson(hits, n),
+        ),
+    )
 
 
 def _temperature(logits: Tensor, labels: Tensor) -> tuple[float, str]:

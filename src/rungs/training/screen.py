@@ -12,6 +12,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from rungs.report import alike
 from rungs.report import format as fmt
 from rungs.run.folder import RunDir
 from rungs.run.record import EpochRow
@@ -157,6 +158,8 @@ def warn(screen: Screen, dataset: Dataset) -> None:
     for part, many in data.near.items():
         if data.canonical is not True:
             screen.say(f"{many:,} of {sum(data.counts[part]):,} {part} images look like one in an earlier part")
+    if data.groups is not None and data.groups.n:
+        screen.say(alike.grouped(data.groups))
 
 
 def title(setup: Setup, folder: RunDir) -> str:

@@ -10,6 +10,8 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from msgspec.structs import replace
 from torch import Tensor, nn
@@ -21,10 +23,11 @@ from rungs import data
 from rungs.data.audit import require_trainable
 from rungs.data.batches import spans, to_float
 from rungs.data.duplicates import leaks
+from rungs.data.groups import default_groups, describe_groups
 from rungs.data.imageset import ImageSet, Source
-from rungs.data.near import near_copies
 from rungs.data.split import Parts, split_source
 from rungs.data.stats import mean_std
+from rungs.data.twins import compared, near_between, twins, with_pictures
 from rungs.errors import UserError
 from rungs.models import build_model
 from rungs.models.backbone import BackboneNet
@@ -41,20 +44,19 @@ from rungs.recipe.optimizers import Plateau
 from rungs.recipe.own import Own, called
 from rungs.recipe.seeds import derive
 from rungs.recipe.spec import Recipe
-from rungs.run.record import DataRecord, Environment, ModelRecord, NearPair
+from rungs.run.record import DataRecord, Environment, ModelRecord
 from rungs.training.class_weights import class_weights
 from rungs.training.convolutions import fast_convolutions, use_fast
 from rungs.training.device import World, environment, is_out_of_memory
 from rungs.training.freezing import freeze, keeps_features, require_stages
 from rungs.training.precision import pick_precision
-from rungs.training.remembered import remembered
+
+Ints = npt.NDArray[np.int64]
 
 SEEN = 5000
 """Training images that a net may use to initialise its weights, where it has no number of its own, `sees`."""
-NEAR_SHOWN = 6
-"""Pairs of images that look alike that a record names."""
-MANY = 10_000
-"""Images from which comparing them all takes a noticeable time."""
+NEAR_SHOWN = 12
+"""Pairs of images that look alike that a record names and shows."""
 
 
 def image_size(recipe: Recipe, epoch: int) -> int:
@@ -71,6 +73,7 @@ class Dataset:
     parts: Parts
     record: DataRecord
     doubts: int  # number of duplicate and doubtful files in it
+    twins: Ints  # positions of test images that have a near or an identical copy among the training images
 
 
 @dataclass
@@ -167,13 +170,16 @@ def open_source(recipe: Recipe) -> Source:
     return data.open_source(resolved(recipe).data)
 
 
-def load_dataset(recipe: Recipe, skip_unreadable: bool, source: Source | None = None) -> tuple[Recipe, Dataset]:
+def load_dataset(
+    recipe: Recipe, skip_unreadable: bool, source: Source | None = None, before: Recipe | None = None
+) -> tuple[Recipe, Dataset]:
     """Load the recipe's data, split it, and return the recipe with what its net and data decide resolved.
 
     Args:
         recipe: What will be trained.
         skip_unreadable: Leave unreadable files out.
         source: The recipe's source of images, if already loaded: the runs of a pack share one.
+        before: The resolved recipe of the run that is resumed, if it began: its images keep their parts.
 
     Raises:
         UserError: The source is missing or damaged, or has unreadable files and they may not be skipped; or pretrained
@@ -182,11 +188,12 @@ def load_dataset(recipe: Recipe, skip_unreadable: bool, source: Source | None = 
     recipe = resolved(recipe)
     source = source or data.open_source(recipe.data)
     skipped = require_trainable(source, skip_unreadable)
-    recipe = replace(recipe, data=replace(recipe.data, image_size=source.train.image_size))
+    groups = recipe.data.groups or (before.data.groups if before else default_groups(source))
+    recipe = replace(recipe, data=replace(recipe.data, image_size=source.train.image_size, groups=groups))
     parts = split_source(source, recipe.data, recipe.seed)
     _require_watchable(recipe, parts)
     mean, std = mean_std(parts.train.blocks())
-    near = _near_copies(parts)
+    near = near_between(source, parts.present())
     record = DataRecord(
         source=source.name,
         origin=source.origin,
@@ -200,21 +207,17 @@ def load_dataset(recipe: Recipe, skip_unreadable: bool, source: Source | None = 
         std=std,
         skipped=skipped,
         leaks=leaks(parts.present()),
-        near=dict(Counter(pair.part for pair in near)),
-        near_pairs=tuple(near[:NEAR_SHOWN]),
+        near=dict(Counter(pair.part for pair in near if not pair.suspect)),
+        near_pairs=tuple(with_pictures(parts.present(), near[:NEAR_SHOWN])),
+        near_compared=compared(source),
+        suspects=dict(Counter(pair.part for pair in near if pair.suspect)),
+        groups=describe_groups(source, recipe.data),
     )
     doubts = sum(problem.kind in ("duplicate", "doubtful") for problem in source.problems)
+    with_twin = np.zeros(0, np.int64) if parts.test is None else twins(source, parts.train, parts.test)
     if not recipe.evaluation.score_test:  # closed: no later code can use it
         parts = dataclasses.replace(parts, test=None)
-    return recipe, Dataset(parts, record, doubts)
-
-
-def _near_copies(parts: Parts) -> list[NearPair]:
-    """Return the images that look like one of an earlier part; of a large set they are searched for once a machine."""
-    if sum(map(len, parts.present().values())) < MANY:
-        return near_copies(parts.present())
-    question = f"near copies among the parts {parts.hash}"
-    return remembered(question, list[NearPair], lambda: near_copies(parts.present()))
+    return recipe, Dataset(parts, record, doubts, with_twin)
 
 
 def assemble(

@@ -1,0 +1,76 @@
+"""A sheet of pairs of images that look alike, side by side with their names and their similarity."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path, PurePath
+
+from PIL import Image, ImageDraw, ImageFont
+
+from rungs.run.record import NearPair
+
+TILE, GAP, MARGIN, LINE, COLUMNS = 128, 4, 14, 17, 3
+"""Pixels: the side of a picture, the space between two, around all, and a line of text; pairs side by side."""
+MOST = 60
+"""Pairs that are drawn."""
+
+
+def pair_sheet(pairs: Sequence[NearPair]) -> bytes:
+    """Draw pairs that have pictures, in their order, as PNG; suspects have a grey similarity.
+
+    Args:
+        pairs: With pictures; the first `MOST` are drawn.
+    """
+    drawn = pairs[:MOST]
+    wide, high = 2 * TILE + GAP, TILE + 3 * LINE + 6
+    rows = -(-len(drawn) // COLUMNS)
+    columns = min(COLUMNS, len(drawn))
+    size = (MARGIN + columns * (wide + MARGIN), MARGIN + rows * (high + MARGIN) + LINE * (len(pairs) > MOST))
+    canvas = Image.new("RGB", size, "white")
+    draw, font = ImageDraw.Draw(canvas), _font(12)
+    for n, pair in enumerate(drawn):
+        left, top = MARGIN + n % COLUMNS * (wide + MARGIN), MARGIN + n // COLUMNS * (high + MARGIN)
+        for k, picture in enumerate(pair.pictures or ()):
+            canvas.paste(_picture(picture), (left + k * (TILE + GAP), top))
+        words = f"{pair.similarity:.3f}" + ", mirrored" * pair.mirrored + ", a suspect" * pair.suspect
+        lines = (words, f"{pair.part}: {_short(pair.image)}", f"{pair.other_part}: {_short(pair.other)}")
+        for k, line in enumerate(lines):
+            colour = "#666" if k or pair.suspect else "black"
+            draw.text((left, top + TILE + 3 + k * LINE), _fitted(line, wide, font), colour, font)
+    if len(pairs) > MOST:
+        draw.text((MARGIN, size[1] - MARGIN - 4), f"and {len(pairs) - MOST:,} more pairs", "#666", font)
+    file = io.BytesIO()
+    canvas.save(file, "PNG", optimize=True)
+    return file.getvalue()
+
+
+def _picture(text: str) -> Image.Image:
+    picture = Image.open(io.BytesIO(base64.b64decode(text)))
+    how = Image.Resampling.NEAREST if picture.width <= TILE // 2 else Image.Resampling.BICUBIC
+    return picture.resize((TILE, TILE), how)
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Return matplotlib's font, which has the letters of most languages, without importing matplotlib."""
+    spec = find_spec("matplotlib")
+    if spec is not None and spec.origin is not None:
+        path = Path(spec.origin).parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"
+        if path.exists():
+            return ImageFont.truetype(str(path), size)
+    return ImageFont.load_default(size)
+
+
+def _short(name: str) -> str:
+    """Return the file and its folder: these tell images of one source apart."""
+    return "/".join(PurePath(name).parts[-2:])
+
+
+def _fitted(line: str, room: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
+    """Return a line with its middle left out where it is too long: names differ at their ends."""
+    kept = len(line)
+    while font.getlength(shown := line if kept >= len(line) else f"{line[: kept // 2]}…{line[-(kept // 2) :]}") > room:
+        kept -= 2
+    return shown
