@@ -13,10 +13,14 @@ from rungs.recipe.spec import Claim
 from rungs.report import format as fmt
 from rungs.report.metric import bounds, is_loss, metric_words, value
 from rungs.report.seeds import next_run
-from rungs.run.record import EvalResult, ModelRecord, RunRecord, mean_share
+from rungs.run.record import EvalResult, FoldsScore, ModelRecord, RunRecord, mean_share
 
 PUBLISHED = ("cifar10", "cifar100")
 """Sources with a published test set: a claim is about the same images."""
+
+
+FOLDS_CITED = "Nadeau and Bengio 2003, doi:10.1023/A:1024068626366"
+"""Where the interval of a cross-validated accuracy is from."""
 
 
 @dataclass(frozen=True)
@@ -93,12 +97,23 @@ def verdict(record: RunRecord) -> str:
         test = record.test
         score = f"{fmt.percent(test.accuracy)} of {fmt.count(test.n)} test images are classified correctly"
         sentence = f"{score} (95 % interval {fmt.interval(test.accuracy_interval)})."
+    elif record.folds is not None:
+        sentence = of_folds(record.folds)
     else:
         sentence = "There is no test score: the test set has not been opened."
     if record.status == "finished":
         return sentence
     ending = "The training diverged" if record.status == "diverged" else "The training was interrupted"
     return f"{ending}: {record.ending}. {sentence}"
+
+
+def of_folds(score: FoldsScore) -> str:
+    """Return what is known of a net that was trained on all images."""
+    tested = f"{fmt.percent(score.accuracy)} of {fmt.many(score.images, 'image')}, 95 % interval"
+    return (
+        f"This net was trained on all images, so its accuracy is that of the {score.folds} folds before it: "
+        f"{tested} {fmt.interval(score.interval)} ({FOLDS_CITED})."
+    )
 
 
 def calibrated(record: RunRecord) -> str:
@@ -142,6 +157,9 @@ def _summary_rows(record: RunRecord) -> list[tuple[str, str]]:
             rows.append((metric_words(f"{field}_accuracy"), f"{fmt.percent(result.accuracy)}\n{interval}"))
             rows += _top5_rows(field, result)
             rows.append((metric_words(f"{field}_loss"), fmt.loss(result.loss)))
+    if record.folds is not None:
+        tested = f"{fmt.interval(record.folds.interval)}\nn = {fmt.count(record.folds.images)}"
+        rows.insert(0, (f"accuracy of {record.folds.folds} folds", f"{fmt.percent(record.folds.accuracy)}\n{tested}"))
     if (scored := record.test or record.validation) is not None:
         rows.append(("calibration error", calibration(scored)))
     if record.status != "finished":

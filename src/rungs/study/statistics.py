@@ -36,6 +36,30 @@ def estimate(values: Sequence[float], interval_of_one: Interval | None = None) -
     return Estimate(n=n, mean=centre, sd=sd, low=centre - half, high=centre + half)
 
 
+def of_folds(accuracies: Sequence[float], accuracy: float, over_images: Interval) -> Interval:
+    """Return the 95 % interval of a cross-validated accuracy.
+
+    The folds' nets share most of their training images, so their accuracies are not independent: the variance of the
+    mean is (1/k + n_test/n_train) s^2, with Student's t of k - 1 degrees of freedom (Nadeau and Bengio 2003,
+    doi:10.1023/A:1024068626366); n_train counts all images outside a fold. Where the interval over images reaches
+    further, it counts: folds of few images may agree by chance.
+
+    Args:
+        accuracies: Of each fold, two or more.
+        accuracy: Over all images.
+        over_images: Wilson's interval over all images.
+    """
+    folds = len(accuracies)
+    half = _quantile(folds) * float(stdev(accuracies)) * math.sqrt(mean_variance(folds))
+    low, high = min(accuracy - half, over_images[0]), max(accuracy + half, over_images[1])
+    return max(0.0, low), min(1.0, high)
+
+
+def mean_variance(folds: int) -> float:
+    """Return the variance of the mean over folds for a variance of 1 over them; 1/k were they independent."""
+    return 1 / folds + 1 / (folds - 1)
+
+
 def paired(rung: Mapping[int, float], base: Mapping[int, float]) -> tuple[float, ...]:
     """Return rung - base of the seeds that both have, in order of seed."""
     return tuple(rung[seed] - base[seed] for seed in sorted(rung.keys() & base.keys()))

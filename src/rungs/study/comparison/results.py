@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from rungs.run.predictions import decode
 from rungs.run.record import EvalResult
+from rungs.run.reliability import merged
 from rungs.study import statistics
 from rungs.study.comparison import paired
 from rungs.study.comparison.candidates import Group, brief, key
@@ -70,19 +71,14 @@ def _calibration(group: Group, part: Part) -> Calibration | None:
     results = [result for run in group.runs if (result := run.on(part)) is not None]
     if not results:
         return None
-    bins = []
-    for same in zip(*(result.calibration for result in results), strict=True):
-        n = sum(count for _, _, count in same)
-        confidence, accuracy = (sum(row[i] * row[2] for row in same) / max(1, n) for i in (0, 1))
-        bins.append((confidence, accuracy, n))
-    error = sum(n * abs(accuracy - confidence) for confidence, accuracy, n in bins) / max(1, sum(n for *_, n in bins))
+    error, bins = merged([result.calibration for result in results])
     interval = None
     if all(result.per_image is not None for result in results):
         predictions = [decode(result.per_image) for result in results if result.per_image is not None]
         confidences = np.concatenate([one.confidence for one in predictions])
         correct = np.concatenate([one.correct for one in predictions])
         interval = paired.calibration_interval(confidences, correct)
-    return Calibration(error=error, interval=interval, bins=tuple(bins))
+    return Calibration(error=error, interval=interval, bins=bins)
 
 
 def _dominator(one: Candidate, candidates: Sequence[Candidate], price: str, part: Part) -> str:
