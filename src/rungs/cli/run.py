@@ -167,7 +167,7 @@ def report(run: Positional[Path], /) -> None:
     """Rebuild report.html and the figures of a run or a study from its record alone.
 
     Args:
-        run: Folder of a run, a cross-validation, a climb, a bench, a search, a comparison or a learning-rate range test.
+        run: Folder of a run, a cross-validation, a climb, a bench, a search, a comparison or a range test.
     """
     from rungs.study.folders import rewrite_report
 

@@ -122,6 +122,10 @@ def calibrated(record: RunRecord) -> str:
         return ""
     parts = {"validation": record.validation, "test": record.test}
     found = {name: (result, result.scaled) for name, result in parts.items() if result and result.scaled}
+    if not found and record.folds is not None:
+        return (
+            f"rungs predict divides the logits by {record.temperature:.2f}, {record.temperature_reason} temperatures."
+        )
     if not found:
         return f"Probabilities are those of the net as it was trained; its temperature was {record.temperature_reason}."
     errors = ", ".join(

@@ -305,6 +305,7 @@ class Difference(Record, frozen=True, kw_only=True):
     sd: float | None = None  # of one pair's difference over seeds, as used for the interval
     sd_from: Literal["", "pairs", "ladder", "elsewhere"] = ""  # where most of what is known of it was measured
     diverged: tuple[str, ...] = ()  # runs that count as guessing: "2 of 5 runs of rate-0.3"
+    folds: int = 0  # if not 0, the pairs are folds of one set, of which there are so many
     looks: tuple[int, ...] = ()  # numbers of pairs at which it was judged
     decided_at: int | None = None  # the one of these that reached the verdict; None: not decided
     next_look: int | None = None  # number of seeds of the next one

@@ -14,7 +14,7 @@ from rungs.study import statistics
 from rungs.study.comparison import paired
 from rungs.study.comparison.candidates import Group, brief, key
 from rungs.study.comparison.record import Calibration, Candidate, Part
-from rungs.study.measures import CELL_VALUES
+from rungs.study.measures import CELL_VALUES, is_score
 from rungs.study.pareto import Point, dominates
 
 PRICES = ("train_flops", "train_s", "flops")
@@ -40,6 +40,7 @@ def compared(groups: Sequence[Group], part: Part) -> tuple[Candidate, ...]:
 def _candidate(group: Group, part: Part) -> Candidate:
     runs = tuple(map(brief, group.runs))
     record = group.runs[0].record
+    folds = record.recipe.data.folds or 0
     values: dict[str, list[float]] = {
         name: [run.values[name] for run in runs if run.status == "finished" and name in run.values]
         for name in CELL_VALUES
@@ -51,7 +52,11 @@ def _candidate(group: Group, part: Part) -> Candidate:
         runs=runs,
         parameters=record.model.parameters,
         flops=record.model.flops,
-        estimates={name: statistics.estimate(v, _of_one(group, name)) for name, v in values.items() if v},
+        estimates={
+            name: statistics.estimate(v, _of_one(group, name), folds if is_score(name) else 0)
+            for name, v in values.items()
+            if v
+        },
         calibration=_calibration(group, part),
         dominated={},
     )

@@ -20,6 +20,17 @@ ON_TEST = (
 )
 
 
+ON_FOLDS = (
+    "Choosing by this comparison makes the accuracy of the choice slightly optimistic: the same images choose and "
+    "judge. A test set that no fold has seen would not be."
+)
+
+
+def of_folds(record: CompareRecord) -> bool:
+    """Return whether cross-validations are compared."""
+    return any(part.folds for pair in record.pairs for part in pair.parts)
+
+
 class Line(NamedTuple):
     """A line of the table of candidates: what it is, and a value with its interval for each candidate."""
 
@@ -103,7 +114,7 @@ def remarks(record: CompareRecord) -> Iterator[str]:
         if validated := on_validation(pair):
             yield f"{name}{validated}"
     if record.uses_test:
-        yield ON_TEST
+        yield ON_FOLDS if of_folds(record) else ON_TEST
 
 
 def on_validation(pair: Pair) -> str:

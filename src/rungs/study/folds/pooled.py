@@ -25,7 +25,11 @@ def pooled(results: Sequence[EvalResult], places: Sequence[Ints]) -> EvalResult:
     n, correct = int(table.sum()), int(table.trace())
     predicted, images, hits = table.sum(0), table.sum(1), table.diagonal()
     error, bins = merged([result.calibration for result in results])
-    shares = (hits / np.maximum(1, predicted), hits / np.maximum(1, images), 2 * hits / np.maximum(1, predicted + images))
+    shares = (
+        hits / np.maximum(1, predicted),
+        hits / np.maximum(1, images),
+        2 * hits / np.maximum(1, predicted + images),
+    )
     precision, recall, f1 = (tuple(map(float, share)) for share in shares)
     top5 = [result.top5_accuracy for result in results if result.top5_accuracy is not None]
     weights = [result.n for result in results]

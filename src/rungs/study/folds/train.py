@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 import io
 import time
 from collections.abc import Sequence
@@ -22,7 +21,7 @@ from rungs.recipe.flags import door, echo
 from rungs.recipe.spec import Recipe
 from rungs.recipe.toml import to_toml
 from rungs.run.folder import RunDir, write_whole
-from rungs.run.predictions import Ints, decode
+from rungs.run.predictions import decode
 from rungs.run.record import EvalResult, RunRecord, to_json
 from rungs.study.folds import page
 from rungs.study.folds.final import final_recipe, finish
@@ -136,9 +135,7 @@ def _say(plan: FoldsPlan, text: str) -> None:
         plan.options.screen.say(text)
 
 
-def _record(
-    plan: FoldsPlan, source: Source, folds: Sequence[RunRecord], final: RunRecord, started: str
-) -> FoldsRecord:
+def _record(plan: FoldsPlan, source: Source, folds: Sequence[RunRecord], final: RunRecord, started: str) -> FoldsRecord:
     fold_of = fold_of_each(source, plan.recipe.data, plan.recipe.seed)
     results = [_tested(record) for record in folds]
     result = pooled(results, [np.flatnonzero(fold_of == fold) for fold in range(len(folds))])

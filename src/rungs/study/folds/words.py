@@ -14,7 +14,9 @@ def verdict(record: FoldsRecord) -> str:
     """Return the outcome in one sentence."""
     result, k = record.result, len(record.folds)
     score = f"{fmt.percent(result.accuracy)} of {fmt.many(result.n, 'image')} are classified correctly"
-    return f"{score}, each by a net that was not trained on it ({k} folds, 95 % interval {fmt.interval(record.interval)})."
+    return (
+        f"{score}, each by a net that was not trained on it ({k} folds, 95 % interval {fmt.interval(record.interval)})."
+    )
 
 
 def words(record: FoldsRecord) -> tuple[str, ...]:
@@ -53,11 +55,11 @@ def _of_few(record: FoldsRecord) -> tuple[str, ...]:
 
 METHOD = (
     "Every image is tested once, by the net of its fold, which saw neither it nor any image of its group. Each net's "
-    "epoch was chosen by validation images of the other folds. The accuracy is over all images. Its interval allows for "
-    "the folds' nets sharing training images: the variance of the mean is (1/k + n_test/n_train) times that of the "
+    "epoch was chosen by validation images of the other folds. The accuracy is over all images. Its interval allows "
+    "for the folds' nets sharing training images: the variance of the mean is (1/k + n_test/n_train) times that of the "
     f"folds, with k - 1 degrees of freedom ({FOLDS_CITED}); n_train counts all images outside the fold. Where the "
     "binomial interval over all images (Wilson) reaches further, it counts: folds that happen to agree prove nothing "
-    "about other images. No unbiased estimate of this variance exists (Bengio and Grandvalet 2004, JMLR 5), so choosing "
-    "among many recipes by it needs a test set of its own."
+    "about other images. No unbiased estimate of this variance exists (Bengio and Grandvalet 2004, JMLR 5). Choosing "
+    "among many recipes by this number needs a test set of its own."
 )
 """How the numbers were obtained."""
