@@ -108,11 +108,11 @@ def verdict(record: RunRecord) -> str:
 
 
 def of_folds(score: FoldsScore) -> str:
-    """Return what is known of a net that was trained on all images."""
-    tested = f"{fmt.percent(score.accuracy)} of {fmt.many(score.images, 'image')}, 95 % interval"
+    """Return what is known of the final net of a cross-validation."""
+    tested = f"{fmt.percent(score.accuracy)} of {fmt.many(score.images, 'image')}"
     return (
-        f"This net was trained on all images, so its accuracy is that of the {score.folds} folds before it: "
-        f"{tested} {fmt.interval(score.interval)} ({FOLDS_CITED})."
+        f"No image was kept to test this net: its accuracy is that of the {score.folds} folds before it, {tested} "
+        f"(95 % interval {fmt.interval(score.interval)}; {FOLDS_CITED})."
     )
 
 

@@ -32,14 +32,14 @@ def words(record: FoldsRecord) -> tuple[str, ...]:
 
 def _of_final(record: FoldsRecord) -> tuple[str, ...]:
     counts = {part: sum(of_classes) for part, of_classes in record.data.counts.items()}
-    trained = f"The final net was trained on all {fmt.many(counts['train'], 'image')}"
+    every = "all " * (counts["train"] == record.result.n)
+    trained = f"The final net was trained on {every}{fmt.many(counts['train'], 'image')}"
     if "validation" in counts:
-        trained = f"The final net was trained on {fmt.many(counts['train'], 'image')}, and {counts['validation']} "
-        trained += "chose its epoch, because its schedule follows validation"
-        return (f"{trained}. No image was left to test it: its accuracy is that of the folds.",)
-    epochs = f"for {fmt.many(record.final_epochs, 'epoch')}, the mean of the folds' best"
-    more = "the folds' nets had fewer images, so this is more often too low than too high"
-    return (f"{trained} {epochs}. No image was left to test it: its accuracy is that of the folds; {more}.",)
+        trained += f", and {counts['validation']} chose its epoch, because its schedule follows validation"
+    else:
+        trained += f" for {fmt.many(record.final_epochs, 'epoch')}, the mean of the folds' best"
+    more = "; their nets had fewer images, so this is more often too low than too high" if every else ""
+    return (f"{trained}. No image was kept to test it: its accuracy is that of the folds{more}.",)
 
 
 def _of_few(record: FoldsRecord) -> tuple[str, ...]:

@@ -114,7 +114,7 @@ def _short_ending(rung: RungRecord) -> str:
 
 
 def _caption(record: LadderRecord, signs: bool, dropped: list[str], shown: tuple[str, ...]) -> Text:
-    lines = [_seeds(record)]
+    lines = [_seeds(record), *(["test: the images that each fold leaves out; they judge"] * bool(record.folds))]
     if missing := provenance.missing_words(record):
         lines.append(f"missing: {missing}")
     lines += _origins(record)
