@@ -112,7 +112,7 @@ def of_folds(score: FoldsScore) -> str:
     tested = f"{fmt.percent(score.accuracy)} of {fmt.many(score.images, 'image')}"
     return (
         f"No image was kept to test this net: its accuracy is that of the {score.folds} folds before it, {tested} "
-        f"(95 % interval {fmt.interval(score.interval)}; {FOLDS_CITED})."
+        f"(95 % interval {fmt.interval(score.interval)})."
     )
 
 

@@ -27,6 +27,8 @@ from rungs.study.folders import identify
 from rungs.study.folds.final import final_recipe
 from rungs.study.folds.record import FoldsDir, FoldsRecord
 from rungs.study.folds.train import FoldsPlan, prepare, run, train
+from rungs.study.search import tune
+from rungs.study.search.options import SearchOptions
 from rungs.training.options import TrainOptions
 
 RECIPE = small("data.folds=3", "training.epochs=2", "data.validation=120", "data.train=none")
@@ -157,6 +159,8 @@ def test_what_cannot_be_cross_validated(tmp_path: Path) -> None:
         cross_validated(tmp_path / "b", "data.folds=none", "data.fold=1")
     with pytest.raises(UserError, match="fold 3 of 3: folds are counted from 0"):
         cross_validated(tmp_path / "c", "data.fold=3")
+    with pytest.raises(UserError, match="a search is judged on validation, not by folds"):
+        tune.prepare(SearchOptions(RECIPE, "lr-batch"))
     (tmp_path / "d").mkdir()
     (tmp_path / "d/mine.txt").write_text("mine")
     with pytest.raises(UserError, match="not empty"):
@@ -220,4 +224,4 @@ def test_the_page(place: FoldsDir, record: FoldsRecord, tmp_path: Path) -> None:
     assert f"{100 * record.folds[2].accuracy:.2f} %" in text
     names = {path.name for path in (tmp_path / "figures").iterdir()}
     assert {"folds.svg", "confusion-counts.svg", "confusion-percent.svg", "calibration.svg"} <= names
-    assert "src=\"http" not in text
+    assert 'src="http' not in text

@@ -89,7 +89,8 @@ def test_the_folds_judge_once_with_the_corrected_variance(record: LadderRecord) 
     found = record.rungs[1].difference
     assert found is not None and record.folds == 3
     assert (found.metric, found.n, found.folds) == ("test_accuracy", 3, 3)
-    pairs = [b.values["test_accuracy"] - a.values["test_accuracy"] for a, b in zip(*(r.cells for r in record.rungs))]
+    base, slow = ([cell.values["test_accuracy"] for cell in rung.cells] for rung in record.rungs)
+    pairs = [b - a for a, b in zip(base, slow, strict=True)]
     assert found.mean == pytest.approx(fmean(pairs))
     assert found.verdict == "real loss" and found.looks == (3,) and found.decided_at == 3 and found.next_look is None
     assert "3 folds, which share training images" in found.words and "seed" not in found.words

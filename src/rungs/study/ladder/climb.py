@@ -128,6 +128,9 @@ def plan_of(options: ClimbOptions, ladder: spec.Ladder, original: Recipe) -> Cli
     if base.data.folds is not None and options.seeds is not None:
         do = "leave --seeds out, or data.folds"
         raise UserError("each rung is trained once for each fold, with one seed", where="--seeds", do=do)
+    if base.data.folds is not None and not base.evaluation.score_test:
+        do = "leave evaluation.score_test out, or data.folds"
+        raise UserError("folds are tested, but the test set is to stay closed", where="data.folds", do=do)
     seeds, epochs, images = options.seeds, options.epochs, options.images
     cells = spec.cells(ladder, base, seeds=seeds, only=options.only, epochs=epochs, images=images)
     reduced = shorten.reductions(original, base, options.overrides, epochs=epochs, images=images)
