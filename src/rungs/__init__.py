@@ -17,7 +17,7 @@ FUNCTIONS = {
     "load": "rungs.ship.predict",
     "lr_find": "rungs.study.rates.find",
     "merge": "rungs.study.ladder.merge",
-    "train": "rungs.training.train",
+    "train": "rungs.study.folds.train",
     "tune": "rungs.study.search.tune",
 }
 """The functions of the Python API and the modules that hold them."""

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from rungs.data.imageset import ImageSet, Source, content_hash
-from rungs.data.split import Parts, _turns, split_source
+from rungs.data.imageset import ImageSet, Source, content_hash, joined
+from rungs.data.split import Parts, _turns, fold_of_each, pooled, split_source
 from rungs.errors import UserError
+from rungs.recipe.groups import ByColumn
 from rungs.recipe.spec import DataSpec
 
 
@@ -182,3 +186,137 @@ def test_sizes_that_do_not_fit_are_advised_by_direction(spec: DataSpec, do: str)
     with pytest.raises(UserError) as caught:
         split_source(source([10, 10]), spec, 0)
     assert do in (caught.value.do or "") and "from 1 to 0" not in str(caught.value)
+
+
+# --- groups and folds ---------------------------------------------------------------------------------
+
+BY_COLUMN = ByColumn("animal")
+
+
+@st.composite
+def grouped(draw: st.DrawFn) -> tuple[Source, np.ndarray]:
+    """A source whose images are in groups of one class each, and the group of each image."""
+    counts = draw(st.lists(st.integers(12, 60), min_size=2, max_size=5))
+    largest = draw(st.integers(1, 6))
+    found = source(counts)
+    dice = np.random.default_rng(draw(SEEDS))
+    group_of, number = np.empty(sum(counts), dtype=np.int64), 0
+    for k in range(len(counts)):
+        left = np.flatnonzero(found.train.labels.numpy() == k)
+        while len(left):
+            taken = int(dice.integers(1, largest + 1))
+            group_of[left[:taken]], left, number = number, left[taken:], number + 1
+    return dataclasses.replace(found, groups=[str(g) for g in group_of]), group_of
+
+
+def groups_in(part: ImageSet | None, group_of: np.ndarray) -> set[int]:
+    return {int(group_of[i]) for i in numbers(part)}
+
+
+@settings(max_examples=80, deadline=None)
+@given(grouped(), SEEDS, st.floats(0.1, 0.3), st.floats(0.1, 0.3))
+def test_groups_stay_whole_in_parts_of_about_the_size(
+    drawn: tuple[Source, np.ndarray], seed: int, test: float, validation: float
+) -> None:
+    given_source, group_of = drawn
+    n, largest = len(group_of), np.bincount(group_of).max()
+    spec = DataSpec(test=test, validation=validation, groups=BY_COLUMN)
+    try:
+        parts = split_source(given_source, spec, seed)
+    except UserError:
+        assume(False)
+    sets = [parts.test, parts.validation, parts.train]
+    for i, one in enumerate(sets):
+        for other in sets[i + 1 :]:
+            assert not groups_in(one, group_of) & groups_in(other, group_of)
+    assert set.union(*map(numbers, sets)) == set(range(n))
+    assert parts.test is not None and parts.validation is not None
+    for part, share in ((parts.test, test), (parts.validation, validation)):
+        assert abs(len(part) - round(share * n)) < largest
+    counts = np.array(given_source.train.counts())
+    assert np.abs(np.array(parts.test.counts()) - round(test * n) * counts / n).max() <= largest
+    again = split_source(given_source, spec, seed)
+    assert content(parts) == content(again)
+
+
+@settings(max_examples=40, deadline=None)
+@given(COUNTS, SEEDS, st.integers(1, 8), st.integers(1, 8))
+def test_groups_of_one_image_change_nothing(counts: list[int], seed: int, validation: int, test: int) -> None:
+    assume(validation + test + len(counts) < sum(counts) // 2)
+    alone = dataclasses.replace(source(counts), groups=[str(i) for i in range(sum(counts))])
+    spec = DataSpec(validation=validation, test=test)
+    assert content(split_source(source(counts), spec, seed)) == content(
+        split_source(alone, replace(spec, groups=BY_COLUMN), seed)
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(grouped(), SEEDS, st.integers(2, 4), st.booleans())
+def test_every_image_is_in_one_fold_and_groups_stay_whole(
+    drawn: tuple[Source, np.ndarray], seed: int, folds: int, group: bool
+) -> None:
+    given_source, group_of = drawn
+    n, largest = len(group_of), np.bincount(group_of).max() if group else 1
+    spec = DataSpec(folds=folds, groups=BY_COLUMN if group else None)
+    try:
+        fold_of = fold_of_each(given_source, spec, seed)
+    except UserError:
+        assume(False)
+    tested: list[int] = []
+    for fold in range(folds):
+        parts = split_source(given_source, replace(spec, fold=fold), seed)
+        assert numbers(parts.test) == set(np.flatnonzero(fold_of == fold).tolist())
+        tested += numbers(parts.test)
+        assert set.union(*(numbers(p) for p in (parts.train, parts.validation, parts.test))) == set(range(n))
+        if group:
+            assert not groups_in(parts.test, group_of) & groups_in(parts.train, group_of)
+            assert not groups_in(parts.validation, group_of) & groups_in(parts.train, group_of)
+        assert parts.test is not None and abs(len(parts.test) - n / folds) < largest
+        share = np.array(given_source.train.counts()) / folds
+        assert np.abs(np.array(parts.test.counts()) - share).max() <= (2 * largest if group else 1)
+    assert sorted(tested) == list(range(n))
+    assert np.array_equal(fold_of, fold_of_each(given_source, spec, seed))
+
+
+def test_without_a_fold_the_net_is_trained_on_all() -> None:
+    parts = split_source(source([30, 30]), DataSpec(folds=5, validation=0), 0)
+    assert parts.test is None and parts.validation is None and len(parts.train) == 60
+
+
+def test_folds_leave_a_test_set_alone_and_take_in_a_validation_set() -> None:
+    own = source([20, 20], validation=numbered([5, 5]), test=numbered([4, 4]))
+    assert len(pooled(own).train) == 50
+    assert pooled(own).train.hash != own.train.hash
+    seen = 0
+    for fold in range(5):
+        parts = split_source(own, DataSpec(folds=5, fold=fold), 0)
+        assert parts.test is not None and parts.validation is not None
+        assert parts.test.counts() == (5, 5)
+        seen += len(parts.test)
+    assert seen == 50
+
+
+def test_adjacent_sets_of_one_file_are_joined_without_a_copy() -> None:
+    whole = numbered([6, 6])
+    first = dataclasses.replace(whole, pixels=whole.pixels[:8], labels=whole.labels[:8], paths=(whole.paths or [])[:8])
+    second = dataclasses.replace(whole, pixels=whole.pixels[8:], labels=whole.labels[8:], paths=(whole.paths or [])[8:])
+    both = joined(first, second)
+    assert both.pixels.data_ptr() == whole.pixels.data_ptr()
+    assert torch.equal(both.images, whole.pixels) and both.paths == whole.paths
+    apart = joined(second, first)
+    assert torch.equal(apart.images, torch.cat([whole.pixels[8:], whole.pixels[:8]]))
+
+
+def test_more_folds_than_the_smallest_class_has_groups() -> None:
+    with pytest.raises(UserError, match="5 folds, but the smallest class has 3 images") as caught:
+        split_source(source([30, 3]), DataSpec(folds=5, fold=0), 0)
+    assert caught.value.do == "give at most --set data.folds=3"
+    two = dataclasses.replace(source([8, 8]), groups=["a", "b"] * 8)
+    with pytest.raises(UserError, match="has 2 groups of images"):
+        split_source(two, DataSpec(folds=4, fold=0, groups=BY_COLUMN), 0)
+
+
+def test_a_part_that_no_group_fits() -> None:
+    one = dataclasses.replace(source([20, 20]), groups=["a" if i < 20 else "b" for i in range(40)])
+    with pytest.raises(UserError, match="validation means 2 images, but each group of images is too large"):
+        split_source(one, DataSpec(test=0, validation=2, groups=BY_COLUMN), 0)

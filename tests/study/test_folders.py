@@ -11,6 +11,7 @@ from rungs.errors import UserError
 from rungs.run.folder import RunDir, numbered
 from rungs.study import folders
 from rungs.study.cures import diagnosis
+from rungs.study.folds.record import FoldsDir
 from rungs.study.ladder.record import LadderDir
 from rungs.study.search.record import SearchDir
 
@@ -56,7 +57,7 @@ def test_a_study_is_no_run(kind: type[folders.AnyDir], tmp_path: Path) -> None:
     with pytest.raises(UserError, match=f"this is {kind.what}, not a run") as refused:
         diagnosis.diagnose(tmp_path)
     assert refused.value.do
-    if kind is LadderDir:  # its rungs can be compared
+    if kind in (LadderDir, FoldsDir):  # rungs and folds can be compared
         folders.require_runs([tmp_path])
     else:
         with pytest.raises(UserError, match=f"this is {kind.what}, not a run"):

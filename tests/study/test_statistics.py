@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from rungs.study.statistics import estimate, holm, paired
+from rungs.study.statistics import estimate, holm, of_folds, paired
 
 VALUES = st.lists(st.floats(0, 1).map(lambda x: round(x, 4)), min_size=2, max_size=12)
 PS = st.lists(st.none() | st.floats(0, 1), max_size=7)
@@ -100,3 +100,29 @@ def test_holm_keeps_the_order_and_stays_a_probability(ps: list[float]) -> None:
     assert all(p <= q <= 1 for p, q in zip(ps, corrected, strict=True))
     order = np.argsort(ps, kind="stable")
     assert np.all(np.diff(np.asarray(corrected)[order]) >= 0)
+
+
+# --- folds --------------------------------------------------------------------------------------------
+
+
+def test_the_interval_of_folds_by_hand() -> None:
+    """Nadeau and Bengio 2003: five folds, mean 90 %, s^2 = 0.00025, (1/5 + 1/4) s^2, t(97.5 %, 4) = 2.776."""
+    accuracies = [0.88, 0.89, 0.90, 0.91, 0.92]
+    half = 2.7764451 * (0.45 * 0.00025) ** 0.5
+    assert of_folds(accuracies, 0.9, (0.899, 0.901)) == pytest.approx((0.9 - half, 0.9 + half))
+    assert of_folds(accuracies, 0.9, (0.5, 0.95)) == pytest.approx((0.5, 0.95))  # the wider of the two at each end
+    assert of_folds([1.0, 1.0, 1.0], 1.0, (0.9, 1.0)) == (0.9, 1.0)
+
+
+def test_the_interval_of_folds_holds_the_truth_as_often_as_it_says() -> None:
+    """Scores of k folds correlate by n_test / (n_test + n_train) = 1/k; without the correction too few do."""
+    dice, folds, n = np.random.default_rng(0), 5, 4000
+    shared, own = dice.normal(size=(n, 1)), dice.normal(size=(n, folds))
+    scores = 0.5 + 0.01 * ((1 / folds) ** 0.5 * shared + (1 - 1 / folds) ** 0.5 * own)
+    corrected = [of_folds(row.tolist(), row.mean(), (row.mean(), row.mean())) for row in scores]
+    naive = [estimate(row.tolist()) for row in scores]
+    assert np.mean([low <= 0.5 <= high for low, high in corrected]) == pytest.approx(0.95, abs=0.01)
+    assert np.mean([e.low <= 0.5 <= e.high for e in naive]) < 0.88  # type: ignore[operator]
+    assert [(e.low, e.high) for e in (estimate(row.tolist(), folds=folds) for row in scores[:9])] == [
+        pytest.approx(ends) for ends in corrected[:9]
+    ]

@@ -130,11 +130,11 @@ def _steps_table(steps: Sequence[Planned]) -> Table:
 
     from rungs.report import format as fmt
 
-    table = Table("cell", "rung", "seed", "epochs", "state", "estimate", box=None)
+    table = Table("cell", "rung", steps[0].cell.unit if steps else "seed", "epochs", "state", "estimate", box=None)
     for i, step in enumerate(steps, 1):
         time_s = fmt.seconds(step.estimate_s) if step.estimate_s else ""
         epochs = str(step.cell.recipe.training.epochs)
-        table.add_row(str(i), step.cell.rung, str(step.cell.seed), epochs, escape(step.state), time_s)
+        table.add_row(str(i), step.cell.rung, step.cell.of.split()[1], epochs, escape(step.state), time_s)
     return table
 
 

@@ -18,27 +18,34 @@ from rungs.training.options import TrainOptions
 
 if TYPE_CHECKING:
     from rungs.ship.predict import Prediction
+    from rungs.study.folds.record import FoldsRecord
 
 
 def train(options: Annotated[TrainOptions, arg(name="")], quiet: bool = False) -> None:
     """Train a recipe; write a run folder with weights, record and report.
+
+    With --set data.folds=K it is cross-validated: a run for each fold, and a final net that is trained on all images.
 
     Args:
         options: See `TrainOptions`.
         quiet: Show errors only.
     """
     from rungs.report import run_tables
-    from rungs.training import train as training
+    from rungs.run.record import RunRecord
+    from rungs.study.folds import tables
+    from rungs.study.folds import train as training
     from rungs.training.screen import pick_screen
+    from rungs.training.train import require_run
 
     if options.resume and options.folder is not None:
-        training.require_run(options.folder)
+        require_run(options.folder)
     plan = training.prepare(dataclasses.replace(options, screen=pick_screen(quiet=quiet)))
     record = training.run(plan)
     if not quiet and is_first_rank():
-        out.print(run_tables.summary(record))
+        summary = run_tables.summary(record) if isinstance(record, RunRecord) else tables.summary(record)
+        out.print(summary)
         out.print(f"report: {plan.folder.report}", soft_wrap=True)
-    if record.status == "diverged":
+    if isinstance(record, RunRecord) and record.status == "diverged":
         sys.exit(1)
 
 
@@ -53,8 +60,10 @@ def evaluate(
 ) -> None:
     """Score a run's weights on any set with the same classes.
 
+    The final net of a cross-validation was trained on all images: without --data the folds' score is printed.
+
     Args:
-        run: Run folder or weights.safetensors.
+        run: Run folder, that of a cross-validation, or weights.safetensors.
         data: Source of images (default: the recipe's own).
         part: Part of the source (default: test where there is one, else all).
         model: Python file of the run's net, if it is your own; only a file named here is loaded.
@@ -65,6 +74,9 @@ def evaluate(
     from rungs.report import metric, run_tables
     from rungs.ship.predict import load
 
+    if data is None and part is None and (folds := _cross_validated(run)) is not None:
+        _print_folds(folds, json=json)
+        return
     net = load(run, model=model)
     result = net.evaluate(data, part, skip_unreadable=skip_unreadable)
     if json:
@@ -78,16 +90,36 @@ def evaluate(
     out.print(run_tables.per_class(result, net.classes))
 
 
+def _cross_validated(run: Path) -> FoldsRecord | None:
+    """Return the record of a cross-validation; None for any other folder or file."""
+    from rungs.study.folds.record import FoldsDir
+
+    place = FoldsDir(run)
+    return place.read_record() if place.record.is_file() else None
+
+
+def _print_folds(record: FoldsRecord, *, json: bool) -> None:
+    from rungs.study.folds import tables, words
+
+    if json:
+        print_json(record.result)
+        return
+    out.print(words.verdict(record), soft_wrap=True)
+    out.print("The final net was trained on all of them: score it on new images with --data SOURCE.", soft_wrap=True)
+    out.print(tables.by_class(record))
+
+
 def predict(run: Positional[Path], files: Files, /, model: Where = None, json: bool = False, csv: bool = False) -> None:
     """Print label and probability for image files.
 
     Args:
-        run: Run folder or weights.safetensors.
+        run: Run folder, that of a cross-validation, or weights.safetensors.
         files: Images (JPEG, PNG, WebP, GIF, BMP).
         model: Python file of the run's net, if it is your own; only a file named here is loaded.
         json: Print JSON with all probabilities.
         csv: Print CSV with all probabilities.
     """
+    from rungs.report import run_tables
     from rungs.ship.predict import load
 
     if json and csv:
@@ -102,6 +134,8 @@ def predict(run: Positional[Path], files: Files, /, model: Where = None, json: b
         _print_csv(found, net.classes)
     else:
         _print_table(found)
+        if (folds := _cross_validated(run)) is not None:
+            out.print(run_tables.of_folds(folds.score), soft_wrap=True)
     if bad := [f"{one.path}: {one.error}" for one in found if one.error]:
         do = "check the paths, and give image files (JPEG, PNG, WebP, GIF, BMP)"
         raise UserError("not readable as an image:\n  " + "\n  ".join(bad), do=do)
@@ -133,7 +167,7 @@ def report(run: Positional[Path], /) -> None:
     """Rebuild report.html and the figures of a run or a study from its record alone.
 
     Args:
-        run: Folder of a run, a climb, a bench, a search, a comparison or a learning-rate range test.
+        run: Folder of a run, a cross-validation, a climb, a bench, a search, a comparison or a range test.
     """
     from rungs.study.folders import rewrite_report
 

@@ -80,7 +80,7 @@ def climb(
 
 def cell_line(outcome: Outcome, done: int, of: int, elapsed_s: float | None = None) -> str:
     """Return the line printed for a cell that has ended; `elapsed_s` since the start of the climb."""
-    name, record = f"[{done}/{of}] {outcome.cell.rung}, seed {outcome.cell.seed}", outcome.record
+    name, record = f"[{done}/{of}] {outcome.cell.rung}, {outcome.cell.of}", outcome.record
     if record is None:
         return f"{name}: FAILED, {outcome.ending}"
     score = record.validation or record.test

@@ -99,6 +99,30 @@ class Source:
     groups: Sequence[str] | None = None
 
 
+def joined(first: ImageSet, second: ImageSet) -> ImageSet:
+    """Return two sets of the same classes as one, the first's images first; those of one cached source are not copied.
+
+    Its hash is that of both sets' hashes.
+    """
+    digest = hashlib.sha256(f"{first.hash} {second.hash}".encode()).hexdigest()
+    paths = None if first.paths is None or second.paths is None else [*first.paths, *second.paths]
+    pixels = _adjacent(first, second)
+    if pixels is None:
+        pixels = torch.cat([first.images, second.images])
+    return ImageSet(pixels, torch.cat([first.labels, second.labels]), first.classes, digest, paths)
+
+
+def _adjacent(first: ImageSet, second: ImageSet) -> torch.Tensor | None:
+    """Return the pixels of both where they follow one another in memory, or in one mapped file; else None."""
+    one, two = first.pixels, second.pixels
+    same = one.untyped_storage().data_ptr() == two.untyped_storage().data_ptr()
+    if not same or first.rows is not None or second.rows is not None:
+        return None
+    if two.storage_offset() != one.storage_offset() + one.numel() or not one.is_contiguous():
+        return None
+    return one.as_strided((len(one) + len(two), *one.shape[1:]), one.stride(), one.storage_offset())
+
+
 def content_hash(images: torch.Tensor, labels: torch.Tensor, classes: Sequence[str]) -> str:
     """Return the SHA-256 (hex) of a set's content, whatever file it came from.
 

@@ -109,7 +109,8 @@ def examine(record: RunRecord, looks: tuple[Look, ...] = ()) -> tuple[Finding, .
     silent = {name for finding in seen for name in _silenced(finding)}
     found = [finding for finding in seen if finding.rule not in silent]
     doubts = any(finding.level == "warning" or finding.rule in DOUBTS for finding in found)
-    if record.status == "finished" and not doubts:
+    unjudged = record.folds is not None and record.validation is None  # trained on all images
+    if record.status == "finished" and not doubts and not unjudged:
         verdict = sound(record)
         found = [verdict, *(finding for finding in found if finding.rule not in _silenced(verdict))]
     return tuple(sorted(found, key=lambda finding: ("good", "warning", "note").index(finding.level)))

@@ -28,7 +28,7 @@ GUO = "Guo et al. 2017, arXiv:1706.04599: modern nets err by 4 to 10 points"
 
 def no_validation(record: RunRecord) -> Finding | None:
     """No validation set, so nothing chose the epoch."""
-    if not record.history or validated(record):
+    if not record.history or validated(record) or record.folds is not None:  # the folds chose its epochs
         return None
     last = record.history[-1].epoch
     text = f"Without a validation set no epoch can be chosen: the weights are those of the last one, {last}."

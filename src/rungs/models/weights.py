@@ -72,6 +72,13 @@ def pack(
     return save({name: tensor.contiguous().cpu() for name, tensor in state.items()}, header)
 
 
+def with_temperature(path: Path, temperature: float) -> bytes:
+    """Return the content of a weights file with another temperature."""
+    with safetensors.safe_open(path, framework="pt") as file:
+        header, state = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    return save(state, {**header, "temperature": repr(temperature)})
+
+
 def unpack(path: Path, model: str | Path | OwnNet | None = None) -> Weights:
     """Read a weights file and build its net, in evaluation mode, on the CPU.
 

@@ -84,6 +84,12 @@ def digest(base: Recipe, epochs: int | None, images: float | None) -> str:
     return hashlib.sha256(f"{identity.digest(base)} {epochs} {images}".encode()).hexdigest()[:6]
 
 
+def split_of(recipe: Recipe) -> tuple[object, ...]:
+    """Return what decides, beside the source, which images validation and test hold."""
+    data = recipe.data
+    return recipe.seed, data.test, data.validation, data.groups, data.folds, data.fold
+
+
 def beside(recipe: Recipe) -> Recipe:
     """Return a recipe as a run leaves it: the file of a user's own net is its copy in the run's folder."""
     if not isinstance(recipe.model, Own) or not recipe.model.file:

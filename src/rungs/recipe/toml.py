@@ -151,6 +151,11 @@ def _check(recipe: Recipe, where: str) -> None:
         where = dotted(where, ("evaluation", "watch_test"))
         raise UserError("a test set that stays closed cannot be watched", where=where, do="set score_test = true")
     _check_unfreezing(recipe.training, dotted(where, ("training", "unfreeze_epochs")))
+    folds, fold = recipe.data.folds, recipe.data.fold
+    if fold is not None and (folds is None or fold >= folds):
+        what = f"fold {fold} of {folds}: folds are counted from 0" if folds else "a fold, but no number of folds"
+        do = f"give 0 to {folds - 1}" if folds else "set data.folds, too"
+        raise UserError(what, where=dotted(where, ("data", "fold")), do=do)
     model = recipe.model
     if isinstance(model, Plain) and len(model.dropout) > len(model.hidden):
         what = f"{len(model.dropout)} dropouts for {len(model.hidden)} hidden layers"

@@ -125,6 +125,8 @@ def _monitor(record: RunRecord, looks: tuple[Look, ...]) -> str:
     if record.best_epoch is None:
         return "No epoch was finished, so there are no weights to keep."
     if all(row.validation_loss is None for row in record.history):
+        if record.folds is not None:
+            return f"It was trained for {fmt.many(len(record.history), 'epoch')}, the mean of the folds' best."
         return f"There is no validation set: the weights are those of the last epoch, {record.best_epoch}.{opened}"
     by = {"validation_loss": "the smallest validation loss", "validation_accuracy": "the highest validation accuracy"}
     chosen = f"The weights are those of epoch {record.best_epoch}, chosen by {by[record.recipe.stopping.monitor]}"

@@ -13,11 +13,15 @@ from rungs.recipe.spec import Claim
 from rungs.report import format as fmt
 from rungs.report.metric import bounds, is_loss, metric_words, value
 from rungs.report.seeds import next_run
-from rungs.run.record import EvalResult, ModelRecord, RunRecord, mean_share
+from rungs.run.record import EvalResult, FoldsScore, ModelRecord, RunRecord, mean_share
 from rungs.run.reliability import wilson
 
 PUBLISHED = ("cifar10", "cifar100")
 """Sources with a published test set: a claim is about the same images."""
+
+
+FOLDS_CITED = "Nadeau and Bengio 2003, doi:10.1023/A:1024068626366"
+"""Where the interval of a cross-validated accuracy is from."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,8 @@ def verdict(record: RunRecord) -> str:
         test = record.test
         score = f"{fmt.percent(test.accuracy)} of {fmt.count(test.n)} test images are classified correctly"
         sentence = f"{score} (95 % interval {fmt.interval(test.accuracy_interval)})."
+    elif record.folds is not None:
+        sentence = of_folds(record.folds)
     else:
         sentence = "There is no test score: the test set has not been opened."
     if record.status == "finished":
@@ -102,12 +108,25 @@ def verdict(record: RunRecord) -> str:
     return f"{ending}: {record.ending}. {sentence}"
 
 
+def of_folds(score: FoldsScore) -> str:
+    """Return what is known of the final net of a cross-validation."""
+    tested = f"{fmt.percent(score.accuracy)} of {fmt.many(score.images, 'image')}"
+    return (
+        f"No image was kept to test this net: its accuracy is that of the {score.folds} folds before it, {tested} "
+        f"(95 % interval {fmt.interval(score.interval)})."
+    )
+
+
 def calibrated(record: RunRecord) -> str:
     """Return in sentences what the temperature of a run does to its confidences; "" for a record of before it."""
     if not record.temperature_reason:
         return ""
     parts = {"validation": record.validation, "test": record.test}
     found = {name: (result, result.scaled) for name, result in parts.items() if result and result.scaled}
+    if not found and record.folds is not None:
+        return (
+            f"rungs predict divides the logits by {record.temperature:.2f}, {record.temperature_reason} temperatures."
+        )
     if not found:
         return f"Probabilities are those of the net as it was trained; its temperature was {record.temperature_reason}."
     errors = ", ".join(
@@ -144,6 +163,9 @@ def _summary_rows(record: RunRecord) -> list[tuple[str, str]]:
             rows += _top5_rows(field, result)
             rows += _without_twins_rows(result)
             rows.append((metric_words(f"{field}_loss"), fmt.loss(result.loss)))
+    if record.folds is not None:
+        tested = f"{fmt.interval(record.folds.interval)}\nn = {fmt.count(record.folds.images)}"
+        rows.insert(0, (f"accuracy of {record.folds.folds} folds", f"{fmt.percent(record.folds.accuracy)}\n{tested}"))
     if (scored := record.test or record.validation) is not None:
         rows.append(("calibration error", calibration(scored)))
     if record.status != "finished":

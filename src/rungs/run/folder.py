@@ -18,6 +18,8 @@ from rungs.run.record import EpochRow, Record, RunRecord, from_json, to_json
 TEMPORARY = ".rungs-tmp"
 """Ending of a file that is being written."""
 LOOKS = "looks.jsonl"
+FOLDS, FINAL = "folds.json", "final"
+"""Of a cross-validation: its record, and the folder of the net that is trained on all images."""
 R = TypeVar("R", bound=Record)
 
 
@@ -223,6 +225,11 @@ class RunDir(Folder):
             do = f"give the folder of {self.what} that has ended"
             raise UserError(f"no {self.name} here", where=self.path, do=do)
         return from_json(self.record.read_bytes(), RunRecord, self.record)
+
+
+def net_folder(path: str | Path) -> Path:
+    """Return where the net of a folder is: of a cross-validation that of its final net, else the folder itself."""
+    return Path(path) / FINAL if (Path(path) / FOLDS).is_file() else Path(path)
 
 
 def numbered(first: Path, taken: Callable[[Path], bool] = Path.exists) -> Path:

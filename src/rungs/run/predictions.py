@@ -43,8 +43,8 @@ def decode(kept: PerImage, where: object = None) -> Predictions:
         UserError: It is not base64, or its columns differ in length.
     """
     try:
-        truth, predicted = (_column(text, "<u2").astype(np.int64) for text in (kept.truth, kept.predicted))
-        confidence, loss = (_column(text, "<f4").astype(np.float64) for text in (kept.confidence, kept.loss))
+        truth, predicted = (column(text, "<u2").astype(np.int64) for text in (kept.truth, kept.predicted))
+        confidence, loss = (column(text, "<f4").astype(np.float64) for text in (kept.confidence, kept.loss))
     except (binascii.Error, ValueError) as error:
         raise UserError(f"the predictions per image are damaged: {error}", where=where, do=_AGAIN) from error
     if not len(truth) == len(predicted) == len(confidence) == len(loss):
@@ -52,7 +52,22 @@ def decode(kept: PerImage, where: object = None) -> Predictions:
     return Predictions(truth, predicted, confidence, loss)
 
 
-def _column(text: str, kind: str) -> npt.NDArray[Any]:
+def encode(found: Predictions) -> PerImage:
+    """Return predictions as a record keeps them."""
+    return PerImage(
+        truth=_packed(found.truth, "<u2"),
+        predicted=_packed(found.predicted, "<u2"),
+        confidence=_packed(found.confidence, "<f4"),
+        loss=_packed(found.loss, "<f4"),
+    )
+
+
+def _packed(values: npt.NDArray[Any], kind: str) -> str:
+    return base64.b64encode(values.astype(kind).tobytes()).decode()
+
+
+def column(text: str, kind: str) -> npt.NDArray[Any]:
+    """Return numbers from base64 of `kind`, a numpy type."""
     return np.frombuffer(base64.b64decode(text, validate=True), dtype=kind)
 
 

@@ -266,6 +266,15 @@ class Finding(Record, frozen=True, kw_only=True):
     evidence: Evidence | None = None
 
 
+class FoldsScore(Record, frozen=True, kw_only=True):
+    """What cross-validation measured of a recipe whose net was then trained on all images."""
+
+    folds: int
+    images: int  # each tested once
+    accuracy: float
+    interval: tuple[float, float]  # 95 %, which allows for folds sharing training images
+
+
 class RunRecord(Record, frozen=True, kw_only=True):
     """One recipe trained once."""
 
@@ -287,6 +296,7 @@ class RunRecord(Record, frozen=True, kw_only=True):
     test: EvalResult | None = None
     validation_tta: EvalResult | None = None  # the same with the recipe's test-time augmentation
     test_tta: EvalResult | None = None
+    folds: FoldsScore | None = None  # of the final net of a cross-validation: its accuracy is theirs
     temperature: float = 1.0  # fitted on validation; what `rungs predict` divides the logits by
     temperature_reason: str = ""  # on what it was fitted, or why it was not
     train_flops: int = 0  # of all epochs: three forward passes per image at its size; 0: not counted
@@ -323,6 +333,7 @@ class Difference(Record, frozen=True, kw_only=True):
     sd: float | None = None  # of one pair's difference over seeds, as used for the interval
     sd_from: Literal["", "pairs", "ladder", "elsewhere"] = ""  # where most of what is known of it was measured
     diverged: tuple[str, ...] = ()  # runs that count as guessing: "2 of 5 runs of rate-0.3"
+    folds: int = 0  # if not 0, the pairs are folds of one set, of which there are so many
     looks: tuple[int, ...] = ()  # numbers of pairs at which it was judged
     decided_at: int | None = None  # the one of these that reached the verdict; None: not decided
     next_look: int | None = None  # number of seeds of the next one

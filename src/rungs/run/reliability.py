@@ -33,6 +33,19 @@ def bins(calibration: Sequence[tuple[float, float, int]]) -> tuple[Bin, ...]:
     return tuple(found)
 
 
+def merged(
+    calibrations: Sequence[Sequence[tuple[float, float, int]]],
+) -> tuple[float, tuple[tuple[float, float, int], ...]]:
+    """Return the expected calibration error and the bins of several scores together, from the bins of each."""
+    found = []
+    for same in zip(*calibrations, strict=True):
+        n = sum(count for _, _, count in same)
+        confidence, accuracy = (sum(row[i] * row[2] for row in same) / max(1, n) for i in (0, 1))
+        found.append((confidence, accuracy, n))
+    error = sum(n * abs(accuracy - confidence) for confidence, accuracy, n in found)
+    return error / max(1, sum(n for *_, n in found)), tuple(found)
+
+
 def wilson(correct: int, n: int) -> tuple[float, float]:
     """Return the 95 % interval of a proportion (Wilson 1927, doi:10.1080/01621459.1927.10502953).
 

@@ -63,7 +63,8 @@ def evaluate(
     if part is None:
         part = "test" if name == recipe.data.source or own or found.test is not None else "all"
     sets = _sets(found, own, weights, part, name)
-    opened = own.test if own is not None and part in ("test", "all") else sets[0] if part == "test" else None
+    opened = own.test if own is not None and part in ("test", "all") else None
+    opened = sets[0] if opened is None and part == "test" else opened
     if log is not None and opened is not None:
         _note(log, f"the trained net, evaluated on {name}{', all its images' * (part == 'all')}", opened)
     device = weights.model.mean.device
@@ -131,10 +132,14 @@ def _sets(source: Source, own: Parts | None, weights: Weights, part: Part, name:
         what = f"the data changed since training: its {part} part may contain training images"
         raise UserError(what, where=name, do="evaluate on new images in a separate folder, or on all: --part all")
     parts = own or split_source(source, recipe.data, recipe.seed)
-    return [_required(getattr(parts, part), name, part)]
+    final = recipe.data.folds is not None and recipe.data.fold is None
+    return [_required(getattr(parts, part), name, part, of_folds=final)]
 
 
-def _required(part: ImageSet | None, name: str, wanted: str) -> ImageSet:
+def _required(part: ImageSet | None, name: str, wanted: str, *, of_folds: bool) -> ImageSet:
+    if part is None and of_folds:
+        what = f"there is no {wanted} part: this net was trained on all images, and its accuracy is that of the folds"
+        raise UserError(what, where=name, do="give new images: --data SOURCE; for the folds: rungs evaluate FOLDER")
     if part is None:
         raise UserError(
             f"there is no {wanted} part", where=name, do="choose another part: train, validation, test or all"

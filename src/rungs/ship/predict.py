@@ -16,7 +16,7 @@ from rungs.data.sources.folder import read_image
 from rungs.evaluate.device import open_device
 from rungs.models.own import OwnNet
 from rungs.models.weights import Weights
-from rungs.run.folder import RunDir
+from rungs.run.folder import RunDir, net_folder
 from rungs.run.record import EvalResult
 from rungs.ship.bundle import load_weights
 from rungs.ship.evaluate import Part, evaluate
@@ -109,13 +109,13 @@ def load(run: str | Path, *, model: str | Path | OwnNet | None = None) -> Classi
     """Load the net of a run folder or a weights file, for prediction.
 
     Args:
-        run: The folder or the file.
+        run: The folder or the file; of a cross-validation, its final net is loaded.
         model: The user's own net, if the run was trained with one: its file, or as in `rungs.train`. Code in a run's
             folder is never loaded by itself.
 
     Raises:
         UserError: No weights, or damaged ones.
     """
-    path = Path(run)
+    path = net_folder(run)
     place = RunDir(path if path.is_dir() else path.parent)
-    return Classifier(load_weights(run, open_device(), model), place.looks if place.holds_run() else None)
+    return Classifier(load_weights(path, open_device(), model), place.looks if place.holds_run() else None)

@@ -44,6 +44,7 @@ class Change:
     base: Mapping[int, float]
     sampling: ImageVariance = ImageVariance()
     diverged: tuple[str, ...] = ()  # "2 of 5 runs of rate-0.3", which count as guessing
+    folds: int = 0  # if not 0, the pairs are folds of one set, of which there are so many
 
 
 def compare(
@@ -87,7 +88,8 @@ def _judged(change: Change, shared: Pool | None) -> Difference:
     differences, sampling = paired(change.values, change.base), change.sampling
     common = change.values.keys() & change.base.keys()
     means = fmean(change.values[seed] for seed in common), fmean(change.base[seed] for seed in common)
-    seeds = seeds_of_pairs(differences, means, change.metric, pool=shared, image_variance=sampling.pair_variance)
+    spread, folds = sampling.pair_variance, change.folds
+    seeds = seeds_of_pairs(differences, means, change.metric, pool=shared, image_variance=spread, folds=folds)
     mean = fmean(differences)
     found = judge(mean, sampling.se, sampling.count, seeds, sampling.exact_p) if seeds.df else None
     return Difference(
@@ -101,6 +103,7 @@ def _judged(change: Change, shared: Pool | None) -> Difference:
         p_holm=None,
         verdict="undecided",
         diverged=change.diverged,
+        folds=folds,
         sd=seeds.pair_variance**0.5 if seeds.df else None,
         sd_from=_source(seeds),
         words="",
@@ -134,7 +137,8 @@ def _with_verdict(found: Difference, p_holm: float | None, level: float, margin:
 def worded(found: Difference) -> Difference:
     """Return a difference with its verdict in a sentence."""
     diverged = f"; {' and '.join(found.diverged)} diverged and count as guessing" if found.diverged else ""
-    return replace(found, words=_words(found) + diverged)
+    folds = f"; {fmt.many(found.n, 'fold')}, which share training images" if found.folds else ""
+    return replace(found, words=_words(found) + folds + diverged)
 
 
 def not_judged_yet(found: Difference) -> Difference:
@@ -147,10 +151,11 @@ def not_judged_yet(found: Difference) -> Difference:
 def _words(found: Difference) -> str:
     metric, low, high = found.metric, found.low, found.high
     size, ends = report_metric.difference(metric, found.mean), report_metric.difference_bounds(metric, low, high)
+    unit = "fold" if found.folds else "seed"
     if low is None or high is None or found.p_holm is None:
-        return f"undecided: {size} in {fmt.many(found.n, 'pair')}, and nothing measured the sd over seeds"
+        return f"undecided: {size} in {fmt.many(found.n, 'pair')}, and nothing measured the sd over {unit}s"
     if found.decided_at not in (None, found.n):
-        seeds = fmt.many(found.decided_at or 0, "seed")
+        seeds = fmt.many(found.decided_at or 0, unit)
         return f"{found.verdict}, decided with {seeds}; with {found.n} now {size} ({ends})"
     p, basis = f"{_p_words(found.p_holm)} after Holm", _basis(found)
     if found.verdict in ("real gain", "real loss"):

@@ -13,12 +13,13 @@ from rungs.errors import UserError
 from rungs.run.folder import RunDir
 from rungs.study.bench.record import BenchDir
 from rungs.study.comparison.record import CompareDir
+from rungs.study.folds.record import FoldsDir
 from rungs.study.ladder.record import LadderDir
 from rungs.study.rates.record import RateDir
 from rungs.study.search.record import SearchDir
 
-AnyDir: TypeAlias = RunDir | LadderDir | SearchDir | CompareDir | RateDir | BenchDir
-KINDS: tuple[type[AnyDir], ...] = (RunDir, LadderDir, SearchDir, CompareDir, RateDir, BenchDir)
+AnyDir: TypeAlias = RunDir | FoldsDir | LadderDir | SearchDir | CompareDir | RateDir | BenchDir
+KINDS: tuple[type[AnyDir], ...] = (RunDir, FoldsDir, LadderDir, SearchDir, CompareDir, RateDir, BenchDir)
 
 
 def identify(folder: str | Path) -> AnyDir | None:
@@ -55,10 +56,10 @@ def require_runs(words: Sequence[str | Path]) -> None:
     """Refuse folders of studies where runs, or the rungs of a climb, are asked for.
 
     Raises:
-        UserError: One of them is a study other than a climb.
+        UserError: One of them is a study other than a climb or a cross-validation.
     """
     for place in map(identify, words):
-        if place is not None and not isinstance(place, RunDir | LadderDir):
+        if place is not None and not isinstance(place, RunDir | FoldsDir | LadderDir):
             raise not_a_run(place, "give run folders")
 
 
@@ -74,6 +75,10 @@ def rewrite_report(folder: str | Path) -> Path:
         UserError: The folder holds no record, or it is damaged.
     """
     match place := require_known(folder):
+        case FoldsDir():
+            from rungs.study.folds import page as folds_page
+
+            return folds_page.write(place.read_record(), place)
         case LadderDir():
             from rungs.study.ladder import page as ladder_page
 

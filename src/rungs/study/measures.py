@@ -30,6 +30,11 @@ CURVES = (
 )  # fmt: skip
 
 
+def is_score(metric: str) -> bool:
+    """Return whether one of `CELL_VALUES` depends on which images are scored."""
+    return metric.endswith(("accuracy", "loss"))
+
+
 def system(platform: str) -> str:
     """Shorten "Linux-6.1.0-x86_64-with-glibc2.36": kernel builds, like paths, are private."""
     system, _, rest = platform.partition("-")

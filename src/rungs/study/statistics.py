@@ -20,20 +20,48 @@ LEVEL = 0.05
 Interval: TypeAlias = tuple[float, float]
 
 
-def estimate(values: Sequence[float], interval_of_one: Interval | None = None) -> Estimate:
+def estimate(values: Sequence[float], interval_of_one: Interval | None = None, folds: int = 0) -> Estimate:
     """Return mean, sd and the 95 % interval of the mean over seeds (Student 1908, doi:10.1093/biomet/6.1.1).
 
     Args:
         values: One per seed, at least one.
         interval_of_one: For a single seed, which has no spread: Wilson's interval over its images.
+        folds: If not 0, the values are of so many folds of one set, which are not independent: see `of_folds`.
     """
     n, centre = len(values), float(mean(values))
     if n == 1:
         low, high = interval_of_one or (None, None)
         return Estimate(n=1, mean=centre, sd=None, low=low, high=high)
     sd = float(stdev(values))
-    half = _quantile(n) * sd / math.sqrt(n)
+    half = _quantile(n) * sd * math.sqrt(mean_variance(n, folds))
     return Estimate(n=n, mean=centre, sd=sd, low=centre - half, high=centre + half)
+
+
+def of_folds(accuracies: Sequence[float], accuracy: float, over_images: Interval) -> Interval:
+    """Return the 95 % interval of a cross-validated accuracy.
+
+    The folds' nets share most of their training images, so their accuracies are not independent: the variance of the
+    mean is (1/k + n_test/n_train) s^2, with Student's t of k - 1 degrees of freedom (Nadeau and Bengio 2003,
+    doi:10.1023/A:1024068626366); n_train counts all images outside a fold. Where the interval over images reaches
+    further, it counts: folds of few images may agree by chance.
+
+    Args:
+        accuracies: Of each fold, two or more.
+        accuracy: Over all images.
+        over_images: Wilson's interval over all images.
+    """
+    folds = len(accuracies)
+    half = _quantile(folds) * float(stdev(accuracies)) * math.sqrt(mean_variance(folds, folds))
+    low, high = min(accuracy - half, over_images[0]), max(accuracy + half, over_images[1])
+    return max(0.0, low), min(1.0, high)
+
+
+def mean_variance(n: int, folds: int = 0) -> float:
+    """Return the variance of the mean of n values with a variance of 1, independent or of n of so many folds.
+
+    For folds 1/n + n_test/n_train, the latter 1/(k - 1): see `of_folds`.
+    """
+    return 1 / n + (1 / (folds - 1) if folds else 0.0)
 
 
 def paired(rung: Mapping[int, float], base: Mapping[int, float]) -> tuple[float, ...]:

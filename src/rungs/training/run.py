@@ -12,6 +12,7 @@ from typing import Literal
 
 import torch
 
+from rungs.data.imageset import Source
 from rungs.evaluate import NotFinite
 from rungs.models.own import source_of
 from rungs.models.weights import pack
@@ -50,7 +51,9 @@ OTHER_FILES_BYTES = 5_000_000
 """Rough size of the record, the report and its figures."""
 
 
-def run_recipe(recipe: Recipe, folder: RunDir, world: World, options: RunOptions | None = None) -> RunRecord:
+def run_recipe(
+    recipe: Recipe, folder: RunDir, world: World, options: RunOptions | None = None, source: Source | None = None
+) -> RunRecord:
     """Train `recipe` in `folder` and return its record; every rank calls this, rank 0 alone writes.
 
     Args:
@@ -58,6 +61,7 @@ def run_recipe(recipe: Recipe, folder: RunDir, world: World, options: RunOptions
         folder: Where; created if it does not exist.
         world: This process among its ranks.
         options: How; by default from scratch, with nothing on the screen.
+        source: The recipe's source of images, if already open: the runs of a cross-validation share one.
 
     Raises:
         UserError: Bad data, or a folder that is in use, holds another run or cannot be written.
@@ -71,7 +75,7 @@ def run_recipe(recipe: Recipe, folder: RunDir, world: World, options: RunOptions
         if world.is_main and not resume:
             folder.require_free()
         before = read(folder.recipe) if resume and folder.recipe.exists() else None
-        recipe, dataset = load_dataset(recipe, options.skip_unreadable, before=before)
+        recipe, dataset = load_dataset(recipe, options.skip_unreadable, source, before=before)
         warn(screen, dataset)
         if resume:
             setup = assemble_resumed(recipe, folder, dataset, world, given=options.model)

@@ -31,7 +31,7 @@ class Screen:
     """Shows nothing; the base class, and the screen of all ranks but the first."""
 
     def open(self, title: str, epochs: int, batch_size: int) -> None:
-        """Start; called once."""
+        """Start a training."""
 
     def say(self, text: str) -> None:
         """Print a line."""
@@ -94,6 +94,8 @@ class LiveScreen(Screen):
 
     def open(self, title: str, epochs: int, batch_size: int) -> None:  # noqa: D102
         self.epochs, self.batch_size = epochs, batch_size
+        self.rows, self.best = (), None
+        self.progress.update(self.task, completed=0, visible=True)
         self.say(title)
         self.live.start()
 

@@ -20,6 +20,7 @@ from rungs.run import looks
 from rungs.run.folder import RunDir
 from rungs.run.record import EvalResult, RunRecord
 from rungs.study.comparison.record import ComparedRun, Part
+from rungs.study.folds.record import FoldsDir
 from rungs.study.ladder.record import LadderDir
 from rungs.study.measures import CURVES, measured
 
@@ -36,11 +37,13 @@ class Given:
     record: RunRecord
     rung: str = ""  # its name, where it is a cell of a climb
     climb: LadderDir | None = None
+    folds: FoldsDir | None = None  # the cross-validation that it is a fold of
 
     @property
     def seed(self) -> int:
-        """Of its recipe."""
-        return self.record.recipe.seed
+        """Of its recipe; of a cross-validation the fold."""
+        fold = self.record.recipe.data.fold
+        return self.record.recipe.seed if fold is None else fold
 
     def on(self, part: Part) -> EvalResult | None:
         """Return its scores on a part, if its training finished."""
@@ -68,7 +71,7 @@ def read_candidates(words: Sequence[str | Path]) -> tuple[Group, ...]:
     Of runs with the same seed and images only the first finished one is kept: copies must not count as seeds.
 
     Args:
-        words: Run folders, or FOLDER:RUNG for all seeds of a rung of a climb.
+        words: Run folders, those of cross-validations, or FOLDER:RUNG for all seeds of a rung of a climb.
 
     Raises:
         UserError: No such run or rung, the same one twice, or fewer than two that differ.
@@ -83,11 +86,14 @@ def read_candidates(words: Sequence[str | Path]) -> tuple[Group, ...]:
         raise UserError(what, where="rungs compare", do="give two: rungs compare runs/a runs/b (or FOLDER:RUNG)")
     groups: list[list[Given]] = []
     for run in runs:
-        mine = next((g for g in groups if key(g[0].record.recipe) == key(run.record.recipe)), None)
+        mine = next((g for g in groups if _together(g[0], run)), None)
         if mine is None:
             groups.append([run])
         else:
             mine.append(run)
+    if len(groups) == 1 and runs[0].folds is not None:
+        do = "give two: rungs compare FOLDER_A FOLDER_B"
+        raise UserError("the folds of one cross-validation are one candidate", where=runs[0].folds.path, do=do)
     apart = len(groups) == 1  # all of one recipe: each run is a candidate
     kept = [_one_per_seed(group, apart=apart) for group in groups]
     if apart:
@@ -98,6 +104,13 @@ def read_candidates(words: Sequence[str | Path]) -> tuple[Group, ...]:
         raise UserError(what, where=runs[1].folder.path, do=do)
     names = _names([group for group, _ in kept], apart=apart)
     return tuple(Group(name, tuple(group), tuple(left)) for name, (group, left) in zip(names, kept, strict=True))
+
+
+def _together(one: Given, other: Given) -> bool:
+    """Return whether two runs are of one candidate: of one cross-validation, or of one recipe."""
+    if one.folds is not None or other.folds is not None:
+        return one.folds is not None and other.folds is not None and one.folds.path == other.folds.path
+    return key(one.record.recipe) == key(other.record.recipe)
 
 
 def _one_per_seed(runs: Sequence[Given], *, apart: bool) -> tuple[list[Given], list[Given]]:
@@ -120,7 +133,7 @@ def _same(one: Given, other: Given, *, apart: bool) -> bool:
         apart: Each run is its own candidate, so that code, machine and training settings distinguish runs, too.
     """
     a, b = one.record, other.record
-    if (a.recipe.seed, a.data.classes) != (b.recipe.seed, b.data.classes):
+    if (one.seed, a.data.classes) != (other.seed, b.data.classes):
         return False
     if any(a.data.hashes[part] != b.data.hashes[part] for part in a.data.hashes.keys() & b.data.hashes.keys()):
         return False
@@ -141,7 +154,7 @@ def key(recipe: Recipe) -> object:
 
 
 def read(word: str | Path) -> list[Given]:
-    """Return the run in a folder, or all runs of a rung.
+    """Return the run in a folder, or all runs of a rung or of the folds of a cross-validation.
 
     Raises:
         UserError: There is none.
@@ -153,6 +166,10 @@ def read(word: str | Path) -> list[Given]:
     if not path.is_dir():
         do = "give a run folder, or FOLDER:RUNG for a rung of a climb"
         raise UserError("no such folder" if not path.exists() else "this is a file", where=path, do=do)
+    folds = FoldsDir(path)
+    if folds.record.is_file():
+        places = [RunDir(path / fold.folder) for fold in folds.read_record().folds]
+        return [Given(place, place.read_record(), folds=folds) for place in places]
     climbed = LadderDir(path)
     if climbed.record.is_file():
         names = ", ".join(f"{path}:{rung.name}" for rung in climbed.read_record().rungs)
@@ -189,8 +206,9 @@ def _names(groups: Sequence[Sequence[Given]], *, apart: bool) -> list[str]:
     names = [_name(group, apart=apart) for group in groups]
     for i, name in enumerate(names):
         if names.count(name) > 1:
-            place = groups[i][0].folder.path
-            names[i] = f"{(groups[i][0].climb or groups[i][0].folder).path.parent.name or place.parent.name}/{name}"
+            first, place = groups[i][0], groups[i][0].folder.path
+            holder = first.climb or first.folds or first.folder
+            names[i] = f"{holder.path.parent.name or place.parent.name}/{name}"
     return [name if names.count(name) == 1 else f"{name} ({i + 1})" for i, name in enumerate(names)]
 
 
@@ -198,6 +216,8 @@ def _name(group: Sequence[Given], *, apart: bool) -> str:
     first = group[0]
     if first.rung and {(run.rung, run.climb) for run in group} == {(first.rung, first.climb)}:
         return f"{first.rung}, seed {first.record.recipe.seed}" if apart else first.rung
+    if first.folds is not None:
+        return first.folds.path.resolve().name
     names = [run.folder.path.resolve().name for run in group]
     if len(names) == 1:
         return names[0]
@@ -219,7 +239,7 @@ def brief(run: Given) -> ComparedRun:
     curves: dict[str, list[Any]] = {name: [getattr(row, name) for row in record.history] for name in CURVES}
     return ComparedRun(
         folder=str(run.folder.path),
-        seed=record.recipe.seed,
+        seed=run.seed,
         status=record.status,
         ending=record.ending,
         best_epoch=record.best_epoch,

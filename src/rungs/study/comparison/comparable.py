@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rungs.errors import UserError
+from rungs.recipe.shorten import split_of
 from rungs.report.run_tables import PUBLISHED
 from rungs.run.record import DataRecord, RunRecord
 from rungs.study.comparison.candidates import Given, Group
@@ -44,10 +45,9 @@ def require_same_data(first: Given, other: Given) -> None:
 
 def _same_split(one: RunRecord, two: RunRecord, known: set[str]) -> bool:
     """Return whether seed and sizes give both the same images."""
-    if "test" in known and place_free(one.data.source) in PUBLISHED:
+    if "test" in known and place_free(one.data.source) in PUBLISHED and one.recipe.data.folds is None:
         return True  # its own test set
-    a, b = one.recipe, two.recipe
-    return (a.seed, a.data.test, a.data.validation) == (b.seed, b.data.test, b.data.validation)
+    return split_of(one.recipe) == split_of(two.recipe)
 
 
 def _first_words(data: DataRecord) -> str:

@@ -55,9 +55,10 @@ def differences(record: CompareRecord) -> Figure:
     for axes, pair in zip(panels, pairs, strict=True):
         _difference(axes, pair)
     panels[-1].set_xlabel(f"accuracy minus that of {plain(record.candidates[0].name, NAME)}, points")
+    units = "folds" if any(part.folds for pair in pairs for part in pair.parts) else "seeds"
     handles = [
         Line2D([], [], color=INK, linewidth=6, alpha=0.35, label="95 %, over images alone"),
-        Line2D([], [], color=INK, linewidth=1.3, marker="|", markersize=9, label="95 %, over images and seeds"),
+        Line2D([], [], color=INK, linewidth=1.3, marker="|", markersize=9, label=f"95 %, over images and {units}"),
     ]
     figure.legend(handles=handles, loc="outside upper left", ncols=2)
     return figure

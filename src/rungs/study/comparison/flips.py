@@ -42,7 +42,7 @@ def flips(part: Part, pair: tuple[Given, Given]) -> Flips:
     ]
     return Flips(
         part=part,
-        seeds=(pair[0].record.recipe.seed, pair[1].record.recipe.seed),
+        seeds=(pair[0].seed, pair[1].seed),
         gained=int(gained.sum()),
         lost=int(lost.sum()),
         newly_correct=tuple(rows[: len(chosen[0])]),

@@ -49,7 +49,9 @@ def runs_on(first: Group, second: Group, part: Part) -> tuple[Runs | None, str]:
     if pairs and left:
         what = "used only for the seed variance" if len(pairs) == 1 else "left out of the difference and its verdict"
         notes.append(f"On {part}, {left} run{'s have' if left > 1 else ' has'} no partner: {what}.")
-    if pairs and not same_set(pairs, part):
+    if pairs and pairs[0][0].record.recipe.data.folds:
+        notes.append("Every image is compared once, by two nets that were not trained on it.")
+    elif pairs and not same_set(pairs, part):
         own = f"On {part}, each pair of runs has its own images, pooled here"
         notes.append(f"{own}; where their splits overlap, images are counted more than once.")
     diverged = tuple(filter(None, map(named, (first, second))))

@@ -71,7 +71,8 @@ def judged_on(groups: Sequence[Group]) -> Part:
 def _pair(first: Group, second: Group) -> Pair:
     parts: list[PartResult] = []
     reasons, notes, matched = list[tuple[str, str]](), comparable.notes(first, second), dict[Part, Runs]()
-    for part in PARTS:
+    folds = any(run.record.recipe.data.folds for group in (first, second) for run in group.runs)
+    for part in PARTS[:1] if folds else PARTS:  # the validation images of one fold train another
         runs, reason = runs_on(first, second, part)
         if runs is None:
             reasons.append((part, reason))
@@ -130,9 +131,10 @@ def _matched(runs: Runs, classes: Sequence[str]) -> PartResult:
     judged = variation.judge(difference, sampling.se, sampling.count, seeds, exact_p)
     return PartResult(
         part=part,
-        images=_score(pairs[0][0], part).n,
+        images=len(change) if _folds(runs) else _score(pairs[0][0], part).n,
         pairs=len(pairs),
-        seeds=tuple(one.record.recipe.seed for one, _ in pairs),
+        seeds=tuple(one.seed for one, _ in pairs),
+        folds=_folds(runs),
         first=first,
         second=second,
         difference=difference,
@@ -166,8 +168,13 @@ def _seeds(
     if len(differences) == 1 and shared is None:
         sides = (runs.first, runs.second)
         return variation.seeds_apart([[_score(run, runs.part).accuracy for run in side] for side in sides])
-    spread = sampling.pair_variance
-    return variation.seeds_of_pairs(differences, means, metric, pool=shared, image_variance=spread)
+    spread, folds = sampling.pair_variance, _folds(runs)
+    return variation.seeds_of_pairs(differences, means, metric, pool=shared, image_variance=spread, folds=folds)
+
+
+def _folds(runs: Runs) -> int:
+    """Return the number of folds whose images the pairs of runs were tested on; 0 for any other runs, or validation."""
+    return (runs.pairs[0][0].record.recipe.data.folds or 0) if runs.part == "test" and runs.pairs else 0
 
 
 def _pool(runs: Runs, metric: str) -> variation.Pool | None:
@@ -229,18 +236,19 @@ def _predictions(run: Given, part: Part) -> Predictions:
 
 def _by_seed(pairs: Sequence[tuple[Given, Given]], part: Part) -> Difference | None:
     """Return the paired t test over seeds, where two or more pairs have a seed in common."""
-    common = [(a, b) for a, b in pairs if a.record.recipe.seed == b.record.recipe.seed]
-    if len({one.record.recipe.seed for one, _ in common}) < 2:
+    common = [(a, b) for a, b in pairs if a.seed == b.seed]
+    if len({one.seed for one, _ in common}) < 2:
         return None
     first, second = (_by(side, part) for side in zip(*common, strict=True))
-    return compare_seeds([Change("second", "first", f"{part}_accuracy", second, first)])["second"]
+    folds = common[0][0].record.recipe.data.folds or 0
+    return compare_seeds([Change("second", "first", f"{part}_accuracy", second, first, folds=folds)])["second"]
 
 
 def _by(runs: Sequence[Given], part: Part) -> Mapping[int, float]:
     """Return the accuracy by seed, the mean where a seed has been trained on several cuts of the data."""
     scores: dict[int, list[float]] = {}
     for run in runs:
-        scores.setdefault(run.record.recipe.seed, []).append(_score(run, part).accuracy)
+        scores.setdefault(run.seed, []).append(_score(run, part).accuracy)
     return {seed: fmean(of_seed) for seed, of_seed in scores.items()}
 
 

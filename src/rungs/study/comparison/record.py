@@ -22,7 +22,7 @@ class ComparedRun(Record, frozen=True, kw_only=True):
     """One run of a candidate, without its weights and pictures."""
 
     folder: str
-    seed: int
+    seed: int  # of a cross-validation the fold, counted from 0
     status: Literal["finished", "interrupted", "diverged"]
     ending: str
     best_epoch: int | None
@@ -99,6 +99,7 @@ class PartResult(Record, frozen=True, kw_only=True):
     images: int  # that a run was scored on
     pairs: int  # pairs of runs that were compared image by image; 0: as independent samples
     seeds: tuple[int, ...]  # of these pairs; of pairs of different seeds the first candidate's
+    folds: int = 0  # if not 0, the pairs are folds of one set, of which there are so many
     first: float  # accuracy, the mean over these runs
     second: float
     difference: float

@@ -9,11 +9,12 @@ from msgspec.structs import replace
 
 from rungs.run.predictions import decode
 from rungs.run.record import EvalResult
+from rungs.run.reliability import merged
 from rungs.study import statistics
 from rungs.study.comparison import paired
 from rungs.study.comparison.candidates import Group, brief, key
 from rungs.study.comparison.record import Calibration, Candidate, Part
-from rungs.study.measures import CELL_VALUES
+from rungs.study.measures import CELL_VALUES, is_score
 from rungs.study.pareto import Point, dominates
 
 PRICES = ("train_flops", "train_s", "flops")
@@ -39,6 +40,7 @@ def compared(groups: Sequence[Group], part: Part) -> tuple[Candidate, ...]:
 def _candidate(group: Group, part: Part) -> Candidate:
     runs = tuple(map(brief, group.runs))
     record = group.runs[0].record
+    folds = record.recipe.data.folds or 0
     values: dict[str, list[float]] = {
         name: [run.values[name] for run in runs if run.status == "finished" and name in run.values]
         for name in CELL_VALUES
@@ -50,7 +52,11 @@ def _candidate(group: Group, part: Part) -> Candidate:
         runs=runs,
         parameters=record.model.parameters,
         flops=record.model.flops,
-        estimates={name: statistics.estimate(v, _of_one(group, name)) for name, v in values.items() if v},
+        estimates={
+            name: statistics.estimate(v, _of_one(group, name), folds if is_score(name) else 0)
+            for name, v in values.items()
+            if v
+        },
         calibration=_calibration(group, part),
         dominated={},
     )
@@ -70,19 +76,14 @@ def _calibration(group: Group, part: Part) -> Calibration | None:
     results = [result for run in group.runs if (result := run.on(part)) is not None]
     if not results:
         return None
-    bins = []
-    for same in zip(*(result.calibration for result in results), strict=True):
-        n = sum(count for _, _, count in same)
-        confidence, accuracy = (sum(row[i] * row[2] for row in same) / max(1, n) for i in (0, 1))
-        bins.append((confidence, accuracy, n))
-    error = sum(n * abs(accuracy - confidence) for confidence, accuracy, n in bins) / max(1, sum(n for *_, n in bins))
+    error, bins = merged([result.calibration for result in results])
     interval = None
     if all(result.per_image is not None for result in results):
         predictions = [decode(result.per_image) for result in results if result.per_image is not None]
         confidences = np.concatenate([one.confidence for one in predictions])
         correct = np.concatenate([one.correct for one in predictions])
         interval = paired.calibration_interval(confidences, correct)
-    return Calibration(error=error, interval=interval, bins=tuple(bins))
+    return Calibration(error=error, interval=interval, bins=bins)
 
 
 def _dominator(one: Candidate, candidates: Sequence[Candidate], price: str, part: Part) -> str:

@@ -20,6 +20,17 @@ ON_TEST = (
 )
 
 
+ON_FOLDS = (
+    "Choosing by this comparison makes the accuracy of the choice slightly optimistic: the same images choose and "
+    "judge. A test set that no fold has seen would not be."
+)
+
+
+def of_folds(record: CompareRecord) -> bool:
+    """Return whether cross-validations are compared."""
+    return any(part.folds for pair in record.pairs for part in pair.parts)
+
+
 class Line(NamedTuple):
     """A line of the table of candidates: what it is, and a value with its interval for each candidate."""
 
@@ -51,15 +62,15 @@ COSTS = ("epochs", "train_flops", "train_s", "peak_memory_bytes")
 
 
 def _line(record: CompareRecord, metric: str) -> Line:
-    return Line(
-        report_metric.metric_words(metric), tuple(_cell(metric, one.estimates.get(metric)) for one in record.candidates)
-    )
+    unit = "fold" if of_folds(record) else "seed"
+    cells = tuple(_cell(metric, one.estimates.get(metric), unit) for one in record.candidates)
+    return Line(report_metric.metric_words(metric), cells)
 
 
-def _cell(metric: str, found: Estimate | None) -> tuple[str, str]:
+def _cell(metric: str, found: Estimate | None, unit: str) -> tuple[str, str]:
     if found is None:
         return fmt.NOTHING, ""
-    seeds = f"mean of {found.n} seeds" if found.n > 1 else ""
+    seeds = f"mean of {found.n} {unit}s" if found.n > 1 else ""
     same = metric in COSTS and (found.sd or 0.0) < 1e-9  # for each seed
     interval = "" if same else report_metric.bounds(metric, found.low, found.high)
     return report_metric.value(metric, found.mean), interval or seeds
@@ -103,7 +114,7 @@ def remarks(record: CompareRecord) -> Iterator[str]:
         if validated := on_validation(pair):
             yield f"{name}{validated}"
     if record.uses_test:
-        yield ON_TEST
+        yield ON_FOLDS if of_folds(record) else ON_TEST
 
 
 def on_validation(pair: Pair) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rungs.report import format as fmt
 from rungs.report import metric
+from rungs.report.run_tables import FOLDS_CITED
 from rungs.report.seeds import PRIOR_DF, SEED_SD
 from rungs.study.comparison.record import Pair, PartResult, Verdict
 from rungs.study.statistics import LEVEL
@@ -55,6 +56,9 @@ def _seed_remarks(part: PartResult) -> tuple[str, ...]:
 
 def _scores(part: PartResult) -> str:
     """Return "84.10 % against 80.20 % of 10,000 test images correct"."""
+    if part.folds:
+        images = fmt.many(part.images, "image")
+        return f"{fmt.percent(part.second)} against {fmt.percent(part.first)} of {images} correct ({part.pairs} folds)"
     images = f"{fmt.count(part.images)} {part.part} images"
     mean = f" (mean of {part.pairs} runs)" if part.pairs > 1 else ""
     return f"{fmt.percent(part.second)} against {fmt.percent(part.first)} of {images} correct{mean}"
@@ -63,8 +67,8 @@ def _scores(part: PartResult) -> str:
 def _difference(part: PartResult) -> str:
     interval = metric.difference_bounds(f"{part.part}_accuracy", *part.interval)
     own = "" if part.table else "; each on its own images"
-    over = "images and seeds"
-    if part.seed_df <= PRIOR_DF and part.seed_from != "ladder":
+    over = "images and folds" if part.folds else "images and seeds"
+    if not part.folds and part.seed_df <= PRIOR_DF and part.seed_from != "ladder":
         over = f"images, and seeds with an allowance of {100 * part.seed_sd:.2f} points sd"
     return f"{fmt.points(part.difference)} (95 % interval {interval}, over {over}{own})"
 
@@ -72,6 +76,9 @@ def _difference(part: PartResult) -> str:
 def _seeds(part: PartResult) -> str:
     """Return where the variation over seeds was taken from."""
     sd = f"{100 * part.seed_sd:.2f} points"
+    if part.folds:
+        shared = f"folds share training images, which the interval allows for ({FOLDS_CITED})"
+        return f"Sd over folds {sd}, measured here and shrunk towards what other recipes vary; {shared}."
     if part.seed_from == "ladder":
         return f"Seed sd {sd}: measured on the rungs of the climb, and shrunk towards what they share."
     usual = f"{SEED_SD:g} sqrt(p (1 - p)), as other recipes vary"
@@ -86,6 +93,8 @@ def would_decide(part: PartResult) -> str:
     needed = part.needed
     if part.difference == 0:
         return "Their accuracies are equal: there is no difference for more data to decide."
+    if part.folds:
+        return "More images would decide it; other folds of the same images add little."
     ways = []
     if needed.images_for_recipes:
         ways.append(f"about {fmt.count(rounded(needed.images_for_recipes))} images with as many runs")

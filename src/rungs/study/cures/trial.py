@@ -123,7 +123,8 @@ def base_recipe(record: RunRecord) -> Recipe:
         compile=recipe.training.compile if machine.compile_reason == ASKED else "auto",
         convolution="direct" if recipe.training.convolution == "direct" else "auto",
     )
-    return replace(shorten.closed(recipe), training=training, claims=())
+    data = replace(recipe.data, folds=None, fold=None)  # cures are compared on validation, with several seeds
+    return replace(shorten.closed(recipe), data=data, training=training, claims=())
 
 
 def _folder(run: Path, asked: Recipe, base: Recipe, epochs: int | None, images: float | None) -> Path:

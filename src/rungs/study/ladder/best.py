@@ -14,7 +14,7 @@ from rungs.run.record import Difference
 from rungs.study.differences import Change, compare
 from rungs.study.ladder.changes import at_most, pools, scores
 from rungs.study.ladder.record import LadderRecord, RungRecord
-from rungs.study.statistics import LEVEL, Interval
+from rungs.study.statistics import LEVEL, Interval, mean_variance
 from rungs.study.variation import Pool, moderated, weight
 
 
@@ -35,9 +35,7 @@ def best(record: LadderRecord) -> Best | None:
     By the mean alone, a rung with a single lucky seed would beat rungs with three. Rungs with different validation
     images from those they build on are left out: theirs may be easier.
     """
-    metric = "validation_accuracy"
-    if not any(metric in rung.estimates for rung in record.rungs):
-        metric = "test_accuracy"
+    metric, folds = record.judged_by, record.folds
     rungs = [
         rung
         for rung in record.rungs
@@ -47,10 +45,12 @@ def best(record: LadderRecord) -> Best | None:
         return None
     shared = pools(record.rungs, paired=False, metrics=(metric,))[metric]
     table = {rung.name: scores(rung, metric, record.data) for rung in rungs}
-    intervals = {rung.name: _interval([*table[rung.name].values()], metric, shared) for rung in rungs}
+    intervals = {rung.name: _interval([*table[rung.name].values()], metric, shared, folds) for rung in rungs}
     top = max(rungs, key=lambda rung: intervals[rung.name][0])
     others = [
-        Change(one.name, top.name, metric, table[one.name], table[top.name], at_most(record, one, top, metric))
+        Change(
+            one.name, top.name, metric, table[one.name], table[top.name], at_most(record, one, top, metric), folds=folds
+        )
         for one in rungs
     ]
     others = [change for change in others if change.rung != top.name]
@@ -65,9 +65,9 @@ def _is_apart(found: Difference | None) -> bool:
     return found is not None and found.p is not None and found.p < LEVEL
 
 
-def _interval(values: list[float], metric: str, shared: Pool) -> Interval:
+def _interval(values: list[float], metric: str, shared: Pool, folds: int) -> Interval:
     n, mean = len(values), fmean(values)
     scale = weight(metric, mean)
     spread, df, _ = moderated(variance(values) if n > 1 else 0.0, n - 1, SEED_SD**2 * scale, shared, scale)
-    half = float(stdtrit(df, 1 - LEVEL / 2)) * math.sqrt(spread / n)
+    half = float(stdtrit(df, 1 - LEVEL / 2)) * math.sqrt(spread * mean_variance(n, folds))
     return report_metric.clipped(metric, mean - half, mean + half)

@@ -11,6 +11,7 @@ from statistics import fmean
 import numpy as np
 from msgspec.structs import replace
 
+from rungs.recipe.shorten import split_of
 from rungs.report import format as fmt
 from rungs.report.run_tables import PUBLISHED
 from rungs.run import looks
@@ -24,8 +25,10 @@ from rungs.study.measures import guessing_accuracy
 from rungs.study.variation import Pool, pool
 
 
-def changes(rungs: Sequence[RungRecord], outcomes: Sequence[Outcome], data: DataRecord) -> list[Change]:
+def changes(rungs: Sequence[RungRecord], outcomes: Sequence[Outcome], data: DataRecord, folds: int = 0) -> list[Change]:
     """Return each rung with the one that it builds on, compared on validation where both have the same images there.
+
+    With folds they are compared on the images that each fold leaves out.
 
     Rungs with different validation images are compared on the test set, which they share: a look that is logged
     (`rungs.run.looks`). A rung without any is not compared: that would be selecting on test.
@@ -43,9 +46,9 @@ def changes(rungs: Sequence[RungRecord], outcomes: Sequence[Outcome], data: Data
         base = by_name.get(rung.on or "")
         if base is not None and None not in (judged.get(rung.name), judged.get(base.name)):
             same = judged[rung.name] == judged[base.name]
-            metric = "validation_accuracy" if same else "test_accuracy"
+            metric = "validation_accuracy" if same and not folds else "test_accuracy"
             sampling = _sampling(runs.get(rung.name, {}), runs.get(base.name, {}), metric)
-            found.append(_change(rung, base, metric, data, sampling))
+            found.append(_change(rung, base, metric, data, sampling, folds))
     return found
 
 
@@ -61,14 +64,16 @@ def changes_again(record: LadderRecord) -> list[Change]:
         base = by_name.get(rung.on or "")
         if base is None or not (_is_judged(record, rung) and _is_judged(record, base)):
             continue
-        metric = "test_accuracy" if _changes_validation(rung) else "validation_accuracy"
-        found.append(_change(rung, base, metric, record.data, at_most(record, rung, base, metric)))
+        metric = "test_accuracy" if record.folds or _changes_validation(rung) else "validation_accuracy"
+        found.append(_change(rung, base, metric, record.data, at_most(record, rung, base, metric), record.folds))
     return found
 
 
 def _is_judged(record: LadderRecord, rung: RungRecord) -> bool:
     """Return whether a rung has runs that ended, and validation images."""
     ended = [cell for cell in rung.cells if cell.has_ended]
+    if record.folds:
+        return bool(ended)
     blind = any(cell.status == "finished" and "validation_accuracy" not in cell.values for cell in ended)
     return bool(ended) and not blind and sum(record.data.counts.get("validation", ())) > 0
 
@@ -79,7 +84,9 @@ def _changes_validation(rung: RungRecord) -> bool:
     return bool(fields & {"data", "data.source", "data.validation", "augment", "augment.validation"})
 
 
-def _change(rung: RungRecord, base: RungRecord, metric: str, data: DataRecord, sampling: ImageVariance) -> Change:
+def _change(
+    rung: RungRecord, base: RungRecord, metric: str, data: DataRecord, sampling: ImageVariance, folds: int
+) -> Change:
     diverged = tuple(filter(None, (_diverged(one) for one in (rung, base))))
     if diverged:  # the exact test over images knows nothing of runs that guess
         sampling = dataclasses.replace(sampling, exact_p=0.0)
@@ -91,6 +98,7 @@ def _change(rung: RungRecord, base: RungRecord, metric: str, data: DataRecord, s
         base=scores(base, metric, data),
         sampling=sampling,
         diverged=diverged,
+        folds=folds,
     )
 
 
@@ -136,7 +144,9 @@ def kept_verdicts(before: LadderRecord, rungs: Sequence[RungRecord]) -> dict[str
 
 
 def _judged_on(record: RunRecord) -> object:
-    """Return what determines the validation images and how they are scored; None without any."""
+    """Return what determines the images that compare rungs and how they are scored; None without any."""
+    if record.recipe.data.folds is not None:
+        return record.recipe.data.source
     if not sum(record.data.counts.get("validation", ())):
         return None
     recipe = record.recipe
@@ -151,6 +161,8 @@ def _diverged(rung: RungRecord) -> str:
 
 def note_comparisons(record: LadderRecord, folder: LadderDir) -> None:
     """Log the rungs that were compared by their test scores, once each."""
+    if record.folds:  # no test set is kept apart: each image is left out once
+        return
     known = {look.purpose for look in looks.read(folder.looks)}
     for rung in record.rungs:
         found = rung.difference
@@ -187,8 +199,7 @@ def _same_images(one: RunRecord, two: RunRecord, part: str, first: Predictions, 
     """Return whether two runs were scored on the same images, perhaps decoded to another size."""
     if one.data.hashes.get(part) == two.data.hashes.get(part):
         return True
-    splits = [(run.recipe.seed, run.recipe.data.test, run.recipe.data.validation) for run in (one, two)]
-    same = splits[0] == splits[1] and one.data.source == two.data.source
+    same = split_of(one.recipe) == split_of(two.recipe) and one.data.source == two.data.source
     return same and one.data.image_size != two.data.image_size and np.array_equal(first.truth, second.truth)
 
 

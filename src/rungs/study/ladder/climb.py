@@ -88,7 +88,7 @@ class ClimbPlan:
     @property
     def planned(self) -> tuple[PlannedRung, ...]:
         """All rungs, trained or not."""
-        seeds = spec.seeds_of(self.ladder, self.options.seeds)
+        seeds = spec.seeds_of(self.ladder, self.options.seeds, self.base.data.folds)
         return tuple(
             PlannedRung(name=cell.rung, seeds=seeds[cell.rung], recipe=identity.digest(cell.recipe))
             for cell in self.every_cell(1)
@@ -125,6 +125,12 @@ def plan_of(options: ClimbOptions, ladder: spec.Ladder, original: Recipe) -> Cli
         spec.require_not_reserved(one, f"--set {one}")
     base = recipes.choose(original, options.overrides, data=options.data)
     require_known(base.data.source)
+    if base.data.folds is not None and options.seeds is not None:
+        do = "leave --seeds out, or data.folds"
+        raise UserError("each rung is trained once for each fold, with one seed", where="--seeds", do=do)
+    if base.data.folds is not None and not base.evaluation.score_test:
+        do = "leave evaluation.score_test out, or data.folds"
+        raise UserError("folds are tested, but the test set is to stay closed", where="data.folds", do=do)
     seeds, epochs, images = options.seeds, options.epochs, options.images
     cells = spec.cells(ladder, base, seeds=seeds, only=options.only, epochs=epochs, images=images)
     reduced = shorten.reductions(original, base, options.overrides, epochs=epochs, images=images)

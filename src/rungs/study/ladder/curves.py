@@ -151,12 +151,12 @@ def _ring(axes: Axes, rung: RungRecord, values: Sequence[float]) -> None:
 
 def curves_words(record: LadderRecord) -> str:
     """Return the caption of `curves`."""
-    top = ladder_words.best(record)
-    words = "Each line is the mean over the seeds of a rung; an epoch averages the seeds that reached it."
+    top, unit = ladder_words.best(record), ladder_words.unit(record)
+    words = f"Each line is the mean over the {unit}s of a rung; an epoch averages the {unit}s that reached it."
     if top is not None:
-        words += f" {top.name} is the best rung; the ring marks the median best epoch of its seeds."
+        words += f" {top.name} is the best rung; the ring marks the median best epoch of its {unit}s."
     if any(not ladder_words.finished(rung) and mean_curve(rung, "train_loss") for rung in record.rungs):
-        words += " Dotted: no seed of this rung finished."
+        words += f" Dotted: no {unit} of this rung finished."
     return words
 
 
@@ -181,7 +181,8 @@ def confused(record: LadderRecord) -> tuple[RungRecord, ...]:
 def confusions_words(record: LadderRecord) -> str:
     """Return the caption of `confusions`."""
     part = "test" if ladder_words.has(record, "test_accuracy") else "validation"
-    words = f"Per cent of each true class (rows), over all seeds, {part} images; the diagonal is correct. "
+    all_cells = f"over all {ladder_words.unit(record)}s"
+    words = f"Per cent of each true class (rows), {all_cells}, {part} images; the diagonal is correct. "
     words += "Shading follows the square root, so that rare mistakes are visible; all matrices share one scale."
     shown, there = len(confused(record)), sum(bool(rung.confusion) for rung in record.rungs)
     if shown < there:

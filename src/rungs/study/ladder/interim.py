@@ -60,6 +60,36 @@ def judge(
     }
 
 
+def judge_folds(
+    changes: Sequence[Change], pools: Mapping[str, Pool], margin: float, planned: int = 0, *, looking: bool = True
+) -> dict[str, Difference]:
+    """Give the verdicts on differences over folds: once, when all folds of both rungs are there.
+
+    The looks above are planned for seeds, which are independent and never used up. Folds are neither: some of them are
+    not a smaller study but one with most of its images missing. So they are judged at 5 % in all.
+
+    Args:
+        changes: All that have runs.
+        pools: By metric, the variance over folds that the rungs share.
+        margin: For "no difference".
+        planned: How many changes the ladder has, those without runs included.
+        looking: Whether the ladder is not being climbed.
+    """
+    complete = [change for change in changes if len(change.values.keys() & change.base.keys()) == change.folds]
+    pending = max(0, planned - len(complete))
+    judged = compare(complete if looking else [], pools, margin=margin, others=pending)
+    others = [change for change in changes if change.rung not in judged]
+    waiting = {rung: replace(new, verdict="undecided") for rung, new in compare(others, pools, margin=margin).items()}
+    return {
+        **{rung: not_judged_yet(new) for rung, new in waiting.items()},
+        **{rung: replace(new, looks=(new.n,), decided_at=_decided(new)) for rung, new in judged.items()},
+    }
+
+
+def _decided(found: Difference) -> int | None:
+    return None if found.verdict == "undecided" else found.n
+
+
 def look(new: Difference, before: Difference | None, *, looking: bool = True) -> Difference:
     """Return a difference with the verdict that holds: the earlier one, the new one at a look, else none yet."""
     looks = () if before is None else before.looks

@@ -17,7 +17,7 @@ from rungs.study.ladder.changes import changes_again, kept_verdicts
 from rungs.study.ladder.origins import stamped
 from rungs.study.ladder.record import CellRecord, LadderRecord, PlannedRung, RungRecord
 from rungs.study.ladder.summary import judged
-from rungs.study.measures import CELL_VALUES
+from rungs.study.measures import CELL_VALUES, is_score
 
 
 def join(records: Sequence[LadderRecord], where: Sequence[object]) -> LadderRecord:
@@ -63,7 +63,7 @@ def united(first: LadderRecord, second: LadderRecord) -> LadderRecord:
     mine, other = ({rung.name: rung for rung in record.rungs} for record in (first, second))
     order = {rung.name: place for place, rung in enumerate(planned)}
     names = sorted(_in_order(first.rungs, second.rungs), key=lambda name: order.get(name, len(order)))
-    rungs = tuple(_rung(mine.get(name), other.get(name)) for name in names)
+    rungs = tuple(_rung(mine.get(name), other.get(name), first.folds) for name in names)
     began = first if names[0] in mine else second
     return replace(
         first,
@@ -98,7 +98,7 @@ def _in_order(first: Sequence[RungRecord], second: Sequence[RungRecord]) -> list
     return names
 
 
-def _rung(one: RungRecord | None, other: RungRecord | None) -> RungRecord:
+def _rung(one: RungRecord | None, other: RungRecord | None, folds: int) -> RungRecord:
     """Return a rung with the cells of both."""
     if one is None or other is None:
         alone = one or other
@@ -108,18 +108,18 @@ def _rung(one: RungRecord | None, other: RungRecord | None) -> RungRecord:
     cells |= {cell.seed: cell for cell in one.cells if cell.has_ended or cell.seed not in cells}
     ordered = tuple(cells[seed] for seed in sorted(cells))
     shown = one if one.layers or one.parameters else other
-    estimates = {name: found for name in CELL_VALUES if (found := _estimate(name, ordered, (one, other)))}
+    estimates = {name: found for name in CELL_VALUES if (found := _estimate(name, ordered, (one, other), folds))}
     return replace(shown, cells=ordered, estimates=estimates, confusion=_confusion(ordered, one, other))
 
 
-def _estimate(name: str, cells: Sequence[CellRecord], sides: Sequence[RungRecord]) -> Estimate | None:
+def _estimate(name: str, cells: Sequence[CellRecord], sides: Sequence[RungRecord], folds: int) -> Estimate | None:
     """Return the estimate over finished cells; the interval of a single one, over its images, is that of its record."""
     values = [cell.values[name] for cell in cells if cell.status == "finished" and name in cell.values]
     if not values:
         return None
     alone = [side.estimates[name] for side in sides if name in side.estimates]
     kept = [found for found in alone if len(values) == found.n == 1 and found.mean == values[0]]
-    return kept[0] if kept else statistics.estimate(values)
+    return kept[0] if kept else statistics.estimate(values, folds=folds if is_score(name) else 0)
 
 
 def _confusion(cells: Sequence[CellRecord], one: RungRecord, other: RungRecord) -> tuple[tuple[int, ...], ...]:

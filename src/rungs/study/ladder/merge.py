@@ -19,6 +19,7 @@ from rungs.study.ladder.join import join
 from rungs.study.ladder.options import MergeOptions
 from rungs.study.ladder.origins import missing
 from rungs.study.ladder.record import CellRecord, LadderDir, LadderRecord
+from rungs.study.ladder.words import unit as unit_of
 
 
 @dataclass(frozen=True)
@@ -43,11 +44,12 @@ class MergePlan:
     def begun(self) -> list[Path]:
         """The folders of runs that were begun and have not ended in any of the climbs."""
         ended = {cell.folder for rung in self.merged.rungs for cell in rung.cells if cell.has_ended}
-        names = tuple(f"{rung.name}-seed" for rung in self.merged.planned)
+        unit = unit_of(self.merged)
+        names = tuple(f"{rung.name}-{unit}" for rung in self.merged.planned)
         found = {
             path.name: path
             for source in reversed(self.sources)
-            for path in sorted(source.glob("*-seed*"))
+            for path in sorted(source.glob(f"*-{unit}*"))
             if path.name.startswith(names) and path.name not in ended and RunDir(path).holds_run()
         }
         return list(found.values())
@@ -59,7 +61,7 @@ class MergePlan:
             return ""
         ladder = shlex.split(self.records[0].command)[2]
         seeds = {rung.seeds for rung in self.merged.planned}
-        same = f" --seeds {seeds.pop()}" if len(seeds) == 1 else ""
+        same = f" --seeds {seeds.pop()}" if len(seeds) == 1 and not self.merged.folds else ""
         return f"rungs climb {shlex.quote(ladder)}{same} --out {shlex.quote(str(self.folder.path))}"
 
     @property
@@ -99,7 +101,7 @@ def _read(source: Path) -> LadderRecord:
     if not source.is_file() and not place.record.is_file():
         if RunDir(source).record.is_file():
             raise UserError("this is the folder of a run", where=source, do="give the folder of its climb")
-        if any(RunDir(path).holds_run() for path in source.glob("*-seed*")):
+        if any(RunDir(path).holds_run() for unit in ("seed", "fold") for path in source.glob(f"*-{unit}*")):
             raise UserError("no cell of this climb has ended yet", where=source, do="wait until one has")
     record = from_json(source.read_bytes(), LadderRecord, source) if source.is_file() else place.read_record()
     for rung in record.rungs:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from string import ascii_uppercase
 
@@ -11,6 +10,7 @@ from msgspec.structs import replace
 from rungs.report import format as fmt
 from rungs.run.record import Environment
 from rungs.study.ladder.record import CellRecord, LadderRecord, RungRecord
+from rungs.study.ladder.words import named
 
 MOST_NAMED = 6
 """Rungs with missing cells that are named; the rest is counted."""
@@ -92,11 +92,7 @@ def marks(record: LadderRecord, rung: RungRecord) -> str:
         seeds.setdefault(mark, []).append(seed)
     if len(seeds) == 1:
         return next(iter(seeds))
-    return ", ".join(f"{mark} ({_seeds(of)})" for mark, of in seeds.items())
-
-
-def _seeds(seeds: Sequence[int]) -> str:
-    return f"{'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}"
+    return ", ".join(f"{mark} ({named(record, of)})" for mark, of in seeds.items())
 
 
 def across(record: LadderRecord, rung: RungRecord) -> str:
@@ -130,10 +126,9 @@ def missing_words(record: LadderRecord) -> str:
     left, planned = missing(record), sum(rung.seeds for rung in record.planned)
     if not left:
         return ""
-    named = [f"{name} ({_seeds(seeds)})" for name, seeds in left.items()]
-    shown = (
-        named if len(named) <= MOST_NAMED else [*named[: MOST_NAMED - 1], f"{len(named) - MOST_NAMED + 1} more rungs"]
-    )
+    rungs = [f"{name} ({named(record, seeds)})" for name, seeds in left.items()]
+    more = len(rungs) - MOST_NAMED + 1
+    shown = rungs if len(rungs) <= MOST_NAMED else [*rungs[: MOST_NAMED - 1], f"{more} more rungs"]
     n = sum(map(len, left.values()))
     return f"{n} of {fmt.many(planned, 'cell')} {'is' if n == 1 else 'are'} not trained: {fmt.listed(shown)}"
 

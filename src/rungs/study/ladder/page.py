@@ -10,12 +10,14 @@ from rungs.recipe import toml as recipes
 from rungs.report import format as fmt
 from rungs.report import metric as report_metric
 from rungs.report.page import Drawing, compact, lay_out
+from rungs.report.run_tables import FOLDS_CITED
 from rungs.run.record import Estimate, Finding, LayerRow
 from rungs.study.ladder import curves
 from rungs.study.ladder import origins as provenance
 from rungs.study.ladder import words as ladder_words
 from rungs.study.ladder.interim import EARLY_LEVEL, LOOK_LEVEL, LOOKS
 from rungs.study.ladder.record import CellRecord, LadderDir, LadderRecord, RungRecord
+from rungs.study.statistics import LEVEL
 
 
 def write(record: LadderRecord, folder: LadderDir) -> Path:
@@ -43,6 +45,7 @@ def _facts(record: LadderRecord) -> dict[str, Any]:
     return {
         "record": record,
         "ladder_words": ladder_words,
+        "unit": ladder_words.unit(record),
         "seeds_note": ladder_words.seeds_note(record),
         "claims": ladder_words.claims(record),
         "reason": ladder_words.common_reason(record),
@@ -95,11 +98,14 @@ def _assumptions(record: LadderRecord) -> list[tuple[str, list[str]]]:
 
 def _method(record: LadderRecord) -> list[str]:
     """Return sentences on how the numbers were obtained, as far as this record has them."""
-    seeds = fmt.many(len(record.seeds), "seed")
+    unit = ladder_words.unit(record)
+    seeds = fmt.many(len(record.seeds), unit)
     every = all(len(ladder_words.finished(rung)) == len(record.seeds) for rung in record.rungs)
     which = "Rungs were" if provenance.missing(record) else "Every rung was"
-    sentences = [f"{which} trained with {'' if every else 'up to '}{seeds} ({', '.join(map(str, record.seeds))})."]
-    if len(record.seeds) > 1:
+    sentences = [f"{which} trained with {'' if every else 'up to '}{seeds}{_which(record)}."]
+    if record.folds:
+        sentences += _of_folds(record)
+    elif len(record.seeds) > 1:
         sentences += [
             "Intervals of means are 95 % Student's t intervals over seeds; that of the best rung, in the headline, "
             "rests on the sd pooled over the ladder.",
@@ -114,7 +120,12 @@ def _method(record: LadderRecord) -> list[str]:
             "A claim is a run of another program, or the mean of several, so it is compared with the interval in which "
             "such a result is expected from ours; it is within the margin if that whole interval is."
         )
-    if ladder_words.has(record, "validation_accuracy"):
+    if record.folds:
+        sentences.append(
+            "The same images choose the best rung and judge it, so its accuracy is slightly optimistic; a test set of "
+            "its own would not be."
+        )
+    elif ladder_words.has(record, "validation_accuracy"):
         sentences.append(
             "Validation chose the epoch of each run and ranks the rungs, so it is slightly optimistic about the best."
         )
@@ -125,7 +136,7 @@ def _method(record: LadderRecord) -> list[str]:
         )
     if any(rung.difference and ladder_words.on_test(record, rung.difference) for rung in record.rungs):
         sentences.append("Rungs with different validation images are compared on test.")
-    if ladder_words.has(record, "test_accuracy"):
+    if ladder_words.has(record, "test_accuracy") and not record.folds:
         watched = ladder_words.has(record, "highest_test_accuracy")
         opened = [cell.test_openings for rung in record.rungs for cell in rung.cells if cell.test_openings]
         again = any(number > 1 for number in opened) and not watched
@@ -137,10 +148,31 @@ def _method(record: LadderRecord) -> list[str]:
     return sentences
 
 
+def _which(record: LadderRecord) -> str:
+    """Return which seeds, in brackets; folds are all or the first."""
+    return "" if record.folds else f" ({', '.join(map(str, record.seeds))})"
+
+
+def _of_folds(record: LadderRecord) -> list[str]:
+    """Return what folds are, and how their intervals are made."""
+    return [
+        'A rung has a net for each fold, and "test" is the fold that it left out: every image is tested once.',
+        "Intervals allow for folds that share training images: the variance of a mean, and of a mean difference, is "
+        f"(1/k + n_test/n_train) times that over the folds ({FOLDS_CITED}).",
+        "Differences are paired by fold.",
+    ]
+
+
 def _of_differences(record: LadderRecord) -> list[str]:
     """Return how differences were judged, and at how many seeds."""
     margin = report_metric.amount("validation_accuracy", record.margin)
     done = f" Judged at {fmt.listed(record.looks)} here." if record.looks else ""
+    if record.folds:
+        return [
+            f"Differences are judged once, when all {record.folds} folds of both rungs are there: real if p is below "
+            f"{LEVEL:g} after Holm's correction for all of them, none if the whole interval lies within {margin} of "
+            "zero."
+        ]
     if not record.looks:
         return ["Verdicts on differences are those of the version of rungs that made this record."]
     return [

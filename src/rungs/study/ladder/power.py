@@ -26,7 +26,7 @@ def findable(plan: ClimbPlan) -> str:
     changes = sum(parent(plan.ladder, rung) is not None for rung in plan.ladder.rungs if rung.name in names)
     numbers = Counter(Counter(cell.rung for cell in plan.cells).values())
     seeds = min(numbers, key=lambda n: (-numbers[n], n), default=0)  # what most rungs have
-    if not changes or not seeds:
+    if not changes or not seeds or plan.base.data.folds:
         return ""
     sd, source = _seed_sd(plan)
     size = 100 * detectable(seeds, changes, sd)

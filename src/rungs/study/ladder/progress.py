@@ -171,7 +171,7 @@ def rough(seconds: float) -> str:
 
 
 def _name(one: CellProgress) -> str:
-    return f"{one.cell.rung} seed {one.cell.seed}"
+    return f"{one.cell.rung} {one.cell.of}"
 
 
 def _epoch(one: CellProgress) -> str:

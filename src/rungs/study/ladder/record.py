@@ -12,7 +12,7 @@ from rungs.run.record import DataRecord, Difference, Environment, Estimate, Find
 class CellRecord(Record, frozen=True, kw_only=True):
     """One cell of a ladder, a rung with one seed: the results of its run, without pictures and weights."""
 
-    seed: int
+    seed: int  # or the fold, counted from 0
     folder: str  # of the run, relative to the climb's
     status: Literal["finished", "interrupted", "diverged", "failed"]
     ending: str  # why training ended, or what failed
@@ -108,6 +108,17 @@ class LadderRecord(Record, frozen=True, kw_only=True):
     started: str  # UTC, ISO 8601: of the first cell
     finished: str
     train_s: float  # of all cells together
+
+    @property
+    def folds(self) -> int:
+        """The number of folds that take the place of seeds; 0: none do."""
+        return self.recipe.data.folds or 0
+
+    @property
+    def judged_by(self) -> str:
+        """The metric that compares rungs: with folds of the images that each left out, else on validation if any."""
+        validated = any("validation_accuracy" in rung.estimates for rung in self.rungs)
+        return "validation_accuracy" if validated and not self.folds else "test_accuracy"
 
 
 class LadderDir(StudyDir[LadderRecord]):

@@ -68,16 +68,26 @@ class Ladder(Spec, kw_only=True, frozen=True):
 
 @dataclass(frozen=True)
 class Cell:
-    """One rung with one seed: an ordinary recipe."""
+    """One rung with one seed, or one fold: an ordinary recipe."""
 
     rung: str
-    seed: int
+    seed: int  # or the fold, counted from 0: what is paired
     recipe: Recipe
 
     @property
     def folder(self) -> str:
         """Name of its run folder: it changes with everything that changes the result."""
-        return f"{self.rung}-seed{self.seed}-{identity.digest(self.recipe)[:8]}"
+        return f"{self.rung}-{self.unit}{self.seed}-{identity.digest(self.recipe)[:8]}"
+
+    @property
+    def of(self) -> str:
+        """ "seed 0" or "fold 1": folds are counted from 1 for people."""
+        return f"{self.unit} {self.seed + (self.unit == 'fold')}"
+
+    @property
+    def unit(self) -> str:
+        """ "seed" or "fold"."""
+        return "seed" if self.recipe.data.fold is None else "fold"
 
 
 def shipped() -> dict[str, Path]:
@@ -183,6 +193,8 @@ def cells(
 ) -> list[Cell]:
     """Return every cell, seed by seed, so that an interrupted climb covers all rungs.
 
+    If the base recipe has folds, there is a cell for each fold instead, all with the base recipe's seed.
+
     Args:
         ladder: The ladder.
         base: Its base recipe, perhaps with fields changed.
@@ -202,17 +214,28 @@ def cells(
     _require_validation(ladder, base)
     factor = 1.0 if epochs is None else epochs / base.training.epochs
     made = {rung.name: thinned(stretched(_recipe(ladder, rung, base), factor), images) for rung in chosen}
-    planned = seeds_of(ladder, seeds)
+    folds = base.data.folds
+    planned = seeds_of(ladder, seeds, folds)
     return [
-        Cell(rung.name, seed, replace(made[rung.name], seed=seed))
+        Cell(rung.name, seed, _with(made[rung.name], seed, folds))
         for seed in range(max(planned.values()))
         for rung in chosen
         if seed < planned[rung.name]
     ]
 
 
-def seeds_of(ladder: Ladder, seeds: int | None = None) -> dict[str, int]:
-    """Return how many seeds each rung is to have: `seeds`, else the rung's own number, else the ladder's."""
+def _with(recipe: Recipe, seed: int, folds: int | None) -> Recipe:
+    """Return the recipe of a cell."""
+    return replace(recipe, seed=seed) if folds is None else replace(recipe, data=replace(recipe.data, fold=seed))
+
+
+def seeds_of(ladder: Ladder, seeds: int | None = None, folds: int | None = None) -> dict[str, int]:
+    """Return how many seeds each rung is to have: `seeds`, else the rung's own number, else the ladder's.
+
+    With folds all of them, or the first `seeds`.
+    """
+    if folds is not None:
+        return {rung.name: min(folds, seeds or folds) for rung in ladder.rungs}
     return {rung.name: seeds or rung.seeds or ladder.seeds for rung in ladder.rungs}
 
 
@@ -224,6 +247,9 @@ def _recipe(ladder: Ladder, rung: Rung, base: Recipe) -> Recipe:
     except UserError as error:
         where = f"ladder {ladder.name}, rung {rung.name}, {error.where}"
         raise UserError(error.what, where=where, do=error.do) from error
+    if made.data.folds != base.data.folds:
+        where = f"ladder {ladder.name}, rung {rung.name}, data.folds"
+        raise UserError("rungs with other folds cannot be compared", where=where, do="set it in the base recipe")
     if any(claim.metric == "highest_test_accuracy" for claim in rung.claims) and not made.evaluation.watch_test:
         where = f"ladder {ladder.name}, rung {rung.name}, claims"
         do = 'add "evaluation.watch_test=true" to the rung\'s set'
@@ -246,7 +272,7 @@ def _require_validation(ladder: Ladder, base: Recipe) -> None:
     """
     for rung in ladder.rungs if len(ladder.rungs) > 1 else ():
         data = _recipe(ladder, rung, base).data
-        if data.validation == 0 and data.source.partition(":")[0] in WITHOUT_VALIDATION:
+        if data.validation == 0 and data.folds is None and data.source.partition(":")[0] in WITHOUT_VALIDATION:
             what = "no validation set to compare this rung by, and the test set must not choose"
             where = f"ladder {ladder.name}, rung {rung.name}, data.validation"
             raise UserError(what, where=where, do="set data.validation=0.1")
@@ -254,6 +280,10 @@ def _require_validation(ladder: Ladder, base: Recipe) -> None:
 
 def require_not_reserved(assignment: str, where: str) -> None:
     """Refuse an assignment to a field that the ladder sets for each cell and would overwrite."""
+    if assignment.partition("=")[0].strip() == "data.fold":
+        raise UserError(
+            "'data.fold' is set by the ladder for each cell", where=where, do="set data.folds, for all rungs"
+        )
     field = assignment.partition("=")[0].strip().partition(".")[0]
     if has_role(field, "seed", "about"):
         do = "use --seeds: seeds are counted from 0" if field == "seed" else f"set the rung's {field}"

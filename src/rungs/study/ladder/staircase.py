@@ -19,7 +19,7 @@ from rungs.report import metric as report_metric
 from rungs.report.style import BLUE, GREEN, INK, PARTS, PURPLE, QUIET, STYLE, empty, plain
 from rungs.run.record import Difference
 from rungs.study.ladder import words as ladder_words
-from rungs.study.ladder.record import Answer, LadderRecord, RungRecord
+from rungs.study.ladder.record import Answer, LadderRecord
 
 CLAIMS = {**PARTS, "highest_test_accuracy": ("^", GREEN, 0.19)}
 
@@ -47,7 +47,7 @@ def staircase(record: LadderRecord) -> Figure:
         axes.axhspan(i - 0.5, i + 0.5, color="#f6f8fa", linewidth=0, zorder=0)
     _joined(axes, record)
     for i, rung in enumerate(record.rungs):
-        _row(axes, rung, i, limits)
+        _row(axes, record, i, limits)
         if rung.difference is not None:
             _difference(axes, record, rung.difference, i)
     _labels(axes, record)
@@ -110,7 +110,8 @@ def _joined(axes: Axes, record: LadderRecord) -> None:
             axes.plot([start, start, end], [i - 1 + shift, i + shift, i + shift], **style)
 
 
-def _row(axes: Axes, rung: RungRecord, i: int, limits: tuple[float, float]) -> None:
+def _row(axes: Axes, record: LadderRecord, i: int, limits: tuple[float, float]) -> None:
+    rung = record.rungs[i]
     outside: list[tuple[float, str]] = []
     for metric, (mark, colour, shift) in PARTS.items():
         estimate, y = rung.estimates.get(metric), i + shift
@@ -135,7 +136,8 @@ def _row(axes: Axes, rung: RungRecord, i: int, limits: tuple[float, float]) -> N
                 outside.append((answer.claimed, f"{answer.metric.replace('_accuracy', '').replace('_', ' ')} claimed"))
     _arrows(axes, outside, i, limits)
     if not rung.estimates:
-        axes.text(0.012, i, ladder_words.how_ended(rung) or "not run", transform=axes.get_yaxis_transform(),
+        ended = ladder_words.how_ended(rung, ladder_words.unit(record)) or "not run"
+        axes.text(0.012, i, ended, transform=axes.get_yaxis_transform(),
                   va="center", color=PURPLE, fontstyle="italic")  # fmt: skip
 
 
@@ -239,21 +241,23 @@ def _name(record: LadderRecord, i: int) -> str:
         notes.append(f"on {plain(rung.on, 30)}")
     done = len(ladder_words.finished(rung))
     if 0 < done < len(rung.cells):
-        notes.append(f"{done} of {len(rung.cells)} seeds")
+        notes.append(f"{done} of {len(rung.cells)} {ladder_words.unit(record)}s")
     return "\n".join(filter(None, (plain(rung.name, 40), f"({'; '.join(notes)})" if notes else "")))
 
 
 def _legend(record: LadderRecord) -> list[Line2D]:
     """Return a legend handle for each kind of mark that is drawn."""
-    handles = []
+    handles, unit = list[Line2D](), ladder_words.unit(record)
     many = any(len(ladder_words.finished(rung)) > 1 for rung in record.rungs)
     for metric, (mark, colour, _) in PARTS.items():
         if ladder_words.has(record, metric):
             part = metric.partition("_")[0]
-            what = "mean of the seeds, 95 % interval" if many else "single seed, 95 % interval"
+            what = f"mean of the {unit}s, 95 % interval" if many else f"single {unit}, 95 % interval"
             handles.append(Line2D([], [], marker=mark, color=colour, markersize=6, label=f"{part}: {what}"))
     if many:
-        handles.append(Line2D([], [], marker="o", linestyle="", color=QUIET, alpha=0.5, markersize=4, label="one seed"))
+        handles.append(
+            Line2D([], [], marker="o", linestyle="", color=QUIET, alpha=0.5, markersize=4, label=f"one {unit}")
+        )
     claimed = {answer.metric for rung in record.rungs for answer in rung.answers if _is_drawn(answer)}
     for metric, (mark, colour, _) in CLAIMS.items():
         if metric in claimed:

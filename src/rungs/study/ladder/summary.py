@@ -20,12 +20,12 @@ from rungs.study import statistics
 from rungs.study.differences import Change, compare
 from rungs.study.ladder.answers import answers_of
 from rungs.study.ladder.changes import changes, kept_verdicts, pools
-from rungs.study.ladder.interim import judge
+from rungs.study.ladder.interim import judge, judge_folds
 from rungs.study.ladder.origins import machine_words
 from rungs.study.ladder.outcome import Outcome
 from rungs.study.ladder.record import Answer, CellRecord, LadderRecord, PlannedRung, RungRecord
 from rungs.study.ladder.spec import Ladder, Rung, parent
-from rungs.study.measures import CELL_VALUES, CURVES, SCORED, measured, system
+from rungs.study.measures import CELL_VALUES, CURVES, SCORED, is_score, measured, system
 
 
 def summarise(
@@ -55,7 +55,7 @@ def summarise(
         UserError: No cell finished, or cells of the same seed and settings saw different data.
     """
     record = _unjudged(ladder, outcomes, command, reduced, planned)
-    compared = changes(record.rungs, outcomes, record.data)
+    compared = changes(record.rungs, outcomes, record.data, record.folds)
     if once:
         return _with_verdicts(record, compare(compared, pools(record.rungs), margin=ladder.margin), {})
     earlier = {} if before is None else kept_verdicts(before, record.rungs)
@@ -127,7 +127,11 @@ def judged(
         looking: Whether differences may be judged now.
     """
     planned = planned or max(0, len(record.planned) - 1)
-    differences = judge(compared, pools(record.rungs), record.margin, earlier, planned, looking=looking)
+    shared = pools(record.rungs)
+    if record.folds:
+        differences = judge_folds(compared, shared, record.margin, planned, looking=looking)
+    else:
+        differences = judge(compared, shared, record.margin, earlier, planned, looking=looking)
     return _with_verdicts(record, differences, answers_of(record, claims))
 
 
@@ -175,7 +179,10 @@ def _rung(ladder: Ladder, rung: Rung, outcomes: Sequence[Outcome]) -> RungRecord
         flops=some.model.flops if some else 0,
         layers=some.model.layers if some and _changes_net(ladder, rung) else (),
         cells=cells,
-        estimates={name: statistics.estimate(found, _of_one(whole, name)) for name, found in values.items()},
+        estimates={
+            name: statistics.estimate(found, _of_one(whole, name), _folds(whole, name))
+            for name, found in values.items()
+        },
         difference=None,
         answers=(),
         claims=rung.claims,
@@ -214,6 +221,11 @@ def _cell(outcome: Outcome) -> CellRecord:
 def _short(value: float) -> float:
     """Round to five digits, more than a plot shows."""
     return float(f"{value:.5g}")
+
+
+def _folds(whole: Sequence[RunRecord], metric: str) -> int:
+    """Return the number of folds where a metric is a score and its values are of folds; else 0."""
+    return (whole[0].recipe.data.folds or 0) if is_score(metric) else 0
 
 
 def _of_one(whole: Sequence[RunRecord], metric: str) -> tuple[float, float] | None:

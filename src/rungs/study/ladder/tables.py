@@ -97,7 +97,7 @@ def _columns(record: LadderRecord, *, words: bool) -> Column:
     columns = {head: [make(rung) for rung in record.rungs] for head, make in heads.items()}
     columns = {head: cells for head, cells in columns.items() if any(cells)}
     if not any(ladder_words.finished(rung) for rung in record.rungs):
-        columns["ended"] = [ladder_words.how_ended(rung) for rung in record.rungs]
+        columns["ended"] = [ladder_words.how_ended(rung, ladder_words.unit(record)) for rung in record.rungs]
         return columns
     measured = next(head for head in ("validation, %", "test, %", "rung") if head in columns)
     cells = zip(columns[measured], record.rungs, strict=True)
@@ -114,7 +114,7 @@ def _short_ending(rung: RungRecord) -> str:
 
 
 def _caption(record: LadderRecord, signs: bool, dropped: list[str], shown: tuple[str, ...]) -> Text:
-    lines = [_seeds(record)]
+    lines = [_seeds(record), *(["test: the images that each fold leaves out; they judge"] * bool(record.folds))]
     if missing := provenance.missing_words(record):
         lines.append(f"missing: {missing}")
     lines += _origins(record)
@@ -160,14 +160,16 @@ def _seeds(record: LadderRecord) -> str:
     counts = [e.n for rung in record.rungs for key, e in rung.estimates.items() if key in PARTS]
     if max(counts) < FEWEST_SEEDS:
         return f"{n}; intervals in the report"
-    some = "" if min(counts) >= FEWEST_SEEDS else f", with at least {FEWEST_SEEDS} seeds"
-    return f"{n}; ±: half of the 95 % interval of the mean over seeds (Student's t){some}"
+    units = f"{ladder_words.unit(record)}s"
+    some = "" if min(counts) >= FEWEST_SEEDS else f", with at least {FEWEST_SEEDS} {units}"
+    t = "Student's t, corrected for shared training images" if record.folds else "Student's t"
+    return f"{n}; ±: half of the 95 % interval of the mean over {units} ({t}){some}"
 
 
 def _diverged(record: LadderRecord) -> str:
     """Return where training diverged: "rate-0.3 (3 of 3 seeds)"."""
     counts = {rung.name: sum(cell.status == "diverged" for cell in rung.cells) for rung in record.rungs}
-    of = {rung.name: fmt.many(len(rung.cells), "seed") for rung in record.rungs}
+    of = {rung.name: fmt.many(len(rung.cells), ladder_words.unit(record)) for rung in record.rungs}
     return ", ".join(f"{name} ({n} of {of[name]})" for name, n in counts.items() if n)
 
 
@@ -216,7 +218,7 @@ def markdown(record: LadderRecord) -> str:
     heads = ("rung", "claimed", "measured: mean, 95 % interval, n", "claim", f"difference {below}", "verdict")
     lines = [f"| {' | '.join(heads)} |", "|" + " --- |" * len(heads)]
     for i, rung in enumerate(record.rungs):
-        cells = (_plain(rung.name), *_lines(rung), *_difference_cells(record, rung, i))
+        cells = (_plain(rung.name), *_lines(record, rung), *_difference_cells(record, rung, i))
         lines.append(f"| {' | '.join(cells)} |")
     lines += ["", f"{_plain(ladder_words.seeds_note(record).replace('bars: ', ''))}."]
     if record.reduced:
@@ -225,7 +227,7 @@ def markdown(record: LadderRecord) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _lines(rung: RungRecord) -> tuple[str, str, str]:
+def _lines(record: LadderRecord, rung: RungRecord) -> tuple[str, str, str]:
     """Return the cells claimed, measured and verdict, a line for each claim and each unclaimed accuracy."""
     claimed = {a.metric for a in rung.answers if a.kind == "value" and a.verdict != "not comparable"}
     rows = [
@@ -240,7 +242,8 @@ def _lines(rung: RungRecord) -> tuple[str, str, str]:
             measured = fmt.NOTHING
         rows.append((claim, measured, _claim_cell(answer)))
     if not rung.estimates:
-        rows.append((fmt.NOTHING, ladder_words.how_ended(rung) or "not run", fmt.NOTHING))
+        ended = ladder_words.how_ended(rung, ladder_words.unit(record))
+        rows.append((fmt.NOTHING, ended or "not run", fmt.NOTHING))
     first, second, third = zip(*rows, strict=True)
     return "<br>".join(first), "<br>".join(second), "<br>".join(third)
 

@@ -29,8 +29,19 @@ def has(record: LadderRecord, metric: str) -> bool:
 
 
 def judged_by(record: LadderRecord) -> str:
-    """Return the metric that compares rungs: validation accuracy, else test accuracy."""
-    return "test_accuracy" if not has(record, "validation_accuracy") else "validation_accuracy"
+    """Return the metric that compares rungs: see `LadderRecord.judged_by`."""
+    return record.judged_by
+
+
+def unit(record: LadderRecord) -> str:
+    """Return what the cells of a rung differ in: "seed" or "fold"."""
+    return "fold" if record.folds else "seed"
+
+
+def named(record: LadderRecord, numbers: Sequence[int]) -> str:
+    """Return "seed 0" or "seeds 1, 2"; folds are counted from 1."""
+    shown = (number + bool(record.folds) for number in numbers)
+    return f"{unit(record)}{'s' * (len(numbers) != 1)} {', '.join(map(str, shown))}"
 
 
 def mean(rung: RungRecord, metric: str) -> float | None:
@@ -95,12 +106,12 @@ def unfinished(record: LadderRecord) -> tuple[tuple[RungRecord, CellRecord], ...
     return tuple((rung, cell) for rung in record.rungs for cell in rung.cells if cell.status != "finished")
 
 
-def how_ended(rung: RungRecord) -> str:
+def how_ended(rung: RungRecord, unit: str = "seed") -> str:
     """Return how unfinished cells ended: "1 diverged, 1 failed"; "" where all did."""
     ended = Counter(cell.status for cell in rung.cells if cell.status != "finished")
     if len(ended) == 1 and not finished(rung):
         (status, n), *_ = ended.items()
-        return f"{status} in {('its only seed', 'both seeds')[n - 1] if n <= 2 else f'all {n} seeds'}"
+        return f"{status} in {(f'its only {unit}', f'both {unit}s')[n - 1] if n <= 2 else f'all {n} {unit}s'}"
     return ", ".join(f"{n} {status}" for status, n in sorted(ended.items()))
 
 
@@ -114,12 +125,14 @@ def seeds_note(record: LadderRecord, parts: Iterable[str] = ("validation_accurac
     counts = {rung.estimates[part].n for rung in record.rungs for part in parts if part in rung.estimates}
     if not counts:
         return "no cell has finished"
+    units = f"{unit(record)}s"
     if counts == {1}:
-        return "n = 1 seed; bars: 95 % interval over the scored images (Wilson), not over seeds"
+        return f"n = 1 {unit(record)}; bars: 95 % interval over the scored images (Wilson), not over {units}"
     low, high = min(counts), max(counts)
-    n = f"n = {high} seeds" if low == high else f"n = {low} to {high} seeds"
+    n = f"n = {high} {units}" if low == high else f"n = {low} to {high} {units}"
     wilson = ", where n = 1 over images (Wilson)" if low == 1 else ""
-    return f"{n}; bars: 95 % interval of the mean over seeds (Student's t){wilson}"
+    t = "Student's t, corrected for shared training images" if record.folds else "Student's t"
+    return f"{n}; bars: 95 % interval of the mean over {units} ({t}){wilson}"
 
 
 def found(rung: RungRecord) -> tuple[tuple[Finding, int], ...]:
@@ -212,8 +225,10 @@ def _best_words(record: LadderRecord) -> str:
     found, metric = ranking.best(record), judged_by(record)
     if found is None:
         return "No cell of this ladder has finished."
-    part, first = metric.partition("_")[0], record.rungs[0]
-    interval = f"95 % interval {report_metric.between(metric, *found.interval)}, {fmt.many(found.n, 'seed')}, sd pooled"
+    part, first = "the images left out" if record.folds else metric.partition("_")[0], record.rungs[0]
+    interval = (
+        f"95 % interval {report_metric.between(metric, *found.interval)}, {fmt.many(found.n, unit(record))}, sd pooled"
+    )
     sentence = f"Best on {part}: {found.rung.name}, {fmt.percent(found.mean)} ({interval})"
     base = mean(first, metric)
     if found.rung is first:
