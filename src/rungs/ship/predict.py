@@ -12,7 +12,7 @@ import torch
 from rungs.data.batches import to_float
 from rungs.data.decode import Undecodable, decode
 from rungs.data.reading import reading_of
-from rungs.data.sources.folder import read_image
+from rungs.data.sources.tree import read_image
 from rungs.evaluate.device import open_device
 from rungs.models.own import OwnNet
 from rungs.models.weights import Weights

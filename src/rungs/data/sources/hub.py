@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from rungs.data.imageset import Source
 from rungs.data.reading import DEFAULT, Reading
-from rungs.data.sources.listing import part_of
+from rungs.data.sources.names import part_of
 from rungs.data.sources.parquet import BATCH_ROWS, IMAGE_COLUMNS, Shard, find_column, read_shards
 from rungs.errors import UserError
 from rungs.run.record import Problem

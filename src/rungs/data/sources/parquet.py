@@ -21,8 +21,9 @@ from rungs.data.cache import user_path
 from rungs.data.imageset import Source
 from rungs.data.mapped import read_listing
 from rungs.data.reading import DEFAULT, Reading
-from rungs.data.sources.folder import read_image
-from rungs.data.sources.listing import PARTS, Listing, Part, Read, natural, part_of, stamp
+from rungs.data.sources.listing import Listing, Part, Read, stamp
+from rungs.data.sources.names import PARTS, natural, part_of
+from rungs.data.sources.tree import read_image
 from rungs.errors import UserError
 from rungs.run.record import Problem
 
