@@ -38,7 +38,7 @@ def data(source: Positional[str], /, image_size: Number = None, sheet: Where = N
     """Summarise a source of images, and list its unreadable, empty, duplicate or doubtful files, and near duplicates.
 
     Args:
-        source: cifar10[:PATH], cifar100, digits, folder:PATH, parquet:PATH, hub:OWNER/NAME.
+        source: cifar10[:PATH], cifar100, digits, folder:PATH, csv:PATH, parquet:PATH, hub:OWNER/NAME.
         image_size: Decode to this many pixels (default: the source's own size, else 64).
         sheet: Where to write the contact sheet (default: out/contact-NAME.png).
     """

@@ -209,7 +209,14 @@ def _source(listing: Listing, entry: cache.Entry, images: torch.Tensor) -> Sourc
     if train is None:  # only in a source to evaluate on
         train = next(iter(sets.values())).take(torch.arange(0))
     return Source(
-        listing.name, listing.origin, train, validation, test, problems=problems, extent=entry.extent, notes=listing.notes
+        listing.name,
+        listing.origin,
+        train,
+        validation,
+        test,
+        problems=problems,
+        extent=entry.extent,
+        notes=listing.notes,
     )
 
 

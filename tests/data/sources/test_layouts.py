@@ -101,7 +101,9 @@ def test_which_names_are_parts(names: tuple[str, ...], parts: tuple[str | None, 
     assert tuple(found.get(name) for name in names) == parts
 
 
-@pytest.mark.parametrize("classes", [("testament", "bible"), ("train station", "airport"), ("train", "bus"), ("test1", "test2")])
+@pytest.mark.parametrize(
+    "classes", [("testament", "bible"), ("train station", "airport"), ("train", "bus"), ("test1", "test2")]
+)
 def test_classes_that_only_look_like_parts(tmp_path: Path, classes: tuple[str, str]) -> None:
     source = read(pictures(tmp_path / "photos", classes))
     assert set(source.train.classes) == set(classes) and sizes(source) == (4, None, None)
