@@ -45,6 +45,7 @@ class Contents(Record, frozen=True):
     classes: tuple[str, ...]
     parts: dict[str, PartContents]  # "train", "validation", "test"
     problems: tuple[Problem, ...]  # of files, and images that are identical once decoded or look alike
+    notes: tuple[str, ...] = ()  # how the files were read
 
 
 def contents(source: Source) -> Contents:
@@ -63,6 +64,7 @@ def contents(source: Source) -> Contents:
             *_duplicates(parts, {p.path for p in source.problems if p.kind == "duplicate"}),
             *(() if source.canonical else _near_copies(parts)),
         ),
+        notes=source.notes,
     )
 
 
@@ -73,12 +75,7 @@ def require_trainable(source: Source, skip_unreadable: bool) -> tuple[Problem, .
         UserError: There are unreadable or empty files and they may not be skipped; or a class is left without a
             training image, or a part without an image.
     """
-    lost = tuple(problem for problem in source.problems if problem.kind in ("unreadable", "empty"))
-    if lost and not skip_unreadable:
-        lines = [f"  {problem.path}: {problem.reason}" for problem in lost[:LISTED]]
-        more = [f"  ... and {len(lost) - LISTED} more: rungs data {source.name}"] if len(lost) > LISTED else []
-        what = "\n".join([f"{len(lost)} file{'s' * (len(lost) > 1)} cannot be used", *lines, *more])
-        raise UserError(what, where=source.name, do="fix or remove them, or skip them with --skip-unreadable")
+    lost = require_readable(source, skip_unreadable)
     train = source.train
     bare = [name for name, count in zip(train.classes, train.counts(), strict=True) if not count]
     if bare:
@@ -87,6 +84,21 @@ def require_trainable(source: Source, skip_unreadable: bool) -> tuple[Problem, .
     if empty := [part for part, images in _parts(source).items() if not len(images)]:
         what = f"no readable image in the {' and '.join(empty)} part{'s' * (len(empty) > 1)}"
         raise UserError(what, where=source.name, do="fix the files, add some, or remove the part")
+    return lost
+
+
+def require_readable(source: Source, skip_unreadable: bool) -> tuple[Problem, ...]:
+    """Return the files that are left out of a source, if they may be.
+
+    Raises:
+        UserError: There are unreadable or empty files and they may not be skipped.
+    """
+    lost = tuple(problem for problem in source.problems if problem.kind in ("unreadable", "empty"))
+    if lost and not skip_unreadable:
+        lines = [f"  {problem.path}: {problem.reason}" for problem in lost[:LISTED]]
+        more = [f"  ... and {len(lost) - LISTED} more: rungs data {source.name}"] if len(lost) > LISTED else []
+        what = "\n".join([f"{len(lost)} file{'s' * (len(lost) > 1)} cannot be used", *lines, *more])
+        raise UserError(what, where=source.name, do="fix or remove them, or skip them with --skip-unreadable")
     return lost
 
 

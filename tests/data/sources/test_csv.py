@@ -142,7 +142,7 @@ def test_columns_that_the_recipe_names(root: Path) -> None:
     spec = DataSpec(source=f"csv:{path}", image_column="path", label_column="colour", groups=ByColumn(column="animal"))
     source = open_source(spec)
     assert labels(source) == {"1.png": "red", "2.png": "blue"} and source.groups == ["1", "1"]
-    with pytest.raises(UserError, match="no one column 'color'.*\n.*did you mean 'colour'"):
+    with pytest.raises(UserError, match=r"no one column 'color'.*\n.*did you mean 'colour'"):
         load(str(path), None, Reading(image_column="path", label_column="color"))
 
 

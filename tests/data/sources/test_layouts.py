@@ -29,7 +29,7 @@ def pictures(root: Path, folders: Iterable[str], n: int = 2) -> Path:
     for folder in folders:
         (root / folder).mkdir(parents=True, exist_ok=True)
         for i in range(n):
-            colour = (*crc32(f"{folder} {i}".encode()).to_bytes(4, "big")[:3],)
+            colour = (*crc32(os.fsencode(f"{folder} {i}")).to_bytes(4, "big")[:3],)
             Image.new("RGB", (8, 8), colour).save(root / folder / f"{i}.png")
     return root
 

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from rungs.errors import UserError, did_you_mean
 
 Tiers = Sequence[Sequence[str]]
-"""Usual names of a column, in small letters without spaces and signs; a later tier counts if none of an earlier fits."""
+"""Usual names of a column, in small letters without spaces and signs; a later tier counts
+if no name of an earlier one fits."""
 
 IMAGES: Tiers = (
     (

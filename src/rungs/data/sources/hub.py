@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from rungs.data.imageset import Source
 from rungs.data.reading import DEFAULT, Reading
-from rungs.data.sources.names import part_of
 from rungs.data.sources.columns import find_column
+from rungs.data.sources.names import part_of
 from rungs.data.sources.parquet import BATCH_ROWS
 from rungs.data.sources.shards import IMAGES, Shard, read_shards
 from rungs.errors import UserError

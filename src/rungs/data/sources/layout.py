@@ -119,7 +119,7 @@ def _require_one_level(tree: Tree, tops: list[Steps], named: dict[str, str], roo
         if named.get(top[-1]) == "train" and (shared := _shared(tree, tree.inside(_descended(tree, top)))):
             folders = ", ".join(_shown(folder) for folder in tree.inside(_descended(tree, top))[:5])
             what = f"{folders} hold subfolders of the same names ({_some(shared)}): which level is the class?"
-            do = f"if it is the upper one: --layout part/class; else move {_some(shared)} up, directly into {_shown(top)}"
+            do = f"if it is the upper one: --layout part/class; else move the others up, right into {_shown(top)}"
             raise UserError(what, where=root, do=do)
 
 

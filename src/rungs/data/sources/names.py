@@ -17,7 +17,10 @@ PARTS = {
 """The parts of a source, in order, and their common spellings."""
 
 FILLERS = frozenset(
-    "set sets data dataset datasets image images img imgs picture pictures pic pics photo photos folder split samples".split()
+    (
+        *("set", "sets", "data", "dataset", "datasets", "folder", "split", "samples", "image", "images", "img", "imgs"),
+        *("picture", "pictures", "pic", "pics", "photo", "photos"),
+    )
 )
 """Words that say nothing in a folder's name: training_set, "Test Images", train_data."""
 

@@ -57,13 +57,13 @@ class Shard:
     @property
     def image(self) -> str:
         """The name of the column of images."""
-        names = self.schema.names
+        names: list[str] = self.schema.names
         return names[find_column(names, IMAGES, "image", self.name, self.reading.image_column)]
 
     @property
     def label(self) -> str:
         """The name of the column of labels."""
-        names = self.schema.names
+        names: list[str] = self.schema.names
         return names[find_column(names, LABELS, "label", self.name, self.reading.label_column)]
 
 
@@ -106,7 +106,7 @@ def read_shards(
         if value is None
     ]
     stamps = repr([(shard.name, shard.stamp) for shard in shards])
-    alike = look_alikes({word: f"column {shards[0].label}" for word in classes})
+    alike = look_alikes(dict.fromkeys(classes, f"column {shards[0].label}"))
     listing = Listing(name, origin, root, classes, parts, f"{origin} {stamps}", (*problems, *left_out, *alike))
     source = read_listing(listing, image_size, reading)
     if reading.group_column is None or source.train.paths is None:
