@@ -78,6 +78,7 @@ class DataRecord(Record, frozen=True, kw_only=True):
     leaks: dict[str, int] = {}  # part -> number of images identical to one of an earlier part
     near: dict[str, int] = {}  # part -> number of images that look like one of an earlier part: see `data.near`
     near_pairs: tuple[NearPair, ...] = ()  # the first of them
+    notes: tuple[str, ...] = ()  # how the source's files were read
 
 
 class LayerRow(Record, frozen=True, kw_only=True):

@@ -1,4 +1,4 @@
-"""Evaluate a trained net on the parts of its own data, or on any dataset with the same classes."""
+"""Evaluate a trained net on the parts of its own data, or on any dataset of its classes."""
 
 from __future__ import annotations
 

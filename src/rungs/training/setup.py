@@ -177,6 +177,7 @@ def load_dataset(recipe: Recipe, skip_unreadable: bool, source: Source | None = 
         leaks=leaks(parts.present()),
         near=dict(Counter(pair.part for pair in near)),
         near_pairs=tuple(near[:NEAR_SHOWN]),
+        notes=source.notes,
     )
     doubts = sum(problem.kind in ("duplicate", "doubtful") for problem in source.problems)
     if not recipe.evaluation.score_test:  # closed: no later code can use it

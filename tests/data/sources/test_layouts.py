@@ -114,8 +114,8 @@ def test_the_level_of_the_class_is_asked_for(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="which level is the class") as caught:
         read(root)
     lines = str(caught.value)
-    assert "--layout class: 2 classes, 2019 (4 images), 2020 (4 images)" in lines
-    assert "--layout part/class: 2 classes, cat (4 images), dog (4 images)" in lines
+    assert "--layout class: 2 classes, 2019 (4 images) and 2020 (4 images)" in lines
+    assert "--layout part/class: 2 classes, cat (4 images) and dog (4 images)" in lines
     assert "class/part" not in lines and "--set data.layout" in lines
     assert read(root, "class").train.classes == ("2019", "2020")
     pooled = read(root, "part/class")
@@ -124,7 +124,7 @@ def test_the_level_of_the_class_is_asked_for(tmp_path: Path) -> None:
 
 def test_some_shared_subfolders_are_asked_for_too(tmp_path: Path) -> None:
     root = pictures(tmp_path / "photos", (*each(("day", "night")), "night/owl"))
-    with pytest.raises(UserError, match=r"subfolders of the same names \(cat, dog\)"):
+    with pytest.raises(UserError, match=r"subfolders of the same names \(cat and dog\)"):
         read(root)
 
 

@@ -5,6 +5,7 @@ Where the names leave it open, nothing is guessed: the error shows the readings 
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -202,6 +203,8 @@ def _by_part(tree: Tree, base: Steps, root: str) -> Arrangement:
     }
     where = "; ".join(f"{part} from {', '.join(map(_shown, bases[part]))}" for part in parts)
     note = f"read as parts with a folder per class in each: {where}"
+    if not known:
+        note = f"no folder has the name of a part: all images of {_some([*map(_shown, tops)])} are training images"
     return Arrangement("part/class", base, parts, [*problems, *beside], [note])
 
 
@@ -244,8 +247,9 @@ def _without_labels(
         if part == "train" or not labelled:
             raise UserError("no class folders here", where=f"{root}/{_shown(folder)}", do=ADVICE)
         what = f"{tree.images[folder]:,} pictures without labels"
-        reason = f"{what}: the {part} set is cut from the training images; label these: "
-        problems.append(_unused(_shown(folder), f"{reason}rungs predict RUN {root}/{_shown(folder)}"))
+        command = f"rungs predict RUN {shlex.quote(f'{root}/{_shown(folder)}')}"
+        reason = f"{what}: the {part} set is cut from the training images; label these: {command}"
+        problems.append(_unused(_shown(folder), reason))
     return problems
 
 
@@ -300,4 +304,7 @@ def _shown(folder: Steps) -> str:
 
 
 def _some(words: list[str], most: int = 5) -> str:
-    return ", ".join(words[:most]) + f" and {len(words) - most} more" * (len(words) > most)
+    """Return words as a list that is not too long."""
+    if len(words) > most:
+        return f"{', '.join(words[:most])} and {len(words) - most} more"
+    return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
