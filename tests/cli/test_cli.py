@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -104,6 +105,26 @@ def test_data_lists_what_is_wrong_and_writes_a_sheet(trained: Path) -> None:
     assert "duplicate photos/cross/twin.png: the same bytes as cross/01.png" in lines
     assert "2 unreadable, empty, duplicate or doubtful files" in lines
     assert (trained / "sheet.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_data_says_how_a_folder_is_read(trained: Path, tmp_path: Path) -> None:
+    for day in ("monday", "tuesday"):
+        shutil.copytree(trained / "photos", tmp_path / "days" / day)
+    asked = rungs("data", "folder:days", cwd=tmp_path, code=2).stderr
+    assert "which level is the class" in asked and "--layout part/class: 3 classes, circle (24 images)" in asked
+    told = rungs("data", "folder:days", "--layout", "part/class", "--sheet", "sheet.png", cwd=tmp_path).stdout
+    assert "no folder has the name of a part: all images of monday and tuesday are training images" in told.splitlines()
+
+
+def test_a_folder_is_predicted_and_a_set_without_a_class_scored(trained: Path) -> None:
+    files = sorted((trained / "photos" / "cross").iterdir())
+    table = rungs("predict", "run", "photos/cross", cwd=trained).stdout
+    assert all(file.name in table for file in files)
+    (trained / "some" / "cross").mkdir(parents=True)
+    for file in files:
+        shutil.copy(file, trained / "some" / "cross")
+    text = rungs("evaluate", "run", "--data", "folder:some", cwd=trained).stdout
+    assert "no images of circle, square" in text.splitlines() and f"n = {len(files)}" in text
 
 
 @pytest.mark.needs_cifar

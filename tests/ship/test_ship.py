@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import io
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -92,22 +93,21 @@ def agrees(prediction: Prediction, want: torch.Tensor) -> bool:
 # --- classes
 
 
-def test_the_classes_of_the_weights_are_accepted(weights: Weights) -> None:
-    require_classes(weights, CLASSES, "folder:x")
+@pytest.mark.parametrize("classes", [CLASSES, ("dog", "cat", "owl"), ("cat", "dog"), ("owl",)])
+def test_the_classes_of_the_weights_are_accepted(weights: Weights, classes: tuple[str, ...]) -> None:
+    require_classes(weights, classes, "folder:x")
 
 
 @pytest.mark.parametrize(
     ("classes", "what"),
     [
-        (("dog", "cat", "owl"), "the same classes as the net's, but in another order"),
-        (("cat", "dog"), r"missing \['owl'\], unknown none"),
         (("cat", "dog", "owl", "yak"), r"missing none, unknown \['yak'\]"),
         (("cat", "dog", "yak"), r"missing \['owl'\], unknown \['yak'\]"),
         (("Cat", "dog", "owl"), r"missing \['cat'\], unknown \['Cat'\]"),
     ],
 )
 def test_other_classes_are_refused(weights: Weights, classes: tuple[str, ...], what: str) -> None:
-    with pytest.raises(UserError, match=f"^folder:x: .*{what}\n  -> give these classes, in this order: cat, dog, owl$"):
+    with pytest.raises(UserError, match=f"^folder:x: .*{what}\n  -> give no others than these classes: cat, dog, owl$"):
         require_classes(weights, classes, "folder:x")
 
 
@@ -116,6 +116,43 @@ def test_a_set_with_other_classes_is_not_scored(weights: Weights, tmp_path: Path
         picture(tmp_path / "photos" / name / "1.png", i)
     with pytest.raises(UserError, match=r"missing \['owl'\], unknown \['yak'\]"):
         evaluate(weights, f"folder:{tmp_path / 'photos'}")
+
+
+@pytest.mark.parametrize("lacks", ["owl", "cat", "cat dog"])
+@pytest.mark.parametrize("below", ["", "test/"])
+def test_a_set_without_some_classes_is_scored_by_name(weights: Weights, tmp_path: Path, lacks: str, below: str) -> None:
+    root, there = tmp_path / "photos", [name for name in CLASSES if name not in lacks.split()]
+    files = [picture(root / below / name / f"{i}.png", 60 * i + ord(name[0])) for name in there for i in range(4)]
+    result = evaluate(weights, f"folder:{root}")
+    want = torch.zeros(3, 3, dtype=torch.int64)
+    for path in files:
+        want[CLASSES.index(path.parent.name), int(of_file(weights, path).argmax())] += 1
+    assert torch.tensor(result.confusion).equal(want) and result.n == len(files)
+    assert [recall is None for recall in result.recall] == [name not in there for name in CLASSES]
+    assert all(is_of_its_file(mistake, weights) for mistake in result.mistakes)
+
+
+def test_a_table_with_its_classes_in_another_order_is_scored_by_name(weights: Weights, tmp_path: Path) -> None:
+    rows = ["image,label"]
+    for name in ("owl", "cat"):
+        rows += [f"{picture(tmp_path / f'{name}{i}.png', 9 * i + ord(name[0])).name},{name}" for i in range(3)]
+    (tmp_path / "labels.csv").write_text("\n".join(rows))
+    result = evaluate(weights, f"csv:{tmp_path / 'labels.csv'}", "all")
+    assert [sum(row) for row in result.confusion] == [3, 0, 3]
+
+
+def test_another_set_need_not_have_the_layout_of_the_recipe(weights: Weights, tmp_path: Path) -> None:
+    picture(tmp_path / "photos" / "dog" / "1.png", 1)
+    read = replace(weights.recipe.data, layout="class/part", label_column="kind")
+    net = dataclasses.replace(weights, recipe=replace(weights.recipe, data=read))
+    assert evaluate(net, f"folder:{tmp_path / 'photos'}").n == 1
+
+
+def test_a_set_without_a_readable_image_is_not_scored(weights: Weights, tmp_path: Path) -> None:
+    (tmp_path / "photos" / "dog").mkdir(parents=True)
+    (tmp_path / "photos" / "dog" / "1.png").write_text("a text")
+    with pytest.raises(UserError, match="no readable image in the all part"):
+        evaluate(weights, f"folder:{tmp_path / 'photos'}", skip_unreadable=True)
 
 
 # --- evaluate
@@ -248,6 +285,24 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> dict[Path, str | None]:
         root / "nowhere.png": "No such file or directory",
         root / "a\0b.png": "null",
     }
+
+
+def test_a_folder_stands_for_the_images_in_and_below_it(weights: Weights, tmp_path: Path) -> None:
+    names = ("2.png", "10.png", "day 1/a.png", "@eaDir/2.png", ".hidden/2.png", "sub/Thumbs.db/2.png")
+    for i, name in enumerate(names):
+        picture(tmp_path / "new" / name, i)
+    (tmp_path / "new" / "notes.txt").write_text("text")
+    loose = picture(tmp_path / "loose.png", 9)
+    found = Classifier(weights).predict([tmp_path / "new", loose], batch_size=2)
+    want = [tmp_path / "new" / name for name in names[:3]] + [loose]
+    assert [prediction.path for prediction in found] == [str(path) for path in want]
+    for prediction, path in zip(found, want, strict=True):
+        assert agrees(prediction, of_file(weights, path))
+
+
+def test_names_that_are_not_utf8_are_escaped(weights: Weights, tmp_path: Path) -> None:
+    picture(tmp_path / os.fsdecode(b"caf\xe9") / "1.png", 1)
+    assert [found.path for found in Classifier(weights).predict(tmp_path)] == [f"{tmp_path}/caf\\xe9/1.png"]
 
 
 @settings(max_examples=60, deadline=None)

@@ -58,7 +58,7 @@ def evaluate(
     skip_unreadable: bool = False,
     json: bool = False,
 ) -> None:
-    """Score a run's weights on any set with the same classes.
+    """Score a run's weights on any set of images of its classes; the set may lack some of them.
 
     The final net of a cross-validation was trained on all images: without --data the folds' score is printed.
 
@@ -87,6 +87,8 @@ def evaluate(
     accuracy += f", top 5 {fmt.percent(result.top5_accuracy)}" if result.top5_accuracy is not None else ""
     out.print(f"{accuracy}, loss {fmt.loss(result.loss)}, n = {fmt.count(result.n)}", soft_wrap=True)
     out.print(f"calibration error {run_tables.calibration(result)}", soft_wrap=True)
+    if absent := [name for name, row in zip(net.classes, result.confusion, strict=True) if not sum(row)]:
+        out.print(f"no images of {', '.join(absent)}", markup=False, soft_wrap=True)
     out.print(run_tables.per_class(result, net.classes))
 
 
@@ -114,7 +116,7 @@ def predict(run: Positional[Path], files: Files, /, model: Where = None, json: b
 
     Args:
         run: Run folder, that of a cross-validation, or weights.safetensors.
-        files: Images (JPEG, PNG, WebP, GIF, BMP).
+        files: Images (JPEG, PNG, WebP, GIF, BMP), or folders: all images in and below them.
         model: Python file of the run's net, if it is your own; only a file named here is loaded.
         json: Print JSON with all probabilities.
         csv: Print CSV with all probabilities.
@@ -125,7 +127,7 @@ def predict(run: Positional[Path], files: Files, /, model: Where = None, json: b
     if json and csv:
         raise UserError("two output formats given", where="--json --csv", do="give one of them")
     if not files:
-        raise UserError("no files given", do="rungs predict RUN photo.jpg …")
+        raise UserError("no files given", do="rungs predict RUN photo.jpg …, or a folder")
     net = load(run, model=model)
     found = net.predict(files)
     if json:

@@ -12,7 +12,7 @@ from tyro.conf import Positional
 
 from rungs.cli.terminal import out
 from rungs.errors import require_between
-from rungs.recipe.flags import Data, Family, Number, Override, Where
+from rungs.recipe.flags import Column, Data, Family, Layout, Number, Override, Where
 
 if TYPE_CHECKING:
     from rungs.data.audit import Contents
@@ -38,25 +38,40 @@ EXTRAS = {
 """The packages of each extra."""
 
 
-def data(source: Positional[str], /, image_size: Number = None, sheet: Where = None) -> None:
+def data(
+    source: Positional[str],
+    /,
+    image_size: Number = None,
+    sheet: Where = None,
+    layout: Layout = "auto",
+    image_column: Column = None,
+    label_column: Column = None,
+) -> None:
     """Summarise a source of images, and list its unreadable, empty, duplicate or doubtful files, and near duplicates.
 
     Args:
-        source: cifar10[:PATH], cifar100, digits, folder:PATH, parquet:PATH, hub:OWNER/NAME.
+        source: cifar10[:PATH], cifar100, digits, folder:PATH, csv:PATH, parquet:PATH, hub:OWNER/NAME.
         image_size: Decode to this many pixels (default: the source's own size, else 64).
         sheet: Where to write the contact sheet (default: out/contact-NAME.png).
+        layout: What the folders stand for, from the top: auto, class, part/class or class/part.
+        image_column: Column of a table's images (default: the one with a usual name).
+        label_column: Column of a table's labels (default: the one with a usual name).
     """
     from rich.markup import escape
     from rich.table import Table
 
     from rungs import data as sources
     from rungs.data import audit
+    from rungs.data.reading import Reading
     from rungs.run.folder import write_whole
 
     require_between(image_size, 8, 1024, "--image-size")
-    opened = sources.load(source, image_size)
+    reading = Reading(layout=layout, image_column=image_column, label_column=label_column)
+    opened = sources.load(source, image_size, reading)
     found = audit.contents(opened)
     out.print(f"[bold]{escape(found.name)}[/], found in {escape(found.origin)}", soft_wrap=True)
+    for note in found.notes:
+        out.print(note, markup=False, soft_wrap=True)
     out.print(CANONICAL[found.canonical])
     if found.extent is not None:
         smallest, largest = (f"{width} x {height}" for width, height in found.extent)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rungs.recipe.spec import DataSpec
 
 Loader: TypeAlias = "Callable[[str | None, int | None, Reading], Source]"
-"""The text after the colon (or None) and the image size in pixels (or None: the source's own), how to read -> a source."""
+"""The text after the colon (or None), the image size in pixels (or None: the source's own), how to read -> a source."""
 
 
 def _cifar10(argument: str | None, image_size: int | None, reading: Reading) -> Source:
@@ -45,6 +45,13 @@ def _folder(argument: str | None, image_size: int | None, reading: Reading) -> S
     return folder.load(argument, image_size, reading)
 
 
+def _csv(argument: str | None, image_size: int | None, reading: Reading) -> Source:
+    """csv:PATH, a table of images and labels; the images are below its folder."""
+    from rungs.data.sources import table
+
+    return table.load(argument, image_size, reading)
+
+
 def _parquet(argument: str | None, image_size: int | None, reading: Reading) -> Source:
     """parquet:PATH, files in the Hugging Face Hub's layout: image bytes and label."""
     from rungs.data.sources import parquet
@@ -64,6 +71,7 @@ DATASETS: dict[str, Loader] = {
     "cifar100": _cifar100,  # cifar100 or cifar100:PATH
     "digits": _digits,
     "folder": _folder,  # folder:PATH
+    "csv": _csv,  # csv:PATH
     "parquet": _parquet,  # parquet:PATH
     "hub": _hub,  # hub:OWNER/NAME
 }
@@ -74,6 +82,7 @@ GRAMMAR = {
     "cifar100": "cifar100:PATH, or cifar100 alone",
     "digits": "digits alone",
     "folder": "folder:PATH",
+    "csv": "csv:PATH",
     "parquet": "parquet:PATH",
     "hub": "hub:OWNER/NAME",
 }

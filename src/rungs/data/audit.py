@@ -48,6 +48,7 @@ class Contents(Record, frozen=True):
     problems: tuple[Problem, ...]  # of files, and images that are identical once decoded or look alike
     near: tuple[NearPair, ...] = ()  # all images that look alike, also in one part, the likeliest first
     near_compared: int | None = None  # as in `DataRecord`; None: a published data set, of which none are searched
+    notes: tuple[str, ...] = ()  # how the files were read
 
 
 def contents(source: Source) -> Contents:
@@ -69,6 +70,7 @@ def contents(source: Source) -> Contents:
         ),
         near=tuple(near),
         near_compared=None if source.canonical else compared(source),
+        notes=source.notes,
     )
 
 
@@ -79,12 +81,7 @@ def require_trainable(source: Source, skip_unreadable: bool) -> tuple[Problem, .
         UserError: There are unreadable or empty files and they may not be skipped; or a class is left without a
             training image, or a part without an image.
     """
-    lost = tuple(problem for problem in source.problems if problem.kind in ("unreadable", "empty"))
-    if lost and not skip_unreadable:
-        lines = [f"  {problem.path}: {problem.reason}" for problem in lost[:LISTED]]
-        more = [f"  ... and {len(lost) - LISTED} more: rungs data {source.name}"] if len(lost) > LISTED else []
-        what = "\n".join([f"{len(lost)} file{'s' * (len(lost) > 1)} cannot be used", *lines, *more])
-        raise UserError(what, where=source.name, do="fix or remove them, or skip them with --skip-unreadable")
+    lost = require_readable(source, skip_unreadable)
     train = source.train
     bare = [name for name, count in zip(train.classes, train.counts(), strict=True) if not count]
     if bare:
@@ -93,6 +90,21 @@ def require_trainable(source: Source, skip_unreadable: bool) -> tuple[Problem, .
     if empty := [part for part, images in whole(source).items() if not len(images)]:
         what = f"no readable image in the {' and '.join(empty)} part{'s' * (len(empty) > 1)}"
         raise UserError(what, where=source.name, do="fix the files, add some, or remove the part")
+    return lost
+
+
+def require_readable(source: Source, skip_unreadable: bool) -> tuple[Problem, ...]:
+    """Return the files that are left out of a source, if they may be.
+
+    Raises:
+        UserError: There are unreadable or empty files and they may not be skipped.
+    """
+    lost = tuple(problem for problem in source.problems if problem.kind in ("unreadable", "empty"))
+    if lost and not skip_unreadable:
+        lines = [f"  {problem.path}: {problem.reason}" for problem in lost[:LISTED]]
+        more = [f"  ... and {len(lost) - LISTED} more: rungs data {source.name}"] if len(lost) > LISTED else []
+        what = "\n".join([f"{len(lost)} file{'s' * (len(lost) > 1)} cannot be used", *lines, *more])
+        raise UserError(what, where=source.name, do="fix or remove them, or skip them with --skip-unreadable")
     return lost
 
 

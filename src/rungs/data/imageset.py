@@ -86,6 +86,7 @@ class Source:
         extent: The smallest and the largest picture by area, each (width, height) in pixels as stored, before they
             were cut and resized; None where there is no picture.
         groups: N values of the column that a recipe groups the training images by; None: it names none.
+        notes: How its files were read, for people: the layout of its folders, what was ignored.
     """
 
     name: str
@@ -97,6 +98,7 @@ class Source:
     problems: tuple[Problem, ...] = ()
     extent: tuple[tuple[int, int], tuple[int, int]] | None = None
     groups: Sequence[str] | None = None
+    notes: tuple[str, ...] = ()
 
 
 def joined(first: ImageSet, second: ImageSet) -> ImageSet:

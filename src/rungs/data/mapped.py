@@ -58,7 +58,7 @@ def read_listing(listing: Listing, image_size: int | None, reading: Reading = DE
         UserError: No training part, fewer than two classes, a class without training images, a cache that cannot be
             written.
     """
-    require_classes(listing)
+    require_classes(listing, for_training=reading.for_training)
     key = _key(listing.classes, image_size, *_cut(reading), listing.stamp, *_names(listing))
     found = cache.entry_of_listing(key)
     if found is None:
@@ -205,8 +205,19 @@ def _source(listing: Listing, entry: cache.Entry, images: torch.Tensor) -> Sourc
         msgspec.structs.replace(problem, path=f"{listing.root}/{problem.path}")
         for problem in (*listing.problems, *entry.problems)
     )
-    validation, test = sets.get("validation"), sets.get("test")
-    return Source(listing.name, listing.origin, sets["train"], validation, test, problems=problems, extent=entry.extent)
+    train, validation, test = sets.get("train"), sets.get("validation"), sets.get("test")
+    if train is None:  # only in a source to evaluate on
+        train = next(iter(sets.values())).take(torch.arange(0))
+    return Source(
+        listing.name,
+        listing.origin,
+        train,
+        validation,
+        test,
+        problems=problems,
+        extent=entry.extent,
+        notes=listing.notes,
+    )
 
 
 def _items(listing: Listing) -> Iterator[_Item]:

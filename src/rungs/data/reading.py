@@ -10,7 +10,10 @@ from rungs.recipe.spec import DataSpec, Layout
 
 @dataclass(frozen=True)
 class Reading:
-    """The choices of a recipe that decide what a source's files become; see `rungs.recipe.spec.DataSpec`."""
+    """The choices of a recipe that decide what a source's files become; see `rungs.recipe.spec.DataSpec`.
+
+    `for_training` requires what training needs: training images of each of several classes.
+    """
 
     interpolation: Literal["bicubic", "bilinear"] = "bicubic"
     crop: float = 1.0
@@ -18,6 +21,7 @@ class Reading:
     image_column: str | None = None
     label_column: str | None = None
     group_column: str | None = None
+    for_training: bool = True
 
 
 DEFAULT = Reading()

@@ -15,12 +15,15 @@ from typing import Annotated, Any, Literal, ParamSpec, TypeVar, get_args, get_ty
 
 from tyro.conf import Positional, arg
 
+from rungs.recipe import spec
 from rungs.recipe.spec import Recipe
 
 RecipeName = Positional[Annotated[str | Path | Recipe, arg(constructor=str, metavar="RECIPE", help_behavior_hint="")]]
 PathOrName = Positional[Annotated[str | Path, arg(constructor=str, help_behavior_hint="")]]
 Override = Annotated[tuple[str, ...], arg(name="set", metavar="FIELD=VALUE", help_behavior_hint="")]
 Data = Annotated[str | None, arg(metavar="SOURCE", help_behavior_hint="")]
+Column = Annotated[str | None, arg(metavar="COLUMN", help_behavior_hint="")]
+Layout = Annotated[spec.Layout, arg(metavar="{auto,class,part/class,class/part}", help_behavior_hint="")]
 Where = Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="")]
 Folder = Annotated[str | Path | None, arg(name="out", constructor=Path, metavar="PATH", help_behavior_hint="")]
 Out = Annotated[str | Path, arg(name="out", constructor=Path, metavar="PATH", help_behavior_hint="")]

@@ -95,6 +95,7 @@ class DataRecord(Record, frozen=True, kw_only=True):
     near_compared: int | None = None  # images compared by their looks; 0: only identical ones searched; None: older
     suspects: dict[str, int] = {}  # part -> number of images that look a little less like one of an earlier part
     groups: GroupsRecord | None = None  # None: each image stood alone
+    notes: tuple[str, ...] = ()  # how the source's files were read
 
 
 class LayerRow(Record, frozen=True, kw_only=True):

@@ -43,15 +43,12 @@ def load_weights(
 
 
 def require_classes(weights: Weights, classes: tuple[str, ...], where: str) -> None:
-    """Reject a dataset whose classes differ from the net's, or are in another order.
+    """Reject a dataset with a class that the net does not know; it may lack some, and have them in another order.
 
     Raises:
-        UserError: The classes differ.
+        UserError: An unknown class.
     """
-    if classes == weights.classes:
-        return
     missing, extra = sorted(set(weights.classes) - set(classes)), sorted(set(classes) - set(weights.classes))
-    what = f"the classes differ from the net's: missing {missing[:5] or 'none'}, unknown {extra[:5] or 'none'}"
-    if not missing and not extra:
-        what = "the same classes as the net's, but in another order"
-    raise UserError(what, where=where, do=f"give these classes, in this order: {', '.join(weights.classes[:20])}")
+    if extra:
+        what = f"the classes differ from the net's: missing {missing[:5] or 'none'}, unknown {extra[:5]}"
+        raise UserError(what, where=where, do=f"give no others than these classes: {', '.join(weights.classes[:20])}")

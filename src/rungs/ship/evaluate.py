@@ -1,4 +1,4 @@
-"""Evaluate a trained net on the parts of its own data, or on any dataset with the same classes."""
+"""Evaluate a trained net on the parts of its own data, or on any dataset of its classes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import itertools
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -13,16 +14,15 @@ import torch
 from torch import Tensor
 
 from rungs import data
-from rungs.data.audit import require_trainable
+from rungs.data.audit import require_readable
 from rungs.data.batches import batches, to_float
 from rungs.data.imageset import ImageSet, Source
-from rungs.data.reading import Reading, reading_of
+from rungs.data.reading import reading_of
 from rungs.data.split import Parts, split_source
 from rungs.errors import UserError
 from rungs.evaluate import evaluate_logits
 from rungs.evaluate.score import score
 from rungs.models.weights import Weights
-from rungs.recipe.spec import DataSpec
 from rungs.run import looks
 from rungs.run.record import EvalResult
 from rungs.ship.bundle import require_classes
@@ -41,10 +41,11 @@ def evaluate(
     """Evaluate a net in its training precision, without augmentation.
 
     The result is of the net as it was trained, as in its run's record; `scaled` says what its temperature makes of it.
+    Classes are matched by name: the source may lack some, whose row of the confusion matrix is then zero.
 
     Args:
         weights: The net.
-        source: Any source of images with the same classes; by default the recipe's own.
+        source: Any source of images with no other classes; by default the recipe's own.
         part: "train", "validation" and "test" are split as in the recipe; "all" is every image of the source,
             including the training images. By default "test" for the run's own images, wherever they are stored, and
             for a source that has a test set, else "all".
@@ -52,17 +53,18 @@ def evaluate(
         log: The run's log of test-set openings; evaluating on a test set, its own or another, is noted there.
 
     Raises:
-        UserError: The source's classes differ from the net's, or it has no such part.
+        UserError: The source has a class that the net does not know, or no such part.
     """
     recipe = weights.recipe
     name = source or recipe.data.source
-    found = data.load(name, weights.image_size, _reading(recipe.data, name))
-    require_trainable(found, skip_unreadable)
-    require_classes(weights, found.train.classes, name)
+    found = _opened(weights, name)
+    require_readable(found, skip_unreadable)
     own = _own_parts(found, weights)
     if part is None:
         part = "test" if name == recipe.data.source or own or found.test is not None else "all"
-    sets = _sets(found, own, weights, part, name)
+    sets = [_by_name(one, weights.classes) for one in _sets(found, own, weights, part, name) if len(one)]
+    if not sets:
+        raise UserError(f"no readable image in the {part} part", where=name, do="fix the files, or choose another part")
     opened = own.test if own is not None and part in ("test", "all") else None
     opened = sets[0] if opened is None and part == "test" else opened
     if log is not None and opened is not None:
@@ -92,10 +94,30 @@ def evaluate(
     )
 
 
-def _reading(spec: DataSpec, name: str) -> Reading:
-    """Return how a source is read: as in training, but another source has a layout of its own."""
-    how = reading_of(spec)
-    return how if name == spec.source else Reading(interpolation=how.interpolation, crop=how.crop)
+def _opened(weights: Weights, name: str) -> Source:
+    """Open a source as the recipe reads its own, or, where another does not fit that, as it is.
+
+    Raises:
+        UserError: It cannot be read, or has a class that the net does not know.
+    """
+    spec = weights.recipe.data
+    as_own = replace(reading_of(spec), for_training=False)
+    as_it_is = replace(as_own, layout="auto", image_column=None, label_column=None, group_column=None)
+    try:
+        found = data.load(name, weights.image_size, as_own)
+        require_classes(weights, found.train.classes, name)
+    except UserError:
+        if as_own == as_it_is or name == spec.source:
+            raise
+        found = data.load(name, weights.image_size, as_it_is)
+        require_classes(weights, found.train.classes, name)
+    return found
+
+
+def _by_name(images: ImageSet, classes: tuple[str, ...]) -> ImageSet:
+    """Return a set with its labels as positions in the net's classes."""
+    number = torch.tensor([classes.index(name) for name in images.classes], device=images.labels.device)
+    return replace(images, labels=number[images.labels], classes=classes)
 
 
 def _note(path: Path, purpose: str, test: ImageSet) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -12,7 +13,8 @@ import torch
 from rungs.data.batches import to_float
 from rungs.data.decode import Undecodable, decode
 from rungs.data.reading import reading_of
-from rungs.data.sources.folder import read_image
+from rungs.data.sources.names import natural, printable
+from rungs.data.sources.tree import read_image, walk
 from rungs.evaluate.device import open_device
 from rungs.models.own import OwnNet
 from rungs.models.weights import Weights
@@ -50,14 +52,18 @@ class Classifier:
         return self.weights.classes
 
     def predict(self, files: str | Path | Iterable[str | Path], batch_size: int = 64) -> list[Prediction]:
-        """Classify an image file, or several, decoded as in training, in fp32.
+        """Classify an image file, or several, or all in and below a folder, decoded as in training, in fp32.
 
         The logits are divided by the net's temperature, so that the probabilities are those validation found honest.
 
         Returns:
             One per file; for an unreadable file, the reason in `error` and no label.
+
+        Raises:
+            UserError: A folder that may not be listed.
         """
-        paths = [Path(file) for file in ([files] if isinstance(files, str | Path) else files)]
+        given = [files] if isinstance(files, str | Path) else files
+        paths = [path for file in given for path in _images(Path(file))]
         found: list[Prediction] = []
         for start in range(0, len(paths), batch_size):
             found.extend(self._predict_batch(paths[start : start + batch_size]))
@@ -81,7 +87,7 @@ class Classifier:
         for path in paths:
             try:
                 if path.is_dir():
-                    raise IsADirectoryError("a folder: give its files, FOLDER/*.jpg")
+                    raise IsADirectoryError("a folder without images")
                 content = read_image(path)
                 images.append(decode(content, self.weights.image_size, str(path), how.interpolation, how.crop))
             except Undecodable as error:
@@ -100,9 +106,17 @@ class Classifier:
         return Prediction(_shown(path), label, probability, dict(zip(self.classes, row, strict=True)))
 
 
+def _images(path: Path) -> list[Path]:
+    """Return the images in and below a folder, hidden and systems' files left out; for a file or nothing, itself."""
+    if not os.path.isdir(path):  # noqa: PTH112 (`Path.is_dir` raises on invalid names)
+        return [path]
+    files = [file for file in walk(path).files if file.is_image]
+    return [path.joinpath(*file.steps) for file in sorted(files, key=lambda file: natural(file.name))] or [path]
+
+
 def _shown(path: Path) -> str:
     """Return a file's name with undecodable bytes escaped."""
-    return str(path).encode(errors="backslashreplace").decode()
+    return printable(str(path))
 
 
 def load(run: str | Path, *, model: str | Path | OwnNet | None = None) -> Classifier:

@@ -52,7 +52,7 @@ class TrainOptions:
     """Change a field of the recipe, e.g. --set optim.lr=0.05 (repeatable)."""
     _: KW_ONLY
     data: Data = None
-    """Source of images: cifar10[:PATH], cifar100, digits, folder:PATH, parquet:PATH, hub:OWNER/NAME."""
+    """Source of images: cifar10[:PATH], cifar100, digits, folder:PATH, csv:PATH, parquet:PATH, hub:OWNER/NAME."""
     folder: Folder = field(default=None, compare=False)
     """Run folder (default: runs/NAME-DIGEST, a new one each time unless resuming)."""
     seed: Number = None

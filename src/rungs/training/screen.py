@@ -153,6 +153,8 @@ def warn(screen: Screen, dataset: Dataset) -> None:
     data = dataset.record
     if data.canonical is False:
         screen.say(f"{data.origin} is NOT the canonical {data.source}: its content differs from the published data set")
+    for note in data.notes:
+        screen.say(note)
     if dataset.doubts:
         screen.say(f"{dataset.doubts} files are duplicate or doubtful: see rungs data {data.source}")
     for part, many in data.leaks.items():

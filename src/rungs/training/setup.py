@@ -212,6 +212,7 @@ def load_dataset(
         near_compared=compared(source),
         suspects=dict(Counter(pair.part for pair in near if pair.suspect)),
         groups=describe_groups(source, recipe.data),
+        notes=source.notes,
     )
     doubts = sum(problem.kind in ("duplicate", "doubtful") for problem in source.problems)
     with_twin = np.zeros(0, np.int64) if parts.test is None else twins(source, parts.train, parts.test)

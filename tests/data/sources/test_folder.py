@@ -16,7 +16,7 @@ from rungs.data import mapped
 from rungs.data.audit import require_trainable
 from rungs.data.imageset import content_hash
 from rungs.data.sources.folder import load
-from rungs.data.sources.listing import natural
+from rungs.data.sources.names import natural
 from rungs.errors import UserError
 
 
@@ -396,4 +396,4 @@ def test_names_that_are_not_utf8(tmp_path: Path) -> None:
     root = photos(tmp_path / "photos")
     (root / "cat").rename(root / os.fsdecode(b"caf\xe9"))
     source = load(str(root), None)
-    assert source.train.classes == ("caf�", "dog") and load(str(root), None).train.hash == source.train.hash
+    assert source.train.classes == ("caf\\xe9", "dog") and load(str(root), None).train.hash == source.train.hash

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from rungs.data import mapped
+from rungs.data.reading import Reading
 from rungs.data.sources.parquet import load
 from rungs.errors import UserError
 
@@ -156,3 +157,66 @@ def test_text_called_parquet(tmp_path: Path) -> None:
     (tmp_path / "a.parquet").write_text("a text")
     with pytest.raises(UserError, match="not a whole Parquet file"):
         load(str(tmp_path / "a.parquet"), None)
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes", "want"),
+    [
+        ([True, False, True], ("false", "true"), [1, 0, 1]),
+        ([1.0, 10.0, float("nan"), None, -1.0, 1.0], ("1", "10"), [0, 1, 0]),
+        (["cat", "dog", "cat"], ("cat", "dog"), [0, 1, 0]),
+    ],
+)
+@pytest.mark.parametrize("column", ["label", "target"])
+def test_kinds_of_labels(
+    tmp_path: Path, labels: list[Any], classes: tuple[str, ...], want: list[int], column: str
+) -> None:
+    source = load(str(shard(tmp_path / "a.parquet", labels, columns=("image", column))), None)
+    assert source.train.classes == classes and source.train.labels.tolist() == want
+
+
+def test_columns_that_the_recipe_names(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    table = pa.table({
+        "image": ["x", "y"],
+        "photo": [png(image) for image in pixels(2)],
+        "label": [1, 1],
+        "kind": ["a", "b"],
+        "animal": ["P1", None],
+    })  # fmt: skip
+    pq.write_table(table, path)
+    source = load(str(path), None, Reading(image_column="photo", label_column="kind", group_column="animal"))
+    assert source.train.classes == ("a", "b") and len(source.train) == 2
+    assert source.groups == ["P1", f"{tmp_path}/a.parquet:1"]
+    with pytest.raises(UserError, match="no one column 'sort'; the columns are image, photo"):
+        load(str(path), None, Reading(image_column="photo", label_column="sort"))
+
+
+@pytest.mark.parametrize("struct", [False, True])
+def test_paths_instead_of_bytes(tmp_path: Path, struct: bool) -> None:
+    root = tmp_path / "set"
+    (root / "photos").mkdir(parents=True)
+    for i, image in enumerate(pixels(3)):
+        Image.fromarray(image).save(root / "photos" / f"{i}.png")
+    Image.fromarray(pixels(1, 9)[0]).save(tmp_path / "outside.png")
+    names = ["photos/0.png", "photos/1.png", f"{root}/photos/2.png", "../outside.png", "photos/gone.png"]
+    cells = [{"bytes": None, "path": name} for name in names] if struct else names
+    pq.write_table(pa.table({"file_name": cells, "label": [0, 1, 1, 0, 0]}), root / "train.parquet")
+    source = load(str(root), None)
+    assert (source.train.images.numpy() == pixels(3).transpose(0, 3, 1, 2)).all()
+    gone = ("4", "empty", "empty file") if struct else ("4", "unreadable", "cannot be read: No such file or directory")
+    assert [(p.path.split(":")[-1], p.kind, p.reason) for p in source.problems][1:] == [gone]
+    assert "names a file outside" in source.problems[0].reason and source.problems[0].kind == "unreadable"
+    Image.fromarray(pixels(1, 5)[0]).save(root / "photos" / "1.png")
+    assert (load(str(root), None).train.images[1].numpy() == pixels(1, 5)[0].transpose(2, 0, 1)).all()
+
+
+def test_columns_that_hold_no_images_are_named(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"image": [[1, 2], [3, 4]], "label": [0, 1]}), tmp_path / "a.parquet")
+    with pytest.raises(UserError, match=r"column image holds list<.*>, not images"):
+        load(str(tmp_path / "a.parquet"), None)
+
+
+def test_labels_that_look_alike_are_told(tmp_path: Path) -> None:
+    source = load(str(shard(tmp_path / "a.parquet", ["cat", "cat ", "dog"])), None)
+    assert ["'cat ' differs only in spaces" in problem.reason for problem in source.problems] == [True]

@@ -11,13 +11,13 @@ from rungs.errors import UserError
 
 
 def test_the_names() -> None:
-    assert set(data.DATASETS) == {"cifar10", "cifar100", "digits", "folder", "parquet", "hub"}
+    assert set(data.DATASETS) == {"cifar10", "cifar100", "digits", "folder", "csv", "parquet", "hub"}
 
 
 def test_an_unknown_name_offers_the_nearest() -> None:
     with pytest.raises(UserError, match="did you mean 'cifar10'") as caught:
         data.load("cifar-10", None)
-    assert "allowed: cifar10, cifar100, digits, folder, hub, parquet" in str(caught.value)
+    assert "allowed: cifar10, cifar100, csv, digits, folder, hub, parquet" in str(caught.value)
 
 
 def test_a_bare_path_is_told_its_two_readings(tmp_path: Path) -> None:
@@ -39,6 +39,7 @@ def test_the_first_colon_divides(tmp_path: Path) -> None:
         ("cifar100", "give cifar100:PATH, or cifar100 alone"),
         ("digits", "give digits alone"),
         ("folder", "give folder:PATH"),
+        ("csv", "give csv:PATH"),
         ("parquet", "give parquet:PATH"),
         ("hub", "give hub:OWNER/NAME"),
     ],

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from rungs.data.imageset import Source
 from rungs.data.reading import DEFAULT, Reading
-from rungs.data.sources.listing import part_of
-from rungs.data.sources.parquet import BATCH_ROWS, IMAGE_COLUMNS, Shard, find_column, read_shards
+from rungs.data.sources.columns import find_column
+from rungs.data.sources.names import part_of
+from rungs.data.sources.parquet import BATCH_ROWS
+from rungs.data.sources.shards import IMAGES, Shard, read_shards
 from rungs.errors import UserError
 from rungs.run.record import Problem
 
@@ -74,7 +76,7 @@ def read_splits(name: str, splits: Mapping[str, Any], image_size: int | None, re
     Raises:
         UserError: No image or label column.
     """
-    shards = [_shard(split, data, name) for split, data in splits.items() if part_of(split)]
+    shards = [_shard(split, data, name, reading) for split, data in splits.items() if part_of(split)]
     problems = [
         Problem(path=split, kind="doubtful", reason="not used: not the name of a part (train, validation, test)")
         for split in splits
@@ -83,16 +85,17 @@ def read_splits(name: str, splits: Mapping[str, Any], image_size: int | None, re
     return read_shards(f"hub:{name}", f"the Hugging Face Hub, {name}", name, shards, image_size, problems, reading)
 
 
-def _shard(split: str, data: Any, name: str) -> Shard:
+def _shard(split: str, data: Any, name: str, reading: Reading) -> Shard:
     import datasets
     import huggingface_hub
 
-    image = find_column(data.column_names, IMAGE_COLUMNS, "image", f"hub:{name} {split}")
+    columns = data.column_names
+    image = columns[find_column(columns, IMAGES, "image", f"hub:{name} {split}", reading.image_column)]
     if isinstance(data.features[image], datasets.Image):
         data = data.cast_column(image, datasets.Image(decode=False))
     schema, stamp = data.features.arrow_schema, data._fingerprint
     cache = (Path(datasets.config.HF_DATASETS_CACHE), Path(huggingface_hub.constants.HF_HUB_CACHE))
-    return Shard(split, part_of(split) or "train", schema, stamp, partial(_column, data), files_in=cache)
+    return Shard(split, part_of(split) or "train", schema, stamp, partial(_column, data), cache, reading)
 
 
 def _column(data: Any, column: str) -> Iterator[pa.Array]:

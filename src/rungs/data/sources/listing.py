@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
+from rungs.data.sources.names import PARTS
 from rungs.errors import UserError
 from rungs.run.record import Problem
-
-PARTS = {
-    "train": ("train", "training"),
-    "validation": ("val", "valid", "validation", "dev"),
-    "test": ("test", "testing"),
-}
-"""The parts of a source, in order, and their common spellings."""
 
 ENDINGS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WebP", ".gif": "GIF", ".bmp": "BMP"}
 """The extensions of image files, and the format that each stands for."""
@@ -46,6 +39,7 @@ class Listing:
         parts: "train", "validation", "test" -> its files.
         stamp: Changes whenever a file may have changed: sizes and times.
         problems: Files that are not in the parts.
+        notes: How the source was read, for people.
     """
 
     name: str
@@ -55,44 +49,19 @@ class Listing:
     parts: dict[str, Part]
     stamp: str
     problems: tuple[Problem, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
-def part_of(word: str) -> str | None:
-    """Return the part that a folder's or file's name stands for, in any common spelling."""
-    return next((part for part, words in PARTS.items() if word.lower() in words), None)
-
-
-def natural(name: str) -> tuple[list[tuple[str, tuple[int, str]]], str]:
-    """Return a key for natural sorting: 2 before 10, a next to A."""
-    words, numbers = re.split(r"\d+", name), [digits.lstrip("0") for digits in re.findall(r"\d+", name)]
-    pairs = zip(words, [*((len(digits), digits) for digits in numbers), (-1, "")], strict=True)
-    return [(word.casefold(), number) for word, number in pairs], name
-
-
-def look_alikes(folders: dict[str, str]) -> list[Problem]:
-    """Report classes whose names differ only in case: some file systems would merge their folders.
-
-    Args:
-        folders: A class -> its folder.
-    """
-    first: dict[str, str] = {}
-    alike = {name: first.setdefault(name.casefold(), name) for name in sorted(folders)}
-    reason = "a class named like {}: the names differ only in case"
-    return [
-        Problem(path=folders[name], kind="doubtful", reason=reason.format(other))
-        for name, other in alike.items()
-        if name != other
-    ]
-
-
-def require_classes(listing: Listing) -> None:
-    """Require at least two classes, each with training images.
+def require_classes(listing: Listing, *, for_training: bool = True) -> None:
+    """Require at least two classes, each with training images; of a set to evaluate on, any labelled image.
 
     Raises:
-        UserError: No training part, fewer than two classes, a class without training images.
+        UserError: No training part, fewer than two classes, a class without training images; or no image.
     """
     where = listing.origin
-    if "train" not in listing.parts:
+    if not for_training and listing.classes:
+        return
+    if for_training and "train" not in listing.parts:
         do = f"name one {' or '.join(PARTS['train'])}"
         raise UserError(f"no training part, only {', '.join(listing.parts) or 'nothing'}", where=where, do=do)
     if len(listing.classes) < 2:

@@ -31,7 +31,7 @@ class BenchOptions:
     """Change a field of the recipe, e.g. --set training.batch_size=128 (repeatable)."""
     _: KW_ONLY
     data: Data = None
-    """Source of images: cifar10[:PATH], cifar100, digits, folder:PATH, parquet:PATH, hub:OWNER/NAME."""
+    """Source of images: cifar10[:PATH], cifar100, digits, folder:PATH, csv:PATH, parquet:PATH, hub:OWNER/NAME."""
     folder: Folder = field(default=None, compare=False)
     """Folder of record and report (default: runs/bench-NAME)."""
     seconds: Seconds = 30.0
