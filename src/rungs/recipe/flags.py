@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, ParamSpec, TypeVar, get_args, get_ty
 
 from tyro.conf import Positional, arg
 
-from rungs.recipe.spec import Recipe
+from rungs.recipe.spec import Layout, Recipe
 
 RecipeName = Positional[Annotated[str | Path | Recipe, arg(constructor=str, metavar="RECIPE", help_behavior_hint="")]]
 PathOrName = Positional[Annotated[str | Path, arg(constructor=str, help_behavior_hint="")]]
@@ -28,6 +28,7 @@ Number = Annotated[int | None, arg(metavar="N", help_behavior_hint="")]
 HowMany = Annotated[int, arg(metavar="N")]
 Seconds = Annotated[float, arg(metavar="SECONDS")]
 Rate = Annotated[float, arg(metavar="RATE")]
+OptionalRate = Annotated[float | None, arg(metavar="RATE", help_behavior_hint="")]
 Share = Annotated[float | None, arg(metavar="SHARE", help_behavior_hint="")]
 Word = Annotated[str, arg(metavar="NAME")]
 Rungs = Annotated[tuple[str, ...], arg(metavar="RUNG", help_behavior_hint="")]
@@ -37,6 +38,10 @@ Try = Annotated[bool, arg(name="try")]
 Part = Annotated[
     Literal["train", "validation", "test", "all"] | None,
     arg(metavar="{train,validation,test,all}", help_behavior_hint=""),
+]
+LayoutName = Annotated[
+    Layout | None,
+    arg(metavar=f"{{{','.join(get_args(Layout))}}}", help_behavior_hint=""),
 ]
 Files = Positional[Annotated[tuple[Path, ...], arg(help_behavior_hint="")]]
 Runs = Positional[Annotated[tuple[str | Path, ...], arg(metavar="RUN", help_behavior_hint="")]]
