@@ -8,6 +8,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
+from rungs.data import require_known
 from rungs.diagnose import examine
 from rungs.diagnose.interpretation import interpretation
 from rungs.errors import UserError
@@ -41,6 +42,7 @@ def prepare(options: TrainOptions) -> TrainPlan:
         UserError: No such recipe, or a wrong field, type or value; nothing to resume.
     """
     recipe = recipes.choose(options.recipe, assignments(options), data=options.data, seed=options.seed)
+    require_known(recipe.data.source)
     if options.model is not None:
         model = spec_of(options.model)
         recipe = replace(recipe, model=model)
