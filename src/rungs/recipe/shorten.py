@@ -14,7 +14,6 @@ from rungs.recipe.own import Own
 from rungs.recipe.roles import has_role
 from rungs.recipe.spec import Recipe
 
-
 INSTEAD = " instead of "
 """Between a study's own source of images and that of its file, in what `reductions` returns."""
 
