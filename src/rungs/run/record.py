@@ -15,7 +15,6 @@ import msgspec
 from rungs.errors import UserError
 from rungs.recipe.spec import Recipe
 
-
 PLAIN = 300
 """Characters of a record that IPython shows as text."""
 
