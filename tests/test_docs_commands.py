@@ -24,6 +24,7 @@ FEW = "--set data.train=60 --set data.validation=30 --set training.epochs=1 --se
 THIN = "--data digits --set data.image_size=8 --set model.stages=[[4]] --set model.hidden=[8] --set model.dropout=[]"
 PHOTOS = "--set data.image_size=8 --set training.epochs=1 --set training.batch_size=8"
 APPENDED = {
+    "rungs train digits-quick --epochs": "--set data.train=60 --set data.validation=30",
     "rungs train digits-quick": FEW,
     "rungs train resnet18": PHOTOS,
     "rungs train lab-003 --resume": f"{FEW} {THIN} --out runs/begun",

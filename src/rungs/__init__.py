@@ -14,6 +14,7 @@ FUNCTIONS = {
     "bench": "rungs.study.bench.measure",
     "climb": "rungs.study.ladder.climb",
     "compare": "rungs.study.comparison.compare",
+    "html": "rungs.study.notebook",
     "load": "rungs.ship.predict",
     "lr_find": "rungs.study.rates.find",
     "merge": "rungs.study.ladder.merge",
@@ -21,7 +22,7 @@ FUNCTIONS = {
     "tune": "rungs.study.search.tune",
 }
 """The functions of the Python API and the modules that hold them."""
-__all__ = ["__version__", "bench", "climb", "compare", "load", "lr_find", "merge", "train", "tune"]
+__all__ = ["__version__", "bench", "climb", "compare", "html", "load", "lr_find", "merge", "train", "tune"]
 
 
 def __getattr__(name: str) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 
 class UserError(Exception):
@@ -24,11 +24,15 @@ class UserError(Exception):
 
 def did_you_mean(word: str, allowed: Sequence[str]) -> str:
     """Return a hint with the closest allowed name and a list of all allowed ones."""
+    return f"{closest(word, allowed)}allowed: {', '.join(sorted(allowed))}"
+
+
+def closest(word: str, allowed: Iterable[str]) -> str:
+    """Return a hint with the closest allowed name, and a blank behind it; "" where none is close."""
     from difflib import get_close_matches
 
-    near = get_close_matches(word, allowed, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    return f"{hint}allowed: {', '.join(sorted(allowed))}"
+    near = get_close_matches(word, list(allowed), n=1, cutoff=0.5)
+    return f"did you mean {near[0]!r}? " if near else ""
 
 
 def require_between(value: float | None, low: float, high: float, flag: str) -> None:

@@ -15,18 +15,21 @@ import rungs
 from rungs.cli.main import CONFIG
 from rungs.errors import UserError, require_between
 from rungs.recipe.flags import echo
+from rungs.recipe.optimizers import SGD
 from rungs.study.bench.options import BenchOptions
 from rungs.study.comparison.options import CompareOptions
 from rungs.study.cures.options import CureOptions
 from rungs.study.ladder.options import ClimbOptions
 from rungs.study.rates.options import RateOptions
 from rungs.study.search.options import SearchOptions
-from rungs.training.options import TrainOptions
+from rungs.training.options import SHORT, TrainOptions
+from rungs.training.train import prepare
 
 SETS = ("optim.lr=0.05", "augment.train=[{name='flip'}]")
 ASKED = [
     ("train", TrainOptions("lab-003")),
     ("train", TrainOptions("my recipe.toml", SETS, data="folder:my photos", seed=3, skip_unreadable=True)),
+    ("train", TrainOptions("a", epochs=3, lr=1e-5, batch_size=16, image_size=160, layout="part/class", folds=5)),
     ("climb", ClimbOptions("first-cnn", SETS, data="digits", seeds=2, only=("a", "b"), epochs=3, images=0.25, jobs=2)),
     ("tune", SearchOptions("lab-003", "lr-batch")),
     (
@@ -50,6 +53,19 @@ def test_an_echoed_command_parses_back_to_equal_options(command: str, options: A
     words = shlex.split(echo(command, options))
     assert words[:2] == ["rungs", command]
     assert tyro.cli(type(options), args=words[2:], config=CONFIG) == options
+
+
+def test_a_short_option_changes_its_field_and_cannot_be_given_with_the_same_set() -> None:
+    given = TrainOptions("lab-003", ("optim.momentum=0.5",), epochs=3, lr=1e-5, batch_size=16, image_size=48)
+    recipe = prepare(dataclasses.replace(given, layout="class", folds=4)).recipe
+    assert (recipe.training.epochs, recipe.training.batch_size, recipe.data.image_size) == (3, 16, 48)
+    assert (recipe.data.layout, recipe.data.folds) == ("class", 4)
+    assert recipe.optim == SGD(lr=1e-5, momentum=0.5)
+    with pytest.raises(UserError, match=r"--batch-size 16 and --set training\.batch_size = 8 were given together"):
+        prepare(dataclasses.replace(given, overrides=("training.batch_size = 8",)))
+    for name, field in SHORT.items():
+        section, _, last = field.partition(".")
+        assert last in getattr(recipe, section).__struct_fields__ and hasattr(given, name)
 
 
 def test_what_says_only_where_or_how_fast_is_not_echoed_and_makes_no_other_study() -> None:

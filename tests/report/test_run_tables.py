@@ -38,6 +38,13 @@ def test_a_claim_says_nothing_of_a_changed_recipe() -> None:
         assert (row.verdict, row.agrees) == ("not comparable: optim.lr, training.epochs changed", None)
 
 
+def test_a_claim_is_not_named_beside_other_images() -> None:
+    record = replace(samples.claimed(), changed=("data.source", "data.train"))
+    assert run_tables.comparisons(record) == ()
+    assert "claimed" not in printed(run_tables.summary(record))
+    assert "claimed" in printed(run_tables.summary(samples.claimed()))
+
+
 def test_a_claim_below_the_interval_is_beaten_and_one_without_a_score_is_open() -> None:
     record = samples.claimed()
     better = replace(record, test=samples.result(10, 10000, 0.95))

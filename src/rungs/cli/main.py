@@ -7,18 +7,31 @@ import io
 import os
 import signal
 import sys
-from collections.abc import Callable
-from typing import NoReturn
+from collections.abc import Callable, Sequence
+from typing import Literal, NoReturn
 
 import tyro
-from tyro.conf import DisallowNone, FlagCreatePairsOff, PositionalMetavarFromFieldName, UseAppendAction
+from tyro.conf import DisallowNone, FlagCreatePairsOff, Positional, PositionalMetavarFromFieldName, UseAppendAction
 
+import rungs
 from rungs.cli.diagnose import diagnose, guard
+from rungs.cli.listing import list_
 from rungs.cli.run import evaluate, predict, report, train
-from rungs.cli.show import data, doctor, list_, show_
+from rungs.cli.show import data, doctor, show_
 from rungs.cli.study import bench, climb, compare, lr_find, merge, tune
-from rungs.errors import UserError
+from rungs.errors import UserError, closest
 from rungs.training.memory import keep_freed_memory
+
+
+def completion(shell: Positional[Literal["bash", "zsh"]], /) -> None:
+    """Print a script for the shell that completes commands and flags.
+
+    Args:
+        shell: Which one.
+    """
+    print_it = ["--tyro-print-completion", shell]
+    tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="rungs", args=print_it, config=CONFIG)
+
 
 CONFIG = (UseAppendAction, FlagCreatePairsOff, PositionalMetavarFromFieldName, DisallowNone)
 COMMANDS: dict[str, Callable[..., None]] = {
@@ -38,6 +51,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "list": list_,
     "show": show_,
     "doctor": doctor,
+    "completion": completion,
 }
 
 
@@ -52,11 +66,7 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal that knows only ASCII
     try:
-        if sys.argv[1:] in (["-h"], ["--help"]):
-            print(overview(), flush=True)
-            return
-        keep_freed_memory()  # before torch is loaded
-        tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="rungs", description=DESCRIPTION, config=CONFIG)
+        _run(sys.argv[1:])
     except UserError as error:
         _fail(str(error))
     except KeyboardInterrupt as interrupt:
@@ -75,10 +85,30 @@ def main() -> None:
         )
 
 
+def _run(words: Sequence[str]) -> None:
+    """Run a command.
+
+    Raises:
+        UserError: There is no such command, or whatever it raises.
+    """
+    command, *others = words or ["--help"]
+    if command in ("-h", "--help"):
+        print(overview(), flush=True)
+        sys.exit(0 if words else 2)
+    elif command in ("-V", "--version"):
+        print(f"rungs {rungs.__version__}", flush=True)
+    elif command in COMMANDS:
+        keep_freed_memory()  # before torch is loaded
+        # the parser of this one command: its hints on a wrong flag name no flag of another one
+        tyro.cli(COMMANDS[command], prog=f"rungs {command}", args=others, config=CONFIG)
+    else:
+        raise UserError(f"no command {command!r}", do=f"{closest(command, COMMANDS)}rungs --help lists all commands")
+
+
 def overview() -> str:
-    """Return the text of `rungs --help`; tyro would take twice as long."""
-    commands = [f"  {name:<10}{(do.__doc__ or '').partition(chr(10))[0]}" for name, do in COMMANDS.items()]
-    usage = f"usage: rungs [-h] {{{','.join(COMMANDS)}}} ..."
+    """Return the text of `rungs --help`."""
+    commands = [f"  {name:<12}{(do.__doc__ or '').partition(chr(10))[0]}" for name, do in COMMANDS.items()]
+    usage = f"usage: rungs [-h] [-V] {{{','.join(COMMANDS)}}} ..."
     return "\n".join([usage, "", DESCRIPTION, "", *commands, "", "Details: rungs COMMAND --help"])
 
 

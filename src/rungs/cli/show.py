@@ -1,10 +1,10 @@
-"""Commands that show things: data, list, show, doctor."""
+"""Commands that show things: data, show, doctor."""
 
 from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ from tyro.conf import Positional
 
 from rungs.cli.terminal import out
 from rungs.errors import require_between
-from rungs.recipe.flags import Column, Data, Family, Layout, Number, Override, Where
+from rungs.recipe.flags import Column, Data, Layout, Number, Override, Where
 
 if TYPE_CHECKING:
     from rungs.data.audit import Contents
@@ -43,7 +43,7 @@ def data(
     /,
     image_size: Number = None,
     sheet: Where = None,
-    layout: Layout = "auto",
+    layout: Layout = None,
     image_column: Column = None,
     label_column: Column = None,
 ) -> None:
@@ -66,7 +66,7 @@ def data(
     from rungs.run.folder import write_whole
 
     require_between(image_size, 8, 1024, "--image-size")
-    reading = Reading(layout=layout, image_column=image_column, label_column=label_column)
+    reading = Reading(layout=layout or "auto", image_column=image_column, label_column=label_column)
     opened = sources.load(source, image_size, reading)
     found = audit.contents(opened)
     out.print(f"[bold]{escape(found.name)}[/], found in {escape(found.origin)}", soft_wrap=True)
@@ -122,85 +122,6 @@ def _show_near(source: Source, found: Contents, path: Path) -> None:
         drawn = with_pictures(whole(source), found.near[:MOST])
         write_whole(path, pair_sheet([*drawn, *found.near[MOST:]]))
         out.print(f"sheet of pairs that look alike: {path}", soft_wrap=True)
-
-
-def list_(family: Positional[Family] = "all", /) -> None:
-    """List recipes, ladders, spaces, models, data sources and augmentations.
-
-    Args:
-        family: One of recipes, ladders, spaces, models, data, augments.
-    """
-    from rich.markup import escape
-    from rich.table import Table
-
-    tables: dict[str, Callable[[], Sequence[Sequence[str]]]] = {
-        "recipes": _recipe_rows,
-        "ladders": _ladder_rows,
-        "spaces": _space_rows,
-        "models": _model_rows,
-        "data": _data_rows,
-        "augments": _augment_rows,
-    }
-    for name, rows in tables.items():
-        if family in (name, "all"):
-            table = Table(title=name, title_justify="left", title_style="bold", box=None, show_header=False)
-            for row in rows():
-                table.add_row(*(escape(cell) for cell in row))
-            out.print(table)
-            out.print()
-
-
-def _recipe_rows() -> list[tuple[str, str]]:
-    from rungs.recipe import toml as recipes
-
-    return [(name, recipes.load(name).about) for name in recipes.shipped()]
-
-
-def _ladder_rows() -> list[tuple[str, str, str, str]]:
-    from rungs.study.ladder import spec
-
-    found = [spec.load(name)[0] for name in spec.shipped()]
-    return [
-        (one.name, f"{len(one.rungs)} rung{'s' * (len(one.rungs) != 1)}", one.source, one.headline or one.about)
-        for one in found
-    ]
-
-
-def _space_rows() -> list[tuple[str, str, str]]:
-    from rungs.study.search import space
-
-    found = [space.load(name) for name in space.shipped()]
-    return [(one.name, ", ".join(field.field for field in one.fields), one.about) for one in found]
-
-
-def _model_rows() -> list[tuple[str, str]]:
-    from rungs.recipe.base import alternatives
-    from rungs.recipe.models import AnyModel
-
-    return [(tag, _first_line(kind)) for tag, kind in alternatives(AnyModel).items()]
-
-
-def _augment_rows() -> list[tuple[str, str, str]]:
-    import msgspec
-
-    from rungs.recipe.augments import AnyAugment
-    from rungs.recipe.base import alternatives
-
-    rows = []
-    for tag, kind in alternatives(AnyAugment).items():
-        fields = ", ".join(f"{k}={v!r}" for k, v in msgspec.structs.asdict(kind()).items())
-        rows.append((tag, _first_line(kind), fields))
-    return rows
-
-
-def _data_rows() -> list[tuple[str, str]]:
-    from rungs.data import DATASETS
-
-    return [(name, (load.__doc__ or "").strip().partition("\n")[0]) for name, load in DATASETS.items()]
-
-
-def _first_line(kind: type) -> str:
-    return (kind.__doc__ or "").strip().partition("\n")[0]
 
 
 def show_(

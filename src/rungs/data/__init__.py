@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
-from rungs.errors import UserError, did_you_mean
+from rungs.errors import UserError, closest, did_you_mean
 
 if TYPE_CHECKING:
     from rungs.data.imageset import Source
@@ -130,6 +130,7 @@ def require_known(source: str) -> None:
     if name in DATASETS:
         return
     do = did_you_mean(name, list(DATASETS))
-    if os.path.exists(source):  # noqa: PTH110 (`Path.exists` raises on invalid names)
-        do = f"a path needs its kind in front: folder:{source} for a folder of images, cifar10:{source} for CIFAR-10"
+    if os.path.exists(source) or not closest(name, DATASETS):  # noqa: PTH110 (`Path.exists` raises on invalid names)
+        kind = {".parquet": "parquet", ".csv": "csv"}.get(os.path.splitext(source)[1], "folder")  # noqa: PTH122
+        do = f"did you mean '{kind}:{source}'? a path needs its kind in front: {', '.join(DATASETS)}"
     raise UserError(f"no data source {name!r}", where=source, do=do)

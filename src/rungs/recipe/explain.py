@@ -10,6 +10,19 @@ from rungs.errors import UserError, did_you_mean, not_allowed
 from rungs.recipe.base import Spec, name_of
 from rungs.recipe.spec import Recipe
 
+SYNONYMS = {
+    "learning_rate": "lr",
+    "batch": "batch_size",
+    "bs": "batch_size",
+    "size": "image_size",
+    "imgsz": "image_size",
+    "img_size": "image_size",
+    "epoch": "epochs",
+    "wd": "weight_decay",
+    "early_stopping": "patience",
+}
+"""What other libraries call a field of a recipe, and its name here."""
+
 
 def explain(message: str, table: Mapping[str, Any], where: str, root: type[Spec] = Recipe) -> NoReturn:
     """Raise the UserError for a msgspec message such as "Expected `float`, got `str` - at `$.optim.lr`".
@@ -25,7 +38,9 @@ def explain(message: str, table: Mapping[str, Any], where: str, root: type[Spec]
     if unknown := re.search(r"unknown field `(.+)`", what):
         field = unknown[1]
         allowed = fields_of(_struct_of(table, path, root))
-        raise UserError("no such field", where=dotted(where, (*path, field)), do=did_you_mean(field, allowed))
+        meant = _elsewhere(field, table) if root is Recipe else ""
+        do = f"did you mean {meant!r}? see rungs show RECIPE" if meant else did_you_mean(field, allowed)
+        raise UserError("no such field", where=dotted(where, (*path, field)), do=do)
     if missing := re.search(r"missing required field `(.+)`", what):
         raise UserError("this field is missing", where=dotted(where, (*path, missing[1])), do="add it")
     allowed = _allowed(path, root)
@@ -37,6 +52,14 @@ def explain(message: str, table: Mapping[str, Any], where: str, root: type[Spec]
         where=dotted(where, path),
         do="see rungs show RECIPE for its current value" if root is Recipe else "fix that value",
     )
+
+
+def _elsewhere(field: str, table: Mapping[str, Any]) -> str:
+    """Return the place (dotted) that a recipe has for a field, by its name or a synonym of it; "" if there is none."""
+    name = SYNONYMS.get(field, field)
+    sections = [section for section in Recipe.__struct_fields__ if structs_at((section,))]
+    found = (f"{section}.{name}" for section in sections if name in fields_of(_struct_of(table, (section,), Recipe)))
+    return "" if name == "name" else next(found, "")
 
 
 def dotted(where: str, path: tuple[str, ...]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import tomllib
 from importlib import resources
 from pathlib import Path
@@ -30,14 +31,25 @@ def find(name: str | Path, presets: dict[str, Path], kind: str, flag: str | None
         UserError: Neither exists.
     """
     path = presets.get(str(name), Path(name))
+    if str(name).startswith("folder:"):
+        raise UserError(f"this is a source of images, not a {kind}", where=name, do=_with_images(str(name), kind))
     if os.path.isdir(path):  # noqa: PTH112 (for the reason of the next line)
-        raise UserError("this is a folder", where=path, do=f"give a {kind}, a TOML file")
+        own = path / "recipe.toml"  # of a run
+        do = f"did you mean {own}?" if own.is_file() else _with_images(f"folder:{name}", kind)
+        raise UserError("this is a folder", where=path, do=do)
     if not os.path.isfile(path):  # noqa: PTH113 (also False for what cannot be a path)
         do = f"{did_you_mean(str(name), list(presets))}; or give the path of a .toml file"
         if Path(name).suffix == ".toml":
             raise UserError("no such file", where=name, do=do)
         raise UserError(f"no {kind} {str(name)!r}", where=flag, do=do)
     return path
+
+
+def _with_images(source: str, kind: str) -> str:
+    """Return what to do where images were given instead of a recipe."""
+    usual = {"recipe": "rungs train photos", "ladder": "rungs climb photos"}.get(kind, "")
+    images = f"did you mean {usual} --data {shlex.quote(source)}? " if usual else ""
+    return f"{images}a {kind} is a TOML file, or a name of rungs list"
 
 
 def read_text(path: Path, kind: str) -> str:

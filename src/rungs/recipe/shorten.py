@@ -14,6 +14,9 @@ from rungs.recipe.own import Own
 from rungs.recipe.roles import has_role
 from rungs.recipe.spec import Recipe
 
+INSTEAD = " instead of "
+"""Between a study's own source of images and that of its file, in what `reductions` returns."""
+
 
 def closed(recipe: Recipe) -> Recipe:
     """Return a recipe that is scored on validation only: its test set stays closed, and no pictures are kept."""
@@ -58,13 +61,18 @@ def reductions(
     """
     found = []
     if _place_free(base.data.source) != _place_free(usual.data.source):
-        found.append(f"{base.data.source} instead of {usual.data.source}")
+        found.append(f"{base.data.source}{INSTEAD}{usual.data.source}")
     if epochs is not None and epochs != base.training.epochs:
         found.append(f"{epochs} epoch{'s' * (epochs > 1)} for {base.training.epochs}, and so in proportion")
     if images is not None and images < 1:
         found.append(f"{100 * images:g} % of the training images")
     changed = [field for field in identity.differences(usual, base) if not has_role(field, "seed", "place")]
     return (*found, *(f"with {one}" for one in overrides if any(_reaches(one, field) for field in changed)))
+
+
+def of_other_data(reductions: Sequence[str]) -> bool:
+    """Return whether a climb has another source of images than its file: what is claimed there is about others."""
+    return any(INSTEAD in one and not one.startswith("with ") for one in reductions)
 
 
 def _place_free(source: str) -> str:

@@ -41,8 +41,11 @@ def comparisons(record: RunRecord) -> tuple[Comparison, ...]:
     """Compare each claim of the recipe with this run's measurement.
 
     A claimed accuracy is compared with the interval in which another run is expected: one seed cannot tell the seed's
-    share of a difference. Where fields of the recipe were changed, the claim is about something else: not judged.
+    share of a difference. Where fields of the recipe were changed, the claim is about something else: not judged, and
+    not named beside other images than those that it is about.
     """
+    if "data.source" in record.changed:
+        return ()
     rows = [_compare(claim, record) for claim in record.recipe.claims if not claim.change]
     if not record.changed:
         return tuple(rows)

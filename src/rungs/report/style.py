@@ -58,16 +58,25 @@ NUMBERED_CLASSES = 20
 @matplotlib.rc_context(STYLE)
 def save(figure: Figure, stem: Path) -> bytes:
     """Write `stem`.svg and `stem`.png, byte for byte the same for the same figure; return the SVG."""
-    drawn = {}
-    for kind, metadata in (("svg", {"Date": None, "Creator": None}), ("png", {"Software": None})):
-        buffer = io.BytesIO()
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Glyph .* missing")  # the SVG holds the text, whatever fonts are here
-            figure.savefig(buffer, format=kind, dpi=160, metadata=metadata)
-        figure.set_layout_engine("none")  # it is laid out: the second kind keeps the places of the first
-        drawn[kind] = buffer.getvalue()
-        write_whole(stem.with_name(f"{stem.name}.{kind}"), drawn[kind])
+    drawn = {"svg": svg(figure), "png": _drawn(figure, "png", {"Software": None})}
+    for kind, data in drawn.items():
+        write_whole(stem.with_name(f"{stem.name}.{kind}"), data)
     return drawn["svg"]
+
+
+@matplotlib.rc_context(STYLE)
+def svg(figure: Figure) -> bytes:
+    """Return a figure as SVG."""
+    return _drawn(figure, "svg", {"Date": None, "Creator": None})
+
+
+def _drawn(figure: Figure, kind: str, metadata: dict[str, str | None]) -> bytes:
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # the SVG holds the text, whatever fonts are here
+        figure.savefig(buffer, format=kind, dpi=160, metadata=metadata)
+    figure.set_layout_engine("none")  # it is laid out: a second kind keeps the places of the first
+    return buffer.getvalue()
 
 
 def log_if_wide(axes: Axes, values: Iterable[float]) -> None:

@@ -8,16 +8,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
 from rungs.errors import UserError
 from rungs.recipe.spec import Recipe
 
+PLAIN = 300
+"""Characters of a record that IPython shows as text."""
+
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
     """Base of all records: immutable, written by name."""
+
+    def _repr_html_(self) -> str | None:
+        """Return the record as a notebook shows it; drawing is not its own work, so it asks `rungs.html`."""
+        import rungs
+
+        shown: str | None = rungs.html(self)
+        return shown
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """Print the beginning of the record where IPython shows it as text: all of it may be a megabyte."""
+        text = repr(self)
+        printer.text(text if len(text) <= PLAIN else f"{text[:PLAIN]}…")
 
 
 class EpochRow(Record, frozen=True, kw_only=True):

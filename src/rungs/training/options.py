@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from tyro.conf import Suppress
 
-from rungs.recipe.flags import Data, Folder, Number, Override, RecipeName
+from rungs.errors import UserError
+from rungs.recipe.flags import Data, Folder, Layout, Number, OptionalRate, Override, RecipeName
 from rungs.run.record import EpochRow
 from rungs.training.screen import Screen
 
@@ -42,6 +43,17 @@ class RunOptions:
     model: OwnNet | None = None
 
 
+SHORT = {
+    "layout": "data.layout",
+    "image_size": "data.image_size",
+    "folds": "data.folds",
+    "epochs": "training.epochs",
+    "batch_size": "training.batch_size",
+    "lr": "optim.lr",
+}
+"""Options that are short for an assignment to a field of the recipe."""
+
+
 @dataclass(frozen=True)
 class TrainOptions:
     """Options of `rungs train`."""
@@ -53,6 +65,18 @@ class TrainOptions:
     _: KW_ONLY
     data: Data = None
     """Source of images: cifar10[:PATH], cifar100, digits, folder:PATH, csv:PATH, parquet:PATH, hub:OWNER/NAME."""
+    layout: Layout = None
+    """What the folders of the source stand for, from the top; short for --set data.layout=…"""
+    image_size: Number = None
+    """Pixels, height and width; short for --set data.image_size=…"""
+    folds: Number = None
+    """Cross-validation with so many folds; short for --set data.folds=…"""
+    epochs: Number = None
+    """Short for --set training.epochs=…"""
+    batch_size: Number = None
+    """Short for --set training.batch_size=…"""
+    lr: OptionalRate = None
+    """Learning rate; short for --set optim.lr=…"""
     folder: Folder = field(default=None, compare=False)
     """Run folder (default: runs/NAME-DIGEST, a new one each time unless resuming)."""
     seed: Number = None
@@ -70,3 +94,18 @@ class TrainOptions:
     model: Suppress[Any] = field(default=None, compare=False, repr=False)
     """A net of your own in place of the recipe's: a class or a function that takes the keyword arguments `image_size`
     and `classes`, or an `nn.Module`, of which a copy is trained. To resume or to load such a run, give it again."""
+
+
+def assignments(options: TrainOptions) -> tuple[str, ...]:
+    """Return the changes of the recipe: those after `--set`, and those that the short options stand for.
+
+    Raises:
+        UserError: A field was given in both ways.
+    """
+    short = {field: value for name, field in SHORT.items() if (value := getattr(options, name)) is not None}
+    for one in options.overrides:
+        field = one.partition("=")[0].strip()
+        if field in short:
+            flag = next(name for name in SHORT if SHORT[name] == field).replace("_", "-")
+            raise UserError(f"--{flag} {short[field]} and --set {one} were given together", do="give one of them")
+    return (*options.overrides, *(f"{field}={value}" for field, value in short.items()))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
+from rungs.data import require_known
 from rungs.diagnose import examine
 from rungs.diagnose.interpretation import interpretation
 from rungs.errors import UserError
@@ -21,7 +22,7 @@ from rungs.run import looks
 from rungs.run.folder import RunDir, numbered, numbers
 from rungs.run.record import RunRecord
 from rungs.training.device import open_world
-from rungs.training.options import RunOptions, TrainOptions
+from rungs.training.options import RunOptions, TrainOptions, assignments
 from rungs.training.run import run_recipe
 
 
@@ -40,7 +41,8 @@ def prepare(options: TrainOptions) -> TrainPlan:
     Raises:
         UserError: No such recipe, or a wrong field, type or value; nothing to resume.
     """
-    recipe = recipes.choose(options.recipe, options.overrides, data=options.data, seed=options.seed)
+    recipe = recipes.choose(options.recipe, assignments(options), data=options.data, seed=options.seed)
+    require_known(recipe.data.source)
     if options.model is not None:
         model = spec_of(options.model)
         recipe = replace(recipe, model=model)

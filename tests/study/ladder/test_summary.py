@@ -25,6 +25,7 @@ from rungs.study.ladder.summary import summarise
 LADDER = """
 name = "two"
 about = "A change."
+headline = "80 % test accuracy"
 base = "lab-003"
 builds_on = "previous"
 [[rungs]]
@@ -195,6 +196,13 @@ def test_claims_of_a_reduced_climb_are_not_compared_but_parameters_are() -> None
     same = replace(healthy(), model=replace(healthy().model, parameters=1189898))
     answers = {a.metric: a for a in rung(summed([outcome("base", 0, same)], "5 epochs for 20"), "base").answers}
     assert answers["parameters"].verdict == "equal"
+
+
+def test_claims_are_left_out_beside_other_images() -> None:
+    own = summed([outcome("base", 0, healthy())], "folder:photos instead of cifar10", "5 epochs for 20")
+    assert (rung(own, "base").answers, own.headline) == ((), "")
+    same = summed([outcome("base", 0, healthy())], "with training.epochs=5")
+    assert rung(same, "base").answers and same.headline
 
 
 def test_cells_that_did_not_finish_are_in_no_mean_and_are_named() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from rungs.recipe.shorten import of_other_data
 from rungs.recipe.spec import Claim
 from rungs.report.metric import is_accuracy
 from rungs.report.run_tables import PUBLISHED
@@ -16,10 +17,14 @@ from rungs.study.variation import Pool
 def answers_of(record: LadderRecord, claims: Mapping[str, Sequence[Claim]]) -> dict[str, tuple[Answer, ...]]:
     """Return the answer to each claim of each rung, and to each change that two of them imply.
 
+    There is none where the climb has another source of images than its file: claims are about those.
+
     Args:
         record: The ladder's.
         claims: By rung.
     """
+    if of_other_data(record.reduced):
+        return {}
     metrics = sorted({claim.metric for of in claims.values() for claim in of} - {"parameters"})
     alone, paired = (pools(record.rungs, paired=one, metrics=metrics) for one in (False, True))
     by_name = {rung.name: rung for rung in record.rungs}

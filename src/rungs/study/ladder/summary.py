@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from rungs.diagnose import examine
 from rungs.diagnose.interpretation import interpretation
 from rungs.errors import UserError
+from rungs.recipe.shorten import of_other_data
 from rungs.recipe.spec import Claim
 from rungs.run import looks
 from rungs.run.folder import RunDir
@@ -45,7 +46,8 @@ def summarise(
         ladder: The ladder.
         outcomes: Of its cells; rungs without any are left out.
         command: The command that trained them.
-        reduced: How the study differs from the ladder's file, a phrase each; with any, claims are not compared.
+        reduced: How the study differs from the ladder's file, a phrase each; with any, claims are not compared, and
+            with another source of images they are left out.
         before: Its record when it was last climbed, whose looks and verdicts count.
         planned: All rungs, trained or not.
         once: Its number of seeds is fixed, so that its differences are judged once, at 5 %.
@@ -89,7 +91,7 @@ def _unjudged(
     return LadderRecord(
         name=ladder.name,
         about=ladder.about,
-        headline=ladder.headline,
+        headline="" if of_other_data(reduced) else ladder.headline,
         source=ladder.source,
         builds_on=ladder.builds_on,
         command=command,
