@@ -144,7 +144,8 @@ def test_list_show_and_doctor(tmp_path: Path) -> None:
     shown = rungs("show", "lab-003", "--set", "optim.lr=0.5", "--out", tmp_path).stdout
     assert "lr = 0.5" in shown
     assert "2,192,010" in shown
-    assert "# not set: training.micro_batch, training.clip_norm, training.ema_decay, stopping.patience" in shown
+    assert "# not set: data." in shown
+    assert "training.micro_batch, training.clip_norm, training.ema_decay, stopping.patience" in shown
     assert (tmp_path / "lab-003-layers.svg").exists()
     assert (tmp_path / "lab-003-layers.png").read_bytes().startswith(b"\x89PNG")
     rungs("show", "digits-quick", "--augment", "--out", tmp_path)

@@ -126,3 +126,8 @@ def test_a_run_that_was_killed_while_it_scored_has_its_look_in_the_log(tmp_path:
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path)
     assert done.returncode == -signal.SIGKILL
     assert kinds(tmp_path / "run") == ["scored"]
+
+
+def test_a_look_from_a_notebook_names_no_file_of_its_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["/x/ipykernel_launcher.py", "-f", "/tmp/kernel.json"])
+    assert looks.command() == "a notebook"

@@ -105,9 +105,11 @@ def user() -> str:
 
 
 def command() -> str:
-    """Return the command line of this process, shortened for a log."""
+    """Return the command line of this process, shortened for a log; that of a notebook's kernel says nothing."""
     program, *words = sys.argv or [""]
     name = Path(program).name
+    if name == "ipykernel_launcher.py":
+        return "a notebook"
     text = shlex.join(["rungs" if name in ("rungs", "__main__.py") else name or "python", *words])
     text = without_password(text)  # of a search's storage
     return text if len(text) <= 200 else f"{text[:199]}…"
