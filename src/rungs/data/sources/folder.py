@@ -104,7 +104,7 @@ def load(argument: str | None, image_size: int | None, reading: Reading = DEFAUL
     elif path.is_file():
         tree = _unwrapped(_unzip(path))
     else:
-        raise UserError("no such folder or zip", where=path, do="check the path")
+        raise UserError("no such folder or zip", where=path, do="check the path, or give your own: --data folder:PATH")
     root = _printable(str(path))
     return read_listing(_arrange(tree, argument, root), image_size, reading)
 
