@@ -47,7 +47,7 @@ def load(argument: str | None, image_size: int | None, reading: Reading = DEFAUL
     elif path.is_file():
         tree = unzip(path)
     else:
-        raise UserError("no such folder or zip", where=path, do="check the path")
+        raise UserError("no such folder or zip", where=path, do="check the path, or give your own: --data folder:PATH")
     root = printable(str(path))
     if reading.layout == "auto":
         _require_no_table(tree, root, packed=path.is_file())
