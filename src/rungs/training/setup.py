@@ -44,7 +44,7 @@ from rungs.run.record import DataRecord, Environment, ModelRecord, NearPair
 from rungs.training.class_weights import class_weights
 from rungs.training.convolutions import fast_convolutions, use_fast
 from rungs.training.device import World, environment, is_out_of_memory
-from rungs.training.precision import pick_precision
+from rungs.training.precision import is_mostly_depthwise, pick_precision
 from rungs.training.remembered import remembered
 
 SEEN = 5000
@@ -214,11 +214,12 @@ def assemble(
     Returns:
         The setup, its recipe resolved: every "auto" replaced by what was chosen.
     """
-    precision, reason = world.agree(lambda: pick_precision(recipe.training.precision, world.device))
-    recipe = replace(recipe, training=replace(recipe.training, precision=precision))
     _require_two_a_rank(recipe, len(dataset.parts.train), world)
     size, classes = dataset.record.image_size, len(dataset.record.classes)
     net = _initialised_net(recipe, size, classes, given)
+    asked, depthwise = recipe.training.precision, is_mostly_depthwise(net)
+    precision, reason = world.agree(lambda: pick_precision(asked, world.device, depthwise=depthwise))
+    recipe = replace(recipe, training=replace(recipe.training, precision=precision))
     mean, std = recipe.data.mean or dataset.record.mean, recipe.data.std or dataset.record.std
     model = Normalized(net, mean, std)
     description = describe(model, called(recipe.model), size)
