@@ -18,7 +18,16 @@ PARTS = {
 }
 """The parts of a source, in order, and their common spellings."""
 
-ENDINGS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WebP", ".gif": "GIF", ".bmp": "BMP"}
+ENDINGS = {
+    **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif"), "JPEG"),
+    ".png": "PNG",
+    ".webp": "WebP",
+    ".gif": "GIF",
+    ".bmp": "BMP",
+    **dict.fromkeys((".tif", ".tiff"), "TIFF"),
+    ".avif": "AVIF",
+    **dict.fromkeys((".heic", ".heif"), "HEIC"),
+}
 """The extensions of image files, and the format that each stands for."""
 
 Read: TypeAlias = Callable[[], bytes]
