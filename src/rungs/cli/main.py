@@ -16,6 +16,7 @@ from tyro.conf import DisallowNone, FlagCreatePairsOff, PositionalMetavarFromFie
 from rungs.cli.diagnose import diagnose, guard
 from rungs.cli.run import evaluate, predict, report, train
 from rungs.cli.show import data, doctor, list_, show_
+from rungs.cli.storage import cache
 from rungs.cli.study import bench, climb, compare, lr_find, merge, tune
 from rungs.errors import UserError
 from rungs.training.memory import keep_freed_memory
@@ -37,6 +38,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "data": data,
     "list": list_,
     "show": show_,
+    "cache": cache,
     "doctor": doctor,
 }
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rungs.recipe.spec import DataSpec
 
 Loader: TypeAlias = "Callable[[str | None, int | None, Reading], Source]"
-"""The text after the colon (or None) and the image size in pixels (or None: the source's own), how to read -> a source."""
+"""The text after the colon (or None), the image size in pixels (or None: the source's own), how to read -> a source."""
 
 
 def _cifar10(argument: str | None, image_size: int | None, reading: Reading) -> Source:

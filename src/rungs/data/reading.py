@@ -18,6 +18,7 @@ class Reading:
     image_column: str | None = None
     label_column: str | None = None
     group_column: str | None = None
+    cache_gb: float | None = None
 
 
 DEFAULT = Reading()
@@ -32,4 +33,5 @@ def reading_of(spec: DataSpec) -> Reading:
         image_column=spec.image_column,
         label_column=spec.label_column,
         group_column=getattr(spec.groups, "column", None),
+        cache_gb=spec.cache_gb,
     )
