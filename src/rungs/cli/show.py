@@ -47,6 +47,7 @@ def data(source: Positional[str], /, image_size: Number = None, sheet: Where = N
 
     from rungs import data as sources
     from rungs.data import audit
+    from rungs.data.sheet import contact_sheet
     from rungs.run.folder import write_whole
 
     require_between(image_size, 8, 1024, "--image-size")
@@ -77,7 +78,8 @@ def data(source: Positional[str], /, image_size: Number = None, sheet: Where = N
     kind, _, place = found.name.partition(":")
     path = sheet or Path("out") / f"contact-{Path(place).stem or kind}.png"
     train = opened.train
-    write_whole(path, audit.contact_sheet(train.images.numpy(), train.labels.numpy(), train.classes))
+    odd = audit.suspects(found.problems, train)
+    write_whole(path, contact_sheet(train.images.numpy(), train.labels.numpy(), train.classes, suspects=odd))
     out.print(f"contact sheet: {path}", soft_wrap=True)
 
 
@@ -232,8 +234,8 @@ def _show_augmented(recipe: Recipe, folder: Path) -> None:
     """Write a contact sheet: each row an original image, then its augmentations in a few epochs."""
     import torch
 
-    from rungs.data.audit import contact_sheet
     from rungs.data.augment import Draw
+    from rungs.data.sheet import contact_sheet
     from rungs.run.folder import write_whole
     from rungs.training.feed import generator, prepare, salt
     from rungs.training.setup import load_dataset
