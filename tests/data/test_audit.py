@@ -13,8 +13,10 @@ import torch
 from PIL import Image
 
 from rungs import data
-from rungs.data.audit import contact_sheet, contents, require_trainable
+from rungs.data.audit import contents, require_trainable, suspects
 from rungs.data.imageset import ImageSet, Source, content_hash
+from rungs.data.lettering import lettering
+from rungs.data.sheet import COLOURS, contact_sheet
 from rungs.errors import UserError
 from rungs.run.record import Problem, from_json, to_json
 
@@ -167,3 +169,45 @@ def test_contact_sheet_of_many_classes_says_how_many_more() -> None:
         Image.open(io.BytesIO(contact_sheet(pixels, np.arange(30), names[:n], rows=20))).size for n in (30, 20)
     )
     assert tall[0] == short[0] and tall[1] - short[1] == 20
+
+
+def test_suspects_lead_their_row_in_a_frame_of_their_kind() -> None:
+    pixels = np.zeros((40, 3, 8, 8), np.uint8)
+    pixels[:] = np.arange(100, 140, dtype=np.uint8)[:, None, None, None]
+    odd = {38: "doubtful", 36: "duplicate", 39: "near duplicate"}
+    sheet = np.asarray(Image.open(io.BytesIO(contact_sheet(pixels, np.arange(40) % 2, CLASSES, suspects=odd))))
+    left_to_right = [grey for grey in first_seen(sheet[44]) if 100 <= grey < 140]
+    assert left_to_right == [136, 138, 100, 102, 104, 106, 108, 110, 112, 114]
+    for colour in COLOURS.values():
+        assert (sheet == [int(colour[i : i + 2], 16) for i in (1, 3, 5)]).all(-1).sum() > 64 * 4 * 3
+    plain = np.asarray(Image.open(io.BytesIO(contact_sheet(pixels, np.arange(40) % 2, CLASSES))))
+    assert sheet.shape[0] - plain.shape[0] == 20  # the legend
+
+
+def first_seen(row: np.ndarray) -> list[int]:
+    greys = [int(r) for r, g, b in row if r == g == b]
+    return list(dict.fromkeys(greys))
+
+
+def test_a_class_with_a_suspect_is_shown_though_there_are_many_classes() -> None:
+    pixels, names = np.full((30, 3, 8, 8), 50, np.uint8), [f"class {i}" for i in range(30)]
+    pixels[27] = 200
+    for odd, shown in (({}, False), ({27: "doubtful"}, True)):
+        sheet = np.asarray(Image.open(io.BytesIO(contact_sheet(pixels, np.arange(30), names, rows=20, suspects=odd))))
+        assert bool((sheet == 200).all(-1).sum() >= 64 * 64) == shown
+
+
+def test_suspects_are_found_by_their_path_or_number() -> None:
+    problems = [Problem(path=path, kind="doubtful", reason="x") for path in ("0/4.png", "train image 2", "elsewhere")]
+    assert suspects(problems, images(6, 0, paths=True)) == {4: "doubtful"}
+    assert suspects(problems, images(6, 0)) == {2: "doubtful"}
+
+
+def test_umlauts_are_drawn_as_letters() -> None:
+    text, font = lettering("Blüte, Žluťoučký, бабочка, ξίφος", 15)
+    assert text.startswith("Blüte") and bytes(font.getmask("ü")) != bytes(font.getmask("\U0010ffff"))
+
+
+def test_letters_that_no_font_has_become_escapes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rungs.data.lettering._system_fonts", list)
+    assert lettering("a \U0001f9ff", 15)[0] == r"a \U0001f9ff"

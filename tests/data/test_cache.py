@@ -49,7 +49,7 @@ class Counted:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.decoded = self.read = 0
-        decode, read = mapped.decode, folder.read_image
+        decode, read = mapped.read_picture, folder.read_image
 
         def counted_decode(*args: Any) -> Any:
             self.decoded += 1
@@ -59,7 +59,7 @@ class Counted:
             self.read += 1
             return read(*args)
 
-        monkeypatch.setattr(mapped, "decode", counted_decode)
+        monkeypatch.setattr(mapped, "read_picture", counted_decode)
         monkeypatch.setattr(folder, "read_image", counted_read)
 
 
@@ -215,7 +215,8 @@ def test_two_processes_at_once(photos: Path, cache: Path) -> None:
 
 def test_killed_process_leaves_no_half_entry(photos: Path, cache: Path) -> None:
     slow = (
-        "import time; from rungs.data import mapped as d; f = d.decode; d.decode = lambda *a: time.sleep(9) or f(*a);"
+        "import time; from rungs.data import mapped as d; f = d.read_picture; "
+        "d.read_picture = lambda *a: time.sleep(9) or f(*a);"
     )
     with subprocess.Popen([sys.executable, "-c", slow + LOAD, photos]) as process:
         while not list(cache.glob("*.making")) and process.poll() is None:

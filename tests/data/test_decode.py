@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import struct
 import subprocess
 import sys
@@ -14,29 +13,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pictures import BLUE, GREEN, RED, WHITE, corners, encoded, photo, quarters
 from PIL import Image
 
 from rungs.data.decode import MAX_PIXELS, Undecodable, decode, read_header, resize_array
-
-RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
-
-
-def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
-    file = io.BytesIO()
-    image.save(file, kind, **options)
-    return file.getvalue()
-
-
-def photo(width: int = 40, height: int = 30) -> Image.Image:
-    y, x = np.mgrid[:height, :width]
-    return Image.fromarray(np.stack([x * 255 // width, y * 255 // height, 128 + 0 * x], -1).astype(np.uint8))
-
-
-def quarters() -> Image.Image:
-    """Red and green above, blue and white below, on 16 x 8 pixels."""
-    pixels = np.zeros((8, 16, 3), np.uint8)
-    pixels[:4, :8], pixels[:4, 8:], pixels[4:, :8], pixels[4:, 8:] = RED, GREEN, BLUE, WHITE
-    return Image.fromarray(pixels)
 
 
 def png(width: int, height: int, rows: bytes) -> bytes:
@@ -47,11 +27,6 @@ def png(width: int, height: int, rows: bytes) -> bytes:
 
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
-
-
-def corners(pixels: np.ndarray) -> list[tuple[int, ...]]:
-    """Colours near the corners: above left, above right, below left, below right."""
-    return [tuple(int(v) for v in pixels[:, y, x]) for y in (1, -2) for x in (1, -2)]
 
 
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "WebP", "GIF", "JPEG"])
@@ -200,7 +175,7 @@ def bomb(side: int) -> bytes:
     [
         (b"", "empty file"),
         (b"no picture, but text\n", "not an image"),
-        (b"II*\0 a TIFF", "not an image"),
+        (b"II*\0 no TIFF", "damaged: it has no usable header"),
         (encoded(photo(), "JPEG")[:400], "damaged"),
         (encoded(photo())[:100], "damaged"),
         (encoded(photo(), "BMP")[:200], "damaged"),

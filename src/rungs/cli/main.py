@@ -18,6 +18,7 @@ from rungs.cli.diagnose import diagnose, guard
 from rungs.cli.listing import list_
 from rungs.cli.run import evaluate, predict, report, train
 from rungs.cli.show import data, doctor, show_
+from rungs.cli.storage import cache
 from rungs.cli.study import bench, climb, compare, lr_find, merge, tune
 from rungs.errors import UserError, closest
 from rungs.training.memory import keep_freed_memory
@@ -50,6 +51,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "data": data,
     "list": list_,
     "show": show_,
+    "cache": cache,
     "doctor": doctor,
     "completion": completion,
 }

@@ -63,6 +63,7 @@ def data(
     from rungs import data as sources
     from rungs.data import audit
     from rungs.data.reading import Reading
+    from rungs.data.sheet import contact_sheet
     from rungs.run.folder import write_whole
 
     require_between(image_size, 8, 1024, "--image-size")
@@ -97,7 +98,8 @@ def data(
     path = sheet or Path("out") / f"contact-{Path(place).stem or kind}.png"
     _show_near(opened, found, path.with_name(f"{path.stem}-alike.png"))
     train = opened.train
-    write_whole(path, audit.contact_sheet(train.images.numpy(), train.labels.numpy(), train.classes))
+    odd = audit.suspects(found.problems, train)
+    write_whole(path, contact_sheet(train.images.numpy(), train.labels.numpy(), train.classes, suspects=odd))
     out.print(f"contact sheet: {path}", soft_wrap=True)
 
 
@@ -196,8 +198,8 @@ def _show_augmented(recipe: Recipe, folder: Path) -> None:
     """Write a contact sheet: each row an original image, then its augmentations in a few epochs."""
     import torch
 
-    from rungs.data.audit import contact_sheet
     from rungs.data.augment import Draw
+    from rungs.data.sheet import contact_sheet
     from rungs.run.folder import write_whole
     from rungs.training.feed import generator, prepare, salt
     from rungs.training.setup import load_dataset

@@ -1,16 +1,10 @@
-"""The contents of a source: counts, duplicates, problems, and a sheet of examples."""
+"""The contents of a source: counts, duplicates and problems."""
 
 from __future__ import annotations
 
 import hashlib
-import io
-import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
-
-import numpy as np
-import numpy.typing as npt
-from PIL import Image, ImageDraw, ImageFont
 
 from rungs.data.duplicates import Duplicates, Place
 from rungs.data.twins import compared, near_between, near_within, whole
@@ -22,9 +16,6 @@ if TYPE_CHECKING:
 
 LISTED = 20
 """Problems that an error lists; the rest are only counted."""
-
-TILE = (64, 128)
-"""Pixels: examples on a sheet are scaled up to at least the first and down to at most the second."""
 
 
 class PartContents(Record, frozen=True):
@@ -108,32 +99,13 @@ def require_readable(source: Source, skip_unreadable: bool) -> tuple[Problem, ..
     return lost
 
 
-def contact_sheet(
-    images: npt.NDArray[np.uint8],
-    labels: npt.NDArray[np.int64],
-    classes: Sequence[str],
-    *,
-    columns: int = 10,
-    rows: int = 20,
-    counted: bool = True,
-) -> bytes:
-    """Draw the first `columns` images of each of the first `rows` classes, one row per class, as PNG.
-
-    Args:
-        images: uint8 (N, 3, H, W).
-        labels: (N,), positions in `classes`.
-        classes: K names.
-        columns: Images per class.
-        rows: Classes shown; a line below gives the number of the others.
-        counted: Whether to write the number of images below each name.
-    """
-    sheet = _Sheet(images.shape[-1], classes[:rows], columns, more=len(classes) - rows)
-    for row, name in enumerate(classes[:rows]):
-        index = np.flatnonzero(labels == row)
-        sheet.write(row, name, f"{len(index):,} image{'s' * (len(index) != 1)}" if counted else "")
-        for column, i in enumerate(index[:columns]):
-            sheet.paste(row, column, images[i])
-    return sheet.png()
+def suspects(problems: Iterable[Problem], images: ImageSet, part: str = "train") -> dict[int, str]:
+    """Return the images of a part that have problems, by position, and the kind of the first problem of each."""
+    kinds: dict[str, str] = {}
+    for problem in problems:
+        kinds.setdefault(problem.path, problem.kind)
+    names = images.paths or [f"{part} image {i}" for i in range(len(images))]
+    return {i: kinds[name] for i, name in enumerate(names) if name in kinds}
 
 
 def _duplicates(parts: dict[str, ImageSet], known: set[str]) -> list[Problem]:
@@ -161,53 +133,3 @@ def _leaks(pairs: Sequence[NearPair]) -> list[Problem]:
         for pair in pairs
         if not pair.suspect
     ]
-
-
-class _Sheet:
-    """A canvas with a column of names and a grid of tiles; lengths in pixels."""
-
-    margin, gap, line, size = 12, 4, 20, 15
-
-    def __init__(self, side: int, names: Sequence[str], columns: int, more: int) -> None:
-        self.factor = math.ceil(TILE[0] / side)
-        self.tile = min(side * self.factor, TILE[1])
-        self.font = ImageFont.load_default(self.size)
-        self.small = ImageFont.load_default(self.size - 3)
-        widest = max([self.font.getlength(_line(name)) for name in names] + [90])
-        self.gutter = int(min(widest, 220)) + 2 * self.margin
-        width = self.gutter + columns * (self.tile + self.gap) + self.margin
-        height = 2 * self.margin + len(names) * (self.tile + self.gap) + self.line * (more > 0)
-        self.canvas = Image.new("RGB", (width, height), "white")
-        self.draw = ImageDraw.Draw(self.canvas)
-        if more > 0:
-            where = (self.margin, height - self.margin - self.line + 4)
-            self.draw.text(where, f"and {more} more class{'es' * (more > 1)}", "#666", self.small)
-
-    def write(self, row: int, name: str, below: str) -> None:
-        middle = self.margin + row * (self.tile + self.gap) + self.tile // 2
-        self.draw.text((self.margin, middle - 1), self._fitted(_line(name)), "black", self.font, anchor="ls")
-        self.draw.text((self.margin, middle + 4), below, "#666", self.small, anchor="lt")
-
-    def paste(self, row: int, column: int, image: npt.NDArray[np.uint8]) -> None:
-        picture = Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0)))  # (3, H, W) -> (H, W, 3)
-        enlarged = self.tile == picture.width * self.factor
-        how = Image.Resampling.NEAREST if enlarged else Image.Resampling.BICUBIC
-        where = (self.gutter + column * (self.tile + self.gap), self.margin + row * (self.tile + self.gap))
-        self.canvas.paste(picture.resize((self.tile, self.tile), how), where)
-
-    def png(self) -> bytes:
-        file = io.BytesIO()
-        self.canvas.save(file, "PNG", optimize=True)
-        return file.getvalue()
-
-    def _fitted(self, name: str) -> str:
-        room = self.gutter - 2 * self.margin
-        if self.font.getlength(name) <= room:
-            return name
-        while name and self.font.getlength(f"{name}...") > room:
-            name = name[:-1]
-        return f"{name}..."
-
-
-def _line(name: str) -> str:
-    return " ".join(name.split())

@@ -1,42 +1,41 @@
 """Decode image files to RGB uint8, identically in training and serving. Needs numpy and Pillow, never torch.
 
-- Formats: JPEG, PNG, WebP, GIF and BMP, told apart by their first bytes, whatever the file is called. Of an animated
-  image, the first frame. Headers that declare more than `MAX_PIXELS` are refused before a pixel is decoded.
-- The picture is rotated to its EXIF orientation; an EXIF block that cannot be read is ignored, and so are colour
-  profiles.
-- Colours: CMYK and YCCK are converted by Pillow's plain formula. Of 16 bits a channel the high byte is kept, in grey
-  as in colour. 1-bit images become black and white, palettes their colours. Transparency (alpha channel, palette or
-  colour key; of 16-bit colour, its high bytes) is laid over white. Grey is repeated in the three channels.
+- Formats: JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, and HEIC with the extra `photos`, told apart by their first bytes,
+  whatever the file is called. Of an animated image the first frame, of several pages the first. Headers that declare
+  more than `MAX_PIXELS` are refused before a pixel is decoded.
+- The picture is rotated to its EXIF orientation (a HEIC or AVIF as that format says it); an EXIF block that cannot be
+  read is ignored, and so are colour profiles.
+- Colours: CMYK and YCCK are converted by Pillow's plain formula. More than 8 bits a channel become 8 as in
+  `rungs.data.depth`. 1-bit images become black and white, palettes their colours. Transparency (alpha channel, palette
+  or colour key; of 16-bit colour, its high bytes) is laid over white. Grey is repeated in the three channels.
 - Size: the centre square of the shorter side, resized to `image_size` by Pillow's antialiased bicubic filter, up or
   down; the same as to resize the shorter side and crop the centre. A large JPEG is first scaled by the decoder itself
   (DCT scaling by 1/2, 1/4 or 1/8), never below twice `image_size`.
+- All threads together decode at most `IN_FLIGHT` pixels at once.
 """
 
 from __future__ import annotations
 
-import io
 import math
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from PIL import BmpImagePlugin, GifImagePlugin, Image, ImageFile, ImageOps, JpegImagePlugin, PngImagePlugin
-from PIL.WebPImagePlugin import WebPImageFile
+from PIL import Image, ImageFile, ImageOps
 
-DECODE_VERSION = 2
+from rungs.data.depth import STRIP, colours_to_8, grey_to_8, is_deep_grey
+from rungs.data.formats import MAX_PIXELS, Header, Undecodable, format_of, open_image, read_header, undecodable
+from rungs.data.parallel import Budget
+from rungs.data.pillow_notes import listening
+
+__all__ = ["DECODE_VERSION", "MAX_PIXELS", "Header", "Undecodable", "decode", "read_header", "read_picture"]
+
+DECODE_VERSION = 3
 """Raised whenever the same file would decode to other pixels, so that older cache entries are not used."""
 
-MAX_PIXELS = 2**27
-"""134 million: a 108-megapixel photo passes, and an image that is decoded takes at most 0.4 GB as RGB."""
-
-READERS: dict[str, type[ImageFile.ImageFile]] = {
-    "JPEG": JpegImagePlugin.JpegImageFile,
-    "PNG": PngImagePlugin.PngImageFile,
-    "WebP": WebPImageFile,
-    "GIF": GifImagePlugin.GifImageFile,
-    "BMP": BmpImagePlugin.BmpImageFile,
-}
+IN_FLIGHT = Budget(MAX_PIXELS)
+"""Pixels, by what is loaded at once: a picture of 132 million is decoded alone, those of a phone by every core."""
 
 Pixels = npt.NDArray[np.uint8]
 Interpolation: TypeAlias = Literal["bicubic", "bilinear"]
@@ -44,28 +43,25 @@ Interpolation: TypeAlias = Literal["bicubic", "bilinear"]
 FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 
 
-class Undecodable(Exception):  # noqa: N818 (it describes the file)
-    """A file that cannot be decoded; `reason` is a short phrase."""
-
-    def __init__(self, reason: str, where: str) -> None:
-        self.reason, self.where = reason, where
-        super().__init__(f"{where}: {reason}")
-
-
 @dataclass(frozen=True)
-class Header:
-    """The header of an image file; sizes in pixels, as stored."""
+class Picture:
+    """A decoded file: uint8 (3, H, W), RGB, and what is doubtful about it, a phrase each."""
 
-    format: str
-    width: int
-    height: int
-    animated: bool
+    pixels: Pixels
+    notes: tuple[str, ...]
 
 
 def decode(
     data: bytes, image_size: int | None, where: str, interpolation: Interpolation = "bicubic", crop: float = 1.0
 ) -> Pixels:
-    """Return the picture in a file as uint8 (3, H, W), RGB.
+    """Return the picture in a file as uint8 (3, H, W), RGB; the arguments and errors are those of `read_picture`."""
+    return read_picture(data, image_size, where, interpolation, crop).pixels
+
+
+def read_picture(
+    data: bytes, image_size: int | None, where: str, interpolation: Interpolation = "bicubic", crop: float = 1.0
+) -> Picture:
+    """Return the picture in a file, and what is doubtful about how it was read.
 
     Args:
         data: The whole file.
@@ -77,33 +73,30 @@ def decode(
     Raises:
         Undecodable: Empty, not an image, of another format, truncated, damaged or far too large.
     """
-    image = _open(data, where)
-    try:
-        if image_size is not None:
-            needed = math.ceil(2 * image_size / crop)
-            image.draft(None, (needed, needed))
-        image.load()
-        _convert_key(image, data)
-        picture = _rgb(_upright(image))
-        if image_size is not None:
-            picture = _square(picture, image_size, interpolation, crop)
-        return np.ascontiguousarray(np.asarray(picture).transpose(2, 0, 1))  # (H, W, 3) -> (3, H, W)
-    except Exception as error:  # Pillow raises a dozen kinds on damaged files
-        raise _undecodable(error, where) from error
+    with listening() as said:
+        image = open_image(data, where)
+        try:
+            if image_size is not None and format_of(data) == "JPEG":
+                needed = math.ceil(2 * image_size / crop)
+                image.draft(None, (needed, needed))
+            with IN_FLIGHT.taking(image.width * image.height):
+                picture, doubts = _decoded(image, data)
+                if image_size is not None:
+                    picture = _square(picture, image_size, interpolation, crop)
+                pixels = np.ascontiguousarray(np.asarray(picture).transpose(2, 0, 1))  # (H, W, 3) -> (3, H, W)
+        except Exception as error:  # Pillow raises a dozen kinds on damaged files
+            raise undecodable(error, where) from error
+    return Picture(pixels, (*doubts, *(f"read with a warning: {line}" for line in said)))
 
 
-def read_header(data: bytes, where: str) -> Header:
-    """Return the header of a file.
-
-    Raises:
-        Undecodable: As in `decode`, as far as the header shows it.
-    """
-    image = _open(data, where)
-    try:
-        animated = bool(getattr(image, "is_animated", False))
-    except Exception as error:  # as in `decode`
-        raise _undecodable(error, where) from error
-    return Header(_format(data) or "", image.width, image.height, animated)
+def _decoded(image: ImageFile.ImageFile, data: bytes) -> tuple[Image.Image, list[str]]:
+    """Load a picture, upright and in RGB; also return doubts."""
+    image.load()
+    _convert_key(image, data)
+    kind = format_of(data) or ""
+    picture, doubts = grey_to_8(image, data) if is_deep_grey(image) else colours_to_8(image, data, kind)
+    _turn_upright(picture, image)
+    return _rgb(picture), doubts
 
 
 def resize_array(
@@ -117,37 +110,6 @@ def resize_array(
     return out
 
 
-def _format(data: bytes) -> str | None:
-    """Detect the format from the file's first bytes."""
-    starts = {b"\xff\xd8\xff": "JPEG", b"\x89PNG\r\n\x1a\n": "PNG", b"GIF87a": "GIF", b"GIF89a": "GIF", b"BM": "BMP"}
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return "WebP"
-    return next((name for start, name in starts.items() if data.startswith(start)), None)
-
-
-def _open(data: bytes, where: str) -> ImageFile.ImageFile:
-    """Read the header with the format's own reader: `Image.open` would warn of large images through global state."""
-    if not data:
-        raise Undecodable("empty file", where)
-    kind = _format(data)
-    if kind is None:
-        raise Undecodable(f"not an image ({', '.join(READERS)})", where)
-    try:
-        image = READERS[kind](io.BytesIO(data))
-    except Exception as error:  # as in `decode`
-        raise _undecodable(error, where) from error
-    if image.width * image.height > MAX_PIXELS:
-        megapixels = f"{image.width} x {image.height} pixels"
-        raise Undecodable(f"decompression bomb? {megapixels}, more than {MAX_PIXELS / 1e6:.0f} million", where)
-    return image
-
-
-def _undecodable(error: Exception, where: str) -> Undecodable:
-    if isinstance(error, MemoryError):
-        return Undecodable("does not fit into memory", where)
-    return Undecodable(f"damaged: {error or type(error).__name__}", where)
-
-
 def _convert_key(image: Image.Image, data: bytes) -> None:
     """Convert a PNG's colour key from the file's bit depth to the 8 bits of Pillow's pixels."""
     if image.format != "PNG":
@@ -159,23 +121,28 @@ def _convert_key(image: Image.Image, data: bytes) -> None:
         image.info["transparency"] = key * 255 // (2**bits - 1)
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def _turn_upright(picture: Image.Image, image: Image.Image) -> None:
+    """Rotate a picture, in place, by the orientation in the file that it comes from."""
     try:
-        return ImageOps.exif_transpose(image)
+        if picture is not image:
+            picture.info["exif"] = image.getexif().tobytes()
+        ImageOps.exif_transpose(picture, in_place=True)
     except Exception:  # a damaged EXIF block must not lose the picture
-        return image
+        return
 
 
 def _rgb(image: Image.Image) -> Image.Image:
-    """Convert any of Pillow's modes to RGB; see the module's docstring."""
-    if image.mode.startswith("I"):  # 16 bits, in the types I;16, I;16B or I
-        values = np.asarray(image).clip(0, 65535)
-        pixels = (values >> 8).astype(np.uint8)
-        pixels[values == image.info.get("transparency", -1)] = 255  # the colour key: over white
-        return Image.fromarray(pixels).convert("RGB")
-    if image.mode == "F":  # floats, 0 to 1
-        grey = np.nan_to_num(np.asarray(image)).clip(0, 1)
-        return Image.fromarray((grey * 255).round().astype(np.uint8)).convert("RGB")
+    """Convert any of Pillow's modes of 8 bits or less to RGB; see the module's docstring."""
+    if image.mode == "RGB" and not image.has_transparency_data:
+        return image
+    out = Image.new("RGB", image.size)
+    for top in range(0, image.height, STRIP):
+        box = (0, top, image.width, min(top + STRIP, image.height))
+        out.paste(_over_white(image.crop(box)), box)
+    return out
+
+
+def _over_white(image: Image.Image) -> Image.Image:
     if image.has_transparency_data:
         colour = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", colour.size, "white"), colour).convert("RGB")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -32,6 +34,31 @@ def in_parallel(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
         finally:
             for future in waiting:
                 future.cancel()
+
+
+class Budget:
+    """A bound on something that threads use at once.
+
+    Args:
+        limit: How much all of them may use together; what needs more than that alone waits until it is alone.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit, self.used, self.change = limit, 0, threading.Condition()
+
+    @contextlib.contextmanager
+    def taking(self, amount: int) -> Iterator[None]:
+        """Wait until `amount` is free, and take it for the time of the block."""
+        amount = min(amount, self.limit)
+        with self.change:
+            self.change.wait_for(lambda: self.used + amount <= self.limit)
+            self.used += amount
+        try:
+            yield
+        finally:
+            with self.change:
+                self.used -= amount
+                self.change.notify_all()
 
 
 def _cores() -> int:

@@ -22,6 +22,7 @@ class Reading:
     label_column: str | None = None
     group_column: str | None = None
     for_training: bool = True
+    cache_gb: float | None = None
 
 
 DEFAULT = Reading()
@@ -36,4 +37,5 @@ def reading_of(spec: DataSpec) -> Reading:
         image_column=spec.image_column,
         label_column=spec.label_column,
         group_column=getattr(spec.groups, "column", None),
+        cache_gb=spec.cache_gb,
     )

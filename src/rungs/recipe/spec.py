@@ -51,6 +51,9 @@ class DataSpec(Spec, frozen=True):
     centre square keeps, `mean` and `std` normalise it. A pretrained backbone sets them where a recipe does not; for
     other nets they are "bicubic", 1, and those of the training images.
 
+    `cache_gb`: the GB that decoded images may take in the cache before the least recently used sets are removed; by
+    default the variable RUNGS_CACHE_GB, else a quarter of the disk space that is free or taken by the cache.
+
     How a source is read: `layout` of a folder, "auto" to find it out; `image_column` and `label_column` of a table.
 
     `groups`: images that must stay in one part; by default near duplicates, except in a published data set. `folds`:
@@ -74,6 +77,7 @@ class DataSpec(Spec, frozen=True):
     groups: Annotated[AnyGroups | None, role("resolved", "images", "judge", "newer")] = None
     folds: Annotated[Annotated[int, Meta(ge=2, le=100)] | None, role("images", "judge", "newer")] = None
     fold: Annotated[CountOrZero | None, role("seed", "newer")] = None
+    cache_gb: Annotated[Positive | None, role("speed")] = None
 
 
 class TrainingSpec(Spec, frozen=True):

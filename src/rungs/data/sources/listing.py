@@ -11,7 +11,16 @@ from rungs.data.sources.names import PARTS
 from rungs.errors import UserError
 from rungs.run.record import Problem
 
-ENDINGS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WebP", ".gif": "GIF", ".bmp": "BMP"}
+ENDINGS = {
+    **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif"), "JPEG"),
+    ".png": "PNG",
+    ".webp": "WebP",
+    ".gif": "GIF",
+    ".bmp": "BMP",
+    **dict.fromkeys((".tif", ".tiff"), "TIFF"),
+    ".avif": "AVIF",
+    **dict.fromkeys((".heic", ".heif"), "HEIC"),
+}
 """The extensions of image files, and the format that each stands for."""
 
 Read: TypeAlias = Callable[[], bytes]
