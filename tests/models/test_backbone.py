@@ -214,7 +214,7 @@ def test_features_are_standardised_by_images_that_it_has_seen() -> None:
     assert torch.equal(net.features(x[:2]), before)  # no BatchNorm has moved
     with torch.inference_mode():
         features = net.features(x)
-        done = net.standardize(features)
+        done = net.head.standardize(features)
     assert torch.allclose(done.mean(0), torch.zeros(1280), atol=1e-3)
     usual = features.std(0, correction=0) > 0.1 * features.std(0, correction=0).mean()
     assert usual.sum() > 400  # noise activates few of them
@@ -226,14 +226,14 @@ def test_a_feature_that_is_rarely_active_does_not_swamp_the_others() -> None:
     features = torch.randn(100, 1280)
     features[:, 0] = 0
     net.standardize_by(features)
-    assert net.standardize.std[0].item() == pytest.approx(0.1, rel=0.05)
+    assert net.head.standardize.std[0].item() == pytest.approx(0.1, rel=0.05)
 
 
-def test_its_stages_hold_all_weights_and_end_with_the_new_layer() -> None:
+def test_its_stages_hold_all_weights_and_end_with_the_head() -> None:
     for weights in ("efficientnet-lite0", "resnet18"):
         net = cast(BackboneNet, build_model(Backbone(weights, pretrained=False), image_size=64, classes=3))
         stages = net.stages()
-        assert stages[-1] == [net.linear]
+        assert stages[-1] == [net.head]
         parameters = [p for stage in stages for layer in stage for p in layer.parameters()]
         assert [id(p) for p in parameters] == [id(p) for p in net.parameters()]
 
@@ -250,7 +250,7 @@ def test_a_net_without_pretrained_weights_is_drawn_from_its_seed() -> None:
     one, same, other = drawn(0), drawn(0), drawn(1)
     assert all(torch.equal(a, b) for a, b in zip(one.parameters(), same.parameters(), strict=True))
     assert not torch.equal(next(one.parameters()), next(other.parameters()))
-    assert torch.equal(one.standardize.mean, torch.zeros(1280))  # random features mean nothing before training
+    assert torch.equal(one.head.standardize.mean, torch.zeros(1280))  # random features mean nothing before training
     chosen = resolved(recipe(Backbone("efficientnet-lite0", pretrained=False)))
     assert chosen.data.image_size == 224  # the same preprocessing
     assert cast(Backbone, chosen.model).sha256 == ""
@@ -266,7 +266,7 @@ def test_it_is_described_with_its_head() -> None:
         ("Dropout", "p 0.2"),
         ("Linear", "1280->10"),
     ]
-    assert isinstance(net.standardize, Standardize)
+    assert isinstance(net.head.standardize, Standardize)
 
 
 # --- timm
@@ -295,7 +295,7 @@ def test_a_net_of_timm_has_its_weights_and_images(offline: dict[str, Tensor]) ->
     stages = net.stages()
     parameters = {id(p) for stage in stages for layer in stage for p in layer.parameters()}
     assert parameters == {id(p) for p in net.parameters()}
-    assert len(stages) == 6  # stem, four of blocks, the new layer
+    assert len(stages) == 6  # stem, four of blocks, the head
     offline["conv1.0.weight"] += 1
     with pytest.raises(UserError, match=r"model.sha256: timm:resnet10t.c3_in1k holds other weights"):
         resolved(chosen)

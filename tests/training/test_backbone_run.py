@@ -144,7 +144,7 @@ def test_the_net_begins_with_its_pretrained_weights_and_standardised_features(sh
     x = (to_float(train.at(torch.arange(len(train)))) - 127 / 255) / (128 / 255)
     with torch.inference_mode():
         features = net.eval().features(x)
-    assert torch.allclose(net.standardize.mean, features.mean(0), atol=1e-4)
+    assert torch.allclose(net.head.standardize.mean, features.mean(0), atol=1e-4)
 
 
 def test_random_weights_train_with_the_same_preprocessing(short: Recipe, tmp_path: Path) -> None:
