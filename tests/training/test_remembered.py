@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 import torch
 from filelock import Timeout
+from torch import nn
 
 from rungs.errors import UserError
+from rungs.models.efficientnet_lite import EfficientNetLite
 from rungs.recipe.toml import load
 from rungs.run.folder import RunDir
 from rungs.training import precision
@@ -116,13 +118,37 @@ def test_bf16_is_chosen_where_it_is_measured_to_be_faster(
     assert f"{gain} times as fast" in reason
 
 
+@pytest.mark.parametrize(("gain", "chosen"), [(0.8, "fp32"), (1.1, "fp32"), (1.3, "bf16")])
+def test_a_depthwise_net_goes_by_a_depthwise_block(monkeypatch: pytest.MonkeyPatch, gain: float, chosen: str) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True})
+    monkeypatch.setattr(precision, "_bf16_gain", lambda: 6.0)
+    monkeypatch.setattr(precision, "_depthwise_gain", lambda: gain)
+    picked, reason = precision.pick_precision("auto", torch.device("cpu"), depthwise=True)
+    assert picked == chosen
+    assert f"a depthwise block in bf16 is {gain} times as fast" in reason
+
+
+def test_which_nets_are_depthwise() -> None:
+    assert precision.is_mostly_depthwise(EfficientNetLite(width=0.25, depth=0.5))
+    dense, depthwise = nn.Conv2d(4, 4, 3), nn.Conv2d(4, 4, 3, groups=4)
+    assert not precision.is_mostly_depthwise(nn.Sequential(dense, depthwise, nn.Conv2d(4, 4, 1)))
+    assert not precision.is_mostly_depthwise(nn.Linear(4, 4))
+
+
+def test_measuring_a_block_draws_no_random_numbers_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precision, "BLOCK", (2, 4, 6, 6))
+    before, threads = torch.get_rng_state(), torch.get_num_threads()
+    assert precision._measured_block_gain() > 0
+    assert torch.equal(torch.get_rng_state(), before) and torch.get_num_threads() == threads
+
+
 def test_a_resumed_run_keeps_its_precision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = load("digits-quick", ["training.epochs=1"])
-    monkeypatch.setattr(precision, "_fast_bf16", lambda device: (False, "slow"))
+    monkeypatch.setattr(precision, "_fast_bf16", lambda device, depthwise: (False, "slow"))
     with open_world() as world:
         first = run_recipe(recipe, RunDir(tmp_path), world)
         (tmp_path / "run.json").unlink()
-        monkeypatch.setattr(precision, "_fast_bf16", lambda device: (True, "fast"))
+        monkeypatch.setattr(precision, "_fast_bf16", lambda device, depthwise: (True, "fast"))
         second = run_recipe(recipe, RunDir(tmp_path), world, RunOptions(resume=True))
     assert (first.environment.precision, first.environment.precision_reason) == ("fp32", "slow")
     assert (second.environment.precision, second.environment.precision_reason) == ("fp32", "chosen when the run began")

@@ -3,38 +3,59 @@
 from __future__ import annotations
 
 import time
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 
 import torch
+from torch import nn
 
+from rungs.models.efficientnet_lite import Inverted
+from rungs.models.fast_convolution import FastConv2d, is_depthwise
 from rungs.training.remembered import remembered
 
 LEAST_GAIN = 1.5
 """bf16 pays off on a CPU if its matrix product is this much faster: Winograd's convolution, up to 1.7 times as fast as
 the direct one, needs fp32."""
+LEAST_DEPTHWISE_GAIN = 1.2
+"""The same of a block of a depthwise net, for which there is no Winograd: less is noise."""
 PRODUCT = 512
 """Rows and columns of the matrices that are multiplied to compare precisions: milliseconds on any chip."""
 ROUNDS = 10
+BLOCK = (16, 24, 56, 56)
+"""Images, channels, height and width of the maps of a depthwise block that is timed: half a second a round."""
+BLOCK_ROUNDS = 3
 
 
-def pick_precision(choice: str, device: torch.device) -> tuple[str, str]:
+def pick_precision(choice: str, device: torch.device, *, depthwise: bool = False) -> tuple[str, str]:
     """Return "bf16" or "fp32" and the reason for it.
 
     Args:
         choice: "auto", "bf16" or "fp32", from a recipe.
         device: Where it will run.
+        depthwise: Whether the net's convolutions are depthwise: these and its norms wait for memory, so that a matrix
+            product does not tell which precision is faster.
     """
     if choice != "auto":
         return choice, "the recipe asks for it"
-    fast, reason = _fast_bf16(device)
+    fast, reason = _fast_bf16(device, depthwise)
     return ("bf16" if fast else "fp32"), reason
 
 
-def _fast_bf16(device: torch.device) -> tuple[bool, str]:
+def is_mostly_depthwise(net: nn.Module) -> bool:
+    """Return whether most convolutions of a net that see more than one pixel are depthwise."""
+    spatial = [conv for conv in net.modules() if isinstance(conv, nn.Conv2d) and conv.kernel_size != (1, 1)]
+    return 2 * sum(is_depthwise(conv) for conv in spatial) > len(spatial)
+
+
+def _fast_bf16(device: torch.device, depthwise: bool) -> tuple[bool, str]:
     if reason := lacks_bf16(device):
         return False, reason
     if device.type == "cuda":
         return True, "this GPU computes bf16 in hardware"
+    if depthwise:
+        gain = _depthwise_gain()
+        reason = f"this CPU has {_cpu_bf16()[0]}: a depthwise block in bf16 is {gain:.1f} times as fast as in fp32"
+        return gain >= LEAST_DEPTHWISE_GAIN, reason
     gain = _bf16_gain()
     reason = f"this CPU has {_cpu_bf16()[0]}: a matrix product in bf16 is {gain:.1f} times as fast as in fp32"
     return gain >= LEAST_GAIN, reason
@@ -62,16 +83,41 @@ def _bf16_gain() -> float:
     return remembered(f"speed of a matrix product of {PRODUCT} on one thread: bf16 / fp32", float, _measured_gain)
 
 
+@cache
+def _depthwise_gain() -> float:
+    """Return how many times as fast as in fp32 a step of a depthwise block in bf16 is on this CPU."""
+    return remembered(f"speed of a depthwise block of {BLOCK} on one thread: bf16 / fp32", float, _measured_block_gain)
+
+
 def _measured_gain() -> float:
+    a, b = (torch.ones(PRODUCT, PRODUCT, dtype=dtype) for dtype in (torch.float32, torch.bfloat16))
+    return _gain(lambda: torch.mm(a, a), lambda: torch.mm(b, b), ROUNDS)
+
+
+def _measured_block_gain() -> float:
+    with torch.random.fork_rng(devices=()):  # only the first run measures it: its random numbers stay those of others
+        block = Inverted(BLOCK[1], BLOCK[1], kernel_size=5, stride=1, expansion=6)
+    block.conv_dw = FastConv2d(block.conv_dw, {BLOCK[2:]: "columns"})
+    block.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    x = torch.ones(BLOCK).contiguous(memory_format=torch.channels_last)
+
+    def step(bf16: bool) -> None:
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            out = block(x)
+        torch.autograd.grad(out.float().sum(), list(block.parameters()))
+
+    return _gain(partial(step, False), partial(step, True), BLOCK_ROUNDS)
+
+
+def _gain(fp32: Callable[[], object], bf16: Callable[[], object], rounds: int) -> float:
     """Measure in turns, in the time of one thread, so that other load on the machine does not decide."""
-    products = [torch.ones(PRODUCT, PRODUCT, dtype=dtype) for dtype in (torch.float32, torch.bfloat16)]
     best, threads = [float("inf")] * 2, torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        for _ in range(ROUNDS):
-            for i, a in enumerate(products):
+        for _ in range(rounds):
+            for i, compute in enumerate((fp32, bf16)):
                 began = time.thread_time()
-                torch.mm(a, a)
+                compute()
                 best[i] = min(best[i], time.thread_time() - began)
     finally:
         torch.set_num_threads(threads)

@@ -49,7 +49,7 @@ from rungs.training.class_weights import class_weights
 from rungs.training.convolutions import fast_convolutions, use_fast
 from rungs.training.device import World, environment, is_out_of_memory
 from rungs.training.freezing import freeze, keeps_features, require_stages
-from rungs.training.precision import pick_precision
+from rungs.training.precision import is_mostly_depthwise, pick_precision
 
 Ints = npt.NDArray[np.int64]
 
@@ -246,11 +246,12 @@ def assemble(
     if recipe.training.unfreeze_epochs and world.size > 1:
         do = "train in one process, or leave it out"
         raise UserError("several ranks cannot unfreeze stages", where="training.unfreeze_epochs", do=do)
-    precision, reason = world.agree(lambda: pick_precision(recipe.training.precision, world.device))
-    recipe = replace(recipe, training=replace(recipe.training, precision=precision))
     _require_two_a_rank(recipe, len(dataset.parts.train), world)
     size, classes = dataset.record.image_size, len(dataset.record.classes)
     net = _initialised_net(recipe, size, classes, given)
+    asked, depthwise = recipe.training.precision, is_mostly_depthwise(net)
+    precision, reason = world.agree(lambda: pick_precision(asked, world.device, depthwise=depthwise))
+    recipe = replace(recipe, training=replace(recipe.training, precision=precision))
     mean, std = recipe.data.mean or dataset.record.mean, recipe.data.std or dataset.record.std
     model = Normalized(net, mean, std)
     require_stages(model, recipe.training)
