@@ -21,7 +21,7 @@ NO_RESULT: tuple[Role, ...] = ("about", "speed", "path")
 VERSION = version("rungs")
 """Of the package as it is installed."""
 PACKAGES_THAT_COMPUTE = ("data", "models", "optim", "evaluate", "training")
-FILES_THAT_COMPUTE = ("base", "augments", "models", "optimizers", "spec", "seeds")
+FILES_THAT_COMPUTE = ("base", "augments", "groups", "models", "optimizers", "spec", "seeds")
 """These files of `rungs.recipe` count too: the defaults of a recipe, and how seeds are derived."""
 
 
