@@ -67,7 +67,8 @@ def load(name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     Raises:
         UserError: No such recipe, bad TOML, a wrong field, type or value.
     """
-    if str(name) in presets.shipped("rungs.study.ladder") and not os.path.isfile(name):  # noqa: PTH113
+    is_ladder = str(name) in presets.shipped("rungs.study.ladder") and str(name) not in shipped()  # a name may be both
+    if is_ladder and not os.path.isfile(name):  # noqa: PTH113
         raise UserError(f"{name} is a ladder, not a recipe", do=f"rungs climb {name}")
     return read(presets.find(name, shipped(), "recipe"), overrides)
 

@@ -102,7 +102,7 @@ def load(name: str | Path) -> tuple[Ladder, Recipe]:
         UserError: No such ladder, bad TOML, a wrong field or value, two rungs with the same name, a change that does
             not fit the recipe.
     """
-    if str(name) in recipes.shipped():
+    if str(name) in recipes.shipped() and str(name) not in shipped():
         raise UserError(f"{name} is a recipe, not a ladder", do=f"rungs train {name}; for ladders: rungs list ladders")
     path = presets.find(name, shipped(), "ladder")
     ladder = parse(presets.read_text(path, "ladder"), str(path))
