@@ -31,7 +31,7 @@ def test_each_role_names_the_fields_that_it_always_named() -> None:
         "training.compile",
         "training.convolution",
     )
-    assert fields_with("speed") == ("training.cuda_graphs",)
+    assert fields_with("speed") == ("data.cache_gb", "training.cuda_graphs")
     assert fields_with("judge") == ("data.validation", "data.test", "data.groups", "data.folds", "evaluation")
     assert fields_with("seed", "about") == (*ABOUT, "seed", "data.fold")
     assert fields_with("loss") == ("training.loss",)
@@ -61,6 +61,7 @@ def test_each_role_names_the_fields_that_it_always_named() -> None:
         "data.fold",
         "data.source",
         "model.file",  # of a user's own net
+        "data.cache_gb",
         "training.cuda_graphs",
         "training.compile",
         "training.convolution",
