@@ -29,7 +29,6 @@ import rungs
 from rungs import data as sources
 from rungs.data.imageset import ImageSet
 from rungs.data.twins import whole
-from rungs.recipe.toml import load
 from rungs.run.record import RunRecord
 
 GROUPS = {"naive": "none", "groups": "near-duplicates"}
@@ -68,7 +67,7 @@ def main(
                 changes = [f"data.source='folder:{folder / 'all'}'", f"data.groups.name='{groups}'", f"seed={seed}"]
                 changes += [f"data.image_size={image_size}", "data.train=none", "data.validation=0.1", "data.test=0.2"]
                 changes += [f"training.epochs={epochs}"] if epochs else []
-                record = rungs.train(load(recipe, changes), out=folder / f"{name}-{seed}")
+                record = rungs.train(recipe, changes, folder=folder / f"{name}-{seed}")
                 found[name].append(record)
                 print(f"seed {seed}, {name}: {_line(record)}", flush=True)
     naive, honest = ([_accuracy(record) for record in found[name]] for name in GROUPS)
