@@ -25,7 +25,7 @@ from rungs.data.batches import spans, to_float
 from rungs.data.duplicates import leaks
 from rungs.data.groups import default_groups, describe_groups
 from rungs.data.imageset import ImageSet, Source
-from rungs.data.split import Parts, split_source
+from rungs.data.split import Parts, pooled, split_source
 from rungs.data.stats import mean_std
 from rungs.data.twins import compared, near_between, twins, with_pictures
 from rungs.errors import UserError
@@ -190,6 +190,7 @@ def load_dataset(
     skipped = require_trainable(source, skip_unreadable)
     groups = recipe.data.groups or (before.data.groups if before else default_groups(source))
     recipe = replace(recipe, data=replace(recipe.data, image_size=source.train.image_size, groups=groups))
+    source = source if recipe.data.folds is None else pooled(source)
     parts = split_source(source, recipe.data, recipe.seed)
     _require_watchable(recipe, parts)
     mean, std = mean_std(parts.train.blocks())

@@ -136,7 +136,7 @@ def _say(plan: FoldsPlan, text: str) -> None:
 
 
 def _record(plan: FoldsPlan, source: Source, folds: Sequence[RunRecord], final: RunRecord, started: str) -> FoldsRecord:
-    fold_of = fold_of_each(source, plan.recipe.data, plan.recipe.seed)
+    fold_of = fold_of_each(source, folds[0].recipe.data, plan.recipe.seed)  # resolved: with the groups of its source
     results = [_tested(record) for record in folds]
     result = pooled(results, [np.flatnonzero(fold_of == fold) for fold in range(len(folds))])
     accuracies = [one.accuracy for one in results]
