@@ -126,7 +126,8 @@ def _on_features(setup: Setup) -> Parts:
         rows, features = found[part.pixels.data_ptr()]
         return dataclasses.replace(part, pixels=features, rows=torch.searchsorted(rows, _rows(part)))
 
-    return Parts(**{name: moved(part) for name, part in parts.items()})
+    kept = {name: moved(part) for name, part in parts.items()}
+    return Parts(kept["train"], kept.get("validation"), kept.get("test"))
 
 
 def _rows(part: ImageSet) -> Tensor:
