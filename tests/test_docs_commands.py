@@ -23,7 +23,11 @@ PROGRAMS = ("rungs", "torchrun", "make", "python", "pip", ".venv/bin/pip")
 FEW = "--set data.train=60 --set data.validation=30 --set training.epochs=1 --set training.batch_size=30"
 THIN = "--data digits --set data.image_size=8 --set model.stages=[[4]] --set model.hidden=[8] --set model.dropout=[]"
 PHOTOS = "--set data.image_size=8 --set training.epochs=1 --set training.batch_size=8"
+TINY = "--image-size 32 --epochs 1 --batch-size 8"
 APPENDED = {
+    "rungs train photos --data folder:my-photos --folds": f"{TINY} --folds 2",
+    "rungs train photos": TINY,
+    "rungs climb photos": "--status --out climbs/none-yet",
     "rungs train digits-quick --epochs": "--set data.train=60 --set data.validation=30",
     "rungs train digits-quick": FEW,
     "rungs train resnet18": PHOTOS,
@@ -86,7 +90,7 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Return a folder with the files that commands name."""
 
     root = tmp_path_factory.mktemp("workshop")
-    for seed, name in enumerate(("photos", "new-photos", "more-photos")):
+    for seed, name in enumerate(("photos", "my-photos", "new-photos", "more-photos")):
         draw_photos(root / name, seed=seed)
     for name in ("cat.jpg", "ship.png", "photo.jpg", "other.png"):
         shutil.copy(root / "photos" / "circle" / "00.jpg", root / name)
