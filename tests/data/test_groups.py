@@ -123,6 +123,14 @@ def test_photos_of_one_series_are_a_group_by_camera(tmp_path: Path) -> None:
     assert found is not None and (found.n, found.images, found.largest, found.undated) == (2, 5, 3, 2)
 
 
+def test_photos_of_iphones_say_when_they_were_taken(tmp_path: Path) -> None:
+    heif = pytest.importorskip("pillow_heif")
+    with Image.open(photo(tmp_path / "1.jpg", 12, "Apple")) as image:
+        heif.from_pillow(image).save(tmp_path / "1.heic")
+    (taken,) = taken_at((str(tmp_path / "1.heic"),))
+    assert taken is not None and (taken.when.second, taken.camera) == (12, "Apple")
+
+
 def test_the_time_is_read_within_a_zip_and_missing_where_a_file_is_none(tmp_path: Path) -> None:
     photo(tmp_path / "1.jpg", 12)
     with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
