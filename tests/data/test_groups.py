@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import unicodedata
 import zipfile
 from pathlib import Path
 
@@ -74,11 +75,39 @@ def test_folders_below_the_class_are_groups_and_files_in_the_class_itself_stand_
     assert ids(source(clouds(6), paths), ByFolder()) == [0, 1, 0, 2, 3, 4]
 
 
+def test_folders_of_parts_are_no_groups() -> None:
+    paths = [f"r/{step}/{i}.png" for i in range(2) for step in ("cat/train", "dog/train")]
+    assert ids(source(clouds(4), paths), ByFolder()) == [0, 1, 2, 3]
+    paths = ["r/cat/train/tom/1.png", "r/dog/val/1.png", "r/cat/val/tom/2.png", "r/dog/train/2.png", "r/cat/val/3.png"]
+    assert ids(source(clouds(5), paths), ByFolder()) == [0, 1, 0, 2, 3]
+
+
+def test_a_class_may_be_named_like_a_part() -> None:
+    train = source(clouds(4), [f"r/{kind}/{i}.png" for i in range(2) for kind in ("train", "bus")])
+    of = dataclasses.replace(train, train=dataclasses.replace(train.train, classes=("train", "bus")))
+    assert ids(of, ByFolder()) == [0, 1, 2, 3]
+
+
+def test_folders_are_those_of_a_class_in_any_spelling_of_unicode() -> None:
+    folders = [unicodedata.normalize("NFD", "r/Blüte"), "r/Blatt"]
+    found = source(clouds(4), [f"{folder}/{i}.png" for i in range(2) for folder in folders])
+    of = dataclasses.replace(found, train=dataclasses.replace(found.train, classes=("Blüte", "Blatt")))
+    assert ids(of, ByFolder()) == [0, 1, 2, 3]
+
+
+def test_a_folder_that_holds_all_of_a_class_is_refused() -> None:
+    flat = [f"r/images/{i}.png" for i in range(4)]  # as tables have them
+    one_cat = ["r/cat/tom/1.png", "r/dog/rex/1.png", "r/cat/tom/2.png", "r/dog/bob/2.png"]
+    for paths, who in ((flat, "cat, dog"), (one_cat, "cat")):
+        with pytest.raises(UserError, match=f"all images of {who} are in one folder"):
+            ids(source(clouds(4), paths), ByFolder())
+
+
 def test_every_grouping_joins_near_duplicates_as_well() -> None:
-    pixels = clouds(4)
+    pixels = clouds(5)
     pixels[3] = pixels[0]
-    paths = ["r/cat/tom/1.png", "r/dog/1.png", "r/cat/tom/2.png", "r/dog/2.png"]
-    assert ids(source(pixels, paths), ByFolder()) == [0, 1, 0, 0]
+    paths = ["r/cat/tom/1.png", "r/dog/1.png", "r/cat/tom/2.png", "r/dog/2.png", "r/cat/3.png"]
+    assert ids(source(pixels, paths), ByFolder()) == [0, 1, 0, 0, 2]
 
 
 def test_file_names_that_agree_in_the_pattern_are_a_group() -> None:
