@@ -124,8 +124,12 @@ def _require_several(keys: Sequence[Hashable], classes: Sequence[str], name: str
         groups.setdefault(kind, set()).add(key)
     counts = Counter(classes)
     if whole := [kind for kind, found in groups.items() if len(found) == 1 and counts[kind] > 1]:
-        what = f"all images of {', '.join(whole[:5])}{' and more' * (len(whole) > 5)} are in one folder, so in one group"
-        raise UserError(what, where=name, do="leave data.groups out, or put each animal or patient in a folder of its own")
+        what = (
+            f"all images of {', '.join(whole[:5])}{' and more' * (len(whole) > 5)} are in one folder, so in one group"
+        )
+        raise UserError(
+            what, where=name, do="leave data.groups out, or put each animal or patient in a folder of its own"
+        )
 
 
 def _by_name(paths: Sequence[str], pattern: str) -> list[Hashable]:
