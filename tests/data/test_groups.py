@@ -14,7 +14,7 @@ import torch
 from PIL import ExifTags, Image
 
 from rungs.data.groups import default_groups, describe_groups, group_ids
-from rungs.data.imageset import ImageSet, Source
+from rungs.data.imageset import ImageSet, Source, content_hash
 from rungs.data.taken import taken_at
 from rungs.errors import UserError
 from rungs.recipe.groups import AnyGroups, ByColumn, ByFolder, ByName, ByTime, NearDuplicates, NoGroups
@@ -30,7 +30,8 @@ def clouds(n: int, seed: int = 0) -> npt.NDArray[np.uint8]:
 
 def source(pixels: npt.NDArray[np.uint8], paths: list[str] | None = None, **more: object) -> Source:
     labels = torch.arange(len(pixels)) % 2
-    train = ImageSet(torch.from_numpy(pixels), labels, CLASSES, "", paths)
+    images = torch.from_numpy(pixels)
+    train = ImageSet(images, labels, CLASSES, content_hash(images, labels, CLASSES), paths)
     return dataclasses.replace(Source("folder:x", "x", train), **more)  # type: ignore[arg-type]
 
 
