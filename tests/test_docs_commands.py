@@ -73,7 +73,9 @@ MADE = {
 }
 """The folders that commands name, and what makes them."""
 
-WRITTEN = ("runs", "climbs", "searches", "comparisons", "rates", "figures", "RUN-cures")
+PICTURED = ("cat", "dog", "train", "test", "photos", "2023", "2024")
+"""Folders of pictures, in examples."""
+WRITTEN = (*PICTURED, "runs", "climbs", "searches", "comparisons", "rates", "figures", "RUN-cures")
 """Folders that commands write."""
 ENDINGS = ("py", "html", "json", "jsonl", "toml")
 """Of files that pages name."""
@@ -88,6 +90,10 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         draw_photos(root / name, seed=seed)
     for name in ("cat.jpg", "ship.png", "photo.jpg", "other.png"):
         shutil.copy(root / "photos" / "circle" / "00.jpg", root / name)
+    (root / "dogs").mkdir()
+    shutil.copytree(root / "photos" / "circle", root / "dogs" / "pictures")
+    rows = [f"{path.stem},{('beagle', 'boxer')[i % 2]}" for i, path in enumerate(root.glob("dogs/pictures/*"))]
+    (root / "dogs" / "labels.csv").write_text("\n".join(["id,breed", *rows]))
     (root / "mine.toml").write_text(next(text for _, text in blocks("toml") if "builds_on" in text))
     (root / "my_net.py").write_text(next(text for _, text in blocks("python") if "class Net" in text))
     preset = (ROOT / "src/rungs/recipe/presets/digits-quick.toml").read_text()

@@ -142,7 +142,7 @@ def test_weights_of_another_model_and_of_other_classes(home: Path) -> None:
         home,
         "report",
         "photos",
-        saying=("neither run.json nor ladder.json", "nor bench.json here", "a range test or a bench"),
+        saying=("neither run.json nor folds.json nor ladder.json", "nor bench.json here", "a range test or a bench"),
     )
     refused(home, "train", "small.toml", "--out", "twoo", "--resume", saying=("twoo", "no run to resume here"))
 

@@ -21,7 +21,7 @@ from PIL import Image
 from rungs.data import mapped
 from rungs.data.cache import cache_dir, map_images
 from rungs.data.imageset import Source, content_hash
-from rungs.data.sources import folder
+from rungs.data.sources import folder, tree
 from rungs.errors import UserError
 
 N = 12
@@ -49,7 +49,7 @@ class Counted:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.decoded = self.read = 0
-        decode, read = mapped.read_picture, folder.read_image
+        decode, read = mapped.read_picture, tree.read_image
 
         def counted_decode(*args: Any) -> Any:
             self.decoded += 1
@@ -60,7 +60,7 @@ class Counted:
             return read(*args)
 
         monkeypatch.setattr(mapped, "read_picture", counted_decode)
-        monkeypatch.setattr(folder, "read_image", counted_read)
+        monkeypatch.setattr(tree, "read_image", counted_read)
 
 
 def pixels_of(source: Source) -> dict[str, torch.Tensor]:
@@ -251,13 +251,13 @@ def _no_space(descriptor: int) -> None:
 
 
 def test_file_that_changes_meanwhile(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    read, times = folder.read_image, {"n": 0}
+    read, times = tree.read_image, {"n": 0}
 
     def other_bytes(path: Path) -> bytes:
         times["n"] += 1
         return read(path) + (b"x" if times["n"] > N else b"")
 
-    monkeypatch.setattr(folder, "read_image", other_bytes)
+    monkeypatch.setattr(tree, "read_image", other_bytes)
     with pytest.raises(UserError, match="changed while it was read"):
         folder.load(str(photos), None)
 
@@ -267,6 +267,6 @@ def test_rights_that_come_back_are_noticed(photos: Path, monkeypatch: pytest.Mon
         raise PermissionError(13, "Permission denied")
 
     with monkeypatch.context() as patch:
-        patch.setattr(folder, "read_image", refused)
+        patch.setattr(tree, "read_image", refused)
         assert [p.reason for p in folder.load(str(photos), None).problems] == ["cannot be read: Permission denied"] * N
     assert len(folder.load(str(photos), None).train) == N

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,7 +21,7 @@ from filelock import FileLock
 from PIL import Image
 
 from rungs import data
-from rungs.data import cache, mapped, room
+from rungs.data import cache, features, mapped, room
 from rungs.data.imageset import Source, content_hash
 from rungs.data.reading import Reading, reading_of
 from rungs.data.sources import folder
@@ -272,12 +274,18 @@ def test_the_command_lists_and_clears(photos: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.chdir(photos.parent)
     opened(Path("photos"))
     home = cache.cache_dir()
-    for path in ("features/k/features.safetensors", "measured/a.json", "datasets/cifar.tar.gz", "weights/w"):
+    kept = ("features/k/features.safetensors", "near/k.npz", "measured/a.json", "datasets/cifar.tar.gz", "weights/w")
+    for path in kept:
         (home / path).parent.mkdir(parents=True, exist_ok=True)
         (home / path).write_bytes(bytes(2000))
     listed = rungs("cache", "all").stdout
     for word in ("folder:photos, 16 px", "features", "1 answer about", "cifar.tar.gz", "weights", "2.0 kB", "at most"):
         assert word in listed, word
+    assert "pairs in 1 set" in listed
+    for empty in ("", " "):
+        assert "an empty name" in rungs("cache", empty, "--clear", code=2).stderr
+    assert entries() and all((home / path).exists() for path in kept)
+    assert "freed 2.0 kB" in rungs("cache", "--clear", "near-duplicates").stdout and not (home / "near/k.npz").exists()
     assert "freed 2.0 kB" in rungs("cache", "--clear", "features").stdout and entries()
     assert "freed" in rungs("cache", "folder:photos", "--clear").stdout and not entries()
     rungs("cache", "--clear")
@@ -287,3 +295,62 @@ def test_the_command_lists_and_clears(photos: Path, monkeypatch: pytest.MonkeyPa
     assert "nothing of this name in the cache" in rungs("cache", "--clear", "cats", code=2).stderr
     assert "0 bytes" in rungs("cache").stdout
     assert len(data.load("folder:photos").train) == 6
+
+
+def test_a_set_is_mapped_before_others_may_remove_it(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def by_another_process(content_key: str) -> None:
+        room.trim(0)
+
+    monkeypatch.setattr(room, "remove_superseded", by_another_process)
+    assert len(folder.load(str(photos), None).train) == 6 and len(entries()) == 1
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_set_that_is_removed_before_it_is_mapped_is_made_again(
+    photos: Path, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    left, new_folder = [times], cache.new_folder
+
+    @contextlib.contextmanager
+    def removed_at_once(content_key: str, needed_bytes: int) -> Iterator[Path]:
+        with new_folder(content_key, needed_bytes) as path:
+            yield path
+        if left[0]:
+            left[0] -= 1
+            room.trim(0)
+
+    monkeypatch.setattr(cache, "new_folder", removed_at_once)
+    if times < mapped.ATTEMPTS:
+        assert len(folder.load(str(photos), None).train) == 6 and left == [0]
+    else:
+        with pytest.raises(UserError, match="removed the set each time"):
+            folder.load(str(photos), None)
+
+
+def test_features_keep_the_cache_within_its_limit_too(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened(photos)
+    keys = [letter * 64 for letter in "abcd"]
+    monkeypatch.setenv(room.VARIABLE, str(2.25 * 4000 / room.GB))
+    for age, key in zip((300, 200, 100), keys, strict=False):
+        features.cached(key, lambda: torch.zeros(10, 100))
+        for path in (cache.cache_dir() / "features").rglob(f"{key}/*"):
+            os.utime(path, (time.time() - age,) * 2)
+            os.utime(path.parent, (time.time() - age,) * 2)
+        if key == keys[1]:  # used again, so the second is the oldest
+            features.cached(keys[0], lambda: pytest.fail("computed again"))
+    assert entries() == []
+    kept = {one.name for one in room.contents() if one.kind == "features"}
+    assert kept == {keys[0], keys[2]}
+    features.cached(keys[3], lambda: torch.zeros(10, 1000), cache_gb=1e-6)  # more than the limit, but used
+    assert [one.name for one in room.contents() if one.kind == "features"] == [keys[3]]
+
+
+def test_processes_that_compute_the_same_features_wait(capsys: pytest.CaptureFixture[str]) -> None:
+    key = "a" * 64
+    with FileLock(cache.cache_dir() / "features" / f"{key}.lock"):
+        waiting = threading.Thread(target=features.cached, args=(key, lambda: torch.zeros(2, 2)))
+        waiting.start()
+        waiting.join(2.5)
+        assert waiting.is_alive()
+    waiting.join()
+    assert capsys.readouterr().err == "waiting for another process that computes the same features\n"

@@ -156,7 +156,8 @@ def test_another_file_is_refused(write: Callable[[Path], object], what: str, tmp
 def test_a_missing_package_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(pretrained.PACKAGES, "efficientnet-lite2", "a_package_that_is_not_here")
     with pytest.raises(
-        UserError, match=r"efficientnet-lite2 are not on this machine\n  -> pip install 'rungs\[photos\]'"
+        UserError,
+        match=r"efficientnet-lite2 are not on this machine\n  -> pip install efficientnet-lite2-py",
     ):
         resolved(recipe(Backbone("efficientnet-lite2")))
     assert with_input(recipe(Backbone("efficientnet-lite2"))).data.image_size == 260
@@ -336,7 +337,16 @@ def test_what_timm_cannot_do_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_missing_timm_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "timm", None)
-    with pytest.raises(UserError, match=r"need timm, which is not installed\n  -> pip install 'rungs\[models\]'"):
+    with pytest.raises(UserError, match=r"need timm, which is not installed\n  -> .*: pip install -e '\.\[models\]'"):
         read("timm:resnet10t")
     assert timm_body.EXTRA == "models"
     assert set(ARCHITECTURES) == {"efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2", "resnet18"}
+
+
+def test_safetensors_are_told_from_zip_whatever_the_length_of_their_header(tmp_path: Path) -> None:
+    content = safetensors.torch.save({"weight": torch.ones(2)})
+    size, wanted = int.from_bytes(content[:8], "little"), int.from_bytes(b"PK", "little")
+    header = content[8 : 8 + size].ljust(wanted)
+    padded = wanted.to_bytes(8, "little") + header + content[8 + size :]
+    assert padded[:2] == b"PK"
+    assert torch.equal(pretrained._tensors(padded, tmp_path / "w")["weight"], torch.ones(2))

@@ -425,3 +425,15 @@ def test_a_look_at_another_test_set_is_logged_with_that_set(tmp_path: Path) -> N
     *earlier, last = looks.read(log)
     assert tuple(earlier) == before and last.kind == "evaluated" and last.images == 24
     assert looks.own((*earlier, last), record) == before
+
+
+def test_what_is_odd_about_a_picture_is_told(weights: Weights, tmp_path: Path) -> None:
+    pages = [Image.fromarray(noise(i, 16, 20, 3)) for i in range(2)]
+    pages[0].save(tmp_path / "pages.tif", save_all=True, append_images=pages[1:])
+    dark = np.random.default_rng(0).integers(0, 200, (16, 20), dtype=np.uint16)
+    Image.fromarray(dark).save(tmp_path / "dark.png")
+    files = [picture(tmp_path / "fine.png", 1), tmp_path / "none.png", tmp_path / "pages.tif", tmp_path / "dark.png"]
+    fine, missing, several, deep = Classifier(weights).predict(files)
+    assert (fine.notes, missing.notes) == ((), ()) and missing.error
+    assert several.notes == ("several pages: only the first page is used",)
+    assert deep.label and any("nearly black" in note for note in deep.notes)

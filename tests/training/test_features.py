@@ -11,10 +11,13 @@ from safetensors.torch import load_file
 from small import run, small
 
 from rungs.data.cache import cache_dir
+from rungs.errors import UserError
 from rungs.models.weights import unpack
+from rungs.recipe.own import Own
 from rungs.recipe.spec import Recipe
 from rungs.run.folder import RunDir
 from rungs.ship.evaluate import evaluate
+from rungs.study.bench import measure
 from rungs.training import features, setup
 from rungs.training.device import World
 from rungs.training.features import HeadSetup, on_features
@@ -144,3 +147,41 @@ def test_parts_of_one_source_share_their_features() -> None:
         with torch.no_grad():
             logits = made.whole.model.eval()(x)
             torch.testing.assert_close(made.model(part.at(torch.arange(3))), logits, rtol=1e-4, atol=1e-5)
+
+
+def test_another_head_on_the_same_body_has_the_same_features(tmp_path: Path) -> None:
+    backbone = ("model={name='backbone', weights='efficientnet-lite0', pretrained=false}", "data.image_size=32")
+    frozen = ("augment.train=[]", "training.freeze=backbone", "data.train=20", "data.validation=20")
+    hashes = set()
+    for change in ("model.dropout=0.0", "model.dropout=0.3"):
+        resolved, dataset = load_dataset(small(*backbone, *frozen, change), False)
+        made = assemble(resolved, dataset, World(0, 1, torch.device("cpu")))
+        assert features.trains_head_alone(made)
+        hashes.add(features._body_hash(made))
+    assert len(hashes) == 1
+
+
+def test_the_place_of_a_users_file_is_no_part_of_its_body() -> None:
+    here, there = (Own("Net", file=f"/{name}/net.py", sha256="a") for name in ("here", "there"))
+    assert features._body_of(here) == features._body_of(there)
+    assert features._body_of(here) != features._body_of(Own("Net", file="/here/net.py", sha256="b"))
+
+
+@pytest.mark.parametrize(("before", "now"), [("head", "whole"), ("whole", "head")])
+def test_a_head_is_not_resumed_as_a_whole_net(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str, now: str
+) -> None:
+    for kind in (before, now):
+        with monkeypatch.context() as patch:
+            if kind == "whole":  # as several processes train it
+                patch.setattr("rungs.training.run.on_features", lambda setup: setup)
+            if kind == before:
+                run(recipe_of(), tmp_path / "run", stop_after=2)
+            else:
+                with pytest.raises(UserError, match=f"trained {'its head' if before == 'head' else 'the whole net'}"):
+                    run(recipe_of(), tmp_path / "run", resume=True)
+
+
+def test_a_bench_of_a_head_alone_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no step to measure"):
+        measure.bench(recipe_of(), folder=tmp_path / "bench", seconds=1)

@@ -116,11 +116,12 @@ def predict(run: Positional[Path], files: Files, /, model: Where = None, json: b
 
     Args:
         run: Run folder, that of a cross-validation, or weights.safetensors.
-        files: Images (JPEG, PNG, WebP, GIF, BMP), or folders: all images in and below them.
+        files: Images (JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, HEIC), or folders: all images in and below them.
         model: Python file of the run's net, if it is your own; only a file named here is loaded.
         json: Print JSON with all probabilities.
         csv: Print CSV with all probabilities.
     """
+    from rungs.data.formats import READERS
     from rungs.report import run_tables
     from rungs.ship.predict import load
 
@@ -139,7 +140,7 @@ def predict(run: Positional[Path], files: Files, /, model: Where = None, json: b
         if (folds := _cross_validated(run)) is not None:
             out.print(run_tables.of_folds(folds.score), soft_wrap=True)
     if bad := [f"{one.path}: {one.error}" for one in found if one.error]:
-        do = "check the paths, and give image files (JPEG, PNG, WebP, GIF, BMP)"
+        do = f"check the paths, and give image files ({', '.join(READERS)})"
         raise UserError("not readable as an image:\n  " + "\n  ".join(bad), do=do)
 
 
@@ -156,12 +157,14 @@ def _print_table(found: Sequence[Prediction]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table("file", "label", "probability", box=None)
+    noted = any(one.notes for one in found)
+    table = Table("file", "label", "probability", *["note"] * noted, box=None)
     for one in found:
+        notes = [escape("; ".join(one.notes))] * noted
         if one.label is None or one.probability is None:
-            table.add_row(escape(one.path), "[red]unreadable[/]", "")
+            table.add_row(escape(one.path), "[red]unreadable[/]", "", *notes)
         else:
-            table.add_row(escape(one.path), escape(one.label), f"{100 * one.probability:.1f} %")
+            table.add_row(escape(one.path), escape(one.label), f"{100 * one.probability:.1f} %", *notes)
     out.print(table)
 
 

@@ -18,13 +18,13 @@ ALL = "all"
 
 
 def cache(what: Positional[str | None] = None, /, clear: bool = False) -> None:
-    """List what the cache holds: decoded images, features, measured answers, downloads; or clear it.
+    """List what the cache holds: decoded images, features, near duplicates, measured answers, downloads; or clear it.
 
     Sets that a running process uses are kept.
 
     Args:
-        what: decoded, features, measured, downloads, all, or the name of a set, such as folder:photos (default: all
-            that can be made again without a network, so not the downloads).
+        what: decoded, features, near-duplicates, measured, downloads, all, or the name of a set, such as folder:photos
+            (default: all that can be made again without a network, so not the downloads).
         clear: Remove it, without asking.
     """
     from rungs.data import room
@@ -53,11 +53,18 @@ def _chosen(held: list[Held], what: str | None) -> list[Held]:
         return [one for one in held if one.kind not in ("downloads", "other")]
     if what == ALL:
         return held
-    chosen = [one for one in held if what == one.kind or what == one.name.rpartition(", ")[0]]
     kinds = (ALL, *room.KINDS.values())
+    if not what.strip():  # a variable of the shell that is not set
+        raise UserError("an empty name", where="cache", do=f"name a set, or {', '.join(kinds)}")
+    chosen = [one for one in held if what in (one.kind, one.name, _source_of(one))]
     if not chosen and what not in kinds:
         raise UserError("nothing of this name in the cache", where=what, do=f"name a set, or {', '.join(kinds)}")
     return chosen
+
+
+def _source_of(one: Held) -> str:
+    """Return the name of a set of decoded images without its size in pixels; of other things the whole name."""
+    return one.name.rpartition(", ")[0] or one.name if one.kind == "decoded" else one.name
 
 
 def _list(held: list[Held]) -> None:

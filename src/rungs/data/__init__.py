@@ -133,4 +133,6 @@ def require_known(source: str) -> None:
     if os.path.exists(source) or not closest(name, DATASETS):  # noqa: PTH110 (`Path.exists` raises on invalid names)
         kind = {".parquet": "parquet", ".csv": "csv"}.get(os.path.splitext(source)[1], "folder")  # noqa: PTH122
         do = f"did you mean '{kind}:{source}'? a path needs its kind in front: {', '.join(DATASETS)}"
+    elif ":" not in source:
+        do += f"; photos in a folder: 'folder:{source}'"
     raise UserError(f"no data source {name!r}", where=source, do=do)

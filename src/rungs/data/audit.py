@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from rungs.data.duplicates import Duplicates, Place
-from rungs.data.twins import compared, near_between, near_within, whole
 from rungs.errors import UserError
 from rungs.run.record import NearPair, Problem, Record
 
@@ -44,6 +43,8 @@ class Contents(Record, frozen=True):
 
 def contents(source: Source) -> Contents:
     """Return the contents of a source, with duplicates found by comparing all images."""
+    from rungs.data.twins import compared, near_between, near_within, whole  # they need torch, the rest does not
+
     parts = whole(source)
     near = [] if source.canonical else near_within(source)
     return Contents(
@@ -72,6 +73,8 @@ def require_trainable(source: Source, skip_unreadable: bool) -> tuple[Problem, .
         UserError: There are unreadable or empty files and they may not be skipped; or a class is left without a
             training image, or a part without an image.
     """
+    from rungs.data.twins import whole
+
     lost = require_readable(source, skip_unreadable)
     train = source.train
     bare = [name for name, count in zip(train.classes, train.counts(), strict=True) if not count]

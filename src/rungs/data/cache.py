@@ -217,25 +217,41 @@ def write_entry(folder: Path, entry: Entry) -> None:
 
 @contextlib.contextmanager
 def locked(key: str, name: str) -> Iterator[None]:
-    """Let one process at a time work on a set, and print a message while this one waits.
+    """Let one process at a time decode a set, and print a message while this one waits.
 
     Args:
         key: What processes that must not work at once have in common.
         name: What the set is called in the message.
+
+    Raises:
+        UserError: The lock cannot be written.
     """
-    with writable():
-        locks = decoded_folder() / "locks"
-        locks.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(locks / f"{key}.lock")
-        try:
-            lock.acquire(timeout=2)
-        except Timeout:
-            print(f"waiting for another process that decodes {name}", file=sys.stderr)
-            lock.acquire()
-    try:
+    with alone(decoded_folder() / "locks" / f"{key}.lock", f"decodes {name}", required=True):
         yield
-    finally:
-        lock.release()
+
+
+@contextlib.contextmanager
+def alone(path: Path, doing: str, *, required: bool = False) -> Iterator[None]:
+    """Let one process at a time work on something, and print a message while this one waits.
+
+    Args:
+        path: The file that is locked meanwhile; the system releases it if the process dies.
+        doing: What the other one does, as in "decodes folder:photos".
+        required: A lock that cannot be written is an error; by default each process then works for itself.
+
+    Raises:
+        UserError: A required lock cannot be written.
+    """
+    with contextlib.ExitStack() as held:
+        with writable() if required else contextlib.suppress(OSError, NotImplementedError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(path)
+            try:
+                held.enter_context(lock.acquire(timeout=2))
+            except Timeout:
+                print(f"waiting for another process that {doing}", file=sys.stderr)
+                held.enter_context(lock.acquire())
+        yield
 
 
 @contextlib.contextmanager

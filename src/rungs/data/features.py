@@ -1,6 +1,7 @@
 """Features that a frozen body has computed, kept in the user's cache.
 
-    features/KEY/features.safetensors     float32 (M, F)
+    features/KEY/features.safetensors     float32 (M, F); its time is when it was last used
+    features/KEY.lock                     held by the process that computes them
 
 The key is that of the pixels and of everything that computed them, so an entry never becomes wrong.
 """
@@ -9,15 +10,15 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import safetensors
 import torch
-from filelock import FileLock
 from safetensors.torch import load_file, save
 
-from rungs.data.cache import cache_dir
+from rungs.data import cache, room
 from rungs.errors import UserError
 from rungs.run.folder import write_whole
 
@@ -38,30 +39,37 @@ def pixels_hash(pixels: torch.Tensor, rows: torch.Tensor) -> str:
     return digest.hexdigest()
 
 
-def cached(key: str, compute: Callable[[], torch.Tensor]) -> torch.Tensor:
+def cached(key: str, compute: Callable[[], torch.Tensor], cache_gb: float | None = None) -> torch.Tensor:
     """Return the features of a key, float32 (M, F) on the CPU, computed where the cache does not have them.
 
     Of several processes that need them at once one computes, the others wait. Where the cache cannot be read or
     written, each computes its own.
+
+    Args:
+        key: Of the pixels and of all that turns them into features (hex).
+        compute: Computes them.
+        cache_gb: The limit of the cache, which older sets make room for; None: see `rungs.data.room.limit_bytes`.
     """
     try:
-        folder = cache_dir() / "features" / key
+        path = cache.cache_dir() / "features" / key / "features.safetensors"
     except UserError:  # no home folder
         return compute()
-    path = folder / "features.safetensors"
-    with _locked(folder):
+    with cache.alone(path.parent.with_suffix(".lock"), "computes the same features"):
         with contextlib.suppress(OSError, safetensors.SafetensorError, KeyError):
-            return load_file(path)["features"]
+            return _read(path)
+        limit = room.limit_bytes(cache_gb)  # a wrong one is said before the work
         features = compute()
         with contextlib.suppress(OSError, UserError):
             write_whole(path, save({"features": features}))
+            room.trim(limit, keep=key)
         return features
 
 
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    with contextlib.ExitStack() as stack:
-        with contextlib.suppress(OSError, NotImplementedError):  # read-only, or a file system without locks
-            folder.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(FileLock(folder / ".lock"))
-        yield
+def _read(path: Path) -> torch.Tensor:
+    """Return the features in a file, which no process removes meanwhile, and note that they were used."""
+    with path.open("rb") as file:
+        cache.hold(file.fileno())
+        features = load_file(path)["features"]
+    with contextlib.suppress(OSError):  # read-only
+        os.utime(path)
+    return features

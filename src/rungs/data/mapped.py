@@ -36,6 +36,10 @@ TOLD_BYTES = 100_000_000
 """A set that takes more in the cache says so."""
 
 
+ATTEMPTS = 3
+"""Times that an entry is made which another process, in need of room, removes before it is mapped."""
+
+
 class _Item(NamedTuple):
     part: str
     name: str
@@ -101,12 +105,17 @@ def _make(
 ) -> tuple[cache.Entry, torch.Tensor]:
     """Make an entry, remove the one of the source that it takes the place of, and others if the cache is too large."""
     needed, limit = len(seen) * 3 * size**2, room.limit_bytes(reading.cache_gb)
-    room.free_disk(needed)
-    with cache.new_folder(content_key, needed) as folder:
-        decoded = _write(listing, seen, size, reading, folder)
+    for _ in range(ATTEMPTS):
+        room.free_disk(needed)
+        with cache.new_folder(content_key, needed) as folder:
+            decoded = _write(listing, seen, size, reading, folder)
+        found = cache.entry_of_content(content_key)  # mapped first: from here on no process removes it
+        if found is not None:
+            break
+    else:
+        do = f"clear or choose another cache, or raise its limit ({room.VARIABLE}), and try again"
+        raise UserError("other processes removed the set each time it was made", where=cache.cache_dir(), do=do)
     room.remove_superseded(content_key)
-    found = cache.entry_of_content(content_key)
-    assert found is not None, "an entry that was just made is whole"
     room.trim(limit, keep=content_key)
     if needed >= TOLD_BYTES:
         over = f", more than the limit of {room.size(limit)}" if needed > limit else ""

@@ -1,7 +1,8 @@
 """What the cache folder holds and how large it may be; the least recently used sets are removed first.
 
 Of `rungs.data.cache.cache_dir()`: `decoded/` and `features/` hold a folder for each set, and the limit is for them;
-`measured/` holds answers about this machine, `datasets/` downloads. What a process has mapped is never removed.
+`near/` holds pairs of near duplicates, `measured/` answers about this machine, `datasets/` downloads. What a process
+has mapped is never removed.
 """
 
 from __future__ import annotations
@@ -25,7 +26,13 @@ SHARE = 0.25
 GB = 10**9
 DAY_S, MINUTE_S = 86_400, 60
 
-KINDS = {"decoded": "decoded", "features": "features", "measured": "measured", "datasets": "downloads"}
+KINDS = {
+    "decoded": "decoded",
+    "features": "features",
+    "near": "near-duplicates",
+    "measured": "measured",
+    "datasets": "downloads",
+}
 """Folders -> what they hold, in the words of the command line."""
 SETS = ("decoded", "features")
 """Kinds that are kept in a folder for each set and count towards the limit."""
@@ -45,7 +52,7 @@ class Held:
 
 def contents() -> list[Held]:
     """Return all that the cache folder holds, by kind, the most recently used first."""
-    held = [*_decoded(), *_folders(cache.cache_dir() / "features", "features"), *_measured()]
+    held = [*_sets(), *_near(), *_measured()]
     held += _folders(cache.cache_dir() / "datasets", "downloads")
     held += [_held("other", path.name, (path,)) for path in _inside(cache.cache_dir()) if path.name not in KINDS]
     order = [*KINDS.values(), "other"]
@@ -160,6 +167,12 @@ def _folders(folder: Path, kind: str) -> list[Held]:
     return [_held(kind, path.name, (path,)) for path in _inside(folder) if not path.name.endswith(".lock")]
 
 
+def _near() -> list[Held]:
+    files = tuple(_inside(cache.cache_dir() / "near"))
+    sets = sum(path.suffix == ".npz" for path in files)
+    return [_held("near-duplicates", f"pairs in {sets} set{'s' * (sets != 1)}", files)] if files else []
+
+
 def _measured() -> list[Held]:
     files = tuple(_inside(cache.cache_dir() / "measured"))
     answers = sum(path.suffix == ".json" for path in files)
@@ -231,7 +244,8 @@ def _tidy() -> None:
         with contextlib.suppress(OSError, ValueError):
             if not (decoded / listing.read_text(encoding="ascii")).is_dir():
                 listing.unlink()
-    for path in _inside(decoded / "locks"):
+    locks = [*_inside(decoded / "locks"), *_inside(cache.cache_dir() / "features")]
+    for path in (path for path in locks if path.suffix == ".lock"):
         with contextlib.suppress(OSError, Timeout):
             if path.stat().st_mtime < time.time() - DAY_S:
                 with FileLock(path, timeout=0):

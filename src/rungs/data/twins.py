@@ -9,17 +9,16 @@ import base64
 import contextlib
 import hashlib
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 import torch
-from filelock import FileLock
 from PIL import Image
 
-from rungs.data.cache import cache_dir
+from rungs.data.cache import alone, cache_dir
 from rungs.data.imageset import ImageSet, Source
 from rungs.data.near import SAME, SMALLEST, Pairs, near_pairs
 from rungs.errors import UserError
@@ -70,7 +69,7 @@ def _from_cache(sets: Sequence[ImageSet], key: str) -> Pairs:
         path = cache_dir() / "near" / f"{key}.npz"
     except UserError:  # no home folder
         return near_pairs(sets)
-    with _alone(path):
+    with alone(path.with_suffix(".lock"), "searches for near duplicates"):
         if (kept := _read(path)) is not None:
             return kept
         pairs, file = near_pairs(sets), io.BytesIO()
@@ -84,16 +83,6 @@ def _read(path: Path) -> Pairs | None:
     with contextlib.suppress(OSError, ValueError, KeyError, EOFError), np.load(path, allow_pickle=False) as file:
         return Pairs(*(file[name] for name in Pairs._fields))
     return None
-
-
-@contextlib.contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Let one process search and the others wait for what it finds; without a writable cache each searches."""
-    with contextlib.ExitStack() as stack:
-        with contextlib.suppress(OSError, NotImplementedError):  # read-only, or a file system without locks
-            path.parent.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(FileLock(path.with_suffix(".lock")))
-        yield
 
 
 def positions(source: Source, images: ImageSet) -> Ints:

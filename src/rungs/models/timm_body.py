@@ -66,7 +66,7 @@ def create(name: str, *, pretrained: bool) -> Any:
 
 
 def _timm() -> Any:
-    do = f"pip install 'rungs[{EXTRA}]'"
+    do = f"install the extra, in the folder of rungs: pip install -e '.[{EXTRA}]'"
     try:
         import timm
     except ImportError as error:

@@ -18,6 +18,10 @@ INSTEAD = " instead of "
 """Between a study's own source of images and that of its file, in what `reductions` returns."""
 
 
+PLACEHOLDER = "folder:my-photos"
+"""The source of recipes for a user's own photos, which the user puts another in the place of."""
+
+
 def closed(recipe: Recipe) -> Recipe:
     """Return a recipe that is scored on validation only: its test set stays closed, and no pictures are kept."""
     evaluation = replace(recipe.evaluation, score_test=False, watch_test=False, tta="none", mistakes=0)
@@ -73,6 +77,11 @@ def reductions(
 def of_other_data(reductions: Sequence[str]) -> bool:
     """Return whether a climb has another source of images than its file: what is claimed there is about others."""
     return any(INSTEAD in one and not one.startswith("with ") for one in reductions)
+
+
+def deviations(reductions: Sequence[str]) -> tuple[str, ...]:
+    """Return the phrases that tell of another study than the file's: photos in the place of a placeholder do not."""
+    return tuple(one for one in reductions if not one.endswith(f"{INSTEAD}{PLACEHOLDER}") or one.startswith("with "))
 
 
 def _place_free(source: str) -> str:

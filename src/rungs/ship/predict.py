@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from rungs.data.batches import to_float
-from rungs.data.decode import Undecodable, decode
+from rungs.data.decode import Undecodable, read_header, read_picture
+from rungs.data.doubts import doubts
 from rungs.data.reading import reading_of
 from rungs.data.sources.names import natural, printable
 from rungs.data.sources.tree import read_image, walk
@@ -25,13 +26,17 @@ from rungs.ship.evaluate import Part, evaluate
 
 
 class Prediction(msgspec.Struct, frozen=True):
-    """The prediction for one file, or `error` if it is not a readable image."""
+    """The prediction for one file, or `error` if it is not a readable image.
+
+    `notes`: what is odd about the picture, a phrase each, such as a TIFF of several pages.
+    """
 
     path: str
     label: str | None = None
     probability: float | None = None
     probabilities: dict[str, float] | None = None
     error: str | None = None
+    notes: tuple[str, ...] = ()
 
 
 class Classifier:
@@ -83,27 +88,32 @@ class Classifier:
             return (logits.float() / self.weights.temperature).softmax(1).cpu()
 
     def _predict_batch(self, paths: Sequence[Path]) -> list[Prediction]:
-        images, errors, how = [], {}, reading_of(self.weights.recipe.data)
+        images, errors, notes, how = [], {}, [], reading_of(self.weights.recipe.data)
         for path in paths:
             try:
                 if path.is_dir():
                     raise IsADirectoryError("a folder without images")
                 content = read_image(path)
-                images.append(decode(content, self.weights.image_size, str(path), how.interpolation, how.crop))
+                header = read_header(content, str(path))
+                picture = read_picture(content, self.weights.image_size, str(path), how.interpolation, how.crop)
+                images.append(picture.pixels)
+                notes.append((*doubts(path.name, header, picture.pixels), *picture.notes))
             except Undecodable as error:
                 errors[path] = error.reason
             except (OSError, ValueError) as error:  # ValueError: an invalid path
                 errors[path] = getattr(error, "strerror", None) or str(error)
-        rows = iter(self.probabilities(np.stack(images)).tolist() if images else [])
+        rows = self.probabilities(np.stack(images)).tolist() if images else []
+        read = zip(rows, notes, strict=True)
         return [
-            Prediction(_shown(path), error=errors[path]) if path in errors else self._prediction(path, next(rows))
+            Prediction(_shown(path), error=errors[path]) if path in errors else self._prediction(path, *next(read))
             for path in paths
         ]
 
-    def _prediction(self, path: Path, row: list[float]) -> Prediction:
+    def _prediction(self, path: Path, row: list[float], notes: tuple[str, ...]) -> Prediction:
         probability = max(row)
         label = self.classes[row.index(probability)]
-        return Prediction(_shown(path), label, probability, dict(zip(self.classes, row, strict=True)))
+        probabilities = dict(zip(self.classes, row, strict=True))
+        return Prediction(_shown(path), label, probability, probabilities, notes=notes)
 
 
 def _images(path: Path) -> list[Path]:

@@ -10,6 +10,7 @@ from functools import partial
 
 import msgspec
 import torch
+from msgspec.structs import replace
 from torch import Tensor, nn
 
 from rungs.data.batches import to_float
@@ -22,6 +23,8 @@ from rungs.models.normalized import Normalized
 from rungs.optim import build_optimizer
 from rungs.optim.ema import average
 from rungs.recipe.identity import code_version
+from rungs.recipe.models import AnyModel, Backbone
+from rungs.recipe.own import Own
 from rungs.training.freezing import keeps_features
 from rungs.training.setup import Setup
 
@@ -65,9 +68,7 @@ def on_features(setup: Setup) -> Setup:
             computed.
     """
     model, recipe = setup.model, setup.recipe
-    if not isinstance(model, Normalized) or not keeps_features(recipe, model.net, setup.world.size):
-        return setup
-    if not _is_divided(setup):
+    if not trains_head_alone(setup) or not isinstance(model, Normalized):
         return setup
     parts = _on_features(setup)
     if isinstance(model.net, BackboneNet) and model.net.pretrained:
@@ -85,6 +86,14 @@ def on_features(setup: Setup) -> Setup:
         },
         whole=dataclasses.replace(setup, ema=None),
     )
+
+
+def trains_head_alone(setup: Setup) -> bool:
+    """Return whether a run trains the head alone, on features that are computed once."""
+    model = setup.model
+    if not isinstance(model, Normalized) or not keeps_features(setup.recipe, model.net, setup.world.size):
+        return False
+    return _is_divided(setup)
 
 
 def _is_divided(setup: Setup) -> bool:
@@ -119,14 +128,15 @@ def _on_features(setup: Setup) -> Parts:
         pixels, device = group[0].pixels, group[0].labels.device
         rows = torch.unique(torch.cat([_rows(part) for part in group]))  # sorted
         key = hashlib.sha256(f"{body} {pixels_hash(pixels, rows)}".encode()).hexdigest()
-        features = cached(key, partial(_computed, setup, pixels, rows))
+        features = cached(key, partial(_computed, setup, pixels, rows), setup.recipe.data.cache_gb)
         found[pointer] = (rows, features.to(device))
 
     def moved(part: ImageSet) -> ImageSet:
         rows, features = found[part.pixels.data_ptr()]
         return dataclasses.replace(part, pixels=features, rows=torch.searchsorted(rows, _rows(part)))
 
-    return Parts(**{name: moved(part) for name, part in parts.items()})
+    kept = {name: moved(part) for name, part in parts.items()}
+    return Parts(kept["train"], kept.get("validation"), kept.get("test"))
 
 
 def _rows(part: ImageSet) -> Tensor:
@@ -144,10 +154,17 @@ def _computed(setup: Setup, pixels: Tensor, rows: Tensor) -> Tensor:
     return torch.cat(found)
 
 
+def _body_of(model: AnyModel) -> AnyModel:
+    """Return a model without what its features do not depend on: the head's dropout, the place of a user's file."""
+    if isinstance(model, Backbone):
+        return replace(model, dropout=0.0)
+    return replace(model, file="") if isinstance(model, Own) else model
+
+
 def _body_hash(setup: Setup) -> str:
     """Return the SHA-256 (hex) of all that turns pixels into features."""
     recipe, code = setup.recipe, code_version()
-    spec = msgspec.json.encode(recipe.model, enc_hook=str, order="sorted").decode()
+    spec = msgspec.json.encode(_body_of(recipe.model), enc_hook=str, order="sorted").decode()
     digest = hashlib.sha256(f"{code} {recipe.training.precision} {spec}".encode())
     head = {id(tensor) for tensor in _head(setup.model).state_dict(keep_vars=True).values()}
     for name, tensor in setup.model.state_dict(keep_vars=True).items():

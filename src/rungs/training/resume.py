@@ -124,7 +124,7 @@ def restore_run(setup: Setup, folder: RunDir, progress: Progress, screen: Screen
     """Load the newest undamaged checkpoint into setup and progress, on every rank.
 
     Raises:
-        UserError: All checkpoints are damaged.
+        UserError: All checkpoints are damaged, or the newest holds the head alone where the whole net is trained.
     """
     state, damaged = checkpoint.restore(folder)
     for sentence in damaged:
@@ -132,6 +132,7 @@ def restore_run(setup: Setup, folder: RunDir, progress: Progress, screen: Screen
     if state is None:
         screen.say("nothing to resume: starting from scratch")
         return
+    _require_same_net(setup, state.model, folder)
     setup.model.load_state_dict(state.model)
     for saved, own in zip(state.optimizer["param_groups"], setup.optimizer.param_groups, strict=True):
         saved.update({"capturable": own["capturable"]} if "capturable" in own else {})  # it may be from another device
@@ -150,3 +151,18 @@ def restore_run(setup: Setup, folder: RunDir, progress: Progress, screen: Screen
         screen.say(f"the code changed since: {state.code[-1]} then, {progress.code[0]} now; the record lists both")
         progress.code = (*state.code, *progress.code)
     screen.say(f"resuming after epoch {len(state.rows)}")
+
+
+def _require_same_net(setup: Setup, saved: dict[str, Tensor], folder: RunDir) -> None:
+    """Refuse the head of a net where the whole of it is trained, and the reverse: see `rungs.training.features`."""
+    head_before = not any(name.startswith("net.") for name in saved)
+    head_now = not any(name.startswith("net.") for name in setup.model.state_dict())
+    if head_before == head_now:
+        return
+    if head_before:
+        what = "the run trained its head alone, on features kept by one process; now the whole net is trained"
+        do = "resume it with one process (without torchrun), or give another --out"
+    else:
+        what = "the run trained the whole net, as several processes do; now the head is trained alone"
+        do = "resume it with as many processes as before, or give another --out"
+    raise UserError(what, where=folder.checkpoints, do=do)

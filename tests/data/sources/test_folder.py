@@ -284,13 +284,13 @@ def test_doubtful_files_are_told(tmp_path: Path) -> None:
     Image.new("RGB", (16, 16), "teal").save(root / "cat" / "teal.png")
     frames = [Image.open(root / "dog" / f"{i}.png").convert("P") for i in range(3)]
     frames[0].save(root / "dog" / "moving.GIF", save_all=True, append_images=frames[1:])
-    for name in ("dog/notes.txt", "dog/table.csv", "dog/scan.tiff"):
+    for name in ("dog/notes.txt", "dog/table.csv", "dog/scan.psd"):
         (root / name).write_text("x")
     picture(root / "loose.png", 52)
     source = load(str(root), 16)
     told = reasons(source, "doubtful")
     assert set(told) == {
-        *("png.jpg", "small.png", "long.png", "teal.png", "moving.GIF", "notes.txt", "table.csv", "scan.tiff"),
+        *("png.jpg", "small.png", "long.png", "teal.png", "moving.GIF", "notes.txt", "table.csv", "scan.psd"),
         "loose.png",
     }
     assert told["png.jpg"] == "a PNG image, despite its name" and "animated" in told["moving.GIF"]

@@ -60,3 +60,9 @@ def test_importing_the_names_is_cheap() -> None:
     code = "import sys, rungs.data; print([m for m in ('torch', 'numpy', 'sklearn', 'datasets') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(("word", "usual"), [("flower", "folder"), ("cats", "csv"), ("digit", "digits")])
+def test_a_word_that_is_close_to_a_kind_may_be_a_folder_too(word: str, usual: str) -> None:
+    with pytest.raises(UserError, match=f"did you mean '{usual}'.*; photos in a folder: 'folder:{word}'"):
+        data.load(word)

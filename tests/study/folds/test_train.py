@@ -22,6 +22,7 @@ from rungs.models.weights import unpack
 from rungs.recipe.toml import to_toml
 from rungs.run.predictions import decode
 from rungs.run.record import EpochRow, RunRecord
+from rungs.ship.evaluate import evaluate
 from rungs.ship.predict import load
 from rungs.study.folders import identify
 from rungs.study.folds.final import final_recipe
@@ -211,6 +212,28 @@ def test_a_folder_with_a_validation_part_of_its_own(photos: Path, tmp_path: Path
     for path, truth in zip(found.paths, decode(per_image).truth, strict=True):
         assert Path(path).parent.name == found.data.classes[truth]
     assert all(mistake.path in found.paths for mistake in found.result.mistakes)
+
+
+def test_folds_of_a_backbone_see_the_pixels_of_a_single_run(photos: Path, tmp_path: Path) -> None:
+    changes = (
+        f"data.source='folder:{photos}'",
+        "data.image_size=32",
+        "data.validation=6",
+        "data.folds=2",
+        "model={name='backbone', weights='efficientnet-lite0', pretrained=false}",
+        "augment.train=[]",
+        "training.epochs=1",
+        "training.batch_size=12",
+        "training.ema_decay=none",
+    )
+    cross_validated(tmp_path / "all", *changes)
+    fold = FoldsDir(tmp_path / "all").fold(1)
+    record = fold.read_record()
+    alone = train(RECIPE, (*changes, "data.fold=1"), folder=tmp_path / "alone")
+    assert isinstance(alone, RunRecord)
+    assert record.recipe.data.crop == alone.recipe.data.crop == 0.875
+    assert record.data.hashes == alone.data.hashes
+    assert record.test is not None and evaluate(load(fold.path).weights).accuracy == record.test.accuracy
 
 
 @pytest.mark.drawn

@@ -16,7 +16,7 @@ from rungs.errors import UserError
 from rungs.recipe import identity, shorten
 from rungs.recipe import toml as recipes
 from rungs.recipe.optimizers import Adam, Cosine, Step
-from rungs.recipe.shorten import reductions
+from rungs.recipe.shorten import deviations, reductions
 from rungs.recipe.spec import Claim, Recipe
 from rungs.study.ladder import spec
 from rungs.study.ladder.spec import Cell, Ladder, assignments, cells, load, parent, parse
@@ -484,3 +484,12 @@ def test_a_ladder_and_a_recipe_are_told_apart(tmp_path: Path) -> None:
         recipes.load(spec.shipped()["first-cnn"])
     with pytest.raises(UserError, match="lab-003 is a recipe, not a ladder"):
         load("lab-003")
+
+
+def test_photos_in_the_place_of_the_placeholder_are_no_deviation() -> None:
+    usual = recipes.load("photos")
+    phrases = reductions(usual, recipes.choose(usual, data="folder:cats"), (), epochs=None, images=None)
+    assert phrases == ("folder:cats instead of folder:my-photos",)  # a study of its own, in a folder of its own
+    assert deviations(phrases) == ()
+    assert deviations((*phrases, "with optim.lr=0.5")) == ("with optim.lr=0.5",)
+    assert deviations(("digits instead of cifar10",)) == ("digits instead of cifar10",)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from searches import plan_of
 
-from rungs.cli import show
+from rungs.cli import listing
 from rungs.errors import UserError
 from rungs.recipe import toml as recipes
 from rungs.recipe.augments import Flip
@@ -199,7 +199,7 @@ def test_a_space_made_in_python_is_checked_as_well() -> None:
 
 
 def test_list_shows_the_spaces_with_their_fields(capsys: pytest.CaptureFixture[str]) -> None:
-    show.list_("spaces")
+    listing.list_("spaces")
     said = " ".join(capsys.readouterr().out.split())
     assert all(name in said for name in search_space.shipped()) and "optim.lr, training.batch_size" in said
 

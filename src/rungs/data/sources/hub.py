@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from rungs.data.imageset import Source
 from rungs.data.reading import DEFAULT, Reading
-from rungs.data.sources.columns import find_column
+from rungs.data.sources.columns import HUB_IMAGES, find_column
 from rungs.data.sources.names import part_of
 from rungs.data.sources.parquet import BATCH_ROWS
-from rungs.data.sources.shards import IMAGES, Shard, read_shards
+from rungs.data.sources.shards import Shard, read_shards
 from rungs.errors import UserError
 from rungs.run.record import Problem
 
@@ -90,7 +90,7 @@ def _shard(split: str, data: Any, name: str, reading: Reading) -> Shard:
     import huggingface_hub
 
     columns = data.column_names
-    image = columns[find_column(columns, IMAGES, "image", f"hub:{name} {split}", reading.image_column)]
+    image = columns[find_column(columns, HUB_IMAGES, "image", f"hub:{name} {split}", reading.image_column)]
     if isinstance(data.features[image], datasets.Image):
         data = data.cast_column(image, datasets.Image(decode=False))
     schema, stamp = data.features.arrow_schema, data._fingerprint

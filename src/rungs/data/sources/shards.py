@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from rungs.data.imageset import Source
 from rungs.data.mapped import read_listing
 from rungs.data.reading import DEFAULT, Reading
-from rungs.data.sources.columns import find_column
+from rungs.data.sources.columns import HUB_IMAGES, HUB_LABELS, find_column
 from rungs.data.sources.listing import Listing, Part, Read
 from rungs.data.sources.names import PARTS, look_alikes, natural
 from rungs.data.sources.tree import read_image
@@ -26,10 +26,6 @@ from rungs.run.record import Problem
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-IMAGES = (("image",), ("img",), ("imagepath", "filename", "filepath", "path", "file"))
-LABELS = (("label",), ("labels",), ("finelabel",), ("target", "class", "classname", "category"))
-"""Usual names of columns, as in `columns`; of several, sets of the Hub mean the first."""
 
 
 @dataclass(frozen=True)
@@ -58,13 +54,13 @@ class Shard:
     def image(self) -> str:
         """The name of the column of images."""
         names: list[str] = self.schema.names
-        return names[find_column(names, IMAGES, "image", self.name, self.reading.image_column)]
+        return names[find_column(names, HUB_IMAGES, "image", self.name, self.reading.image_column)]
 
     @property
     def label(self) -> str:
         """The name of the column of labels."""
         names: list[str] = self.schema.names
-        return names[find_column(names, LABELS, "label", self.name, self.reading.label_column)]
+        return names[find_column(names, HUB_LABELS, "label", self.name, self.reading.label_column)]
 
 
 def read_shards(

@@ -29,6 +29,7 @@ from rungs.study.bench.rounds import Measurement
 from rungs.study.processes import require_alone
 from rungs.training.compiling import compile_net
 from rungs.training.device import World, is_out_of_memory, open_world
+from rungs.training.features import trains_head_alone
 from rungs.training.setup import Setup, assemble, load_dataset
 
 RATE_FACTOR = 1e-3
@@ -100,7 +101,7 @@ def measure(
         tell: Called with short progress messages.
 
     Raises:
-        UserError: Bad data, or a net that does not fit it or the memory.
+        UserError: Bad data, a net that does not fit it or the memory, or a recipe that trains its head alone.
     """
     started, began = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
     tell("loading data")
@@ -116,6 +117,10 @@ def measure(
         return setup
 
     setup = build(recipe.training)
+    if trains_head_alone(setup):
+        what = "this recipe trains its head alone, on features that are computed once: there is no step to measure"
+        do = "train it, which takes seconds; for the speed of the whole net: --set training.freeze=none"
+        raise UserError(what, where="training.freeze", do=do)
     torch.manual_seed(derive(recipe.seed, "dropout"))
     try:
         measurement = Measurement(setup, Levers(recipe.training, build, setup), seconds, tell)

@@ -13,7 +13,6 @@ from statistics import stdev
 import numpy as np
 from msgspec.structs import replace
 
-from rungs import data
 from rungs.data.imageset import Source
 from rungs.data.split import fold_of_each
 from rungs.errors import UserError
@@ -33,6 +32,7 @@ from rungs.training import train as training
 from rungs.training.device import World, open_world
 from rungs.training.options import RunOptions, TrainOptions
 from rungs.training.run import run_recipe
+from rungs.training.setup import open_source
 from rungs.training.train import TrainPlan
 
 
@@ -86,7 +86,7 @@ def cross_validate(plan: FoldsPlan) -> FoldsRecord:
     place.prepare()
     with place.locked(), open_world() as world:
         write_whole(place.recipe, to_toml(plan.recipe).encode())
-        source = data.open_source(plan.recipe.data)
+        source = open_source(plan.recipe)
         folds = _train_folds(plan, source, world)
         final = _run(plan, final_recipe(plan.recipe, folds), place.final, source, world)
         record = _record(plan, source, folds, final, started)

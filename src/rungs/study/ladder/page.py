@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rungs.recipe import toml as recipes
+from rungs.recipe.shorten import deviations
 from rungs.report import format as fmt
 from rungs.report import metric as report_metric
 from rungs.report.page import Drawing, compact, lay_out
@@ -48,6 +49,7 @@ def _facts(record: LadderRecord) -> dict[str, Any]:
         "unit": ladder_words.unit(record),
         "seeds_note": ladder_words.seeds_note(record),
         "claims": ladder_words.claims(record),
+        "differs": deviations(record.reduced),
         "reason": ladder_words.common_reason(record),
         "against": "the rung before" if record.builds_on == "previous" else "the first rung",
         "spread": report_metric.spread,

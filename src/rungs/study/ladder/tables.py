@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from rungs.recipe.shorten import deviations
 from rungs.report import format as fmt
 from rungs.report import metric as report_metric
 from rungs.run.record import Estimate
@@ -118,9 +119,9 @@ def _caption(record: LadderRecord, signs: bool, dropped: list[str], shown: tuple
     if missing := provenance.missing_words(record):
         lines.append(f"missing: {missing}")
     lines += _origins(record)
-    if record.reduced:
+    if differs := deviations(record.reduced):
         claims = " Claims are not comparable." if ladder_words.claims(record) else ""
-        lines.append(f"Differs from the ladder's file: {'; '.join(record.reduced)}.{claims}")
+        lines.append(f"Differs from the ladder's file: {'; '.join(differs)}.{claims}")
     lines += dict.fromkeys(filter(None, (ladder_words.no_comparison(record, rung) for rung in record.rungs)))
     if diverged := _diverged(record):
         lines.append(f"diverged: {diverged}")
@@ -221,9 +222,9 @@ def markdown(record: LadderRecord) -> str:
         cells = (_plain(rung.name), *_lines(record, rung), *_difference_cells(record, rung, i))
         lines.append(f"| {' | '.join(cells)} |")
     lines += ["", f"{_plain(ladder_words.seeds_note(record).replace('bars: ', ''))}."]
-    if record.reduced:
+    if differs := deviations(record.reduced):
         so = ", so claims are not comparable" if ladder_words.claims(record) else ""
-        lines.append(f"Differs from the ladder's file{so}: {_plain('; '.join(record.reduced))}.")
+        lines.append(f"Differs from the ladder's file{so}: {_plain('; '.join(differs))}.")
     return "\n".join(lines) + "\n"
 
 
