@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import unicodedata
 import zipfile
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import torch
 from PIL import ExifTags, Image
 
 from rungs.data.groups import default_groups, describe_groups, group_ids
-from rungs.data.imageset import ImageSet, Source
+from rungs.data.imageset import ImageSet, Source, content_hash
 from rungs.data.taken import taken_at
 from rungs.errors import UserError
 from rungs.recipe.groups import AnyGroups, ByColumn, ByFolder, ByName, ByTime, NearDuplicates, NoGroups
@@ -29,7 +30,8 @@ def clouds(n: int, seed: int = 0) -> npt.NDArray[np.uint8]:
 
 def source(pixels: npt.NDArray[np.uint8], paths: list[str] | None = None, **more: object) -> Source:
     labels = torch.arange(len(pixels)) % 2
-    train = ImageSet(torch.from_numpy(pixels), labels, CLASSES, "", paths)
+    images = torch.from_numpy(pixels)
+    train = ImageSet(images, labels, CLASSES, content_hash(images, labels, CLASSES), paths)
     return dataclasses.replace(Source("folder:x", "x", train), **more)  # type: ignore[arg-type]
 
 
@@ -74,11 +76,39 @@ def test_folders_below_the_class_are_groups_and_files_in_the_class_itself_stand_
     assert ids(source(clouds(6), paths), ByFolder()) == [0, 1, 0, 2, 3, 4]
 
 
+def test_folders_of_parts_are_no_groups() -> None:
+    paths = [f"r/{step}/{i}.png" for i in range(2) for step in ("cat/train", "dog/train")]
+    assert ids(source(clouds(4), paths), ByFolder()) == [0, 1, 2, 3]
+    paths = ["r/cat/train/tom/1.png", "r/dog/val/1.png", "r/cat/val/tom/2.png", "r/dog/train/2.png", "r/cat/val/3.png"]
+    assert ids(source(clouds(5), paths), ByFolder()) == [0, 1, 0, 2, 3]
+
+
+def test_a_class_may_be_named_like_a_part() -> None:
+    train = source(clouds(4), [f"r/{kind}/{i}.png" for i in range(2) for kind in ("train", "bus")])
+    of = dataclasses.replace(train, train=dataclasses.replace(train.train, classes=("train", "bus")))
+    assert ids(of, ByFolder()) == [0, 1, 2, 3]
+
+
+def test_folders_are_those_of_a_class_in_any_spelling_of_unicode() -> None:
+    folders = [unicodedata.normalize("NFD", "r/Blüte"), "r/Blatt"]
+    found = source(clouds(4), [f"{folder}/{i}.png" for i in range(2) for folder in folders])
+    of = dataclasses.replace(found, train=dataclasses.replace(found.train, classes=("Blüte", "Blatt")))
+    assert ids(of, ByFolder()) == [0, 1, 2, 3]
+
+
+def test_a_folder_that_holds_all_of_a_class_is_refused() -> None:
+    flat = [f"r/images/{i}.png" for i in range(4)]  # as tables have them
+    one_cat = ["r/cat/tom/1.png", "r/dog/rex/1.png", "r/cat/tom/2.png", "r/dog/bob/2.png"]
+    for paths, who in ((flat, "cat, dog"), (one_cat, "cat")):
+        with pytest.raises(UserError, match=f"all images of {who} are in one folder"):
+            ids(source(clouds(4), paths), ByFolder())
+
+
 def test_every_grouping_joins_near_duplicates_as_well() -> None:
-    pixels = clouds(4)
+    pixels = clouds(5)
     pixels[3] = pixels[0]
-    paths = ["r/cat/tom/1.png", "r/dog/1.png", "r/cat/tom/2.png", "r/dog/2.png"]
-    assert ids(source(pixels, paths), ByFolder()) == [0, 1, 0, 0]
+    paths = ["r/cat/tom/1.png", "r/dog/1.png", "r/cat/tom/2.png", "r/dog/2.png", "r/cat/3.png"]
+    assert ids(source(pixels, paths), ByFolder()) == [0, 1, 0, 0, 2]
 
 
 def test_file_names_that_agree_in_the_pattern_are_a_group() -> None:
@@ -121,6 +151,14 @@ def test_photos_of_one_series_are_a_group_by_camera(tmp_path: Path) -> None:
     assert ids(of, ByTime(2)) == [0, 1, 2, 1, 3, 4, 5, 6]
     found = describe_groups(of, DataSpec(groups=ByTime(3)))
     assert found is not None and (found.n, found.images, found.largest, found.undated) == (2, 5, 3, 2)
+
+
+def test_photos_of_iphones_say_when_they_were_taken(tmp_path: Path) -> None:
+    heif = pytest.importorskip("pillow_heif")
+    with Image.open(photo(tmp_path / "1.jpg", 12, "Apple")) as image:
+        heif.from_pillow(image).save(tmp_path / "1.heic")
+    (taken,) = taken_at((str(tmp_path / "1.heic"),))
+    assert taken is not None and (taken.when.second, taken.camera) == (12, "Apple")
 
 
 def test_the_time_is_read_within_a_zip_and_missing_where_a_file_is_none(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from rungs.data import near
 from rungs.data.audit import contents
 from rungs.data.imageset import ImageSet, Source, content_hash
 from rungs.data.near import near_pairs
+from rungs.data.pair_sheet import pair_sheet
 from rungs.data.twins import near_between, near_within, positions, source_pairs, twins
 from rungs.run.record import NearPair
 
@@ -194,6 +195,18 @@ def test_parts_are_found_in_their_source_and_test_images_know_their_twins() -> N
     assert [pair.image for pair in near_within(source)] == ["test image 7", "test image 2"]  # identical ones are leaks
 
 
+def test_a_process_searches_a_small_source_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    searched: list[int] = []
+    monkeypatch.setattr("rungs.data.twins._remembered", {})
+    monkeypatch.setattr("rungs.data.twins.near_pairs", lambda sets: searched.append(1) or near_pairs(sets))
+    pixels = photos(20)
+    for _ in range(3):
+        assert len(source_pairs(Source("x", "x", image_set(pixels))).later) == 0
+    assert searched == [1]
+    pixels[9] = pixels[3]
+    assert len(source_pairs(Source("x", "x", image_set(pixels))).later) == 1
+
+
 def test_pairs_are_searched_for_once_a_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr("rungs.data.twins.MANY", 30)
@@ -203,11 +216,24 @@ def test_pairs_are_searched_for_once_a_machine(monkeypatch: pytest.MonkeyPatch, 
     found = source_pairs(source)
     searched: list[int] = []
     monkeypatch.setattr("rungs.data.twins.near_pairs", lambda sets: searched.append(1) or near_pairs(sets))
+    monkeypatch.setattr("rungs.data.twins._remembered", {})  # as in another process
     for column, kept in zip(found, source_pairs(source), strict=True):
         assert column.dtype == kept.dtype and (column == kept).all()
     assert not searched
     (file,) = (tmp_path / "rungs" / "near").glob("*.npz")
     file.write_bytes(b"half")
+    monkeypatch.setattr("rungs.data.twins._remembered", {})
     assert len(source_pairs(source).later) == 1 and searched == [1]
     pixels[30] = pixels[5]
     assert len(source_pairs(Source("x", "x", image_set(pixels))).later) == 2
+
+
+def test_the_sheet_of_pairs_tells_names_apart_in_any_script(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rungs.data.lettering._system_fonts", list)  # none has these letters
+    sheets = [
+        pair_sheet(
+            [NearPair(part="test", image=name, other_part="train", other="1.png", similarity=0.96, suspect=False)]
+        )
+        for name in ("\U0001f9ff.png", "\U0001f9fe.png")
+    ]
+    assert sheets[0] != sheets[1]

@@ -25,6 +25,7 @@ from rungs.errors import UserError
 from rungs.models import build_model
 from rungs.models.normalized import Normalized
 from rungs.models.weights import Weights, pack
+from rungs.recipe.groups import ByColumn
 from rungs.recipe.toml import load
 from rungs.run import looks
 from rungs.run.folder import RunDir
@@ -146,6 +147,15 @@ def test_another_set_need_not_have_the_layout_of_the_recipe(weights: Weights, tm
     read = replace(weights.recipe.data, layout="class/part", label_column="kind")
     net = dataclasses.replace(weights, recipe=replace(weights.recipe, data=read))
     assert evaluate(net, f"folder:{tmp_path / 'photos'}").n == 1
+
+
+def test_another_table_need_not_have_the_groups_of_the_recipe(weights: Weights, tmp_path: Path) -> None:
+    rows = [f"{picture(tmp_path / f'{i}.png', i).name},dog,cat" for i in range(3)]
+    (tmp_path / "new.csv").write_text("\n".join(["file,kind,label", *rows]))
+    own = replace(weights.recipe.data, image_column="file", label_column="kind", groups=ByColumn("patient"))
+    net = dataclasses.replace(weights, recipe=replace(weights.recipe, data=own))
+    result = evaluate(net, f"csv:{tmp_path / 'new.csv'}", "all")
+    assert [sum(row) for row in result.confusion] == [0, 3, 0]  # by the recipe's column still
 
 
 def test_a_set_without_a_readable_image_is_not_scored(weights: Weights, tmp_path: Path) -> None:

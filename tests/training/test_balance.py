@@ -13,6 +13,7 @@ from command import rungs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
+from PIL import Image
 from safetensors.torch import load_file
 from small import run, small
 
@@ -138,3 +139,17 @@ def test_the_finding_names_a_cure_that_can_be_tried(photos: tuple[str, ...], tmp
     balanced, _ = faults.train(tmp_path / "balanced", *photos, SAMPLING)
     again = next(finding for finding in examine(balanced) if finding.rule == "imbalance")
     assert again.cure is None and "already balances" in again.text
+
+
+@pytest.mark.parametrize("way", [SAMPLING, "training.class_weights=balanced"])
+def test_three_images_against_three_hundred(way: str, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (303, 12, 12, 3), dtype=np.uint8)
+    for i, one in enumerate(pixels):
+        path = tmp_path / "photos" / ("rare" if i < 3 else "usual") / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(one).save(path)
+    source = f"data.source='folder:{tmp_path / 'photos'}'"
+    record = run(small(source, "data.train=none", "data.validation=0.1", "training.epochs=2", way), tmp_path / "run")
+    assert record.status == "finished" and record.data.counts["train"][0] >= 1
+    assert all(np.isfinite(row.train_loss) for row in record.history)
+    assert record.test is not None and np.isfinite(record.test.loss)

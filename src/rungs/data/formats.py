@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import IO, TypeAlias
 
 from PIL import (
     BmpImagePlugin,
@@ -23,7 +23,7 @@ from rungs.data.pillow_notes import listening, silence_libtiff
 MAX_PIXELS = 2**27
 """134 million: a 108-megapixel photo passes, and an image that is decoded takes at most 0.5 GB as RGB in Pillow."""
 
-Reader: TypeAlias = Callable[[io.BytesIO], ImageFile.ImageFile]
+Reader: TypeAlias = Callable[[IO[bytes]], ImageFile.ImageFile]
 
 
 class Undecodable(Exception):  # noqa: N818 (it describes the file)
@@ -48,12 +48,12 @@ class Header:
     animated: bool  # there are more pictures in it than the first
 
 
-def _tiff(file: io.BytesIO) -> ImageFile.ImageFile:
+def _tiff(file: IO[bytes]) -> ImageFile.ImageFile:
     silence_libtiff()
     return TiffImagePlugin.TiffImageFile(file)
 
 
-def _avif(file: io.BytesIO) -> ImageFile.ImageFile:
+def _avif(file: IO[bytes]) -> ImageFile.ImageFile:
     if not features.check("avif"):
         raise ImportError("AVIF is not in this build of Pillow: pip install -U pillow")
     from PIL import AvifImagePlugin
@@ -61,7 +61,7 @@ def _avif(file: io.BytesIO) -> ImageFile.ImageFile:
     return AvifImagePlugin.AvifImageFile(file)
 
 
-def _heic(file: io.BytesIO) -> ImageFile.ImageFile:
+def _heic(file: IO[bytes]) -> ImageFile.ImageFile:
     """Open with the extra's reader, which rotates the picture itself; registering it with Pillow is not needed."""
     try:
         from pillow_heif import HeifImageFile

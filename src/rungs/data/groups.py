@@ -7,6 +7,7 @@ is too easy. Near duplicates are joined in every grouping: a group holds all ima
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Hashable, Sequence
 from itertools import pairwise
 from pathlib import PurePosixPath
@@ -16,6 +17,7 @@ import numpy.typing as npt
 
 from rungs.data.imageset import Source
 from rungs.data.near import SAME
+from rungs.data.sources.names import class_name, parts_among
 from rungs.data.taken import Taken, taken_at
 from rungs.data.twins import source_pairs
 from rungs.errors import UserError
@@ -77,7 +79,10 @@ def _keys(source: Source, groups: AnyGroups) -> Sequence[Hashable]:
     if isinstance(groups, ByTime):
         return _by_time(taken_at(tuple(_paths(source, "time"))), groups.seconds)
     if isinstance(groups, ByFolder):
-        return _by_folder(_paths(source, "folder"), [source.train.classes[k] for k in source.train.labels.tolist()])
+        classes = [source.train.classes[k] for k in source.train.labels.tolist()]
+        keys = _by_folder(_paths(source, "folder"), classes)
+        _require_several(keys, classes, source.name)
+        return keys
     if isinstance(groups, ByName):
         return _by_name(_paths(source, "file-name"), groups.pattern)
     if isinstance(groups, ByColumn):
@@ -97,9 +102,34 @@ def _paths(source: Source, grouping: str) -> Sequence[str]:
 
 
 def _by_folder(paths: Sequence[str], classes: Sequence[str]) -> list[Hashable]:
-    """Return the folder of each file; one that lies in the folder of its class itself stands alone."""
-    folders = [PurePosixPath(path).parent for path in paths]
-    return [i if folder.name == classes[i] else str(folder) for i, folder in enumerate(folders)]
+    """Return the folder of each file, without those of parts; one in the folder of its class itself stands alone."""
+    below = {folder: _without_parts(folder) for folder in {PurePosixPath(path).parent for path in paths}}
+    keys: list[Hashable] = []
+    for i, (path, kind) in enumerate(zip(paths, classes, strict=True)):
+        folder = PurePosixPath(path).parent
+        names = {class_name(folder.name), *map(class_name, below[folder][-1:])}
+        keys.append(i if kind in names else below[folder])
+    return keys
+
+
+def _without_parts(folder: PurePosixPath) -> tuple[str, ...]:
+    """Return the steps of a folder but those that name a part: cat/train/tom and cat/val/tom are one animal."""
+    return tuple(step for step in folder.parts if not parts_among([step]))
+
+
+def _require_several(keys: Sequence[Hashable], classes: Sequence[str], name: str) -> None:
+    """Refuse a grouping that has all images of a class in one group: no split could divide them."""
+    groups: dict[str, set[Hashable]] = {}
+    for key, kind in zip(keys, classes, strict=True):
+        groups.setdefault(kind, set()).add(key)
+    counts = Counter(classes)
+    if whole := [kind for kind, found in groups.items() if len(found) == 1 and counts[kind] > 1]:
+        what = (
+            f"all images of {', '.join(whole[:5])}{' and more' * (len(whole) > 5)} are in one folder, so in one group"
+        )
+        raise UserError(
+            what, where=name, do="leave data.groups out, or put each animal or patient in a folder of its own"
+        )
 
 
 def _by_name(paths: Sequence[str], pattern: str) -> list[Hashable]:

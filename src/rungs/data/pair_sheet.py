@@ -5,15 +5,17 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Sequence
-from importlib.util import find_spec
-from pathlib import Path, PurePath
+from pathlib import PurePath
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
+from rungs.data.lettering import Font, lettering
 from rungs.run.record import NearPair
 
 TILE, GAP, MARGIN, LINE, COLUMNS = 128, 4, 14, 17, 3
 """Pixels: the side of a picture, the space between two, around all, and a line of text; pairs side by side."""
+TEXT = 12
+"""Pixels: the size of letters."""
 MOST = 60
 """Pairs that are drawn."""
 
@@ -30,7 +32,7 @@ def pair_sheet(pairs: Sequence[NearPair]) -> bytes:
     columns = min(COLUMNS, len(drawn))
     size = (MARGIN + columns * (wide + MARGIN), MARGIN + rows * (high + MARGIN) + LINE * (len(pairs) > MOST))
     canvas = Image.new("RGB", size, "white")
-    draw, font = ImageDraw.Draw(canvas), _font(12)
+    draw = ImageDraw.Draw(canvas)
     for n, pair in enumerate(drawn):
         left, top = MARGIN + n % COLUMNS * (wide + MARGIN), MARGIN + n // COLUMNS * (high + MARGIN)
         for k, picture in enumerate(pair.pictures or ()):
@@ -39,9 +41,11 @@ def pair_sheet(pairs: Sequence[NearPair]) -> bytes:
         lines = (words, f"{pair.part}: {_short(pair.image)}", f"{pair.other_part}: {_short(pair.other)}")
         for k, line in enumerate(lines):
             colour = "#666" if k or pair.suspect else "black"
-            draw.text((left, top + TILE + 3 + k * LINE), _fitted(line, wide, font), colour, font)
+            text, font = lettering(line, TEXT)
+            draw.text((left, top + TILE + 3 + k * LINE), _fitted(text, wide, font), colour, font)
     if len(pairs) > MOST:
-        draw.text((MARGIN, size[1] - MARGIN - 4), f"and {len(pairs) - MOST:,} more pairs", "#666", font)
+        text, font = lettering(f"and {len(pairs) - MOST:,} more pairs", TEXT)
+        draw.text((MARGIN, size[1] - MARGIN - 4), text, "#666", font)
     file = io.BytesIO()
     canvas.save(file, "PNG", optimize=True)
     return file.getvalue()
@@ -53,22 +57,12 @@ def _picture(text: str) -> Image.Image:
     return picture.resize((TILE, TILE), how)
 
 
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Return matplotlib's font, which has the letters of most languages, without importing matplotlib."""
-    spec = find_spec("matplotlib")
-    if spec is not None and spec.origin is not None:
-        path = Path(spec.origin).parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"
-        if path.exists():
-            return ImageFont.truetype(str(path), size)
-    return ImageFont.load_default(size)
-
-
 def _short(name: str) -> str:
     """Return the file and its folder: these tell images of one source apart."""
     return "/".join(PurePath(name).parts[-2:])
 
 
-def _fitted(line: str, room: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
+def _fitted(line: str, room: int, font: Font) -> str:
     """Return a line with its middle left out where it is too long: names differ at their ends."""
     kept = len(line)
     while font.getlength(shown := line if kept >= len(line) else f"{line[: kept // 2]}…{line[-(kept // 2) :]}") > room:

@@ -12,10 +12,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from PIL import ExifTags, Image
+from PIL import ExifTags
+
+from rungs.data.formats import READERS, format_of
 
 EXIF = ExifTags.IFD.Exif
 WHEN, MAKE, MODEL = ExifTags.Base.DateTimeOriginal, ExifTags.Base.Make, ExifTags.Base.Model
+START = 256
+"""Bytes that tell a file's format."""
 
 
 class Taken(NamedTuple):
@@ -39,7 +43,9 @@ def taken_at(paths: tuple[str, ...]) -> tuple[Taken | None, ...]:
 
 def _taken(path: Path, archives: dict[Path, zipfile.ZipFile], stack: contextlib.ExitStack) -> Taken | None:
     with contextlib.suppress(Exception), _opened(path, archives, stack) as file, _quiet():
-        with Image.open(file) as image:  # reads the header alone
+        start = file.read(START)
+        file.seek(0)
+        with READERS[format_of(start) or ""](file) as image:  # reads the header alone
             exif = image.getexif()
             when = datetime.strptime(str(exif.get_ifd(EXIF)[WHEN])[:19], "%Y:%m:%d %H:%M:%S")
         return Taken(when, " ".join(str(exif.get(tag, "")).strip("\0 ") for tag in (MAKE, MODEL)).strip())

@@ -31,10 +31,15 @@ VERSION = 1
 """Raised whenever other pairs would be found, so that those on disk are not used."""
 MANY = 2000
 """Images from which comparing them all takes a noticeable time, so that the pairs are kept."""
+REMEMBERED = 4
+"""Sources whose pairs a process remembers, the last ones: each run asks several times."""
 ALMOST_1 = 0.999
 """Similarity from which it is worth comparing two images to the pixel."""
 PICTURE = 64
 """Pixels a side, at most, of the pictures in a record."""
+
+
+_remembered: dict[str, Pairs] = {}
 
 
 def whole(source: Source) -> dict[str, ImageSet]:
@@ -46,13 +51,20 @@ def whole(source: Source) -> dict[str, ImageSet]:
 def source_pairs(source: Source) -> Pairs:
     """Return the pairs of images of a source that look alike, numbered through its training, validation and test sets.
 
-    They are kept in the cache, by the content of the source; without a cache that can be written they are searched for
-    each time.
+    This process remembers those of the last sources; where the search takes long they are kept in the cache as well,
+    by the content of the source.
     """
     sets = list(whole(source).values())
-    if sum(map(len, sets)) < MANY:
-        return near_pairs(sets)
     key = hashlib.sha256(f"near {VERSION} {[one.hash for one in sets]}".encode()).hexdigest()[:32]
+    if key not in _remembered:
+        while len(_remembered) >= REMEMBERED:
+            del _remembered[next(iter(_remembered))]
+        _remembered[key] = near_pairs(sets) if sum(map(len, sets)) < MANY else _from_cache(sets, key)
+    return _remembered[key]
+
+
+def _from_cache(sets: Sequence[ImageSet], key: str) -> Pairs:
+    """Return the pairs that the cache has, or search for them and keep them there if it can be written."""
     try:
         path = cache_dir() / "near" / f"{key}.npz"
     except UserError:  # no home folder

@@ -97,6 +97,7 @@ class DataRecord(Record, frozen=True, kw_only=True):
     origin: str  # where it was found
     hash: str  # SHA-256 over the parts: their source's content and which of its images they hold
     hashes: dict[str, str] = {}  # of each part
+    members: dict[str, str] = {}  # of each part, of its files or rows and labels: the same however they are decoded
     canonical: bool | None  # True: the published data set, to the byte; None: there is no published one
     classes: tuple[str, ...]
     counts: dict[str, tuple[int, ...]]  # "train", "validation", "test" -> (K,)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import warnings
 from collections.abc import Iterator, Sequence
@@ -17,7 +18,7 @@ from rungs import data
 from rungs.data.audit import require_readable
 from rungs.data.batches import batches, to_float
 from rungs.data.imageset import ImageSet, Source
-from rungs.data.reading import reading_of
+from rungs.data.reading import Reading, reading_of
 from rungs.data.split import Parts, split_source
 from rungs.errors import UserError
 from rungs.evaluate import evaluate_logits
@@ -103,14 +104,18 @@ def _opened(weights: Weights, name: str) -> Source:
     spec = weights.recipe.data
     as_own = replace(reading_of(spec), for_training=False)
     as_it_is = replace(as_own, layout="auto", image_column=None, label_column=None, group_column=None)
-    try:
-        found = data.load(name, weights.image_size, as_own)
-        require_classes(weights, found.train.classes, name)
-    except UserError:
-        if as_own == as_it_is or name == spec.source:
-            raise
-        found = data.load(name, weights.image_size, as_it_is)
-        require_classes(weights, found.train.classes, name)
+    ways = [as_own]
+    if name != spec.source:  # another table may lack the groups, which only splits need, and have its own columns
+        ways += [way for way in dict.fromkeys((replace(as_own, group_column=None), as_it_is)) if way != as_own]
+    for way in ways[:-1]:
+        with contextlib.suppress(UserError):
+            return _read(weights, name, way)
+    return _read(weights, name, ways[-1])
+
+
+def _read(weights: Weights, name: str, reading: Reading) -> Source:
+    found = data.load(name, weights.image_size, reading)
+    require_classes(weights, found.train.classes, name)
     return found
 
 

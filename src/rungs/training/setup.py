@@ -25,6 +25,7 @@ from rungs.data.batches import spans, to_float
 from rungs.data.duplicates import leaks
 from rungs.data.groups import default_groups, describe_groups
 from rungs.data.imageset import ImageSet, Source
+from rungs.data.members import members
 from rungs.data.split import Parts, pooled, split_source
 from rungs.data.stats import mean_std
 from rungs.data.twins import compared, near_between, twins, with_pictures
@@ -200,6 +201,7 @@ def load_dataset(
         origin=source.origin,
         hash=parts.hash,
         hashes={name: part.hash for name, part in parts.present().items()},
+        members=members(source, parts.present()),
         canonical=source.canonical,
         classes=parts.train.classes,
         counts={name: part.counts() for name, part in parts.present().items()},

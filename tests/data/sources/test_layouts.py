@@ -86,6 +86,10 @@ def test_a_validation_part(tmp_path: Path) -> None:
     ("names", "parts"),
     [
         (("train", "val", "test"), ("train", "validation", "test")),
+        (("train", "validate", "tests"), ("train", "validation", "test")),
+        (("training", "validation", "evaluation"), ("train", "validation", "test")),  # as in Food-11
+        (("train", "eval"), ("train", "test")),
+        (("evaluator", "train"), (None, "train")),
         (("testament", "bible"), (None, None)),
         (("train station", "bus station"), (None, None)),
         (("train station", "test station"), ("train", "test")),

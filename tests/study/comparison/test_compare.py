@@ -218,9 +218,7 @@ def test_protocols_that_differ_are_told(against: Callable[..., CompareRecord]) -
 def test_other_image_sizes_are_the_same_images(against: Callable[..., CompareRecord]) -> None:
     (pair,) = against("healthy", "larger").pairs
     assert pair.parts[0].table is not None
-    assert any(
-        "decoded to 16 and 20 pixels; source and labels show that they are the same" in note for note in pair.notes
-    )
+    assert any("decoded to 16 and 20 pixels; their files show that they are the same" in note for note in pair.notes)
 
 
 def test_what_diverged_has_no_score(against: Callable[..., CompareRecord]) -> None:

@@ -11,8 +11,8 @@ from rungs.run.record import Problem
 
 PARTS = {
     "train": ("train", "training"),
-    "validation": ("val", "valid", "validation", "dev"),
-    "test": ("test", "testing"),
+    "validation": ("val", "valid", "validate", "validation", "dev"),
+    "test": ("test", "tests", "testing", "eval", "evaluation"),
 }
 """The parts of a source, in order, and their common spellings."""
 

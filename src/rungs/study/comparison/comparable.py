@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rungs.errors import UserError
-from rungs.recipe.shorten import split_of
-from rungs.report.run_tables import PUBLISHED
 from rungs.run.record import DataRecord, RunRecord
 from rungs.study.comparison.candidates import Given, Group
 from rungs.study.comparison.record import Part
+from rungs.study.same_images import decoding, place_free, same_images, same_split
 
 
 @dataclass(frozen=True)
@@ -38,27 +37,15 @@ def require_same_data(first: Given, other: Given) -> None:
         what = f"different data from {first.folder.path}: {two.source}, not {one.source}"
         do = "compare runs of one data set; to score a run on another: rungs evaluate RUN --data SOURCE"
         raise UserError(what, where=other.folder.path, do=do)
-    if one.image_size == two.image_size and known and _same_split(first.record, other.record, known):
+    alike = decoding(first.record) == decoding(other.record)
+    if alike and any(same_split(first.record, other.record, part) for part in known):
         what = f"not the same images as {first.folder.path}, though both use {two.source}: the data changed in between"
         raise UserError(what, where=other.folder.path, do="retrain one of them on the current data")
-
-
-def _same_split(one: RunRecord, two: RunRecord, known: set[str]) -> bool:
-    """Return whether seed and sizes give both the same images."""
-    if "test" in known and place_free(one.data.source) in PUBLISHED and one.recipe.data.folds is None:
-        return True  # its own test set
-    return split_of(one.recipe) == split_of(two.recipe)
 
 
 def _first_words(data: DataRecord) -> str:
     shown = ", ".join(data.classes[:4])
     return f"{len(data.classes)} ({shown}{', …' if len(data.classes) > 4 else ''})"
-
-
-def place_free(source: str) -> str:
-    """Return a source, without its path if it is the same everywhere."""
-    name = source.partition(":")[0]
-    return name if name in PUBLISHED else source
 
 
 def images(first: Given, second: Given, part: Part) -> Images:
@@ -74,28 +61,28 @@ def images(first: Given, second: Given, part: Part) -> Images:
         return Images(False, f"{why}: retrain that run")
     if a.data.hashes[part] == b.data.hashes[part]:
         return Images(True)
-    if a.data.image_size != b.data.image_size:
-        return _of_other_size(first, second, part)
+    labels = one.per_image is not None and two.per_image is not None and one.per_image.truth == two.per_image.truth
+    decoded = _decoded(a, b)
+    if same_images(a, b, part, same_labels=labels):
+        known = "their files" if part in a.data.members and part in b.data.members else "source and labels"
+        return Images(True, note=f"the {part} images were decoded {decoded}; {known} show that they are the same")
     if a.recipe.seed != b.recipe.seed:
         what = f"the {part} images were split with different seeds ({a.recipe.seed} and {b.recipe.seed})"
         return Images(False, f"{what}, so they differ: train both with one --seed")
-    what = f"the {part} images were split with different sizes (data.test, data.validation)"
+    if decoded and same_split(a, b, part):
+        what = f"the {part} images were decoded {decoded}, which changes which look alike, and so the split"
+        return Images(False, f"{what}: decode both alike, or train both with data.groups none")
+    what = f"the {part} images were split with different sizes or groups (data.test, data.validation, data.groups)"
     return Images(False, f"{what}, so they differ: train both with one split")
 
 
-def _of_other_size(first: Given, second: Given, part: Part) -> Images:
-    """Compare source and labels where images were decoded to different sizes, so that their hashes differ."""
-    a, b = first.record, second.record
-    sizes = f"{a.data.image_size} and {b.data.image_size} pixels"
-    one, two = first.on(part), second.on(part)
-    labels = one and two and one.per_image and two.per_image and one.per_image.truth == two.per_image.truth
-    same_split = _same_split(a, b, {part})
-    if labels and same_split and place_free(a.data.source) == place_free(b.data.source):
-        note = f"the {part} images were decoded to {sizes}; source and labels show that they are the same"
-        return Images(True, note=note)
-    return Images(
-        False, f"the {part} images were decoded to {sizes}, and split differently: train both with one --seed"
-    )
+def _decoded(one: RunRecord, two: RunRecord) -> str:
+    """Return how the decoding of two runs differs, "to 32 and 64 pixels"; "" if it does not."""
+    (size, how, crop), (other_size, other_how, other_crop) = decoding(one), decoding(two)
+    found = [f"to {size} and {other_size} pixels"] * (size != other_size)
+    found += [f"with {how} and {other_how} resizing"] * (how != other_how)
+    found += [f"with crops of {crop:g} and {other_crop:g}"] * (crop != other_crop)
+    return " and ".join(found)
 
 
 def unscored(group: Group, part: Part) -> str:

@@ -26,6 +26,7 @@ from rungs.study.differences import Change, ImageVariance
 from rungs.study.differences import compare as compare_seeds
 from rungs.study.ladder.changes import pools
 from rungs.study.matched import match, variance_over_images
+from rungs.study.same_images import place_free
 
 PARTS: tuple[Part, ...] = ("test", "validation")
 
@@ -51,7 +52,7 @@ def compare(groups: Sequence[Group], command: str) -> CompareRecord:
     return CompareRecord(
         command=command,
         made=datetime.now(UTC).isoformat(timespec="seconds"),
-        source=comparable.place_free(data.source),
+        source=place_free(data.source),
         classes=data.classes,
         image_size=data.image_size,
         candidates=candidates,

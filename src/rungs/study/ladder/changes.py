@@ -11,7 +11,6 @@ from statistics import fmean
 import numpy as np
 from msgspec.structs import replace
 
-from rungs.recipe.shorten import split_of
 from rungs.report import format as fmt
 from rungs.report.run_tables import PUBLISHED
 from rungs.run import looks
@@ -22,6 +21,7 @@ from rungs.study.ladder.outcome import Outcome
 from rungs.study.ladder.record import LadderDir, LadderRecord, RungRecord
 from rungs.study.matched import match, variance_over_images
 from rungs.study.measures import guessing_accuracy
+from rungs.study.same_images import same_images
 from rungs.study.variation import Pool, pool
 
 
@@ -186,21 +186,15 @@ def _sampling(rung: Mapping[int, Outcome], base: Mapping[int, Outcome], metric: 
         assert one is not None and two is not None
         first, second = _of_images(two, base[seed].folder, part), _of_images(one, rung[seed].folder, part)
         hashes.add(one.data.hashes.get(part))
-        if first is not None and second is not None and _same_images(one, two, part, first, second):
+        if first is None or second is None:
+            continue
+        if same_images(one, two, part, same_labels=np.array_equal(first.truth, second.truth)):
             pairs.append((first, second))
     same_set = len(hashes) == 1
     if pairs:
         return variance_over_images(match(pairs, same_set=same_set), same_set=same_set)
     results = [getattr(outcome.record, part) for side in (rung, base) for outcome in side.values()]
     return _independent([(result.accuracy, result.n) for result in results if result is not None], same_set)
-
-
-def _same_images(one: RunRecord, two: RunRecord, part: str, first: Predictions, second: Predictions) -> bool:
-    """Return whether two runs were scored on the same images, perhaps decoded to another size."""
-    if one.data.hashes.get(part) == two.data.hashes.get(part):
-        return True
-    same = split_of(one.recipe) == split_of(two.recipe) and one.data.source == two.data.source
-    return same and one.data.image_size != two.data.image_size and np.array_equal(first.truth, second.truth)
 
 
 def _of_images(record: RunRecord, folder: Path, part: str) -> Predictions | None:
