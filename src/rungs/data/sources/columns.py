@@ -24,9 +24,9 @@ LABELS: Tiers = (
         *("categories", "breed", "species", "variety", "diagnosis"),
     ),
 )
-HUB_IMAGES: Tiers = (("image",), ("img",), ("imagepath", "filename", "filepath", "path", "file"), *IMAGES[:1])
-HUB_LABELS: Tiers = (("label",), ("labels",), ("finelabel",), ("target", "class", "classname", "category"), *LABELS)
-"""The same for Parquet files and sets of the Hub: of several that fit, these mean the first."""
+HUB_IMAGES: Tiers = (("image",), ("img",), ("imagepath", "filename", "filepath", "path", "file"))
+HUB_LABELS: Tiers = (("label",), ("labels",), ("finelabel",), ("target", "class", "classname", "category"))
+"""Of Parquet files and sets of the Hub, which have fewer usual names: of several that fit, they mean the first."""
 PARTS: Tiers = (("split", "part", "set", "dataset", "subset", "usage", "partition"),)
 
 
