@@ -42,8 +42,8 @@ def of_folds(accuracies: Sequence[float], accuracy: float, over_images: Interval
 
     The folds' nets share most of their training images, so their accuracies are not independent: the variance of the
     mean is (1/k + n_test/n_train) s^2, with Student's t of k - 1 degrees of freedom (Nadeau and Bengio 2003,
-    doi:10.1023/A:1024068626366); validation images do not count as training images. Where the interval over images reaches
-    further, it counts: folds of few images may agree by chance.
+    doi:10.1023/A:1024068626366); validation images are not in n_train. Where the interval over images
+    reaches further, it counts: folds of few images may agree by chance.
 
     Args:
         accuracies: Of each fold, two or more.

@@ -254,6 +254,20 @@ def test_a_folder_with_a_validation_part_of_its_own(photos: Path, tmp_path: Path
     assert all(mistake.path in found.paths for mistake in found.result.mistakes)
 
 
+def test_the_net_of_a_fold_is_evaluated_on_its_fold(photos: Path, tmp_path: Path) -> None:
+    root = tmp_path / "parts"
+    for kind in sorted(path.name for path in photos.iterdir()):
+        for i, file in enumerate(sorted((photos / kind).iterdir())):
+            goal = root / ("train" if i < 9 else "test") / kind
+            goal.mkdir(parents=True, exist_ok=True)
+            shutil.copy(file, goal / file.name)
+    changes = (f"data.source='folder:{root}'", "data.folds=2", "data.fold=1", "data.image_size=16", "data.validation=0")
+    found = train(RECIPE, (*changes, "training.epochs=1"), folder=tmp_path / "out")
+    assert isinstance(found, RunRecord) and found.test is not None and found.test.n > 9
+    again = evaluate(load(tmp_path / "out").weights)
+    assert (again.n, again.confusion) == (found.test.n, found.test.confusion)
+
+
 def test_folds_of_a_backbone_see_the_pixels_of_a_single_run(photos: Path, tmp_path: Path) -> None:
     changes = (
         f"data.source='folder:{photos}'",
