@@ -49,7 +49,8 @@ def _of_few(record: FoldsRecord) -> tuple[str, ...]:
     named = fmt.listed(few[:5]) + (f" and {len(few) - 5} more" if len(few) > 5 else "")
     have = "has" if len(few) == 1 else "have"
     return (
-        f"{named} {have} fewer than {FEW_OF_CLASS} images: their recall is hardly known. More photos of them help most.",
+        f"{named} {have} fewer than {FEW_OF_CLASS} images: their recall is hardly known. "
+        "More photos of them help most.",
     )
 
 
