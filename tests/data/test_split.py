@@ -310,7 +310,7 @@ def test_adjacent_sets_of_one_file_are_joined_without_a_copy() -> None:
 def test_more_folds_than_the_smallest_class_has_groups() -> None:
     with pytest.raises(UserError, match="5 folds, but the smallest class has 3 images") as caught:
         split_source(source([30, 3]), DataSpec(folds=5, fold=0), 0)
-    assert caught.value.do == "give at most --set data.folds=3"
+    assert caught.value.do == "give at most 3 folds: --folds 3"
     two = dataclasses.replace(source([8, 8]), groups=["a", "b"] * 8)
     with pytest.raises(UserError, match="has 2 groups of images"):
         split_source(two, DataSpec(folds=4, fold=0, groups=BY_COLUMN), 0)

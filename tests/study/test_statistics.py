@@ -105,13 +105,19 @@ def test_holm_keeps_the_order_and_stays_a_probability(ps: list[float]) -> None:
 # --- folds --------------------------------------------------------------------------------------------
 
 
+RATIO = 1 / 4
+"""n_test / n_train of five folds without validation images."""
+
+
 def test_the_interval_of_folds_by_hand() -> None:
     """Nadeau and Bengio 2003: five folds, mean 90 %, s^2 = 0.00025, (1/5 + 1/4) s^2, t(97.5 %, 4) = 2.776."""
     accuracies = [0.88, 0.89, 0.90, 0.91, 0.92]
     half = 2.7764451 * (0.45 * 0.00025) ** 0.5
-    assert of_folds(accuracies, 0.9, (0.899, 0.901)) == pytest.approx((0.9 - half, 0.9 + half))
-    assert of_folds(accuracies, 0.9, (0.5, 0.95)) == pytest.approx((0.5, 0.95))  # the wider of the two at each end
-    assert of_folds([1.0, 1.0, 1.0], 1.0, (0.9, 1.0)) == (0.9, 1.0)
+    assert of_folds(accuracies, 0.9, (0.899, 0.901), RATIO) == pytest.approx((0.9 - half, 0.9 + half))
+    assert of_folds(accuracies, 0.9, (0.5, 0.95), RATIO) == pytest.approx(
+        (0.5, 0.95)
+    )  # the wider of the two at each end
+    assert of_folds([1.0, 1.0, 1.0], 1.0, (0.9, 1.0), RATIO) == (0.9, 1.0)
 
 
 def test_the_interval_of_folds_holds_the_truth_as_often_as_it_says() -> None:
@@ -119,7 +125,7 @@ def test_the_interval_of_folds_holds_the_truth_as_often_as_it_says() -> None:
     dice, folds, n = np.random.default_rng(0), 5, 4000
     shared, own = dice.normal(size=(n, 1)), dice.normal(size=(n, folds))
     scores = 0.5 + 0.01 * ((1 / folds) ** 0.5 * shared + (1 - 1 / folds) ** 0.5 * own)
-    corrected = [of_folds(row.tolist(), row.mean(), (row.mean(), row.mean())) for row in scores]
+    corrected = [of_folds(row.tolist(), row.mean(), (row.mean(), row.mean()), RATIO) for row in scores]
     naive = [estimate(row.tolist()) for row in scores]
     assert np.mean([low <= 0.5 <= high for low, high in corrected]) == pytest.approx(0.95, abs=0.01)
     assert np.mean([e.low <= 0.5 <= e.high for e in naive]) < 0.88  # type: ignore[operator]

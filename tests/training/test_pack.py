@@ -342,6 +342,7 @@ def test_a_field_that_packs_do_not_know_keeps_runs_alone(monkeypatch: pytest.Mon
     monkeypatch.setitem(pack.KNOWN, "training", pack.KNOWN["training"].replace("clip_norm ", ""))
     assert unpackable(recipe_of()) == "packs do not support training.clip_norm"
     assert unpackable(recipe_of("training.clip_norm=none")) is None
+    assert "in their fold" in (unpackable(recipe_of("training.clip_norm=none", "data.folds=3")) or "")
     monkeypatch.setattr(pack, "OPTIMIZERS", ("adam",))
     assert "sgd is not element-wise" in (unpackable(recipe_of("training.clip_norm=none")) or "")
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def train(options: Annotated[TrainOptions, arg(name="")], quiet: bool = False) -> None:
     """Train a recipe; write a run folder with weights, record and report.
 
-    With --set data.folds=K it is cross-validated: a run for each fold, and a final net that is trained on all images.
+    With --folds K it is cross-validated: a run for each fold, and a final net that is trained on all images.
 
     Args:
         options: See `TrainOptions`.

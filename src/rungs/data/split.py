@@ -130,7 +130,11 @@ def _require_fewer_folds(labels: Index, groups: Index | None, folds: int) -> Non
     if fewest < folds:
         kind = "images" if groups is None else "groups of images"
         what = f"{folds} folds, but the smallest class has {fewest} {kind}, and each fold needs one of them"
-        most = f"at most --set data.folds={fewest}" if fewest > 1 else "more images of that class, or leave folds out"
+        most = (
+            f"at most {fewest} folds: --folds {fewest}"
+            if fewest > 1
+            else "more images of that class, or leave folds out"
+        )
         raise UserError(what, where="data.folds", do=f"give {most}")
 
 

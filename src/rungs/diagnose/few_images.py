@@ -5,10 +5,8 @@ from __future__ import annotations
 from rungs.diagnose import evidence
 from rungs.diagnose.findings import OURS, note
 from rungs.run.record import Evidence, Finding, RunRecord
-from rungs.run.reliability import wilson
+from rungs.run.reliability import FEW_OF_CLASS, wilson
 
-FEW = 20
-"""Of 20 images a recall of one half has an interval of 30 to 70 %, and each image moves it by 5 points."""
 NAMED, SHOWN = 3, 8
 """Classes that are named, and that are drawn."""
 
@@ -19,8 +17,8 @@ def few_images(record: RunRecord) -> Finding | None:
     part = "test" if record.test else "validation"
     result = record.test or record.validation
     judged = tuple(map(sum, result.confusion)) if result else ()
-    little = [k for k, n in enumerate(train) if 0 < n < FEW]
-    unsure = [k for k, n in enumerate(judged) if 0 < n < FEW]
+    little = [k for k, n in enumerate(train) if 0 < n < FEW_OF_CLASS]
+    unsure = [k for k, n in enumerate(judged) if 0 < n < FEW_OF_CLASS]
     if not little and not unsure:
         return None
     names, texts = record.data.classes, []
@@ -41,8 +39,8 @@ def few_images(record: RunRecord) -> Finding | None:
         "Classes with few images",
         " ".join([*texts, _advice(record, bool(little), bool(unsure))]),
         None,
-        f"a class has fewer than {FEW} training or {part} images",
-        f"Wilson 1927, doi:10.1080/01621459.1927.10502953, for the interval; the {FEW} is {OURS}",
+        f"a class has fewer than {FEW_OF_CLASS} training or {part} images",
+        f"Wilson 1927, doi:10.1080/01621459.1927.10502953, for the interval; the {FEW_OF_CLASS} is {OURS}",
         _picture(record, judged, sorted({*little, *unsure})),
     )
 
@@ -58,7 +56,7 @@ def _advice(record: RunRecord, little: bool, unsure: bool) -> str:
     """Say what helps."""
     advice = ["More photos of these classes help most."]
     if unsure and record.recipe.data.folds is None:
-        advice.append("Five folds (--set data.folds=5) test every image once instead of one small part of them.")
+        advice.append("Five folds (--folds 5) test every image once instead of one small part of them.")
     if little and record.recipe.data.balance == "none" and record.recipe.training.class_weights == "none":
         advice.append("Balanced sampling (--set data.balance=sampling) shows the net small classes as often as others.")
     return " ".join(advice)
@@ -73,6 +71,6 @@ def _picture(record: RunRecord, judged: tuple[int, ...], which: list[int]) -> Ev
         [record.data.classes[k] for k in shown],
         "images",
         [(name, [counts[k] for k in shown]) for name, counts in groups],
-        level=FEW,
+        level=FEW_OF_CLASS,
         level_name="threshold",
     )

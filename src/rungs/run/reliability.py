@@ -11,6 +11,9 @@ Z95 = 1.959963984540054
 
 FEW = 10
 """Images below which a bin says next to nothing: of 9 images with 5 correct, 27 to 81 % is the interval."""
+FEW_OF_CLASS = 20
+"""Images of a class below which its recall is hardly known: of 20, half correct, 30 to 70 % is the interval; all, 84 to
+100 %."""
 
 
 class Bin(NamedTuple):

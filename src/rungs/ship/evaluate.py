@@ -152,6 +152,8 @@ def _own_parts(source: Source, weights: Weights) -> Parts | None:
 def _sets(source: Source, own: Parts | None, weights: Weights, part: Part, name: str) -> list[ImageSet]:
     if part == "all":
         return [s for s in (source.train, source.validation, source.test) if s is not None]
+    if part == "test" and own is not None and own.test is not None:
+        return [own.test]  # of a fold's net, its fold, whatever test set the source has besides
     if part == "test" and source.test is not None:
         return [source.test]
     recipe = weights.recipe

@@ -7,6 +7,7 @@ from rungs.report.notebook import WIDE, page
 from rungs.run.record import EvalResult, Record, RunRecord
 from rungs.study.bench.record import BenchRecord
 from rungs.study.comparison.record import CompareRecord
+from rungs.study.folds.record import FoldsRecord
 from rungs.study.ladder.record import LadderRecord
 from rungs.study.rates.record import RateRecord
 from rungs.study.search.record import SearchRecord
@@ -16,7 +17,7 @@ def html(record: Record) -> str | None:
     """Return a record as HTML: the tables that its command prints, and its main figures.
 
     Args:
-        record: Of a run, a climb, a search, a comparison, a range test or a bench, or a score.
+        record: Of a run, a cross-validation, a climb, a search, a comparison, a range test or a bench, or a score.
 
     Returns:
         The HTML, without scripts and links; None for a part of a record, which has no page of its own.
@@ -26,6 +27,8 @@ def html(record: Record) -> str | None:
             return notebook.run(record)
         case EvalResult():
             return notebook.score(record)
+        case FoldsRecord():
+            return _folds(record)
         case LadderRecord():
             return _ladder(record)
         case CompareRecord():
@@ -37,6 +40,12 @@ def html(record: Record) -> str | None:
         case BenchRecord():
             return _bench(record)
     return None
+
+
+def _folds(record: FoldsRecord) -> str:
+    from rungs.study.folds import figures, tables
+
+    return page([tables.summary(record)], [("Accuracy of each fold", figures.folds(record))])
 
 
 def _ladder(record: LadderRecord) -> str:

@@ -37,21 +37,22 @@ def estimate(values: Sequence[float], interval_of_one: Interval | None = None, f
     return Estimate(n=n, mean=centre, sd=sd, low=centre - half, high=centre + half)
 
 
-def of_folds(accuracies: Sequence[float], accuracy: float, over_images: Interval) -> Interval:
+def of_folds(accuracies: Sequence[float], accuracy: float, over_images: Interval, ratio: float) -> Interval:
     """Return the 95 % interval of a cross-validated accuracy.
 
     The folds' nets share most of their training images, so their accuracies are not independent: the variance of the
     mean is (1/k + n_test/n_train) s^2, with Student's t of k - 1 degrees of freedom (Nadeau and Bengio 2003,
-    doi:10.1023/A:1024068626366); n_train counts all images outside a fold. Where the interval over images reaches
-    further, it counts: folds of few images may agree by chance.
+    doi:10.1023/A:1024068626366); validation images are not in n_train. Where the interval over images
+    reaches further, it counts: folds of few images may agree by chance.
 
     Args:
         accuracies: Of each fold, two or more.
         accuracy: Over all images.
         over_images: Wilson's interval over all images.
+        ratio: n_test / n_train, the mean over folds.
     """
     folds = len(accuracies)
-    half = _quantile(folds) * float(stdev(accuracies)) * math.sqrt(mean_variance(folds, folds))
+    half = _quantile(folds) * float(stdev(accuracies)) * math.sqrt(1 / folds + ratio)
     low, high = min(accuracy - half, over_images[0]), max(accuracy + half, over_images[1])
     return max(0.0, low), min(1.0, high)
 
@@ -59,7 +60,7 @@ def of_folds(accuracies: Sequence[float], accuracy: float, over_images: Interval
 def mean_variance(n: int, folds: int = 0) -> float:
     """Return the variance of the mean of n values with a variance of 1, independent or of n of so many folds.
 
-    For folds 1/n + n_test/n_train, the latter 1/(k - 1): see `of_folds`.
+    For folds 1/n + n_test/n_train, the latter 1/(k - 1), where no images are kept for validation: see `of_folds`.
     """
     return 1 / n + (1 / (folds - 1) if folds else 0.0)
 

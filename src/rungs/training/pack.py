@@ -90,6 +90,8 @@ def unpackable(recipe: Recipe) -> str | None:
         for field in msgspec.structs.fields(spec):
             if field.name not in known.split() and getattr(spec, field.name) != field.default:
                 return f"packs do not support {f'{place}.{field.name}'.lstrip('.')}"
+    if recipe.data.folds is not None:
+        return "the runs of a cross-validation differ in their fold, not in their seed"
     if name_of(recipe.optim) not in OPTIMIZERS:
         return f"{name_of(recipe.optim)} is not element-wise"
     if recipe.training.compile not in ("auto", "no"):

@@ -30,6 +30,7 @@ from rungs.study.folds.record import FoldsDir, FoldsRecord
 from rungs.study.folds.train import FoldsPlan, prepare, run, train
 from rungs.study.search import tune
 from rungs.study.search.options import SearchOptions
+from rungs.study.statistics import of_folds
 from rungs.training.options import TrainOptions
 
 RECIPE = small("data.folds=3", "training.epochs=2", "data.validation=120", "data.train=none")
@@ -153,6 +154,45 @@ def test_a_killed_cross_validation_keeps_its_folds(tmp_path: Path, record: Folds
     assert finished.result == again.result and finished.score == place.final.read_record().folds
 
 
+def test_a_folder_of_anything_else_is_not_resumed(place: FoldsDir, tmp_path: Path) -> None:
+    single = tmp_path / "single"
+    train(RECIPE, ("data.folds=none", "training.epochs=1", "data.train=100"), folder=single)
+    before = (single / "recipe.toml").read_bytes()
+    with pytest.raises(UserError, match="holds a single run, not a cross-validation"):
+        cross_validated(single, resume=True)
+    assert (single / "recipe.toml").read_bytes() == before and not (single / "fold-1").exists()
+    other = tmp_path / "other"
+    shutil.copytree(place.path, other)
+    kept = (other / "recipe.toml").read_bytes()
+    with pytest.raises(UserError, match=r"another recipe: optim\.lr differ"):
+        cross_validated(other, "optim.lr=0.01", resume=True)
+    assert (other / "recipe.toml").read_bytes() == kept
+
+
+def test_the_interval_counts_only_images_that_nets_were_trained_on(record: FoldsRecord) -> None:
+    ratio = fmean(fold.images / fold.train for fold in record.folds)
+    assert ratio > 0.5  # without validation images it were 1/(k - 1)
+    result = record.result
+    assert record.interval == of_folds(
+        [fold.accuracy for fold in record.folds], result.accuracy, result.accuracy_interval, ratio
+    )
+
+
+def test_early_stopping_leaves_the_final_net_the_mean_of_the_best_epochs(tmp_path: Path) -> None:
+    found = cross_validated(
+        tmp_path, "training.epochs=8", "stopping.patience=1", "optim.lr=3.0", "data.folds=2", "data.train=200"
+    )
+    assert any(fold.epochs < 8 for fold in found.folds)
+    assert found.final_epochs == max(1, round(fmean(fold.best_epoch for fold in found.folds)))
+
+
+def test_a_notebook_shows_the_folds(record: FoldsRecord) -> None:
+    shown = record._repr_html_()
+    assert shown is not None and shown.count("<img") == 1
+    for words in ("3 folds", "per class, over all folds", f"{100 * record.folds[1].accuracy:.2f} %"):
+        assert words in shown
+
+
 def test_what_cannot_be_cross_validated(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="the test set is to stay closed"):
         cross_validated(tmp_path / "a", "evaluation.score_test=false")
@@ -212,6 +252,20 @@ def test_a_folder_with_a_validation_part_of_its_own(photos: Path, tmp_path: Path
     for path, truth in zip(found.paths, decode(per_image).truth, strict=True):
         assert Path(path).parent.name == found.data.classes[truth]
     assert all(mistake.path in found.paths for mistake in found.result.mistakes)
+
+
+def test_the_net_of_a_fold_is_evaluated_on_its_fold(photos: Path, tmp_path: Path) -> None:
+    root = tmp_path / "parts"
+    for kind in sorted(path.name for path in photos.iterdir()):
+        for i, file in enumerate(sorted((photos / kind).iterdir())):
+            goal = root / ("train" if i < 9 else "test") / kind
+            goal.mkdir(parents=True, exist_ok=True)
+            shutil.copy(file, goal / file.name)
+    changes = (f"data.source='folder:{root}'", "data.folds=2", "data.fold=1", "data.image_size=16", "data.validation=0")
+    found = train(RECIPE, (*changes, "training.epochs=1"), folder=tmp_path / "out")
+    assert isinstance(found, RunRecord) and found.test is not None and found.test.n > 9
+    again = evaluate(load(tmp_path / "out").weights)
+    assert (again.n, again.confusion) == (found.test.n, found.test.confusion)
 
 
 def test_folds_of_a_backbone_see_the_pixels_of_a_single_run(photos: Path, tmp_path: Path) -> None:

@@ -141,7 +141,7 @@ def _shared(tree: Tree, tops: list[Steps]) -> list[str]:
 
 def _ambiguous(tree: Tree, base: Steps, root: str, what: str) -> UserError:
     lines = [f"  --layout {layout}: {_described(tree, found)}" for layout, found in _readings(tree, base, root)]
-    do = "choose one: rungs data … --layout LAYOUT, and rungs train … --set data.layout=LAYOUT"
+    do = "choose one: rungs data … --layout LAYOUT, and rungs train … --layout LAYOUT"
     return UserError("\n".join([what, *lines]), where=root, do=do)
 
 

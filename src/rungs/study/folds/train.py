@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from statistics import stdev
+from statistics import fmean, stdev
 
 import numpy as np
 from msgspec.structs import replace
@@ -17,8 +17,9 @@ from rungs.data.imageset import Source
 from rungs.data.split import fold_of_each
 from rungs.errors import UserError
 from rungs.recipe.flags import door, echo
+from rungs.recipe.identity import differences, digest
 from rungs.recipe.spec import Recipe
-from rungs.recipe.toml import to_toml
+from rungs.recipe.toml import read, to_toml
 from rungs.run.folder import RunDir, write_whole
 from rungs.run.predictions import decode
 from rungs.run.record import EvalResult, RunRecord, to_json
@@ -59,10 +60,28 @@ def prepare(options: TrainOptions) -> TrainPlan | FoldsPlan:
         do = "leave evaluation.score_test out, or data.folds"
         raise UserError("folds are tested, but the test set is to stay closed", where="data.folds", do=do)
     folder = FoldsDir(plan.folder.path)
-    if not options.resume:
+    if options.resume:
+        _require_same(plan.recipe, folder)
+    else:
         plan.folder.require_free()
         folder.require_free()
     return FoldsPlan(options, plan.recipe, folder)
+
+
+def _require_same(recipe: Recipe, folder: FoldsDir) -> None:
+    """Refuse to resume in a folder of a single run, or of a cross-validation with other settings.
+
+    Raises:
+        UserError: It is one.
+    """
+    single = RunDir(folder.path)
+    if single.record.exists() or any(single.checkpoints.glob("*.ckpt")):
+        do = "give another --out, or leave data.folds out to resume it"
+        raise UserError("this folder holds a single run, not a cross-validation", where=folder.path, do=do)
+    if folder.recipe.exists() and digest(before := read(folder.recipe)) != digest(recipe):
+        what = f"this folder holds another recipe: {', '.join(differences(recipe, before))} differ"
+        do = "give the same recipe as before (see recipe.toml there), or another --out"
+        raise UserError(what, where=folder.path, do=do)
 
 
 def run(plan: TrainPlan | FoldsPlan) -> RunRecord | FoldsRecord:
@@ -140,18 +159,21 @@ def _record(plan: FoldsPlan, source: Source, folds: Sequence[RunRecord], final: 
     results = [_tested(record) for record in folds]
     result = pooled(results, [np.flatnonzero(fold_of == fold) for fold in range(len(folds))])
     accuracies = [one.accuracy for one in results]
+    rows = tuple(_row(plan.folder, fold, record) for fold, record in enumerate(folds))
     return FoldsRecord(
         command=echo("train", plan.options),
         recipe=plan.recipe,
         data=final.data,
         model=final.model,
         environment=final.environment,
-        folds=tuple(_row(plan.folder, fold, record) for fold, record in enumerate(folds)),
+        folds=rows,
         result=result,
         fold_of=packed(fold_of),
         paths=_paths(source),
         sd=stdev(accuracies),
-        interval=of_folds(accuracies, result.accuracy, result.accuracy_interval),
+        interval=of_folds(
+            accuracies, result.accuracy, result.accuracy_interval, fmean(row.images / row.train for row in rows)
+        ),
         final_epochs=len(final.history),
         started=min(started, *(record.started for record in folds)),
         finished=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from rungs.report import format as fmt
 from rungs.report.run_tables import FOLDS_CITED
+from rungs.run.reliability import FEW_OF_CLASS
 from rungs.study.folds.record import FoldsRecord
-
-FEW = 20
-"""Images of a class below which its recall is hardly known: of 20, all correct, 84 to 100 % is the interval."""
 
 
 def verdict(record: FoldsRecord) -> str:
@@ -45,19 +43,23 @@ def _of_final(record: FoldsRecord) -> tuple[str, ...]:
 def _of_few(record: FoldsRecord) -> tuple[str, ...]:
     """Return a sentence on classes with very few images."""
     images = [sum(row) for row in record.result.confusion]
-    few = [f"{name} ({n})" for name, n in zip(record.data.classes, images, strict=True) if n < FEW]
+    few = [f"{name} ({n})" for name, n in zip(record.data.classes, images, strict=True) if n < FEW_OF_CLASS]
     if not few:
         return ()
     named = fmt.listed(few[:5]) + (f" and {len(few) - 5} more" if len(few) > 5 else "")
     have = "has" if len(few) == 1 else "have"
-    return (f"{named} {have} fewer than {FEW} images: their recall is hardly known. More photos of them help most.",)
+    return (
+        f"{named} {have} fewer than {FEW_OF_CLASS} images: their recall is hardly known. "
+        "More photos of them help most.",
+    )
 
 
 METHOD = (
     "Every image is tested once, by the net of its fold, which saw neither it nor any image of its group. Each net's "
     "epoch was chosen by validation images of the other folds. The accuracy is over all images. Its interval allows "
     "for the folds' nets sharing training images: the variance of the mean is (1/k + n_test/n_train) times that of the "
-    f"folds, with k - 1 degrees of freedom ({FOLDS_CITED}); n_train counts all images outside the fold. Where the "
+    f"folds, with k - 1 degrees of freedom ({FOLDS_CITED}); n_train counts the images that a net was trained on, "
+    "without those for validation. Where the "
     "binomial interval over all images (Wilson) reaches further, it counts: folds that happen to agree prove nothing "
     "about other images. No unbiased estimate of this variance exists (Bengio and Grandvalet 2004, JMLR 5). Choosing "
     "among many recipes by this number needs a test set of its own."

@@ -40,7 +40,7 @@ def prepare(options: SearchOptions) -> Search:
     chosen = recipes.choose(usual, options.overrides, data=options.data)
     require_known(chosen.data.source)
     if chosen.data.folds is not None:
-        do = "leave data.folds out; then cross-validate the winner: rungs train … --set data.folds=5"
+        do = "leave data.folds out; then cross-validate the winner: rungs train … --folds 5"
         raise UserError("a search is judged on validation, not by folds", where="data.folds", do=do)
     space = options.space if isinstance(options.space, search_space.Space) else search_space.load(options.space)
     search_space.require_sane(space, f"space {space.name}")
