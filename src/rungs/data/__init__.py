@@ -132,7 +132,7 @@ def require_known(source: str) -> None:
     do = did_you_mean(name, list(DATASETS))
     if os.path.exists(source) or not closest(name, DATASETS):  # noqa: PTH110 (`Path.exists` raises on invalid names)
         kind = {".parquet": "parquet", ".csv": "csv"}.get(os.path.splitext(source)[1], "folder")  # noqa: PTH122
-        do = f"did you mean '{kind}:{source}'? a path needs its kind in front: {', '.join(DATASETS)}"
+        do = f"did you mean '{kind}:{source}'? a path needs its kind in front (cifar10:{source} for CIFAR-10)"
     elif ":" not in source:
         do += f"; photos in a folder: 'folder:{source}'"
     raise UserError(f"no data source {name!r}", where=source, do=do)
