@@ -84,8 +84,9 @@ def own_split(data: Path, folder: Path) -> Path:
 
 def all_images(data: Path, folder: Path) -> Path:
     """Return a folder of classes, each with the images of all parts."""
-    for image_folder in sorted(data.glob("*/*/")):
-        link(folder / image_folder.name / f"from {image_folder.parent.name}", image_folder)
+    for image in sorted(data.glob("*/*/*")):
+        part, name = image.parts[-3:-1]
+        link(folder / name / f"{part}-{image.name}", image)
     return folder
 
 
@@ -93,7 +94,7 @@ def link(place: Path, target: Path) -> None:
     """Make a link, or keep it."""
     place.parent.mkdir(parents=True, exist_ok=True)
     if not place.exists():
-        place.symlink_to(target.resolve(), target_is_directory=True)
+        place.symlink_to(target.resolve(), target_is_directory=target.is_dir())
 
 
 def of_seeds(runs: Sequence[RunRecord]) -> dict[str, Any]:
