@@ -11,6 +11,7 @@ import pytest
 BENCH = Path(__file__).parents[2] / "bench" / "leaky_split.py"
 
 
+@pytest.mark.dear
 def test_planted_copies_leak_through_a_naive_split_alone(tmp_path: Path) -> None:
     result = tmp_path / "result.json"
     command = [sys.executable, BENCH, "--data", "digits", "--images", "80", "--image-size", "16"]

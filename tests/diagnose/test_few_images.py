@@ -32,7 +32,7 @@ def test_few_test_images_are_told_with_the_interval_and_what_helps() -> None:
     assert "Few test images: truck (10)." in found.text and "training images" not in found.text
     assert "5 of the 10 of 'truck' are recognised" in found.text
     assert "from 24 to 76 %" in found.text and "moves it by 10 points" in found.text  # Wilson's
-    assert "data.folds=5" in found.text and "data.balance" not in found.text
+    assert "--folds 5" in found.text and "data.balance" not in found.text
 
 
 def test_few_training_images_ask_for_balance_unless_there_is_some() -> None:

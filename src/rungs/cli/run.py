@@ -155,10 +155,10 @@ def _print_csv(found: Sequence[Prediction], classes: Sequence[str]) -> None:
 
 def _print_table(found: Sequence[Prediction]) -> None:
     from rich.markup import escape
-    from rich.table import Table
+    from rich.table import Column, Table
 
     noted = any(one.notes for one in found)
-    table = Table("file", "label", "probability", *["note"] * noted, box=None)
+    table = Table(Column("file", overflow="fold"), "label", "probability", *["note"] * noted, box=None)
     for one in found:
         notes = [escape("; ".join(one.notes))] * noted
         if one.label is None or one.probability is None:

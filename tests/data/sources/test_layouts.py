@@ -120,7 +120,7 @@ def test_the_level_of_the_class_is_asked_for(tmp_path: Path) -> None:
     lines = str(caught.value)
     assert "--layout class: 2 classes, 2019 (4 images) and 2020 (4 images)" in lines
     assert "--layout part/class: 2 classes, cat (4 images) and dog (4 images)" in lines
-    assert "class/part" not in lines and "--set data.layout" in lines
+    assert "--layout class/part" not in lines and "rungs train … --layout LAYOUT" in lines
     assert read(root, "class").train.classes == ("2019", "2020")
     pooled = read(root, "part/class")
     assert pooled.train.classes == ("cat", "dog") and sizes(pooled) == (8, None, None)

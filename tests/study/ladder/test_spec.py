@@ -80,7 +80,15 @@ def refused(text: str) -> tuple[str, str | None, str | None]:
 
 
 def test_the_shipped_ladders() -> None:
-    names = ["deep-then-regularise", "first-cnn", "mixed-convolutions", "speedrun", "three-nets", "what-matters"]
+    names = [
+        "deep-then-regularise",
+        "first-cnn",
+        "mixed-convolutions",
+        "photos",
+        "speedrun",
+        "three-nets",
+        "what-matters",
+    ]
     assert sorted(SHIPPED) == names
 
 
@@ -90,7 +98,7 @@ def test_a_shipped_ladder_loads(name: str) -> None:
     assert ladder.name == name
     assert base == recipes.load(ladder.base)
     assert ladder.about.endswith(".")
-    assert ladder.source.startswith(("seed ", "airbench"))
+    assert ladder.source.startswith(("seed ", "airbench", "transfer"))
     assert len(ladder.headline.split()) >= 5 and not ladder.headline.endswith(".")  # a few words, no sentence
     assert ladder.rungs[0].set == ()  # the base as it is measured
     for one in ladder.rungs:
@@ -328,7 +336,7 @@ def test_an_unknown_ladder() -> None:
         load("three-net")
     assert caught.value.what == "no ladder 'three-net'"
     assert caught.value.where is None
-    allowed = "deep-then-regularise, first-cnn, mixed-convolutions, speedrun, three-nets, what-matters"
+    allowed = "deep-then-regularise, first-cnn, mixed-convolutions, photos, speedrun, three-nets, what-matters"
     assert caught.value.do == f"did you mean 'three-nets'? allowed: {allowed}; or give the path of a .toml file"
 
 
