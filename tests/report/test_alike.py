@@ -23,7 +23,7 @@ def test_what_was_compared_is_said_and_nothing_more() -> None:
     none = alike.searched(replace(data, near_compared=398))
     assert none == (
         "Identical images in two parts: none found. Near duplicates in two parts (similarity 0.947 or above among 398 "
-        "images): none found; suspects (0.90 to 0.947): none found."
+        f"images): none found; suspects (0.90 to 0.947): none found. {alike.PLAIN}"
     )
     found = alike.searched(replace(data, near_compared=398, near={"test": 3}, leaks={"validation": 1}))
     assert "1 validation" in found and "3 test" in found

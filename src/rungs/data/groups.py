@@ -140,6 +140,9 @@ def _by_name(paths: Sequence[str], pattern: str) -> list[Hashable]:
         do = r"give a regular expression, such as ^([^_]+)_ for all before the first underscore"
         raise UserError(f"{pattern!r} is no regular expression: {error}", where="data.groups.pattern", do=do) from error
     matches = [wanted.search(PurePosixPath(path).name) for path in paths]
+    if not any(matches):
+        do = f"check it against a name such as {PurePosixPath(paths[0]).name}" if paths else "check it"
+        raise UserError(f"{pattern!r} matches no file name", where="data.groups.pattern", do=do)
     return [m[1 if wanted.groups else 0] if m else i for i, m in enumerate(matches)]
 
 

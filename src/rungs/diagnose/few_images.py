@@ -57,6 +57,9 @@ def _advice(record: RunRecord, little: bool, unsure: bool) -> str:
     advice = ["More photos of these classes help most."]
     if unsure and record.recipe.data.folds is None:
         advice.append("Five folds (--folds 5) test every image once instead of one small part of them.")
+    counts = [n for n in record.data.counts["train"] if n]
+    if max(counts) < 2 * min(counts):  # balanced already
+        little = False
     if little and record.recipe.data.balance == "none" and record.recipe.training.class_weights == "none":
         advice.append("Balanced sampling (--set data.balance=sampling) shows the net small classes as often as others.")
     return " ".join(advice)

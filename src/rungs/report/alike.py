@@ -9,6 +9,8 @@ from rungs.run.record import DataRecord, EvalResult, GroupsRecord, NearPair
 
 SAME, SUSPECT = "0.947", "0.90"
 """Similarities, as in `rungs.data.near`: of near duplicates and of suspects."""
+PLAIN = "Images of little texture, such as an object before a white wall, count only if they are identical."
+"""What the comparison leaves out: different ones would be alike, too."""
 GROUPINGS = {
     "near-duplicates": "near duplicates",
     "folder": "images of one folder and near duplicates",
@@ -28,7 +30,7 @@ def searched(data: DataRecord) -> str:
         return f"{identical} The images are too small to tell near duplicates by their looks: these were not searched."
     return (
         f"{identical} Near duplicates in two parts (similarity {SAME} or above among {fmt.count(data.near_compared)} "
-        f"images): {_many(data.near)}; suspects ({SUSPECT} to {SAME}): {_many(data.suspects)}."
+        f"images): {_many(data.near)}; suspects ({SUSPECT} to {SAME}): {_many(data.suspects)}. {PLAIN}"
     )
 
 
@@ -45,7 +47,7 @@ def pairs(found: Sequence[NearPair], compared: int) -> str:
     kept = "; a split keeps near duplicates in one part (data.groups)" if len(found) > suspects else ""
     return (
         f"near duplicates: {near} with a similarity of {SAME} or above among {fmt.many(compared, 'image')}, and "
-        f"{fmt.many(suspects, 'suspect') if suspects else 'no suspect'} ({SUSPECT} to {SAME}){kept}"
+        f"{fmt.many(suspects, 'suspect') if suspects else 'no suspect'} ({SUSPECT} to {SAME}){kept}. {PLAIN}"
     )
 
 
