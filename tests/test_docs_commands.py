@@ -79,7 +79,7 @@ MADE = {
 
 PICTURED = ("cat", "dog", "train", "test", "photos", "2023", "2024")
 """Folders of pictures, in examples."""
-WRITTEN = (*PICTURED, "runs", "climbs", "searches", "comparisons", "rates", "figures", "RUN-cures")
+WRITTEN = (*PICTURED, "final", "runs", "climbs", "searches", "comparisons", "rates", "figures", "RUN-cures")
 """Folders that commands write."""
 ENDINGS = ("py", "html", "json", "jsonl", "toml")
 """Of files that pages name."""
