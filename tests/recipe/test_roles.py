@@ -13,6 +13,7 @@ from rungs.study.search import space
 ABOUT = ("name", "about", "source", "assumptions", "claims")
 IMAGES = ("image_size", "interpolation", "crop", "layout", "image_column", "label_column", "groups", "folds")
 LUCKY = "a seed that wins is lucky, not better: the finals re-run the best trials on fresh seeds"
+CHOOSES = "it decides which epoch's weights are kept; trials that choose differently cannot be compared"
 OTHER_IMAGES = "trials that are scored on other images cannot be compared"
 
 
@@ -52,7 +53,9 @@ def test_each_role_names_the_fields_that_it_always_named() -> None:
         "training.class_weights",
         "training.freeze",
         "training.unfreeze_epochs",
+        "training.head_epochs",
         "training.frozen_norms",
+        "stopping.keep",
     )
     assert set(fields_with(*NO_OTHER_RECIPE)) == {
         *ABOUT,
@@ -77,8 +80,7 @@ def test_no_search_varies_what_it_never_might() -> None:
         "augment.validation": OTHER_IMAGES,
         **dict.fromkeys(("seed", "data.fold"), LUCKY),
         "evaluation": "it changes how a net is scored, not the net",
-        "stopping.monitor": "it decides which epoch's weights are kept; trials that choose differently cannot be "
-        "compared",
+        **dict.fromkeys(("stopping.monitor", "stopping.keep"), CHOOSES),
         **dict.fromkeys(ABOUT, "it does not change the result"),
     }
 

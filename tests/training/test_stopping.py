@@ -27,9 +27,14 @@ def rows(losses: list[float]) -> list[EpochRow]:
 
 
 def test_the_first_of_equals_is_the_best() -> None:
-    assert best_epoch(rows([3.0, 1.0, 2.0, 1.0]), "validation_loss") == 2
-    assert best_epoch(rows([3.0, 1.0, 2.0, 1.0]), "validation_accuracy") == 2
-    assert best_epoch([], "validation_loss") is None
+    assert best_epoch(rows([3.0, 1.0, 2.0, 1.0]), StoppingSpec()) == 2
+    assert best_epoch(rows([3.0, 1.0, 2.0, 1.0]), StoppingSpec("validation_accuracy")) == 2
+    assert best_epoch([], StoppingSpec()) is None
+
+
+def test_the_last_epoch_is_kept_where_the_recipe_says_so() -> None:
+    assert best_epoch(rows([3.0, 1.0, 2.0]), StoppingSpec(keep="last")) == 3
+    assert best_epoch([], StoppingSpec(keep="last")) is None
 
 
 @given(st.lists(st.floats(0, 10), min_size=1, max_size=30), st.integers(1, 5))
@@ -37,6 +42,6 @@ def test_it_stops_exactly_when_patience_is_spent(losses: list[float], patience: 
     spec = StoppingSpec(patience=patience)
     history = rows(losses)
     first = next((n for n in range(1, len(losses) + 1) if should_stop(history[:n], spec)), None)
-    waited = [len(losses[:n]) - best_epoch(history[:n], "validation_loss") for n in range(1, len(losses) + 1)]  # type: ignore[operator]
+    waited = [len(losses[:n]) - best_epoch(history[:n], StoppingSpec()) for n in range(1, len(losses) + 1)]  # type: ignore[operator]
     assert first == next((n for n, w in enumerate(waited, 1) if w >= patience), None)
     assert not should_stop(history, StoppingSpec())

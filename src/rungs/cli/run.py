@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
-from rungs.cli.terminal import is_first_rank, out, print_json
+from rungs.cli.terminal import is_first_rank, out, print_json, print_unfolded
 from rungs.errors import UserError
 from rungs.recipe.flags import Data, Files, Part, Where
 from rungs.training.options import TrainOptions
@@ -165,7 +165,7 @@ def _print_table(found: Sequence[Prediction]) -> None:
             table.add_row(escape(one.path), "[red]unreadable[/]", "", *notes)
         else:
             table.add_row(escape(one.path), escape(one.label), f"{100 * one.probability:.1f} %", *notes)
-    out.print(table)
+    print_unfolded(table)
 
 
 def report(run: Positional[Path], /) -> None:

@@ -9,6 +9,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
+from rich.table import Table
+
+LONGEST = 10_000
+"""Characters of a line in a file or a pipe."""
 
 
 class Output(Console):
@@ -22,6 +26,17 @@ class Output(Console):
 
 
 out = Output(highlight=False, emoji=False, width=None if sys.stdout.isatty() else 120)
+
+
+def print_unfolded(table: Table) -> None:
+    """Print a table; in a file or a pipe, which a script may search, with each row on one line."""
+    usual = out.width
+    if not out.is_terminal:
+        out.width = max(usual, out.measure(table, options=out.options.update(max_width=LONGEST)).maximum)
+    try:
+        out.print(table)
+    finally:
+        out.width = usual
 
 
 def is_first_rank() -> bool:

@@ -104,6 +104,8 @@ def unfinished(record: RunRecord) -> Finding | None:
     rows = validated(record)
     if record.status != "finished" or len(rows) < 3 or record.best_epoch != rows[-1].epoch:
         return None
+    if record.recipe.stopping.keep == "last" and loss_of(rows[-1]) > min(map(loss_of, rows)):
+        return None  # kept, but not the best
     many = max(1, round(len(rows) / 10))
     fall = 1 - sum(map(loss_of, rows[-many:])) / sum(map(loss_of, rows[-2 * many : -many]))
     if fall <= STILL_FALLING or fall * loss_of(rows[-1]) <= STILL_NATS or annealed(rows):

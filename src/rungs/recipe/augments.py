@@ -20,6 +20,17 @@ class Crop(Augment, tag="crop", frozen=True):
     mode: Literal["zero", "reflect"] = "zero"
 
 
+class ResizedCrop(Augment, tag="resized-crop", frozen=True):
+    """Crop a random window and enlarge it to the whole image, bilinear (Szegedy et al. 2015, arXiv:1409.4842).
+
+    The window covers `area` to 1 of the image, uniformly drawn, and is up to `stretch` times as wide, or high, as a
+    window of the image's own shape.
+    """
+
+    area: Annotated[float, Meta(gt=0, le=1)] = 0.35
+    stretch: Annotated[float, Meta(ge=1)] = 4 / 3
+
+
 class Flip(Augment, tag="flip", frozen=True):
     """Mirror left-right with probability `p`; alternating: half of the images in even epochs, the others in odd."""
 
@@ -69,7 +80,7 @@ class CutMix(Augment, tag="cutmix", frozen=True):
     p: Probability = 1.0
 
 
-AnyAugment: TypeAlias = Crop | Flip | Rotate | Greyscale | ColourJitter | Cutout | Mixup | CutMix
+AnyAugment: TypeAlias = Crop | ResizedCrop | Flip | Rotate | Greyscale | ColourJitter | Cutout | Mixup | CutMix
 
 
 class AugmentSpec(Spec, frozen=True):

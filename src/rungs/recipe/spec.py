@@ -98,7 +98,9 @@ class TrainingSpec(Spec, frozen=True):
 
     Fine-tuning: `freeze` keeps weights as they begin: all but the head ("backbone"), or so many of the first stages.
     `unfreeze_epochs`: after so many epochs, each time, the last frozen stage begins to train, too (gradual unfreezing,
-    Howard and Ruder 2018, arXiv:1801.06146). `frozen_norms`: BatchNorms keep their running statistics.
+    Howard and Ruder 2018, arXiv:1801.06146). `head_epochs`: the head is first trained alone for so many epochs, on the
+    features of images without augmentation (Kumar et al. 2022, arXiv:2202.10054). `frozen_norms`: BatchNorms keep their
+    running statistics.
     """
 
     epochs: Count
@@ -116,13 +118,18 @@ class TrainingSpec(Spec, frozen=True):
     convolution: Annotated[Literal["auto", "direct", "winograd", "fast"], role("resolved", "rounding")] = "auto"
     freeze: Annotated[Literal["none", "backbone"] | Count, role("newer")] = "none"
     unfreeze_epochs: Annotated[tuple[Count, ...], role("newer")] = ()
+    head_epochs: Annotated[CountOrZero, role("newer")] = 0
     frozen_norms: Annotated[bool, role("newer")] = False
 
 
 class StoppingSpec(Spec, frozen=True):
-    """Which validation metric chooses the best epoch, and after how many epochs without improvement to stop."""
+    """Which validation metric chooses the best epoch, and after how many epochs without improvement to stop.
+
+    `keep`: the weights of the best epoch, or of the last: by few validation images the best is a matter of luck.
+    """
 
     monitor: Annotated[Literal["validation_loss", "validation_accuracy"], role("chooses")] = "validation_loss"
+    keep: Annotated[Literal["best", "last"], role("chooses", "newer")] = "best"
     patience: Count | None = None
     min_delta: NonNegative = 0.0
 

@@ -90,7 +90,8 @@ def _mark_best(axes: Axes, record: RunRecord, what: str) -> str:
     ring: dict[str, Any] = {"markersize": 8, "markeredgewidth": 1.8, "markeredgecolor": INK, "color": "white"}
     axes.plot(row.epoch, value, "o", **ring, clip_on=False, zorder=5)
     number = fmt.percent(value) if what == "accuracy" else fmt.loss(value)
-    return f", {'best' if row.validation_loss is not None else 'last'}: epoch {row.epoch}, {number}"
+    best = row.validation_loss is not None and record.recipe.stopping.keep == "best"
+    return f", {'best' if best else 'last'}: epoch {row.epoch}, {number}"
 
 
 def _claims(axes: Axes, record: RunRecord, what: str) -> None:

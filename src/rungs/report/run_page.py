@@ -49,7 +49,7 @@ def _drawn(record: RunRecord) -> Iterator[Drawing]:
     """Yield the figures."""
     epochs = len(record.history)
     alt = f"Loss, accuracy and learning rate over {epochs} epochs"
-    alt += f"; the best is epoch {record.best_epoch}" if record.best_epoch else ""
+    alt += f"; the weights are those of epoch {record.best_epoch}" if record.best_epoch else ""
     yield Drawing("learning-curves", alt, run_figures.learning_curves(record))
     if detail := scored(record):
         part, result = detail
@@ -119,6 +119,10 @@ def _trained_on(record: RunRecord) -> str:
     return f"{record.model.name}, trained on {data.source}: {images} of {len(data.classes)} classes, {size}"
 
 
+def _epochs_of_folds(record: RunRecord) -> str:
+    return "as in the folds" if record.recipe.stopping.keep == "last" else "the mean of the folds' best"
+
+
 def _monitor(record: RunRecord, looks: tuple[Look, ...]) -> str:
     """Return how the weights were chosen, and how often the test set was opened."""
     opened = f" {found}" if (found := run_looks.opened(looks)) else ""
@@ -126,10 +130,12 @@ def _monitor(record: RunRecord, looks: tuple[Look, ...]) -> str:
         return "No epoch was finished, so there are no weights to keep."
     if all(row.validation_loss is None for row in record.history):
         if record.folds is not None:
-            return f"It was trained for {fmt.many(len(record.history), 'epoch')}, the mean of the folds' best."
+            return f"It was trained for {fmt.many(len(record.history), 'epoch')}, {_epochs_of_folds(record)}."
         return f"There is no validation set: the weights are those of the last epoch, {record.best_epoch}.{opened}"
     by = {"validation_loss": "the smallest validation loss", "validation_accuracy": "the highest validation accuracy"}
     chosen = f"The weights are those of epoch {record.best_epoch}, chosen by {by[record.recipe.stopping.monitor]}"
+    if record.recipe.stopping.keep == "last":
+        chosen = f"The weights are those of the last epoch, {record.best_epoch}, as the recipe says"
     if not record.test:
         return f"{chosen}.{opened}"
     if opened and openings(looks) > 1:

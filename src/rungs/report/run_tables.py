@@ -177,7 +177,10 @@ def _summary_rows(record: RunRecord) -> list[tuple[str, str]]:
     machine = record.environment
     return [
         *rows,
-        ("best epoch", f"{record.best_epoch or fmt.NOTHING} of {done} done, {planned} planned"),
+        (
+            f"{record.recipe.stopping.keep} epoch",
+            f"{record.best_epoch or fmt.NOTHING} of {done} done, {planned} planned",
+        ),
         ("time", fmt.seconds(record.wall_s)),
         ("peak memory", fmt.size(record.peak_memory_bytes)),
         ("parameters", fmt.count(record.model.parameters)),

@@ -32,6 +32,7 @@ from rungs.training.checkpoint import Checkpoint
 from rungs.training.compiling import choose_compiling, compile_net
 from rungs.training.device import World, enough_memory, peak_memory_bytes
 from rungs.training.features import on_features
+from rungs.training.head_first import begin_with_head
 from rungs.training.interrupt import Interrupted, Interrupts
 from rungs.training.loop import Diverged, train_epochs
 from rungs.training.options import RunOptions
@@ -82,7 +83,7 @@ def run_recipe(
         else:
             setup = assemble(recipe, dataset, world, given=options.model)
         with enough_memory(LESS):
-            setup = on_features(setup)
+            setup = on_features(begin_with_head(setup))
             choose_compiling(setup, recipe.training.compile, screen.say)
         session = begin_session(setup, dataset, folder, progress, options)
         if isinstance(session, RunRecord):
@@ -193,7 +194,7 @@ class Session:
         rows.append(row)
         if row.test_loss is not None:
             self.note_look("watched", f"a look after epoch {row.epoch}, which chooses nothing")
-        best = best_epoch(rows, self.setup.recipe.stopping.monitor)
+        best = best_epoch(rows, self.setup.recipe.stopping)
         if best == row.epoch:
             self.progress.best = {k: v.detach().clone() for k, v in self.setup.scored_net.state_dict().items()}
         if self.setup.world.is_main:
@@ -257,7 +258,7 @@ class Session:
         if best is None or not self.setup.world.is_main:
             return Scores()
         self.setup.scored_net.load_state_dict(best)
-        chosen = best_epoch(self.progress.rows, self.setup.recipe.stopping.monitor) or 1
+        chosen = best_epoch(self.progress.rows, self.setup.recipe.stopping) or 1
         self.note_look("scored", f"the score of epoch {chosen}, which was chosen without it")
         self.activations = activations(self.setup.as_whole())
         scores = score_parts(self.setup, chosen - 1)
@@ -286,7 +287,7 @@ class Session:
             environment=setup.environment,
             activations=self.activations,
             history=tuple(rows),
-            best_epoch=best_epoch(rows, setup.recipe.stopping.monitor),
+            best_epoch=best_epoch(rows, setup.recipe.stopping),
             train=results.get("train"),
             validation=results.get("validation"),
             test=results.get("test"),

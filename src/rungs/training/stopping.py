@@ -13,14 +13,17 @@ def cost(row: EpochRow, monitor: str) -> float | None:
     return row.validation_loss if monitor == "validation_loss" else _negative(row.validation_accuracy)
 
 
-def best_epoch(rows: Sequence[EpochRow], monitor: str) -> int | None:
-    """Return the epoch with the best monitored value; the last epoch without a validation set.
+def best_epoch(rows: Sequence[EpochRow], spec: StoppingSpec) -> int | None:
+    """Return the epoch whose weights are kept: with the best monitored value, or the last.
 
-    Ties go to the smaller validation loss, then to the earlier epoch.
+    It is the last where the recipe says so, and without a validation set. Ties go to the smaller validation loss, then
+    to the earlier epoch.
     """
     if not rows:
         return None
-    values = [(value, row.validation_loss, row.epoch) for row in rows if (value := cost(row, monitor)) is not None]
+    if spec.keep == "last":
+        return rows[-1].epoch
+    values = [(value, row.validation_loss, row.epoch) for row in rows if (value := cost(row, spec.monitor)) is not None]
     return min(values)[-1] if values else rows[-1].epoch
 
 

@@ -19,6 +19,7 @@ CLASSES = 10
 EACH = [
     augments.Crop(),
     augments.Crop(mode="reflect"),
+    augments.ResizedCrop(),
     augments.Flip(),
     augments.Flip(alternating=True),
     augments.Rotate(),

@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from rungs.data.augment import Draw
-from rungs.data.augment.geometric import crop, flip, hashed, rotate
+from rungs.data.augment.geometric import crop, flip, hashed, resized_crop, rotate
 from rungs.errors import UserError
 
 
@@ -123,3 +123,24 @@ def test_rotate_keeps_lengths_in_an_oblong_image() -> None:
     x[..., 18:23, 52:57] = 1
     out, _ = rotate(x, labels(200), draw(200), degrees=60.0)
     torch.testing.assert_close(out.sum((1, 2, 3)), torch.full((200,), 75.0), atol=2.0, rtol=0)
+
+
+def test_a_resized_crop_of_everything_changes_nothing() -> None:
+    x = torch.rand(8, 3, 16, 24)
+    torch.testing.assert_close(resized_crop(x, labels(8), draw(8), area=1.0, stretch=1.0)[0], x, atol=1e-5, rtol=0)
+
+
+def test_a_resized_crop_is_a_window_of_its_area_and_shape_anywhere_in_the_image() -> None:
+    n, height, width = 4000, 24, 48
+    ramp = torch.stack(torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")).float()
+    x = torch.cat([ramp, torch.zeros(1, height, width)]).expand(n, 3, -1, -1)  # each pixel holds its row and column
+    out, _ = resized_crop(x, labels(n), draw(n), area=0.25, stretch=2.0)
+    middle = slice(1, -1)  # without the border, where there is nothing to interpolate with
+    step = out[:, :2].diff(dim=2)[:, 0, middle, 1].mean(1), out[:, :2].diff(dim=3)[:, 1, 1, middle].mean(1)
+    area, shape = step[0] * step[1], step[1] / step[0]
+    assert area.min() > 0.2 and area.max() < 1.01 and abs(area.median() - 0.6) < 0.03  # less where a side is cut off
+    assert shape.min() > 0.49 and shape.max() < 2.01 and abs(shape.log().mean()) < 0.03
+    assert out[:, 0, 0, 0].min() < 0.5 and out[:, 0, -1, -1].max() > height - 1.5
+    assert out[:, 1, 0, 0].min() < 0.5 and out[:, 1, -1, -1].max() > width - 1.5
+    corner = out[:, 1, 0, 0] / (width * (1 - step[1])).clamp_min(1e-6)  # how far to the right, of what is possible
+    assert abs(corner[step[1] < 0.8].median() - 0.5) < 0.05

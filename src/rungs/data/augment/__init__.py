@@ -16,7 +16,7 @@ from torch import Tensor
 
 from rungs.data.augment.colour import colour_jitter, cutout, greyscale
 from rungs.data.augment.draw import Draw
-from rungs.data.augment.geometric import crop, flip, rotate
+from rungs.data.augment.geometric import crop, flip, resized_crop, rotate
 from rungs.data.augment.mix import cutmix, mixup
 from rungs.recipe.augments import AnyAugment
 from rungs.recipe.base import name_of
@@ -27,6 +27,7 @@ Augmentation: TypeAlias = Callable[..., tuple[Tensor, Tensor]]
 
 AUGMENTS: Mapping[str, Augmentation] = {
     "crop": crop,
+    "resized-crop": resized_crop,
     "flip": flip,
     "rotate": rotate,
     "greyscale": greyscale,

@@ -1,4 +1,4 @@
-"""Augmentations that move pixels: crop, flip, rotate."""
+"""Augmentations that move pixels: crop, resized crop, flip, rotate."""
 
 from __future__ import annotations
 
@@ -62,6 +62,26 @@ def rotate(x: Tensor, y: Tensor, draw: Draw, *, degrees: float) -> tuple[Tensor,
     cos, sin, none = angle.cos(), angle.sin(), torch.zeros_like(angle)
     aspect = x.shape[2] / x.shape[3]  # the grid runs from -1 to 1 along both sides, whatever their lengths
     turn = torch.stack([cos, -sin * aspect, none, sin / aspect, cos, none], dim=1).view(-1, 2, 3)
-    grid = F.affine_grid(turn, list(x.shape), align_corners=False)  # (B, H, W, 2)
-    turned = F.grid_sample(x, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-    return torch.empty_like(x).copy_(turned), y  # grid_sample forgets channels_last
+    return _moved(x, turn, "zeros"), y
+
+
+def resized_crop(x: Tensor, y: Tensor, draw: Draw, *, area: float, stretch: float) -> tuple[Tensor, Tensor]:
+    """Crop a window of each image at a random place, and enlarge it to the whole image, bilinear.
+
+    The window covers a share of the image uniform in [area, 1]; the logarithm of its shape, relative to the image's, is
+    uniform in [-ln(stretch), ln(stretch)], and a side that would be longer than the image's is as long.
+    """
+    share, limit = draw.uniform(x, area, 1.0).view(-1), math.log(stretch)
+    shape = draw.uniform(x, -limit, limit).view(-1).exp()
+    width, height = ((share * one).sqrt().clamp(max=1.0) for one in (shape, 1 / shape))  # as shares of the sides
+    right, down = ((1 - side) * draw.uniform(x, -1.0, 1.0).view(-1) for side in (width, height))  # of the centre
+    none = torch.zeros_like(width)
+    window = torch.stack([width, none, right, none, height, down], dim=1).view(-1, 2, 3)
+    return _moved(x, window, "border"), y
+
+
+def _moved(x: Tensor, affine: Tensor, outside: str) -> Tensor:
+    """Sample each image, bilinear, where an affine map (B, 2, 3) takes the grid from -1 to 1 along both sides."""
+    grid = F.affine_grid(affine, list(x.shape), align_corners=False)  # (B, H, W, 2)
+    moved = F.grid_sample(x, grid, mode="bilinear", padding_mode=outside, align_corners=False)
+    return torch.empty_like(x).copy_(moved)  # grid_sample forgets channels_last

@@ -145,7 +145,7 @@ def _left_out(group: Group) -> list[str]:
 
 def how_chosen(record: RunRecord) -> str:
     """Return what chose the epoch whose weights were kept."""
-    if all(row.validation_loss is None for row in record.history):
+    if record.recipe.stopping.keep == "last" or all(row.validation_loss is None for row in record.history):
         return "nothing (the last epoch)"
     return {
         "validation_loss": "the smallest validation loss",

@@ -194,10 +194,12 @@ def range_words(field: Field) -> str:
 
 def _method(record: SearchRecord) -> Iterator[str]:
     """Yield sentences on the search's methods, as far as this record knows them."""
-    metric, monitor = (report_metric.metric_words(w) for w in (record.metric, record.recipe.stopping.monitor))
+    stopping = record.recipe.stopping
+    metric, monitor = (report_metric.metric_words(w) for w in (record.metric, stopping.monitor))
+    kept = "last epoch" if stopping.keep == "last" else f"epoch with the best {monitor}"
     yield (
         f"Every trial was trained with the recipe's seed, {record.recipe.seed}; its value is the {metric} at the "
-        f"epoch with the best {monitor}, for a pruned trial among the epochs until then. No value comes from the "
+        f"{kept}, for a pruned trial among the epochs until then. No value comes from the "
         "test set."
     )
     yield OPTUNA

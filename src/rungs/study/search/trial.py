@@ -177,7 +177,7 @@ def run_of_record(work: Work, record: RunRecord, folder: str) -> Run:
     never among the best trials that are re-run.
     """
     rows, classes = record.history, len(record.data.classes)
-    best = best_epoch(rows, record.recipe.stopping.monitor)
+    best = best_epoch(rows, record.recipe.stopping)
     value = None if best is None else getattr(rows[best - 1], work.metric)
     if value is None:
         value = 1 / classes if work.maximise else math.log(classes)

@@ -1,0 +1,56 @@
+"""Fine-tuning that begins with a trained head: what is below it is then not spoilt by the gradients of a random one.
+
+Linear probing, then fine-tuning (Kumar et al. 2022, arXiv:2202.10054).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import deque
+
+from msgspec.structs import replace
+
+from rungs.errors import UserError
+from rungs.optim.ema import average
+from rungs.recipe.augments import AugmentSpec
+from rungs.recipe.spec import Recipe
+from rungs.training.features import on_features, trains_head_alone
+from rungs.training.loop import train_epochs
+from rungs.training.screen import Screen
+from rungs.training.setup import Setup
+
+
+def begin_with_head(setup: Setup) -> Setup:
+    """Train the head of a net alone where the recipe's `training.head_epochs` wants it; return the setup from there.
+
+    Args:
+        setup: Of the whole net, before its first epoch; its head is replaced in place.
+
+    Raises:
+        UserError: The net does not say where its head begins, or several ranks train it.
+    """
+    if not setup.recipe.training.head_epochs:
+        return setup
+    alone = dataclasses.replace(setup, recipe=_of_head(setup.recipe), ema=None)
+    if not trains_head_alone(alone):
+        what = "the head of this net cannot be trained alone"
+        do = "choose a model with a backbone, an optimiser other than muon and one process; or leave it out"
+        raise UserError(what, where="training.head_epochs", do=do)
+    head = on_features(alone)
+    deque(train_epochs(head, (), Screen()), maxlen=0)
+    head.as_whole()
+    decay = setup.recipe.training.ema_decay
+    return dataclasses.replace(setup, ema=average(setup.model, decay) if decay else None)
+
+
+def _of_head(recipe: Recipe) -> Recipe:
+    """Return the recipe of a head alone, on images as they are."""
+    training = replace(
+        recipe.training,
+        epochs=recipe.training.head_epochs,
+        freeze="backbone",
+        unfreeze_epochs=(),
+        image_scales=(),
+        ema_decay=None,
+    )
+    return replace(recipe, augment=AugmentSpec(), training=training)
