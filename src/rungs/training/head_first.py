@@ -31,7 +31,8 @@ def begin_with_head(setup: Setup) -> Setup:
     """
     if not setup.recipe.training.head_epochs:
         return setup
-    alone = dataclasses.replace(setup, recipe=_of_head(setup.recipe), ema=None)
+    parts = dataclasses.replace(setup.parts, test=None)
+    alone = dataclasses.replace(setup, recipe=_of_head(setup.recipe), parts=parts, ema=None)
     if not trains_head_alone(alone):
         what = "the head of this net cannot be trained alone"
         do = "choose a model with a backbone, an optimiser other than muon and one process; or leave it out"

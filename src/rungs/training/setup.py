@@ -123,7 +123,10 @@ class Setup:
     @property
     def flops_before(self) -> int:
         """Operations before the first epoch: of features that are computed once."""
-        return 0
+        if not self.recipe.training.head_epochs:
+            return 0
+        images = sum(len(part) for name, part in self.parts.present().items() if name != "test")
+        return images * self.forward_flops[self.recipe.data.image_size or 0]
 
     def whole_state(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return the weights of the whole net, from those of `scored_net`: they differ where only a head is trained."""
