@@ -22,6 +22,7 @@ from rungs.recipe.spec import Recipe
 from rungs.run.record import EpochRow
 from rungs.training.device import World
 from rungs.training.features import on_features
+from rungs.training.head_first import begin_with_head
 from rungs.training.feed import batches_of_members
 from rungs.training.loop import Diverged, train_epochs
 from rungs.training.screen import Screen
@@ -64,7 +65,7 @@ def sweep(recipe: Recipe, dataset: Dataset, world: World, rates: Sequence[float]
         moved: See `rungs.training.setup.assemble`.
     """
     training = replace(recipe.training, image_scales=(), compile="no", cuda_graphs=False, ema_decay=None)
-    setup = on_features(assemble(replace(recipe, training=training), dataset, world, moved))
+    setup = on_features(begin_with_head(assemble(replace(recipe, training=training), dataset, world, moved)))
     take, decay = Stepper(setup), smoothing(rates)
     setup.begin_epoch(0)
     losses, smoothed, mean = list[float](), list[float](), 0.0
@@ -92,7 +93,7 @@ def _endless(setup: Setup) -> Iterator[tuple[Tensor, Tensor, int]]:
 def short_run(recipe: Recipe, dataset: Dataset, world: World, moved: dict[int, Tensor]) -> EpochRow | None:
     """Train a recipe with the normal loop, without a folder, and return its last epoch; None if it diverged."""
     training = replace(recipe.training, compile="no")
-    setup = on_features(assemble(replace(recipe, training=training), dataset, world, moved))
+    setup = on_features(begin_with_head(assemble(replace(recipe, training=training), dataset, world, moved)))
     try:
         *_, row = train_epochs(setup, [], Screen())
     except Diverged:
