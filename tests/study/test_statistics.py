@@ -129,6 +129,6 @@ def test_the_interval_of_folds_holds_the_truth_as_often_as_it_says() -> None:
     naive = [estimate(row.tolist()) for row in scores]
     assert np.mean([low <= 0.5 <= high for low, high in corrected]) == pytest.approx(0.95, abs=0.01)
     assert np.mean([e.low <= 0.5 <= e.high for e in naive]) < 0.88  # type: ignore[operator]
-    assert [(e.low, e.high) for e in (estimate(row.tolist(), folds=folds) for row in scores[:9])] == [
+    assert [(e.low, e.high) for e in (estimate(row.tolist(), ratio=RATIO) for row in scores[:9])] == [
         pytest.approx(ends) for ends in corrected[:9]
     ]

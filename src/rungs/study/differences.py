@@ -44,7 +44,8 @@ class Change:
     base: Mapping[int, float]
     sampling: ImageVariance = ImageVariance()
     diverged: tuple[str, ...] = ()  # "2 of 5 runs of rate-0.3", which count as guessing
-    folds: int = 0  # if not 0, the pairs are folds of one set, of which there are so many
+    folds: int = 0  # if not 0, the pairs are folds of one set, of which there are so many ...
+    ratio: float = 0.0  # ... and this is n_test / n_train of each: see `statistics.of_folds`
 
 
 def compare(
@@ -88,8 +89,8 @@ def _judged(change: Change, shared: Pool | None) -> Difference:
     differences, sampling = paired(change.values, change.base), change.sampling
     common = change.values.keys() & change.base.keys()
     means = fmean(change.values[seed] for seed in common), fmean(change.base[seed] for seed in common)
-    spread, folds = sampling.pair_variance, change.folds
-    seeds = seeds_of_pairs(differences, means, change.metric, pool=shared, image_variance=spread, folds=folds)
+    spread, ratio = sampling.pair_variance, change.ratio
+    seeds = seeds_of_pairs(differences, means, change.metric, pool=shared, image_variance=spread, ratio=ratio)
     mean = fmean(differences)
     found = judge(mean, sampling.se, sampling.count, seeds, sampling.exact_p) if seeds.df else None
     return Difference(
@@ -103,7 +104,7 @@ def _judged(change: Change, shared: Pool | None) -> Difference:
         p_holm=None,
         verdict="undecided",
         diverged=change.diverged,
-        folds=folds,
+        folds=change.folds,
         sd=seeds.pair_variance**0.5 if seeds.df else None,
         sd_from=_source(seeds),
         words="",

@@ -69,6 +69,14 @@ def measured(record: RunRecord) -> dict[str, float]:
     return values
 
 
+def fold_ratio(record: RunRecord) -> float:
+    """Return n_test / n_train of a fold of a cross-validation; 0 of any other run. Validation images are in neither."""
+    counts = record.data.counts
+    if record.recipe.data.fold is None or "test" not in counts:
+        return 0.0
+    return sum(counts["test"]) / sum(counts["train"])
+
+
 def guessing_accuracy(data: DataRecord, part: str) -> float:
     """Return the accuracy of always predicting the most frequent class of a part: what a run that diverged counts."""
     counts = data.counts.get(part) or (1,) * len(data.classes)

@@ -20,20 +20,20 @@ LEVEL = 0.05
 Interval: TypeAlias = tuple[float, float]
 
 
-def estimate(values: Sequence[float], interval_of_one: Interval | None = None, folds: int = 0) -> Estimate:
+def estimate(values: Sequence[float], interval_of_one: Interval | None = None, ratio: float = 0.0) -> Estimate:
     """Return mean, sd and the 95 % interval of the mean over seeds (Student 1908, doi:10.1093/biomet/6.1.1).
 
     Args:
         values: One per seed, at least one.
         interval_of_one: For a single seed, which has no spread: Wilson's interval over its images.
-        folds: If not 0, the values are of so many folds of one set, which are not independent: see `of_folds`.
+        ratio: n_test / n_train, if the values are of folds of one set, which are not independent: see `of_folds`.
     """
     n, centre = len(values), float(mean(values))
     if n == 1:
         low, high = interval_of_one or (None, None)
         return Estimate(n=1, mean=centre, sd=None, low=low, high=high)
     sd = float(stdev(values))
-    half = _quantile(n) * sd * math.sqrt(mean_variance(n, folds))
+    half = _quantile(n) * sd * math.sqrt(mean_variance(n, ratio))
     return Estimate(n=n, mean=centre, sd=sd, low=centre - half, high=centre + half)
 
 
@@ -52,17 +52,19 @@ def of_folds(accuracies: Sequence[float], accuracy: float, over_images: Interval
         ratio: n_test / n_train, the mean over folds.
     """
     folds = len(accuracies)
-    half = _quantile(folds) * float(stdev(accuracies)) * math.sqrt(1 / folds + ratio)
+    half = _quantile(folds) * float(stdev(accuracies)) * math.sqrt(mean_variance(folds, ratio))
     low, high = min(accuracy - half, over_images[0]), max(accuracy + half, over_images[1])
     return max(0.0, low), min(1.0, high)
 
 
-def mean_variance(n: int, folds: int = 0) -> float:
-    """Return the variance of the mean of n values with a variance of 1, independent or of n of so many folds.
+def mean_variance(n: int, ratio: float = 0.0) -> float:
+    """Return the variance of the mean of n values with a variance of 1, independent or of n folds of one set.
 
-    For folds 1/n + n_test/n_train, the latter 1/(k - 1), where no images are kept for validation: see `of_folds`.
+    Args:
+        n: How many.
+        ratio: n_test / n_train of the folds, by which the variance is larger (see `of_folds`); 0: independent.
     """
-    return 1 / n + (1 / (folds - 1) if folds else 0.0)
+    return 1 / n + ratio
 
 
 def paired(rung: Mapping[int, float], base: Mapping[int, float]) -> tuple[float, ...]:

@@ -129,7 +129,7 @@ def seeds_of_pairs(
     *,
     pool: Pool | None = None,
     image_variance: float = 0.0,
-    folds: int = 0,
+    ratio: float = 0.0,
 ) -> Seeds:
     """Return the variation over seeds of the mean of paired differences.
 
@@ -140,17 +140,17 @@ def seeds_of_pairs(
         pool: Of the ladder that both belong to, if any.
         image_variance: Variance of a single pair's difference from the choice of its images, where each pair has
             images of its own: then the pairs' variance contains it, and so has the prior's to.
-        folds: If not 0, the pairs are folds of one set. They share training images, so that their mean varies as that
-            of fewer pairs (Nadeau and Bengio 2003, see `rungs.study.statistics.of_folds`), and never less than by
-            the choice of images alone.
+        ratio: n_test / n_train, if the pairs are folds of one set; else 0. Folds share training images, so that
+            their mean varies as that of fewer pairs (Nadeau and Bengio 2003, see `rungs.study.statistics.of_folds`),
+            and never less than by the choice of images alone.
     """
     n = len(differences)
     own = variance(differences) if n > 1 else 0.0
     scale = sum(weight(metric, mean) for mean in means)
     prior = SEED_SD**2 * scale + image_variance if is_accuracy(metric) else None
     found, df, pooled = moderated(own, n - 1, prior, pool, scale)
-    if folds:
-        return Seeds(max(found, image_variance), df, 1 / mean_variance(n, folds), n - 1, pooled)
+    if ratio:
+        return Seeds(max(found, image_variance), df, 1 / mean_variance(n, ratio), n - 1, pooled)
     return Seeds(found, df, n, n - 1, pooled)
 
 

@@ -9,16 +9,20 @@ from statistics import fmean, stdev
 import pytest
 from bank import Bank
 from command import rungs
+from msgspec.structs import replace
 from scipy import stats
 from small import small
 
 from rungs.errors import UserError
 from rungs.recipe.toml import to_toml
+from rungs.report.seeds import PRIOR_DF
 from rungs.run.folder import RunDir
 from rungs.study.comparison.compare import compare
 from rungs.study.differences import Change, ImageVariance
 from rungs.study.differences import compare as compare_changes
 from rungs.study.ladder import spec
+from rungs.study.ladder.best import best
+from rungs.study.ladder.changes import changes_again, ratio_of
 from rungs.study.ladder.climb import ClimbPlan, prepare, run
 from rungs.study.ladder.interim import judge_folds
 from rungs.study.ladder.options import ClimbOptions
@@ -38,6 +42,10 @@ name = "slow"
 about = "hardly any rate"
 set = ["optim.lr=0.0001"]
 """
+
+
+RATIO = 599 / (1198 - 100)
+"""n_test / n_train of three folds of 1,797 images; 100 validation images of each are not trained on."""
 
 
 def write_ladder(folder: Path, text: str = LADDER) -> Path:
@@ -96,8 +104,28 @@ def test_the_folds_judge_once_with_the_corrected_variance(record: LadderRecord) 
     assert "3 folds, which share training images" in found.words and "seed" not in found.words
     estimate = record.rungs[0].estimates["test_accuracy"]
     values = [cell.values["test_accuracy"] for cell in record.rungs[0].cells]
-    half = stats.t.ppf(0.975, 2) * stdev(values) * math.sqrt(1 / 3 + 1 / 2)
+    half = stats.t.ppf(0.975, 2) * stdev(values) * math.sqrt(1 / 3 + RATIO)
     assert estimate.high == pytest.approx(fmean(values) + half)
+
+
+def test_intervals_of_folds_use_the_counts_of_the_images_trained_on(record: LadderRecord) -> None:
+    assert [cell.fold_ratio for rung in record.rungs for cell in rung.cells] == [pytest.approx(RATIO)] * 6
+    found, degrees = record.rungs[1].difference, 2 + PRIOR_DF
+    assert found is not None and found.sd is not None and found.high is not None
+    half = stats.t.ppf(0.975, degrees) * found.sd * math.sqrt(1 / 3 + RATIO)
+    assert found.high - found.mean == pytest.approx(half)
+
+
+def test_a_record_without_the_counts_takes_those_of_folds_without_validation(record: LadderRecord) -> None:
+    rungs = [replace(rung, cells=tuple(replace(cell, fold_ratio=0.0) for cell in rung.cells)) for rung in record.rungs]
+    earlier = replace(record, rungs=tuple(rungs))
+    assert [change.ratio for change in changes_again(earlier)] == [1 / 2]
+    assert [change.ratio for change in changes_again(record)] == [pytest.approx(RATIO)]
+    now, then = best(record), best(earlier)
+    assert now is not None and then is not None
+    wider = (now.mean - now.interval[0]) / (then.mean - then.interval[0])
+    assert wider == pytest.approx(math.sqrt((1 / 3 + RATIO) / (1 / 3 + 1 / 2)))
+    assert ratio_of(record.rungs[0].cells, 0) == 0.0
 
 
 def test_the_words_say_folds(climbed: LadderDir, record: LadderRecord) -> None:
@@ -126,12 +154,12 @@ def test_some_of_the_folds_are_no_smaller_study() -> None:
 def test_folds_widen_an_interval_and_never_fall_below_that_of_the_images() -> None:
     pairs = values(0.72, 0.75, 0.71, 0.74, 0.73), values(0.70, 0.71, 0.70, 0.72, 0.70)
     seeds = compare_changes([Change("a", "z", "test_accuracy", *pairs)], {})["a"]
-    folds = compare_changes([Change("a", "z", "test_accuracy", *pairs, folds=5)], {})["a"]
+    folds = compare_changes([Change("a", "z", "test_accuracy", *pairs, folds=5, ratio=1 / 4)], {})["a"]
     width = [found.high - found.low for found in (seeds, folds) if found.high is not None and found.low is not None]
     assert width[1] / width[0] == pytest.approx(math.sqrt((1 / 5 + 1 / 4) / (1 / 5)))
     same = values(*[0.72] * 5), values(*[0.70] * 5)
     images = ImageVariance(count=100, pair_variance=0.01)
-    found = compare_changes([Change("a", "z", "test_accuracy", *same, images, folds=5)], {})["a"]
+    found = compare_changes([Change("a", "z", "test_accuracy", *same, images, folds=5, ratio=1 / 4)], {})["a"]
     assert found.sd is not None and found.sd >= 0.1
 
 
@@ -148,7 +176,14 @@ def test_two_cross_validations_are_compared_by_image_and_by_fold(climbed: Ladder
     four = part.table
     assert four is not None and four.both + four.first + four.second + four.neither == 1797
     assert part.by_seed is not None and part.by_seed.folds == 3
-    assert part.seeds_se == pytest.approx(part.seed_sd * math.sqrt(2) * math.sqrt(1 / 3 + 1 / 2))
+    assert part.by_seed.high is not None and part.by_seed.sd is not None
+    half = stats.t.ppf(0.975, 2 + PRIOR_DF) * part.by_seed.sd * math.sqrt(1 / 3 + RATIO)
+    assert part.by_seed.high - part.by_seed.mean == pytest.approx(half)
+    estimate = record.candidates[0].estimates["test_accuracy"]
+    assert estimate.high is not None and estimate.sd is not None
+    half = stats.t.ppf(0.975, 2) * estimate.sd * math.sqrt(1 / 3 + RATIO)
+    assert estimate.high - estimate.mean == pytest.approx(half)
+    assert part.seeds_se == pytest.approx(part.seed_sd * math.sqrt(2) * math.sqrt(1 / 3 + RATIO))
     assert "1,797 images correct (3 folds)" in pair.words and "images and folds" in pair.words
     assert "Nadeau and Bengio" in " ".join(pair.more)
     text = (tmp_path / "compared/report.html").read_text(encoding="utf-8")

@@ -26,6 +26,7 @@ from rungs.study.differences import Change, ImageVariance
 from rungs.study.differences import compare as compare_seeds
 from rungs.study.ladder.changes import pools
 from rungs.study.matched import match, variance_over_images
+from rungs.study.measures import fold_ratio
 from rungs.study.same_images import place_free
 
 PARTS: tuple[Part, ...] = ("test", "validation")
@@ -169,13 +170,18 @@ def _seeds(
     if len(differences) == 1 and shared is None:
         sides = (runs.first, runs.second)
         return variation.seeds_apart([[_score(run, runs.part).accuracy for run in side] for side in sides])
-    spread, folds = sampling.pair_variance, _folds(runs)
-    return variation.seeds_of_pairs(differences, means, metric, pool=shared, image_variance=spread, folds=folds)
+    spread, ratio = sampling.pair_variance, _ratio(runs.pairs) if _folds(runs) else 0.0
+    return variation.seeds_of_pairs(differences, means, metric, pool=shared, image_variance=spread, ratio=ratio)
 
 
 def _folds(runs: Runs) -> int:
     """Return the number of folds whose images the pairs of runs were tested on; 0 for any other runs, or validation."""
     return (runs.pairs[0][0].record.recipe.data.folds or 0) if runs.part == "test" and runs.pairs else 0
+
+
+def _ratio(pairs: Sequence[tuple[Given, Given]]) -> float:
+    """Return n_test / n_train, the mean over folds, of the candidate with fewer training images; 0 without folds."""
+    return max(fmean(fold_ratio(run.record) for run in side) for side in zip(*pairs, strict=True))
 
 
 def _pool(runs: Runs, metric: str) -> variation.Pool | None:
@@ -241,8 +247,9 @@ def _by_seed(pairs: Sequence[tuple[Given, Given]], part: Part) -> Difference | N
     if len({one.seed for one, _ in common}) < 2:
         return None
     first, second = (_by(side, part) for side in zip(*common, strict=True))
-    folds = common[0][0].record.recipe.data.folds or 0
-    return compare_seeds([Change("second", "first", f"{part}_accuracy", second, first, folds=folds)])["second"]
+    folds, ratio = common[0][0].record.recipe.data.folds or 0, _ratio(common)
+    change = Change("second", "first", f"{part}_accuracy", second, first, folds=folds, ratio=ratio)
+    return compare_seeds([change])["second"]
 
 
 def _by(runs: Sequence[Given], part: Part) -> Mapping[int, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import fmean
 
 import numpy as np
 from msgspec.structs import replace
@@ -14,7 +15,7 @@ from rungs.study import statistics
 from rungs.study.comparison import paired
 from rungs.study.comparison.candidates import Group, brief, key
 from rungs.study.comparison.record import Calibration, Candidate, Part
-from rungs.study.measures import CELL_VALUES, is_score
+from rungs.study.measures import CELL_VALUES, fold_ratio, is_score
 from rungs.study.pareto import Point, dominates
 
 PRICES = ("train_flops", "train_s", "flops")
@@ -40,7 +41,7 @@ def compared(groups: Sequence[Group], part: Part) -> tuple[Candidate, ...]:
 def _candidate(group: Group, part: Part) -> Candidate:
     runs = tuple(map(brief, group.runs))
     record = group.runs[0].record
-    folds = record.recipe.data.folds or 0
+    ratio = fmean(fold_ratio(run.record) for run in group.runs)
     values: dict[str, list[float]] = {
         name: [run.values[name] for run in runs if run.status == "finished" and name in run.values]
         for name in CELL_VALUES
@@ -53,7 +54,7 @@ def _candidate(group: Group, part: Part) -> Candidate:
         parameters=record.model.parameters,
         flops=record.model.flops,
         estimates={
-            name: statistics.estimate(v, _of_one(group, name), folds if is_score(name) else 0)
+            name: statistics.estimate(v, _of_one(group, name), ratio if is_score(name) else 0.0)
             for name, v in values.items()
             if v
         },

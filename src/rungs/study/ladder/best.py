@@ -12,7 +12,7 @@ from rungs.report import metric as report_metric
 from rungs.report.seeds import SEED_SD
 from rungs.run.record import Difference
 from rungs.study.differences import Change, compare
-from rungs.study.ladder.changes import at_most, pools, scores
+from rungs.study.ladder.changes import at_most, pools, ratio_of, scores
 from rungs.study.ladder.record import LadderRecord, RungRecord
 from rungs.study.statistics import LEVEL, Interval, mean_variance
 from rungs.study.variation import Pool, moderated, weight
@@ -45,11 +45,19 @@ def best(record: LadderRecord) -> Best | None:
         return None
     shared = pools(record.rungs, paired=False, metrics=(metric,))[metric]
     table = {rung.name: scores(rung, metric, record.data) for rung in rungs}
-    intervals = {rung.name: _interval([*table[rung.name].values()], metric, shared, folds) for rung in rungs}
+    ratios = {rung.name: ratio_of(rung.cells, folds) for rung in rungs}
+    intervals = {name: _interval([*table[name].values()], metric, shared, ratio) for name, ratio in ratios.items()}
     top = max(rungs, key=lambda rung: intervals[rung.name][0])
     others = [
         Change(
-            one.name, top.name, metric, table[one.name], table[top.name], at_most(record, one, top, metric), folds=folds
+            one.name,
+            top.name,
+            metric,
+            table[one.name],
+            table[top.name],
+            at_most(record, one, top, metric),
+            folds=folds,
+            ratio=max(ratios[one.name], ratios[top.name]),
         )
         for one in rungs
     ]
@@ -65,9 +73,9 @@ def _is_apart(found: Difference | None) -> bool:
     return found is not None and found.p is not None and found.p < LEVEL
 
 
-def _interval(values: list[float], metric: str, shared: Pool, folds: int) -> Interval:
+def _interval(values: list[float], metric: str, shared: Pool, ratio: float) -> Interval:
     n, mean = len(values), fmean(values)
     scale = weight(metric, mean)
     spread, df, _ = moderated(variance(values) if n > 1 else 0.0, n - 1, SEED_SD**2 * scale, shared, scale)
-    half = float(stdtrit(df, 1 - LEVEL / 2)) * math.sqrt(spread * mean_variance(n, folds))
+    half = float(stdtrit(df, 1 - LEVEL / 2)) * math.sqrt(spread * mean_variance(n, ratio))
     return report_metric.clipped(metric, mean - half, mean + half)

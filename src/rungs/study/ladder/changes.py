@@ -18,7 +18,7 @@ from rungs.run.predictions import Predictions, decode
 from rungs.run.record import DataRecord, Difference, EvalResult, RunRecord
 from rungs.study.differences import Change, ImageVariance
 from rungs.study.ladder.outcome import Outcome
-from rungs.study.ladder.record import LadderDir, LadderRecord, RungRecord
+from rungs.study.ladder.record import CellRecord, LadderDir, LadderRecord, RungRecord
 from rungs.study.matched import match, variance_over_images
 from rungs.study.measures import guessing_accuracy
 from rungs.study.same_images import same_images
@@ -99,7 +99,19 @@ def _change(
         sampling=sampling,
         diverged=diverged,
         folds=folds,
+        ratio=max(ratio_of(rung.cells, folds), ratio_of(base.cells, folds)),
     )
+
+
+def ratio_of(cells: Sequence[CellRecord], folds: int) -> float:
+    """Return n_test / n_train, the mean over the folds of a rung, for `rungs.study.statistics.of_folds`; else 0.
+
+    Records of earlier versions do not hold it: there it is 1/(k - 1), as without validation images.
+    """
+    if not folds:
+        return 0.0
+    known = [cell.fold_ratio for cell in cells if cell.fold_ratio]
+    return fmean(known) if known else 1 / (folds - 1)
 
 
 def by_seed(rung: RungRecord, metric: str) -> dict[int, float]:

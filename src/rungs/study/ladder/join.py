@@ -13,7 +13,7 @@ from rungs.recipe.roles import has_role
 from rungs.recipe.spec import Claim, Recipe
 from rungs.run.record import Difference, Estimate
 from rungs.study import statistics
-from rungs.study.ladder.changes import changes_again, kept_verdicts
+from rungs.study.ladder.changes import changes_again, kept_verdicts, ratio_of
 from rungs.study.ladder.origins import stamped
 from rungs.study.ladder.record import CellRecord, LadderRecord, PlannedRung, RungRecord
 from rungs.study.ladder.summary import judged
@@ -119,7 +119,7 @@ def _estimate(name: str, cells: Sequence[CellRecord], sides: Sequence[RungRecord
         return None
     alone = [side.estimates[name] for side in sides if name in side.estimates]
     kept = [found for found in alone if len(values) == found.n == 1 and found.mean == values[0]]
-    return kept[0] if kept else statistics.estimate(values, folds=folds if is_score(name) else 0)
+    return kept[0] if kept else statistics.estimate(values, ratio=ratio_of(cells, folds) if is_score(name) else 0.0)
 
 
 def _confusion(cells: Sequence[CellRecord], one: RungRecord, other: RungRecord) -> tuple[tuple[int, ...], ...]:

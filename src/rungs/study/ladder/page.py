@@ -160,7 +160,8 @@ def _of_folds(record: LadderRecord) -> list[str]:
     return [
         'A rung has a net for each fold, and "test" is the fold that it left out: every image is tested once.',
         "Intervals allow for folds that share training images: the variance of a mean, and of a mean difference, is "
-        f"(1/k + n_test/n_train) times that over the folds ({FOLDS_CITED}).",
+        f"(1/k + n_test/n_train) times that over the folds ({FOLDS_CITED}); n_train counts the images that a net was "
+        "trained on, without those for validation.",
         "Differences are paired by fold.",
     ]
 

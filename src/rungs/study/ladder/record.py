@@ -26,6 +26,7 @@ class CellRecord(Record, frozen=True, kw_only=True):
     commit: str = ""  # of the source tree; "" for an installed package
     data_hash: str = ""
     hashes: dict[str, str] = {}  # of each part of the data
+    fold_ratio: float = 0.0  # n_test / n_train of a fold; 0: not of a fold, or of an earlier version
     record_only: bool = False  # trained elsewhere: its run's folder is not here
     test_openings: int | None = None  # of its test set, from its log when the study was summarised
 

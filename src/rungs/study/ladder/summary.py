@@ -20,13 +20,13 @@ from rungs.run.record import Difference, EvalResult, RunRecord
 from rungs.study import statistics
 from rungs.study.differences import Change, compare
 from rungs.study.ladder.answers import answers_of
-from rungs.study.ladder.changes import changes, kept_verdicts, pools
+from rungs.study.ladder.changes import changes, kept_verdicts, pools, ratio_of
 from rungs.study.ladder.interim import judge, judge_folds
 from rungs.study.ladder.origins import machine_words
 from rungs.study.ladder.outcome import Outcome
 from rungs.study.ladder.record import Answer, CellRecord, LadderRecord, PlannedRung, RungRecord
 from rungs.study.ladder.spec import Ladder, Rung, parent
-from rungs.study.measures import CELL_VALUES, CURVES, SCORED, is_score, measured, system
+from rungs.study.measures import CELL_VALUES, CURVES, SCORED, fold_ratio, is_score, measured, system
 
 
 def summarise(
@@ -171,6 +171,7 @@ def _rung(ladder: Ladder, rung: Rung, outcomes: Sequence[Outcome]) -> RungRecord
         name: [c.values[name] for c in cells if c.status == "finished" and name in c.values] for name in CELL_VALUES
     }
     values = {name: found for name, found in values.items() if found}
+    ratio = ratio_of(cells, outcomes[0].cell.recipe.data.folds or 0)
     return RungRecord(
         name=rung.name,
         about=rung.about,
@@ -182,7 +183,7 @@ def _rung(ladder: Ladder, rung: Rung, outcomes: Sequence[Outcome]) -> RungRecord
         layers=some.model.layers if some and _changes_net(ladder, rung) else (),
         cells=cells,
         estimates={
-            name: statistics.estimate(found, _of_one(whole, name), _folds(whole, name))
+            name: statistics.estimate(found, _of_one(whole, name), ratio if is_score(name) else 0.0)
             for name, found in values.items()
         },
         difference=None,
@@ -216,6 +217,7 @@ def _cell(outcome: Outcome) -> CellRecord:
         commit=record.environment.commit or "",
         data_hash=record.data.hash,
         hashes=record.data.hashes,
+        fold_ratio=fold_ratio(record),
         test_openings=looks.openings(looks.own(looks.read(RunDir(outcome.folder).looks), record)) or None,
     )
 
@@ -223,11 +225,6 @@ def _cell(outcome: Outcome) -> CellRecord:
 def _short(value: float) -> float:
     """Round to five digits, more than a plot shows."""
     return float(f"{value:.5g}")
-
-
-def _folds(whole: Sequence[RunRecord], metric: str) -> int:
-    """Return the number of folds where a metric is a score and its values are of folds; else 0."""
-    return (whole[0].recipe.data.folds or 0) if is_score(metric) else 0
 
 
 def _of_one(whole: Sequence[RunRecord], metric: str) -> tuple[float, float] | None:
