@@ -12,7 +12,7 @@ from setting_samples import changed, poor, seen, with_optim
 
 from rungs.diagnose import examine
 from rungs.diagnose.order import unshuffled
-from rungs.recipe.augments import Crop, Cutout, Flip, Rotate
+from rungs.recipe.augments import Crop, Cutout, Flip, ResizedCrop, Rotate
 from rungs.recipe.models import Plain
 from rungs.recipe.optimizers import SGD, Adam, AdamW, AnyOptimizer, Cosine
 from rungs.recipe.own import Own
@@ -50,6 +50,18 @@ def test_strong_weight_decay_is_named_before_all_that_it_causes(optim: AnyOptimi
 )
 def test_usual_weight_decay_is_not_blamed(optim: AnyOptimizer) -> None:
     assert "regularised" not in seen(with_optim(poor(), optim))
+
+
+def test_strong_weight_decay_of_a_linear_probe_is_usual() -> None:
+    strong = with_optim(poor(), SGD(lr=0.01, momentum=0.9, weight_decay=0.4))
+    assert "regularised" in seen(strong)
+    assert "regularised" not in seen(changed(strong, "training", freeze="backbone"))
+    assert "regularised" in seen(changed(strong, "training", freeze="backbone", unfreeze_epochs=(1,)))
+    assert "regularised" in seen(changed(strong, "training", freeze=1))
+
+
+def test_windows_of_eight_percent_of_an_image_are_usual() -> None:
+    assert "strong-augmentation" not in seen(changed(poor(), "augment", train=(ResizedCrop(area=0.08),)))
 
 
 def test_dropout_of_half_in_two_layers_is_usual_and_in_four_too_much() -> None:
@@ -103,9 +115,14 @@ def test_the_strongest_is_named_first_and_the_others_with_it() -> None:
 
 @pytest.mark.parametrize(
     ("augment", "strong"),
-    [(Cutout(size=32), "size = 32"), (Crop(padding=16), "padding = 16"), (Rotate(degrees=180.0), "180")],
+    [
+        (Cutout(size=32), "size = 32"),
+        (Crop(padding=16), "padding = 16"),
+        (ResizedCrop(area=0.02), "area = 0.02"),
+        (Rotate(degrees=180.0), "180"),
+    ],
 )
-def test_augmentation_that_hides_the_image_is_named(augment: Crop | Cutout | Rotate, strong: str) -> None:
+def test_augmentation_that_hides_the_image_is_named(augment: Crop | Cutout | ResizedCrop | Rotate, strong: str) -> None:
     record = changed(poor(), "augment", train=(Flip(), augment))
     found = seen(record)
     assert found["strong-augmentation"].level == "warning"

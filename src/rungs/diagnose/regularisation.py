@@ -13,7 +13,7 @@ from rungs.diagnose import cures, evidence
 from rungs.diagnose.accuracy import as_visited
 from rungs.diagnose.curves import UNDERFIT
 from rungs.diagnose.findings import OURS, note, warning
-from rungs.recipe.augments import AnyAugment, Crop, Cutout, Rotate
+from rungs.recipe.augments import AnyAugment, Crop, Cutout, ResizedCrop, Rotate
 from rungs.recipe.models import Layered, MixConv, Plain
 from rungs.recipe.optimizers import SGD, AdamW, Muon
 from rungs.run.record import Finding, RunRecord
@@ -46,6 +46,8 @@ COVERED = 0.7
 """A square of this share of an image's side, at a random place, hides on average half of the image or more."""
 PADDED = 0.4
 """A window moved by this share of the side shows a corner of the image as often as the image."""
+WINDOW = 0.08
+"""The smallest window, as a share of the image's area, of Szegedy et al. 2015: less is seldom enough to tell a class."""
 TURNED = 60.0
 """Degrees: a picture turned so far is another picture, to a net and for many objects to people."""
 
@@ -77,7 +79,7 @@ def regularised(record: RunRecord) -> Finding | None:
         worst.cure,
         f"dropout is above {DROPOUT:g}, or leaves under {100 * LEAST_KEPT:.0f} % of the paths through several layers; "
         f"or weight decay is at least {DECAY:g} (AdamW: {DECOUPLED:g}) and takes over "
-        f"{DECAY_A_STEP:g} of a weight a step; or gradients are clipped below {CLIP:g} and move weights by less than "
+        f"{DECAY_A_STEP:g} of a weight a step, unless a head alone is trained on a frozen net; or gradients are clipped below {CLIP:g} and move weights by less than "
         f"{REACH:g} in all; or smoothing is at least {SMOOTHING:g}; a warning where fewer than {100 * UNDERFIT:.0f} % "
         f"of the training images are classified correctly, or smoothing is at least {SMOOTHED_AWAY:g}",
         "Goodfellow, Bengio, Courville 2016, Deep Learning, section 7: regularisation trades training error for a "
@@ -106,6 +108,8 @@ def _reached(record: RunRecord) -> str:
 
 
 def _decay(record: RunRecord) -> Suspect | None:
+    if _is_probe(record):
+        return None
     optim = record.recipe.optim
     decay = optim.weight_decay
     if isinstance(optim, Muon):  # a share of a weight a step, whatever the rate
@@ -124,6 +128,15 @@ def _decay(record: RunRecord) -> Suspect | None:
         f"faster than the gradients can build it up; {usual:g} is usual for this optimiser."
     )
     return Suspect(decay / bound, f"a weight decay of {decay:g}", text, f"--set optim.weight_decay={usual:g}")
+
+
+def _is_probe(record: RunRecord) -> bool:
+    """Return whether a head alone is trained on the features of a frozen net, for which strong L2 is usual.
+
+    Kornblith et al. 2019, arXiv:1805.08974, appendix A: they chose it for each set from 45 values up to 1e5.
+    """
+    training = record.recipe.training
+    return training.freeze == "backbone" and not training.unfreeze_epochs
 
 
 def _dropout(record: RunRecord) -> Suspect | None:
@@ -222,10 +235,11 @@ def strong_augmentation(record: RunRecord) -> Finding | None:
         "Augmentation is too strong",
         text,
         _weaker(record, [one for one, _ in found]),
-        f"a cutout of over {100 * COVERED:.0f} % or padding of over {100 * PADDED:.0f} % of the side, or rotations "
-        f"beyond {TURNED:g} degrees, while training accuracy is below {100 * UNDERFIT:.0f} %, or, while training, "
+        f"a cutout of over {100 * COVERED:.0f} % or padding of over {100 * PADDED:.0f} % of the side, windows of less "
+        f"than {100 * WINDOW:.0f} % of the area, or rotations beyond {TURNED:g} degrees, while training accuracy is below {100 * UNDERFIT:.0f} %, or, while training, "
         "20 points below that of the same images unchanged",
-        f"DeVries & Taylor 2017, arXiv:1708.04552, figure 3: too large a square hurts; the numbers are {OURS}",
+        f"DeVries & Taylor 2017, arXiv:1708.04552, figure 3: too large a square hurts; Szegedy et al. 2015, "
+        f"arXiv:1409.4842: windows of 8 to 100 % of the area; the other numbers are {OURS}",
         evidence.curves(record, ("train_accuracy", "validation_accuracy"), y_label="accuracy"),
     )
 
@@ -243,6 +257,8 @@ def _hides(augment: AnyAugment, side: int) -> str:
         return f"Cutout blanks a square of {augment.size} pixels in images of {side}."
     if isinstance(augment, Crop) and augment.padding > PADDED * side:
         return f"Crops are moved by up to {augment.padding} pixels in images of {side}: often little of one is left."
+    if isinstance(augment, ResizedCrop) and augment.area < WINDOW:
+        return f"Windows may be only {100 * augment.area:.2g} % of an image's area: often little of it is left."
     if isinstance(augment, Rotate) and augment.degrees > TURNED:
         return f"Images are turned by up to {augment.degrees:g} degrees."
     return ""
@@ -251,7 +267,12 @@ def _hides(augment: AnyAugment, side: int) -> str:
 def _weaker(record: RunRecord, strong: list[AnyAugment]) -> str:
     """Return the augmentations with the strong ones at a usual strength."""
     side = record.data.image_size
-    usual = {Cutout: ("size", max(1, side // 4)), Crop: ("padding", max(1, side // 8)), Rotate: ("degrees", 15.0)}
+    usual = {
+        Cutout: ("size", max(1, side // 4)),
+        Crop: ("padding", max(1, side // 8)),
+        ResizedCrop: ("area", ResizedCrop().area),
+        Rotate: ("degrees", Rotate().degrees),
+    }
     weaker = []
     for one in record.recipe.augment.train:
         field, value = usual.get(type(one), ("", 0))
