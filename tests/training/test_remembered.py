@@ -107,7 +107,9 @@ def test_without_a_home_folder_it_is_measured(monkeypatch: pytest.MonkeyPatch) -
     assert remembered("how fast?", float, lambda: 2.5) == 2.5
 
 
-@pytest.mark.parametrize(("gain", "chosen"), [(0.5, "fp32"), (1.4, "fp32"), (1.6, "bf16"), (6.0, "bf16")])
+@pytest.mark.parametrize(
+    ("gain", "chosen"), [(0.5, "fp32"), (1.4, "fp32"), (1.46, "fp32"), (1.6, "bf16"), (6.0, "bf16")]
+)
 def test_bf16_is_chosen_where_it_is_measured_to_be_faster(
     monkeypatch: pytest.MonkeyPatch, gain: float, chosen: str
 ) -> None:
@@ -116,9 +118,10 @@ def test_bf16_is_chosen_where_it_is_measured_to_be_faster(
     picked, reason = precision.pick_precision("auto", torch.device("cpu"))
     assert picked == chosen
     assert f"{gain} times as fast" in reason
+    assert reason.endswith("bf16 is chosen from 1.5 times on")
 
 
-@pytest.mark.parametrize(("gain", "chosen"), [(0.8, "fp32"), (1.1, "fp32"), (1.3, "bf16")])
+@pytest.mark.parametrize(("gain", "chosen"), [(0.8, "fp32"), (1.1, "fp32"), (1.17, "fp32"), (1.3, "bf16")])
 def test_a_depthwise_net_goes_by_a_depthwise_block(monkeypatch: pytest.MonkeyPatch, gain: float, chosen: str) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True})
     monkeypatch.setattr(precision, "_bf16_gain", lambda: 6.0)
@@ -126,6 +129,7 @@ def test_a_depthwise_net_goes_by_a_depthwise_block(monkeypatch: pytest.MonkeyPat
     picked, reason = precision.pick_precision("auto", torch.device("cpu"), depthwise=True)
     assert picked == chosen
     assert f"a depthwise block in bf16 is {gain} times as fast" in reason
+    assert reason.endswith("bf16 is chosen from 1.2 times on")
 
 
 def test_which_nets_are_depthwise() -> None:

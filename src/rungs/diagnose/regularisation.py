@@ -133,7 +133,7 @@ def _decay(record: RunRecord) -> Suspect | None:
 def _is_probe(record: RunRecord) -> bool:
     """Return whether a head alone is trained on the features of a frozen net, for which strong L2 is usual.
 
-    Kornblith et al. 2019, arXiv:1805.08974, appendix A: they chose it for each set from 45 values up to 1e5.
+    Kornblith et al. 2019, arXiv:1805.08974, fitted such heads with an L2 penalty chosen over many powers of ten.
     """
     training = record.recipe.training
     return training.freeze == "backbone" and not training.unfreeze_epochs
