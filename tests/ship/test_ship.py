@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from command import rungs
 from conftest import draw_photos
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,7 +21,9 @@ from msgspec.structs import replace
 from PIL import Image
 from small import run, small
 
+from rungs import data as sources
 from rungs.data.decode import decode
+from rungs.data.split import split_source
 from rungs.errors import UserError
 from rungs.models import build_model
 from rungs.models.normalized import Normalized
@@ -262,6 +265,69 @@ def test_a_runs_own_images_are_known_however_they_are_spelled(tmp_path: Path, ph
     picture(tmp_path / "mine" / "owl" / "new.png", 77)
     with pytest.raises(UserError, match="the data changed since training"):
         evaluate(trained)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, photos: Path) -> Path:
+    """A folder with a run, and mine: its 15 photos, 3 of them each for validation and test."""
+    root = tmp_path_factory.mktemp("own")
+    shutil.copytree(photos / "train", root / "mine")
+    sizes = ["data.train=none", "data.validation=0.2", "data.test=0.2", "data.image_size=16", "training.epochs=1"]
+    run(
+        small(*sizes, "training.batch_size=4", "augment.train=[]", f"data.source='folder:{root / 'mine'}'"),
+        root / "run",
+    )
+    return root
+
+
+def test_which_part_of_a_runs_own_images_was_scored_is_said(trained: Path, tmp_path: Path) -> None:
+    net, copy = load_weights(trained / "run"), tmp_path / "copy"
+    shutil.copytree(trained / "mine", copy)
+    (by_default,) = evaluate(net, f"folder:{copy}").notes
+    assert by_default == "These are the run's own images, of which its test part was scored."
+    (train,) = evaluate(net, f"folder:{copy}", "train").notes
+    assert "training part" in train and "not that of new images" in train
+    (every,) = evaluate(net, None, "all").notes
+    assert "The net was trained on 9 of these 15 images" in every
+
+
+def test_images_of_another_source_that_the_net_was_trained_on_are_counted(trained: Path, tmp_path: Path) -> None:
+    net = load_weights(trained / "run")
+    source = sources.load(f"folder:{trained / 'mine'}", 16)
+    train = split_source(source, net.recipe.data, net.recipe.seed).train.paths
+    assert train is not None
+    for path in train:
+        there = tmp_path / "some" / Path(path).parent.name / f"renamed-{Path(path).name}"
+        there.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, there)
+    (every,) = evaluate(net, f"folder:{tmp_path / 'some'}").notes
+    assert every.startswith("The net was trained on all of these 9 images, equal to the pixel")
+    for name in CLASSES:
+        picture(tmp_path / "some" / name / "new.png", 4242 + ord(name[0]))
+        picture(tmp_path / "new" / name / "new.png", 4242 + ord(name[0]))
+    (some,) = evaluate(net, f"folder:{tmp_path / 'some'}").notes
+    assert "9 of these 12 images" in some
+    assert evaluate(net, f"folder:{tmp_path / 'new'}").notes == ()
+
+
+def test_without_the_images_that_it_was_trained_on_nobody_knows(weights: Weights, photos: Path) -> None:
+    (unknown,) = evaluate(weights, f"folder:{photos}").notes
+    assert "is not known: its own, digits, could not be compared" in unknown  # a net that nobody trained
+    gone = replace(weights.recipe, data=replace(weights.recipe.data, source="hub:some/where"))
+    (unknown,) = evaluate(dataclasses.replace(weights, recipe=gone), f"folder:{photos}").notes
+    assert "hub:some/where, could not be compared" in unknown  # and nothing is downloaded for it
+
+
+def test_files_left_out_are_named(trained: Path, tmp_path: Path) -> None:
+    net, root = load_weights(trained / "run"), tmp_path / "photos"
+    for name in CLASSES:
+        picture(root / name / "1.png", 4242 + ord(name[0]))
+    for i in range(7):
+        (root / "dog" / f"bad{i}.png").write_text("a text")
+    (left_out,) = evaluate(net, f"folder:{root}", skip_unreadable=True).notes
+    assert "7 files" in left_out and "dog/bad0.png (" in left_out and "bad5" not in left_out and "2 more" in left_out
+    said = rungs("evaluate", trained / "run", "--data", f"folder:{root}", "--skip-unreadable").stdout
+    assert left_out in said
 
 
 def test_a_bf16_run_is_scored_in_bf16(tmp_path: Path) -> None:

@@ -57,8 +57,13 @@ def leaks(parts: Mapping[str, ImageSet]) -> dict[str, int]:
     known: set[bytes] = set()
     found = {}
     for name, part in parts.items():
-        digests = [hashlib.sha256(image.data).digest() for block in part.blocks() for image in block.numpy()]
-        if many := sum(digest in known for digest in digests):
+        here = digests(part)
+        if many := sum(digest in known for digest in here):
             found[name] = many
-        known.update(digests)
+        known.update(here)
     return found
+
+
+def digests(images: ImageSet) -> list[bytes]:
+    """Return the SHA-256 of each image's pixels."""
+    return [hashlib.sha256(image.data).digest() for block in images.blocks() for image in block.numpy()]

@@ -192,6 +192,7 @@ class EvalResult(Record, frozen=True, kw_only=True):
     mistakes: tuple[Mistake, ...] = ()  # worst first, by loss
     per_image: PerImage | None = None  # of validation and test, to compare two runs image by image
     without_twins: WithoutTwins | None = None  # of test; None: no image of it has a twin in training, or not searched
+    notes: tuple[str, ...] = ()  # of a trained net that is scored again: what to know of the images, a sentence each
 
     def __post_init__(self) -> None:
         """Turn the 0 that earlier versions wrote for a class without images into None."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+from msgspec import structs
 from torch import Tensor
 
 from rungs import data
@@ -26,9 +27,12 @@ from rungs.evaluate.score import score
 from rungs.models.weights import Weights
 from rungs.run import looks
 from rungs.run.record import EvalResult
+from rungs.ship import notes
 from rungs.ship.bundle import require_classes
 
 Part = Literal["train", "validation", "test", "all"]
+AT_HAND = ("folder", "csv", "parquet", "digits")
+"""Sources that are read without a download."""
 
 
 def evaluate(
@@ -41,7 +45,8 @@ def evaluate(
 ) -> EvalResult:
     """Evaluate a net in its training precision, without augmentation.
 
-    The result is of the net as it was trained, as in its run's record; `scaled` says what its temperature makes of it.
+    The result is of the net as it was trained, as in its run's record; `scaled` says what its temperature makes of it,
+    and `notes` which files were left out, and whether the net was trained on some of the images.
     Classes are matched by name: the source may lack some, whose row of the confusion matrix is then zero.
 
     Args:
@@ -59,7 +64,7 @@ def evaluate(
     recipe = weights.recipe
     name = source or recipe.data.source
     found = _opened(weights, name)
-    require_readable(found, skip_unreadable)
+    lost = require_readable(found, skip_unreadable)
     own = _own_parts(found, weights)
     if part is None:
         part = "test" if name == recipe.data.source or own or found.test is not None else "all"
@@ -70,7 +75,14 @@ def evaluate(
     opened = sets[0] if opened is None and part == "test" else opened
     if log is not None and opened is not None:
         _note(log, f"the trained net, evaluated on {name}{', all its images' * (part == 'all')}", opened)
-    device = weights.model.mean.device
+    known = notes.on_own(own, part, sets) if own else notes.on_others(_trained_on(weights), sets, recipe.data.source)
+    result = _scored(weights, sets)
+    return structs.replace(result, notes=(*notes.on_skipped(lost), *known))
+
+
+def _scored(weights: Weights, sets: Sequence[ImageSet]) -> EvalResult:
+    """Return the score of a net on all images of some sets together."""
+    recipe, device = weights.recipe, weights.model.mean.device
     precision = recipe.training.precision
 
     def autocast() -> AbstractContextManager[object]:
@@ -147,6 +159,17 @@ def _own_parts(source: Source, weights: Weights) -> Parts | None:
     except UserError:  # other images, too few for the recipe's split
         return None
     return parts if parts.hash == weights.data_hash else None
+
+
+def _trained_on(weights: Weights) -> ImageSet | None:
+    """Return the images that a net was trained on, if they are at hand, without a download, and as they were."""
+    name = weights.recipe.data.source
+    if name.partition(":")[0] not in AT_HAND:
+        return None
+    with contextlib.suppress(UserError):
+        parts = _own_parts(_opened(weights, name), weights)
+        return None if parts is None else parts.train
+    return None
 
 
 def _sets(source: Source, own: Parts | None, weights: Weights, part: Part, name: str) -> list[ImageSet]:
