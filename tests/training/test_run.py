@@ -22,6 +22,7 @@ from PIL import Image
 from safetensors import safe_open
 from small import SMALL, Told, run, small
 
+from rungs import data
 from rungs.errors import UserError
 from rungs.evaluate.device import open_device
 from rungs.recipe.identity import digest
@@ -330,6 +331,24 @@ def test_skipped_files_are_in_the_record_and_stop_the_run_otherwise(tmp_path: Pa
     record = run(recipe, tmp_path / "skip", skip_unreadable=True)
     assert [Path(problem.path).name for problem in record.data.skipped] == ["broken.jpg"]
     assert sum(sum(counts) for counts in record.data.counts.values()) <= 36
+
+
+@pytest.mark.parametrize(
+    ("source", "other", "what"),
+    [
+        ("digits", ["data.image_size=16"], "digits: not read as the recipe says: another image_size"),
+        ("digits", ["data.interpolation=bilinear", "data.crop=0.9"], "another interpolation and crop"),
+        ("digits", ["data.layout=class"], "another layout"),
+        ("digits", ["data.image_column=file", "data.label_column=kind"], "another image_column and label_column"),
+        ("cifar10", [], "cifar10: the images given are those of digits"),
+    ],
+)
+def test_a_source_that_was_read_in_another_way_is_refused(source: str, other: list[str], what: str) -> None:
+    opened = data.load("digits")
+    load_dataset(small(), False, opened)
+    load_dataset(small("data.image_size=8", "data.cache_gb=1.0"), False, opened)  # the same images
+    with pytest.raises(UserError, match=what):
+        load_dataset(small(f"data.source={source}", *other), False, opened)
 
 
 def test_the_net_sees_the_same_batches_whatever_came_before(tmp_path: Path) -> None:

@@ -111,13 +111,16 @@ def load(source: str, image_size: int | None = None, reading: Reading | None = N
     Raises:
         UserError: An unknown name, nothing after the colon, or an error of the source itself.
     """
+    from dataclasses import replace
+
     from rungs.data.reading import Reading
 
+    reading = reading or Reading()
     require_known(source)
     name, colon, argument = source.partition(":")
     if colon and not argument:
         raise UserError("nothing after the colon", where=source, do=f"give {GRAMMAR[name]}")
-    return DATASETS[name](argument or None, image_size, reading or Reading())
+    return replace(DATASETS[name](argument or None, image_size, reading), reading=reading)
 
 
 def require_known(source: str) -> None:

@@ -87,6 +87,7 @@ class Source:
             were cut and resized; None where there is no picture.
         groups: N values of the column that a recipe groups the training images by; None: it names none.
         notes: How its files were read, for people: the layout of its folders, what was ignored.
+        reading: How it was asked to be read; None where it was not opened by `rungs.data.load`.
     """
 
     name: str
@@ -99,6 +100,7 @@ class Source:
     extent: tuple[tuple[int, int], tuple[int, int]] | None = None
     groups: Sequence[str] | None = None
     notes: tuple[str, ...] = ()
+    reading: Reading | None = None
 
 
 def joined(first: ImageSet, second: ImageSet) -> ImageSet:

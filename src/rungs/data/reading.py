@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
 
 from rungs.recipe.spec import DataSpec, Layout
@@ -26,6 +26,19 @@ class Reading:
 
 
 DEFAULT = Reading()
+
+
+FOR_READING_ALONE = ("for_training", "cache_gb")
+"""Fields that do not decide what the files become, if they can be read."""
+
+
+def differing(one: Reading, other: Reading) -> list[str]:
+    """Return the fields in which two readings make different images or labels of the same files."""
+    return [
+        field.name
+        for field in fields(Reading)
+        if field.name not in FOR_READING_ALONE and getattr(one, field.name) != getattr(other, field.name)
+    ]
 
 
 def reading_of(spec: DataSpec) -> Reading:

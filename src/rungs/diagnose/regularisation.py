@@ -47,7 +47,7 @@ COVERED = 0.7
 PADDED = 0.4
 """A window moved by this share of the side shows a corner of the image as often as the image."""
 WINDOW = 0.08
-"""The smallest window, as a share of the image's area, of Szegedy et al. 2015: less is seldom enough to tell a class."""
+"""The smallest window, as a share of the image's area, of Szegedy et al. 2015: less seldom shows a class."""
 TURNED = 60.0
 """Degrees: a picture turned so far is another picture, to a net and for many objects to people."""
 
@@ -79,9 +79,10 @@ def regularised(record: RunRecord) -> Finding | None:
         worst.cure,
         f"dropout is above {DROPOUT:g}, or leaves under {100 * LEAST_KEPT:.0f} % of the paths through several layers; "
         f"or weight decay is at least {DECAY:g} (AdamW: {DECOUPLED:g}) and takes over "
-        f"{DECAY_A_STEP:g} of a weight a step, unless a head alone is trained on a frozen net; or gradients are clipped below {CLIP:g} and move weights by less than "
-        f"{REACH:g} in all; or smoothing is at least {SMOOTHING:g}; a warning where fewer than {100 * UNDERFIT:.0f} % "
-        f"of the training images are classified correctly, or smoothing is at least {SMOOTHED_AWAY:g}",
+        f"{DECAY_A_STEP:g} of a weight a step, unless a head alone is trained on a frozen net; or gradients are "
+        f"clipped below {CLIP:g} and move weights by less than {REACH:g} in all; or smoothing is at least "
+        f"{SMOOTHING:g}; a warning where fewer than {100 * UNDERFIT:.0f} % of the "
+        f"training images are classified correctly, or smoothing is at least {SMOOTHED_AWAY:g}",
         "Goodfellow, Bengio, Courville 2016, Deep Learning, section 7: regularisation trades training error for a "
         "smaller gap; Srivastava et al. 2014, jmlr.org/papers/v15/srivastava14a; Szegedy et al. 2016, "
         f"arXiv:1512.00567; the numbers are {OURS}",
@@ -236,8 +237,8 @@ def strong_augmentation(record: RunRecord) -> Finding | None:
         text,
         _weaker(record, [one for one, _ in found]),
         f"a cutout of over {100 * COVERED:.0f} % or padding of over {100 * PADDED:.0f} % of the side, windows of less "
-        f"than {100 * WINDOW:.0f} % of the area, or rotations beyond {TURNED:g} degrees, while training accuracy is below {100 * UNDERFIT:.0f} %, or, while training, "
-        "20 points below that of the same images unchanged",
+        f"than {100 * WINDOW:.0f} % of the area, or rotations beyond {TURNED:g} degrees, while training accuracy is "
+        f"below {100 * UNDERFIT:.0f} %, or, while training, 20 points below that of the same images unchanged",
         f"DeVries & Taylor 2017, arXiv:1708.04552, figure 3: too large a square hurts; Szegedy et al. 2015, "
         f"arXiv:1409.4842: windows of 8 to 100 % of the area; the other numbers are {OURS}",
         evidence.curves(record, ("train_accuracy", "validation_accuracy"), y_label="accuracy"),
