@@ -337,9 +337,9 @@ def test_skipped_files_are_in_the_record_and_stop_the_run_otherwise(tmp_path: Pa
     ("source", "other", "what"),
     [
         ("digits", ["data.image_size=16"], "digits: not read as the recipe says: another image_size"),
-        ("digits", ["data.interpolation=bilinear", "data.crop=0.9"], "another interpolation and crop"),
+        ("digits", ["data.interpolation=bilinear", "data.crop=0.9"], "another interpolation, crop"),
         ("digits", ["data.layout=class"], "another layout"),
-        ("digits", ["data.image_column=file", "data.label_column=kind"], "another image_column and label_column"),
+        ("digits", ["data.image_column=file", "data.label_column=kind"], "another image_column, label_column"),
         ("cifar10", [], "cifar10: the images given are those of digits"),
     ],
 )

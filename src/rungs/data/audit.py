@@ -12,6 +12,7 @@ from rungs.run.record import NearPair, Problem, Record
 
 if TYPE_CHECKING:
     from rungs.data.imageset import ImageSet, Source
+    from rungs.recipe.spec import DataSpec
 
 LISTED = 20
 """Problems that an error lists; the rest are only counted."""
@@ -64,6 +65,25 @@ def contents(source: Source) -> Contents:
         near_compared=None if source.canonical else compared(source),
         notes=source.notes,
     )
+
+
+def require_as_asked(source: Source, spec: DataSpec) -> None:
+    """Refuse a source that is not a recipe's, or was read in another way: its images would be others.
+
+    Raises:
+        UserError: Another name, size or reading.
+    """
+    from rungs.data.reading import differing, reading_of
+    from rungs.data.sources.names import printable
+
+    do = "open the source of this recipe: rungs.training.setup.open_source(recipe)"
+    differs = [] if source.reading is None else differing(source.reading, reading_of(spec))
+    if spec.image_size not in (None, source.train.image_size):
+        differs.append("image_size")
+    if source.name != printable(spec.source):
+        raise UserError(f"the images given are those of {source.name}", where=spec.source, do=do)
+    if differs:
+        raise UserError(f"not read as the recipe says: another {', '.join(differs)}", where=source.name, do=do)
 
 
 def require_trainable(source: Source, skip_unreadable: bool) -> tuple[Problem, ...]:

@@ -20,14 +20,12 @@ from torch.nn.utils import clip_grad_norm_
 from torch.optim.swa_utils import AveragedModel
 
 from rungs import data
-from rungs.data.audit import require_trainable
+from rungs.data.audit import require_as_asked, require_trainable
 from rungs.data.batches import spans, to_float
 from rungs.data.duplicates import leaks
 from rungs.data.groups import default_groups, describe_groups
 from rungs.data.imageset import ImageSet, Source
 from rungs.data.members import members
-from rungs.data.reading import differing, reading_of
-from rungs.data.sources.names import printable
 from rungs.data.split import Parts, pooled, split_source
 from rungs.data.stats import mean_std
 from rungs.data.twins import compared, near_between, twins, with_pictures
@@ -46,8 +44,7 @@ from rungs.recipe.models import Backbone
 from rungs.recipe.optimizers import Plateau
 from rungs.recipe.own import Own, called
 from rungs.recipe.seeds import derive
-from rungs.recipe.spec import DataSpec, Recipe
-from rungs.report import format as fmt
+from rungs.recipe.spec import Recipe
 from rungs.run.record import DataRecord, Environment, ModelRecord
 from rungs.training.class_weights import class_weights
 from rungs.training.convolutions import fast_convolutions, use_fast
@@ -177,22 +174,6 @@ def open_source(recipe: Recipe) -> Source:
     return data.open_source(resolved(recipe).data)
 
 
-def _require_as_asked(source: Source, spec: DataSpec) -> None:
-    """Refuse a source that is not the recipe's, or was read in another way: its images would be others.
-
-    Raises:
-        UserError: Another name, size or reading.
-    """
-    asked, do = reading_of(spec), "open the source of this recipe: rungs.training.setup.open_source(recipe)"
-    differs = [] if source.reading is None else differing(source.reading, asked)
-    if spec.image_size not in (None, source.train.image_size):
-        differs.append("image_size")
-    if source.name != printable(spec.source):
-        raise UserError(f"the images given are those of {source.name}", where=spec.source, do=do)
-    if differs:
-        raise UserError(f"not read as the recipe says: another {fmt.listed(differs)}", where=source.name, do=do)
-
-
 def load_dataset(
     recipe: Recipe, skip_unreadable: bool, source: Source | None = None, before: Recipe | None = None
 ) -> tuple[Recipe, Dataset]:
@@ -211,7 +192,7 @@ def load_dataset(
     recipe = resolved(recipe)
     if source is None:
         source = data.open_source(recipe.data)
-    _require_as_asked(source, recipe.data)
+    require_as_asked(source, recipe.data)
     skipped = require_trainable(source, skip_unreadable)
     groups = recipe.data.groups or (before.data.groups if before else default_groups(source))
     recipe = replace(recipe, data=replace(recipe.data, image_size=source.train.image_size, groups=groups))
