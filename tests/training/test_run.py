@@ -30,12 +30,13 @@ from rungs.run.folder import RunDir
 from rungs.run.record import EpochRow
 from rungs.ship.bundle import load_weights
 from rungs.ship.evaluate import evaluate
+from rungs.training.dataset import load_dataset
 from rungs.training.device import World
 from rungs.training.feed import scoring_batches
 from rungs.training.interrupt import Interrupted
 from rungs.training.precision import pick_precision
 from rungs.training.run import Session
-from rungs.training.setup import assemble, load_dataset
+from rungs.training.setup import assemble
 
 
 def wait_for_rows(process: subprocess.Popen[Any], history: Path, count: int) -> None:

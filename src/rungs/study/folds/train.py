@@ -30,10 +30,10 @@ from rungs.study.folds.record import FoldRow, FoldsDir, FoldsRecord, packed
 from rungs.study.processes import require_alone
 from rungs.study.statistics import of_folds
 from rungs.training import train as training
+from rungs.training.dataset import open_source
 from rungs.training.device import World, open_world
 from rungs.training.options import RunOptions, TrainOptions
 from rungs.training.run import run_recipe
-from rungs.training.setup import open_source
 from rungs.training.train import TrainPlan
 
 

@@ -23,8 +23,8 @@ from rungs.study.search.study import Search, Work
 from rungs.study.search.trial import closed
 from rungs.study.search.values import check, grid
 from rungs.study.search.workers import search
+from rungs.training.dataset import load_dataset
 from rungs.training.interrupt import Interrupts
-from rungs.training.setup import load_dataset
 
 TRIALS = 30
 """Default for all samplers but the grid."""
