@@ -157,7 +157,8 @@ def _say(plan: FoldsPlan, text: str) -> None:
 def _record(plan: FoldsPlan, source: Source, folds: Sequence[RunRecord], final: RunRecord, started: str) -> FoldsRecord:
     fold_of = fold_of_each(source, folds[0].recipe.data, plan.recipe.seed)  # resolved: with the groups of its source
     results = [_tested(record) for record in folds]
-    result = pooled(results, [np.flatnonzero(fold_of == fold) for fold in range(len(folds))])
+    places = [np.flatnonzero(fold_of == fold) for fold in range(len(folds))]
+    result = pooled(results, places, plan.recipe.evaluation.mistakes)
     accuracies = [one.accuracy for one in results]
     rows = tuple(_row(plan.folder, fold, record) for fold, record in enumerate(folds))
     return FoldsRecord(
