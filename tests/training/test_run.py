@@ -188,6 +188,14 @@ def test_nothing_to_watch_without_validation(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()  # a start that failed leaves nothing
 
 
+def test_a_start_that_fails_leaves_none_of_the_folders_it_made(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    for place in ("runs/here", "mine/runs/deep/here"):
+        with pytest.raises(UserError, match="no such folder"):
+            run(small("data.source=folder:nothere"), tmp_path / place)
+    assert [path.name for path in tmp_path.rglob("*")] == ["mine"]
+
+
 def test_leftovers_of_a_killed_process_are_swept(tmp_path: Path) -> None:
     run(small(), tmp_path, stop_after=1)
     leftover = tmp_path / "checkpoints" / ".epoch-0002.ckpt.abc.rungs-tmp"

@@ -169,6 +169,16 @@ def test_a_killed_cross_validation_keeps_its_folds(tmp_path: Path, record: Folds
     assert finished.result == again.result and finished.score == place.final.read_record().folds
 
 
+def test_folds_of_bad_data_leave_nothing(tmp_path: Path) -> None:
+    for name in ("bad/cat/1.png", "bad/dog/2.png"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text("no picture")
+    for folder, wrong in (("nothere", "no such folder"), ("bad", "unreadable")):
+        with pytest.raises(UserError, match=wrong):
+            cross_validated(tmp_path / "runs/folds", f"data.source='folder:{tmp_path / folder}'")
+    assert not (tmp_path / "runs").exists()
+
+
 def test_a_folder_of_anything_else_is_not_resumed(place: FoldsDir, tmp_path: Path) -> None:
     single = tmp_path / "single"
     train(RECIPE, ("data.folds=none", "training.epochs=1", "data.train=100"), folder=single)

@@ -104,9 +104,13 @@ def cross_validate(plan: FoldsPlan) -> FoldsRecord:
     place, started = plan.folder, datetime.now(UTC).isoformat(timespec="seconds")
     place.prepare()
     with place.locked(), open_world() as world:
-        write_whole(place.recipe, to_toml(plan.recipe).encode())
         source = open_source(plan.recipe)
-        folds = _train_folds(plan, source, world)
+        write_whole(place.recipe, to_toml(plan.recipe).encode())
+        try:
+            folds = _train_folds(plan, source, world)
+        finally:
+            if not place.fold(0).path.exists():  # nothing was trained, as of bad data: leave no folder behind
+                place.recipe.unlink()
         final = _run(plan, final_recipe(plan.recipe, folds), place.final, source, world)
         record = _record(plan, source, folds, final, started)
         finish(final, folds, record.score, place.final)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
 
 from rungs.data import require_known
@@ -105,8 +104,7 @@ def run(plan: Search) -> SearchRecord:
         try:
             study = search_study.create_or_load(plan.work, plan.goal, dataset.record.hash)
         except UserError:
-            with suppress(OSError):  # leave no empty folder behind
-                plan.folder.path.rmdir()
+            plan.folder.remove_empty()
             raise
         search(plan.work, study, plan.workers, plan.options.tell)
         return conclude(plan, study, resolved, dataset)
