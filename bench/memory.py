@@ -28,9 +28,10 @@ from common import compared, keep, sentences
 from rungs.errors import UserError, require_between
 from rungs.recipe.toml import load
 from rungs.study.bench.phases import train_on, training_feed
+from rungs.training.dataset import load_dataset
 from rungs.training.device import World, cores, device_name, peak_memory_bytes
 from rungs.training.memory import SWITCH, keep_freed_memory
-from rungs.training.setup import assemble, load_dataset
+from rungs.training.setup import assemble
 
 CPU = torch.device("cpu")
 WARM_UP = 6

@@ -25,11 +25,12 @@ from rungs import data as sources
 from rungs.evaluate.device import open_device
 from rungs.recipe.spec import Recipe
 from rungs.recipe.toml import choose
+from rungs.training.dataset import load_dataset
 from rungs.training.device import World, cores, device_name, peak_memory_bytes
 from rungs.training.loop import train_together
 from rungs.training.pack import join
 from rungs.training.screen import Screen
-from rungs.training.setup import Setup, assemble, load_dataset
+from rungs.training.setup import Setup, assemble
 from rungs.training.step import WARM_UP
 
 

@@ -34,13 +34,14 @@ from rungs.recipe.spec import Recipe
 from rungs.recipe.toml import choose
 from rungs.study.statistics import estimate
 from rungs.training.compiling import compile_net
+from rungs.training.dataset import load_dataset
 from rungs.training.device import World, cores, device_name
 from rungs.training.feed import scoring_batches
 from rungs.training.loop import Diverged, train_epochs
 from rungs.training.run import train_flops
 from rungs.training.scoring import with_tta
 from rungs.training.screen import Screen
-from rungs.training.setup import assemble, load_dataset
+from rungs.training.setup import assemble
 
 
 def run(recipe: Recipe, source: Source, world: World) -> dict[str, float]:

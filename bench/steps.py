@@ -27,8 +27,9 @@ from rungs.errors import UserError, require_between
 from rungs.recipe.toml import load
 from rungs.study.bench.ceilings import fastest_product
 from rungs.study.bench.phases import train_on, training_feed
+from rungs.training.dataset import load_dataset
 from rungs.training.device import cores, device_name, open_world, peak_memory_bytes
-from rungs.training.setup import assemble, load_dataset
+from rungs.training.setup import assemble
 
 WARM_UP = 6
 """Steps before those that are measured: until then a step still touches new pages."""

@@ -28,10 +28,11 @@ from rungs.errors import UserError
 from rungs.evaluate.device import open_device
 from rungs.recipe.toml import load
 from rungs.training.compiling import compile_net
+from rungs.training.dataset import load_dataset
 from rungs.training.device import World, cores, device_name
 from rungs.training.loop import train_epochs
 from rungs.training.screen import Screen
-from rungs.training.setup import assemble, load_dataset
+from rungs.training.setup import assemble
 from rungs.training.step import WARM_UP
 
 

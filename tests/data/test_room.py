@@ -339,10 +339,31 @@ def test_features_keep_the_cache_within_its_limit_too(photos: Path, monkeypatch:
         if key == keys[1]:  # used again, so the second is the oldest
             features.cached(keys[0], lambda: pytest.fail("computed again"))
     assert entries() == []
-    kept = {one.name for one in room.contents() if one.kind == "features"}
+    kept = {one.paths[0].name for one in room.contents() if one.kind == "features"}
     assert kept == {keys[0], keys[2]}
     features.cached(keys[3], lambda: torch.zeros(10, 1000), cache_gb=1e-6)  # more than the limit, but used
-    assert [one.name for one in room.contents() if one.kind == "features"] == [keys[3]]
+    assert [one.paths[0].name for one in room.contents() if one.kind == "features"] == [keys[3]]
+
+
+def test_features_are_listed_by_their_shape_and_named_by_the_beginning_of_their_key(photos: Path) -> None:
+    for key, images in (("a" * 64, 1398), ("b" * 64, 7)):
+        features.cached(key, lambda images=images: torch.zeros(images, 12))  # type: ignore[misc]
+    listed = rungs("cache").stdout
+    assert "aaaaaaaa, 12 numbers each" in listed and "1,398" in listed and "bbbbbbbb, 12 numbers each" in listed
+    damaged = cache.cache_dir() / "features" / ("b" * 64) / "features.safetensors"
+    damaged.write_bytes(damaged.read_bytes()[:20])
+    assert "bbbbbbbb, damaged" in rungs("cache").stdout
+    rungs("cache", "aaaaaaaa", "--clear")
+    assert [one.name for one in room.contents()] == ["bbbbbbbb, damaged"]
+
+
+def test_a_wrong_name_gets_a_hint(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(photos.parent)
+    opened(Path("photos"))
+    for wrong, meant in (("fetures", "features"), ("folder:photo", "folder:photos"), ("photos", "folder:photos")):
+        said = rungs("cache", "--clear", wrong, code=2).stderr
+        assert f"did you mean '{meant}'?" in said and "or all, decoded, features" in said
+    assert entries()
 
 
 def test_processes_that_compute_the_same_features_wait(capsys: pytest.CaptureFixture[str]) -> None:

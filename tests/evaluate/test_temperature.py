@@ -19,10 +19,11 @@ from rungs.run.folder import RunDir
 from rungs.run.record import RunRecord
 from rungs.ship import predict
 from rungs.ship.bundle import load_weights
+from rungs.training.dataset import load_dataset
 from rungs.training.device import World
 from rungs.training.pack_run import run_pack
 from rungs.training.scoring import score_parts
-from rungs.training.setup import assemble, load_dataset
+from rungs.training.setup import assemble
 
 LARGE_TEST = ("data.validation=400", "data.test=600", "evaluation.mistakes=0")
 

@@ -18,7 +18,7 @@ from rungs.run import looks
 from rungs.run.folder import RunDir, append_line
 from rungs.study.ladder import spec
 from rungs.study.ladder.record import LadderDir
-from rungs.training.setup import load_dataset
+from rungs.training.dataset import load_dataset
 
 ONE = "training.epochs=1"
 

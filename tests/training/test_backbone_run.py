@@ -30,8 +30,9 @@ from rungs.recipe.toml import read as read_recipe
 from rungs.run.record import RunRecord
 from rungs.ship.evaluate import evaluate
 from rungs.ship.predict import load
+from rungs.training.dataset import load_dataset
 from rungs.training.device import World
-from rungs.training.setup import assemble, load_dataset
+from rungs.training.setup import assemble
 
 ALONE = World(0, 1, torch.device("cpu"))
 SHORT = """

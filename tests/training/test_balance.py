@@ -21,10 +21,11 @@ from rungs.data.batches import balanced_order, order
 from rungs.diagnose import examine
 from rungs.run.record import RunRecord
 from rungs.study.cures import trial
+from rungs.training.dataset import load_dataset
 from rungs.training.device import World
 from rungs.training.feed import batches_of_members, epoch_order, training_batches
 from rungs.training.pack import join
-from rungs.training.setup import Setup, assemble, load_dataset
+from rungs.training.setup import Setup, assemble
 
 SAMPLING = "data.balance=sampling"
 ALONE = World(0, 1, torch.device("cpu"))

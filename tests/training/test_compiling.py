@@ -19,10 +19,11 @@ from rungs.recipe.toml import load
 from rungs.run.record import EpochRow
 from rungs.training import compiling, loop
 from rungs.training.compiling import Trial, choose_compiling, compile_net
+from rungs.training.dataset import load_dataset
 from rungs.training.device import World
 from rungs.training.loop import train_epochs
 from rungs.training.screen import Screen
-from rungs.training.setup import Setup, assemble, load_dataset
+from rungs.training.setup import Setup, assemble
 
 SHORT = (
     "training.epochs=1", "data.train=100", "data.validation=50", "data.test=50", "evaluation.batch_size=50",

@@ -18,11 +18,12 @@ from rungs.recipe.identity import changes, digest
 from rungs.recipe.spec import Recipe
 from rungs.run.record import RunRecord
 from rungs.training import step
+from rungs.training.dataset import load_dataset
 from rungs.training.device import World
 from rungs.training.loop import train_epochs, train_together
 from rungs.training.pack import join
 from rungs.training.screen import Screen
-from rungs.training.setup import Setup, assemble, load_dataset
+from rungs.training.setup import Setup, assemble
 from rungs.training.step import WARM_UP, Stepper
 
 GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -16,11 +16,12 @@ from rungs.recipe.toml import load
 from rungs.run.folder import RunDir
 from rungs.study.bench.phases import train_on, training_feed
 from rungs.training import convolutions
+from rungs.training.dataset import load_dataset
 from rungs.training.device import open_world
 from rungs.training.memory import SWITCH, return_freed_memory
 from rungs.training.options import RunOptions
 from rungs.training.run import run_recipe
-from rungs.training.setup import assemble, load_dataset
+from rungs.training.setup import assemble
 
 WIDE = (
     "data.source=digits",

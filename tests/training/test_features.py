@@ -19,9 +19,10 @@ from rungs.run.folder import RunDir
 from rungs.ship.evaluate import evaluate
 from rungs.study.bench import measure
 from rungs.training import features, setup
+from rungs.training.dataset import load_dataset
 from rungs.training.device import World
 from rungs.training.features import HeadSetup, on_features
-from rungs.training.setup import assemble, load_dataset
+from rungs.training.setup import assemble
 
 FROZEN = (
     "model.name=resnet18", "model.width=4", "data.train=200", "augment.train=[]", "optim.lr=0.05",

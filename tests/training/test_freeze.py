@@ -17,11 +17,12 @@ from rungs.recipe.shorten import stretched
 from rungs.recipe.spec import Recipe
 from rungs.run.folder import RunDir
 from rungs.training import checkpoint
+from rungs.training.dataset import load_dataset
 from rungs.training.device import World
 from rungs.training.freezing import frozen_stages
 from rungs.training.loop import train_epochs
 from rungs.training.screen import Screen
-from rungs.training.setup import Setup, assemble, load_dataset
+from rungs.training.setup import Setup, assemble
 
 RESNET = ("model.name=resnet18", "model.width=4", "optim.momentum=0.9", "optim.lr=0.05", "data.train=200")
 """Six stages: the stem, four stages of blocks, the head."""

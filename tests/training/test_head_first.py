@@ -12,9 +12,10 @@ from small import run, small
 
 from rungs.errors import UserError
 from rungs.recipe.spec import Recipe
+from rungs.training.dataset import load_dataset
 from rungs.training.device import World
 from rungs.training.head_first import begin_with_head
-from rungs.training.setup import Setup, assemble, load_dataset
+from rungs.training.setup import Setup, assemble
 
 
 @pytest.fixture(autouse=True)

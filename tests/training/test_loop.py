@@ -15,11 +15,12 @@ from torch.nn import functional as F
 from rungs.data.stats import mean_std
 from rungs.errors import UserError
 from rungs.training import loop
+from rungs.training.dataset import load_dataset
 from rungs.training.device import World
 from rungs.training.feed import training_batches
 from rungs.training.loop import Diverged, train_epochs, validate
 from rungs.training.screen import Screen
-from rungs.training.setup import Setup, assemble, load_dataset
+from rungs.training.setup import Setup, assemble
 
 T = TypeVar("T")
 

@@ -21,6 +21,7 @@ from rungs.run.folder import RunDir
 from rungs.run.record import EpochRow, RunRecord
 from rungs.ship.bundle import load_weights
 from rungs.training import convolutions, feed, loop, pack, pack_run
+from rungs.training.dataset import load_dataset
 from rungs.training.device import World
 from rungs.training.interrupt import Interrupted
 from rungs.training.loop import Diverged, train_epochs, train_together
@@ -28,7 +29,7 @@ from rungs.training.pack import join, unpackable
 from rungs.training.pack_run import run_pack
 from rungs.training.run import Session
 from rungs.training.screen import Screen
-from rungs.training.setup import Setup, assemble, load_dataset
+from rungs.training.setup import Setup, assemble
 
 ALONE = World(0, 1, torch.device("cpu"))
 SHORT = (

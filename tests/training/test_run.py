@@ -31,12 +31,13 @@ from rungs.run.folder import RunDir
 from rungs.run.record import EpochRow
 from rungs.ship.bundle import load_weights
 from rungs.ship.evaluate import evaluate
+from rungs.training.dataset import load_dataset
 from rungs.training.device import World
 from rungs.training.feed import scoring_batches
 from rungs.training.interrupt import Interrupted
 from rungs.training.precision import pick_precision
 from rungs.training.run import Session
-from rungs.training.setup import assemble, load_dataset
+from rungs.training.setup import assemble
 
 
 def wait_for_rows(process: subprocess.Popen[Any], history: Path, count: int) -> None:
@@ -186,6 +187,14 @@ def test_nothing_to_watch_without_validation(tmp_path: Path) -> None:
         with pytest.raises(UserError, match="nothing to monitor"):
             run(small("data.validation=0", change), tmp_path / "run")
     assert not (tmp_path / "run").exists()  # a start that failed leaves nothing
+
+
+def test_a_start_that_fails_leaves_none_of_the_folders_it_made(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    for place in ("runs/here", "mine/runs/deep/here"):
+        with pytest.raises(UserError, match="no such folder"):
+            run(small("data.source=folder:nothere"), tmp_path / place)
+    assert [path.name for path in tmp_path.rglob("*")] == ["mine"]
 
 
 def test_leftovers_of_a_killed_process_are_swept(tmp_path: Path) -> None:

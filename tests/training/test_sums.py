@@ -10,11 +10,12 @@ from torch import Tensor
 
 from rungs import data
 from rungs.training import feed
+from rungs.training.dataset import load_dataset
 from rungs.training.device import World
 from rungs.training.loop import train_epochs, train_together
 from rungs.training.pack import join
 from rungs.training.screen import Screen
-from rungs.training.setup import Setup, assemble, load_dataset
+from rungs.training.setup import Setup, assemble
 
 ALONE = World(0, 1, torch.device("cpu"))
 PLAIN = ("augment.train=[]", "training.precision=fp32", "training.convolution=direct", "training.ema_decay=none",

@@ -19,7 +19,7 @@ from rungs.report import run_tables
 from rungs.run.folder import RunDir
 from rungs.run.record import RunRecord
 from rungs.ship.bundle import load_weights
-from rungs.training.setup import load_dataset
+from rungs.training.dataset import load_dataset
 
 SHORT = ("training.epochs=3", "training.precision=fp32", "evaluation.batch_size=64", "evaluation.tta_share=0.5")
 

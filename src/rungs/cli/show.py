@@ -201,8 +201,8 @@ def _show_augmented(recipe: Recipe, folder: Path) -> None:
     from rungs.data.augment import Draw
     from rungs.data.sheet import contact_sheet
     from rungs.run.folder import write_whole
+    from rungs.training.dataset import load_dataset
     from rungs.training.feed import generator, prepare, salt
-    from rungs.training.setup import load_dataset
 
     recipe, dataset = load_dataset(recipe, skip_unreadable=True)
     part = dataset.parts.train

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tyro.conf import Positional
 
 from rungs.cli.terminal import out
-from rungs.errors import UserError
+from rungs.errors import UserError, closest
 
 if TYPE_CHECKING:
     from rungs.data.room import Held
@@ -58,13 +58,17 @@ def _chosen(held: list[Held], what: str | None) -> list[Held]:
         raise UserError("an empty name", where="cache", do=f"name a set, or {', '.join(kinds)}")
     chosen = [one for one in held if what in (one.kind, one.name, _source_of(one))]
     if not chosen and what not in kinds:
-        raise UserError("nothing of this name in the cache", where=what, do=f"name a set, or {', '.join(kinds)}")
+        near = closest(what, [*kinds, *map(_source_of, held)])
+        do = f"{near}name a set, as rungs cache lists it, or {', '.join(kinds)}"
+        raise UserError("nothing of this name in the cache", where=what, do=do)
     return chosen
 
 
 def _source_of(one: Held) -> str:
-    """Return the name of a set of decoded images without its size in pixels; of other things the whole name."""
-    return one.name.rpartition(", ")[0] or one.name if one.kind == "decoded" else one.name
+    """Return the name of a set without the size of its images or features; of other things the whole name."""
+    from rungs.data import room
+
+    return one.name.rpartition(", ")[0] or one.name if one.kind in room.SETS else one.name
 
 
 def _list(held: list[Held]) -> None:

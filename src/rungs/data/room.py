@@ -12,9 +12,10 @@ import os
 import shutil
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import safetensors
 from filelock import FileLock, Timeout
 
 from rungs.data import cache
@@ -25,6 +26,8 @@ SHARE = 0.25
 """Of the disk space that is free or taken by the cache: its limit where none is set."""
 GB = 10**9
 DAY_S, MINUTE_S = 86_400, 60
+KEY = 8
+"""Characters of the key of features that name them."""
 
 KINDS = {
     "decoded": "decoded",
@@ -141,7 +144,7 @@ def size(count: float) -> str:
 
 
 def _sets() -> list[Held]:
-    return [*_decoded(), *_folders(cache.cache_dir() / "features", "features")]
+    return [*_decoded(), *_features()]
 
 
 def _decoded() -> Iterable[Held]:
@@ -154,6 +157,24 @@ def _decoded() -> Iterable[Held]:
             yield _held("decoded", name, (folder,), images)
     for folder in _unfinished():
         yield _held("decoded", "never finished", (folder,))
+
+
+def _features() -> Iterable[Held]:
+    """Yield sets of features, named by the beginning of their key and by their shape."""
+    for one in _folders(cache.cache_dir() / "features", "features"):
+        images, width = _shape(one.paths[0] / "features.safetensors")
+        said = "damaged" if width is None else f"{width} numbers each"
+        yield replace(one, name=f"{one.name[:KEY]}, {said}", images=images)
+
+
+def _shape(path: Path) -> tuple[int | None, int | None]:
+    """Return the number of images and of features of each, from the header of a file; None where it is damaged."""
+    try:
+        with safetensors.safe_open(path, "numpy") as file:
+            images, width = file.get_slice("features").get_shape()
+    except (OSError, safetensors.SafetensorError, ValueError):
+        return None, None
+    return images, width
 
 
 def _unfinished() -> list[Path]:

@@ -30,6 +30,7 @@ class Folder:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        self._made: list[Path] = []  # folders above it that `prepare` created, the innermost first
 
     def prepare(self) -> None:
         """Create the folder and check that it can be written.
@@ -38,6 +39,7 @@ class Folder:
             UserError: It cannot.
         """
         try:
+            self._made = [path for path in self.path.parents if not path.exists()]
             self.path.mkdir(parents=True, exist_ok=True)
             with tempfile.NamedTemporaryFile(dir=self.path) as probe:
                 probe.write(b"rungs")
@@ -46,7 +48,7 @@ class Folder:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Lock the folder for one process; remove it at the end if nothing was written.
+        """Lock the folder for one process; if nothing was written, remove it at the end, and those made for it.
 
         Raises:
             UserError: Another process trains in it.
@@ -66,8 +68,14 @@ class Folder:
             # while the lock is held, no other process is here
             if [path.name for path in self.path.iterdir()] == [".lock"]:
                 (self.path / ".lock").unlink()
-                self.path.rmdir()
+                self.remove_empty()
             lock.release()
+
+    def remove_empty(self) -> None:
+        """Remove the folder and those that `prepare` created above it, as far as they are empty."""
+        with contextlib.suppress(OSError):
+            for path in (self.path, *self._made):
+                path.rmdir()
 
     def _in_use(self) -> UserError:
         return UserError("another process is training here", where=self.path, do="wait, or give another --out")

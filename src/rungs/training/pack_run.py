@@ -14,6 +14,7 @@ from rungs.recipe.spec import Recipe
 from rungs.recipe.toml import read
 from rungs.run.folder import RunDir
 from rungs.run.record import RunRecord
+from rungs.training.dataset import load_dataset, open_source
 from rungs.training.device import World, enough_memory
 from rungs.training.interrupt import Interrupted, Interrupts
 from rungs.training.loop import Diverged, train_together
@@ -23,7 +24,6 @@ from rungs.training.resume import assemble_resumed
 from rungs.training.run import Session, Status, begin_session, new_progress
 from rungs.training.scoring import Scores
 from rungs.training.screen import Screen
-from rungs.training.setup import load_dataset, open_source
 
 LESS = "use a smaller --pack, smaller batches, smaller images or a smaller net; or free memory, and resume"
 

@@ -18,9 +18,10 @@ from rungs.run.folder import RunDir
 from rungs.run.record import EpochRow, RunRecord
 from rungs.training import checkpoint
 from rungs.training.convolutions import use_as_before
+from rungs.training.dataset import Dataset
 from rungs.training.device import World
 from rungs.training.screen import Screen
-from rungs.training.setup import Dataset, Setup, assemble
+from rungs.training.setup import Setup, assemble
 
 CHOSEN_BEFORE = "chosen when the run began"
 """Reason of a choice that a resumed run keeps."""

@@ -30,6 +30,7 @@ from rungs.training import checkpoint
 from rungs.training.activations import activations
 from rungs.training.checkpoint import Checkpoint
 from rungs.training.compiling import choose_compiling, compile_net
+from rungs.training.dataset import Dataset, load_dataset
 from rungs.training.device import World, enough_memory, peak_memory_bytes
 from rungs.training.features import on_features
 from rungs.training.head_first import begin_with_head
@@ -39,7 +40,7 @@ from rungs.training.options import RunOptions
 from rungs.training.resume import Progress, assemble_resumed, identity, require_same, restore_run
 from rungs.training.scoring import Scores, score_parts, without_twins
 from rungs.training.screen import Screen, title, warn
-from rungs.training.setup import Dataset, Setup, assemble, load_dataset
+from rungs.training.setup import Setup, assemble
 from rungs.training.stopping import best_epoch, should_stop
 from rungs.training.track import TensorBoard, Tracker
 

@@ -18,7 +18,8 @@ from rungs.run.folder import RunDir
 from rungs.run.record import EpochRow
 
 if TYPE_CHECKING:
-    from rungs.training.setup import Dataset, Setup
+    from rungs.training.dataset import Dataset
+    from rungs.training.setup import Setup
 
 T = TypeVar("T")
 SHOWN_ROWS = 15

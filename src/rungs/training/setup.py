@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import zlib
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from msgspec.structs import replace
 from torch import Tensor, nn
@@ -19,16 +16,9 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_
 from torch.optim.swa_utils import AveragedModel
 
-from rungs import data
-from rungs.data.audit import require_as_asked, require_trainable
 from rungs.data.batches import spans, to_float
-from rungs.data.duplicates import leaks
-from rungs.data.groups import default_groups, describe_groups
-from rungs.data.imageset import ImageSet, Source
-from rungs.data.members import members
-from rungs.data.split import Parts, pooled, split_source
-from rungs.data.stats import mean_std
-from rungs.data.twins import compared, near_between, twins, with_pictures
+from rungs.data.imageset import ImageSet
+from rungs.data.split import Parts
 from rungs.errors import UserError
 from rungs.models import build_model
 from rungs.models.backbone import BackboneNet
@@ -36,28 +26,24 @@ from rungs.models.describe import describe
 from rungs.models.init_weights import draw_weights
 from rungs.models.normalized import Normalized
 from rungs.models.own import OwnNet
-from rungs.models.pretrained import load_pretrained, resolved
+from rungs.models.pretrained import load_pretrained
 from rungs.models.stages import stages
 from rungs.optim import build_optimizer
 from rungs.optim.ema import average
 from rungs.recipe.models import Backbone
-from rungs.recipe.optimizers import Plateau
 from rungs.recipe.own import Own, called
 from rungs.recipe.seeds import derive
 from rungs.recipe.spec import Recipe
-from rungs.run.record import DataRecord, Environment, ModelRecord
+from rungs.run.record import Environment, ModelRecord
 from rungs.training.class_weights import class_weights
 from rungs.training.convolutions import fast_convolutions, use_fast
+from rungs.training.dataset import Dataset
 from rungs.training.device import World, environment, is_out_of_memory
 from rungs.training.freezing import freeze, keeps_features, require_stages
 from rungs.training.precision import is_mostly_depthwise, pick_precision
 
-Ints = npt.NDArray[np.int64]
-
 SEEN = 5000
 """Training images that a net may use to initialise its weights, where it has no number of its own, `sees`."""
-NEAR_SHOWN = 12
-"""Pairs of images that look alike that a record names and shows."""
 
 
 def image_size(recipe: Recipe, epoch: int) -> int:
@@ -65,16 +51,6 @@ def image_size(recipe: Recipe, epoch: int) -> int:
     full, scales = recipe.data.image_size or 0, recipe.training.image_scales
     part = -(-(epoch + 1) * len(scales) // recipe.training.epochs) - 1  # the last epoch has the last scale
     return round(full * scales[part]) if scales else full
-
-
-@dataclass
-class Dataset:
-    """The data of one run: its parts and their record."""
-
-    parts: Parts
-    record: DataRecord
-    doubts: int  # number of duplicate and doubtful files in it
-    twins: Ints  # positions of test images that have a near or an identical copy among the training images
 
 
 @dataclass
@@ -163,70 +139,6 @@ class Setup:
 
     def copy_to_members(self) -> None:
         """Copy the trained state to each member; a single one has it already."""
-
-
-def open_source(recipe: Recipe) -> Source:
-    """Open a recipe's source of images, as large as its net wants them where the recipe does not say.
-
-    Raises:
-        UserError: The source is missing or damaged, or pretrained weights cannot be had.
-    """
-    return data.open_source(resolved(recipe).data)
-
-
-def load_dataset(
-    recipe: Recipe, skip_unreadable: bool, source: Source | None = None, before: Recipe | None = None
-) -> tuple[Recipe, Dataset]:
-    """Load the recipe's data, split it, and return the recipe with what its net and data decide resolved.
-
-    Args:
-        recipe: What will be trained.
-        skip_unreadable: Leave unreadable files out.
-        source: The recipe's source of images, if already loaded: the runs of a pack share one.
-        before: The resolved recipe of the run that is resumed, if it began: its images keep their parts.
-
-    Raises:
-        UserError: The source is missing or damaged, is not the recipe's or was read in another way, or has unreadable
-            files and they may not be skipped; or pretrained weights cannot be had.
-    """
-    recipe = resolved(recipe)
-    if source is None:
-        source = data.open_source(recipe.data)
-    require_as_asked(source, recipe.data)
-    skipped = require_trainable(source, skip_unreadable)
-    groups = recipe.data.groups or (before.data.groups if before else default_groups(source))
-    recipe = replace(recipe, data=replace(recipe.data, image_size=source.train.image_size, groups=groups))
-    source = source if recipe.data.folds is None else pooled(source)
-    parts = split_source(source, recipe.data, recipe.seed)
-    _require_watchable(recipe, parts)
-    mean, std = mean_std(parts.train.blocks())
-    near = near_between(source, parts.present())
-    record = DataRecord(
-        source=source.name,
-        origin=source.origin,
-        hash=parts.hash,
-        hashes={name: part.hash for name, part in parts.present().items()},
-        members=members(source, parts.present()),
-        canonical=source.canonical,
-        classes=parts.train.classes,
-        counts={name: part.counts() for name, part in parts.present().items()},
-        image_size=source.train.image_size,
-        mean=mean,
-        std=std,
-        skipped=skipped,
-        leaks=leaks(parts.present()),
-        near=dict(Counter(pair.part for pair in near if not pair.suspect)),
-        near_pairs=tuple(with_pictures(parts.present(), near[:NEAR_SHOWN])),
-        near_compared=compared(source),
-        suspects=dict(Counter(pair.part for pair in near if pair.suspect)),
-        groups=describe_groups(source, recipe.data),
-        notes=source.notes,
-    )
-    doubts = sum(problem.kind in ("duplicate", "doubtful") for problem in source.problems)
-    with_twin = np.zeros(0, np.int64) if parts.test is None else twins(source, parts.train, parts.test)
-    if not recipe.evaluation.score_test:  # closed: no later code can use it
-        parts = dataclasses.replace(parts, test=None)
-    return recipe, Dataset(parts, record, doubts, with_twin)
 
 
 def assemble(
@@ -364,12 +276,6 @@ def _flops(model: Normalized, sizes: set[int]) -> dict[int, int]:
             do = "leave image_scales out, or choose a net that ends in a global pool, such as resnet18"
             raise UserError(what, where="training.image_scales", do=do) from error
     return flops
-
-
-def _require_watchable(recipe: Recipe, parts: Parts) -> None:
-    if parts.validation is None and (isinstance(recipe.schedule, Plateau) or recipe.stopping.patience is not None):
-        do = "set data.validation above 0, or another schedule and no stopping.patience"
-        raise UserError("nothing to monitor: there is no validation set", where=recipe.data.source, do=do)
 
 
 def _require_two_a_rank(recipe: Recipe, images: int, world: World) -> None:

@@ -129,6 +129,12 @@ def test_hidden_files_and_systems_leftovers_are_ignored(tmp_path: Path) -> None:
         (root / name).write_text("text")
     source = load(str(root), None)
     assert source.train.counts() == (3, 3) and source.problems == ()
+    ignored = "ignored: 1 file in Thumbs.db, 1 file in __MACOSX, 3 hidden files"
+    assert ignored in source.notes
+    with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
+        for file in root.rglob("*"):
+            archive.write(file, file.relative_to(root))
+    assert ignored in load(str(tmp_path / "photos.zip"), None).notes
 
 
 def test_links_that_lead_back_end(tmp_path: Path) -> None:

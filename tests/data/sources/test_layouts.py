@@ -222,6 +222,7 @@ def test_what_systems_leave_behind_is_ignored_and_counted(tmp_path: Path) -> Non
     assert source.train.classes == ("cat", "dog") and source.train.counts() == (2, 2) and not reasons(source)
     assert source.notes[-1].startswith("ignored: 2 files in $RECYCLE.BIN, 4 files in @eaDir, ")
     assert all(name in source.notes[-1] for name in left)
+    assert source.notes[-1].endswith(", 2 hidden files")
     packed = load(str(zipped(root)), 8)
     assert packed.train.hash == source.train.hash and packed.notes == source.notes
 

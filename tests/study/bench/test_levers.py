@@ -15,8 +15,9 @@ from rungs.study.bench.ceilings import Stopwatch
 from rungs.study.bench.levers import NO_FASTER, Budget, Levers, Trial
 from rungs.study.bench.phases import Case, training_feed
 from rungs.study.bench.record import Lever, LeverName
+from rungs.training.dataset import load_dataset
 from rungs.training.device import World
-from rungs.training.setup import Setup, assemble, load_dataset
+from rungs.training.setup import Setup, assemble
 
 PLENTY = Budget(seconds=1e5, turns=5, left_s=2e4)
 NET = ("model.stages=[[64,64]]", "training.batch_size=20", "training.precision=fp32")

@@ -19,10 +19,11 @@ from rungs.run.record import from_json, to_json
 from rungs.study.bench import ceilings, measure, operations, phases, record, rounds
 from rungs.study.bench.options import BenchOptions
 from rungs.study.bench.record import PHASES, BenchDir, BenchRecord, Spread
+from rungs.training.dataset import load_dataset
 from rungs.training.device import World
 from rungs.training.loop import train_epochs
 from rungs.training.screen import Screen
-from rungs.training.setup import assemble, load_dataset
+from rungs.training.setup import assemble
 
 CPU = torch.device("cpu")
 QUICK = ("training.batch_size=50", "evaluation.batch_size=40")

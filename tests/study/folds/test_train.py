@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from bank import Bank
 from command import rungs
+from msgspec.structs import replace
 from small import small
 
 from rungs.data.imageset import Source
@@ -26,6 +27,7 @@ from rungs.ship.evaluate import evaluate
 from rungs.ship.predict import load
 from rungs.study.folders import identify
 from rungs.study.folds.final import final_recipe
+from rungs.study.folds.pooled import pooled
 from rungs.study.folds.record import FoldsDir, FoldsRecord
 from rungs.study.folds.train import FoldsPlan, prepare, run, train
 from rungs.study.search import tune
@@ -91,6 +93,19 @@ def test_the_scores_of_all_images_follow_from_their_predictions(record: FoldsRec
     assert result.mistakes[0].loss == pytest.approx(found.loss[~found.correct].max(), rel=1e-5)
 
 
+def test_all_mistakes_of_the_folds_are_kept_up_to_the_number_asked_for(place: FoldsDir, digits: Source) -> None:
+    fold_of = fold_of_each(digits, RECIPE.data, RECIPE.seed)
+    places = [np.flatnonzero(fold_of == fold) for fold in FOLDS]
+    results = []
+    for fold in FOLDS:  # of nets that make few mistakes: none, one and two
+        test = place.fold(fold).read_record().test
+        assert test is not None and len(test.mistakes) >= 2
+        results.append(replace(test, mistakes=test.mistakes[:fold]))
+    kept = [mistake.loss for result in results for mistake in result.mistakes]
+    assert [mistake.loss for mistake in pooled(results, places, 24).mistakes] == sorted(kept, reverse=True)
+    assert [mistake.loss for mistake in pooled(results, places, 2).mistakes] == sorted(kept, reverse=True)[:2]
+
+
 def test_predictions_are_written_as_a_table_too(place: FoldsDir, record: FoldsRecord) -> None:
     rows = list(csv.DictReader(place.predictions.read_text(encoding="utf-8").splitlines()))
     assert len(rows) == 1797 and {row["fold"] for row in rows} == {"1", "2", "3"}
@@ -152,6 +167,16 @@ def test_a_killed_cross_validation_keeps_its_folds(tmp_path: Path, record: Folds
     assert again.interval == record.interval and again.fold_of == record.fold_of
     finished = cross_validated(tmp_path, resume=True)
     assert finished.result == again.result and finished.score == place.final.read_record().folds
+
+
+def test_folds_of_bad_data_leave_nothing(tmp_path: Path) -> None:
+    for name in ("bad/cat/1.png", "bad/dog/2.png"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text("no picture")
+    for folder, wrong in (("nothere", "no such folder"), ("bad", "unreadable")):
+        with pytest.raises(UserError, match=wrong):
+            cross_validated(tmp_path / "runs/folds", f"data.source='folder:{tmp_path / folder}'")
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_folder_of_anything_else_is_not_resumed(place: FoldsDir, tmp_path: Path) -> None:
@@ -221,7 +246,9 @@ def test_the_command_line(place: FoldsDir, record: FoldsRecord, tmp_path: Path) 
     before = (folder / "report.html").read_bytes()
     (folder / "report.html").unlink()
     assert "report.html" in rungs("report", folder).stdout
-    assert (folder / "report.html").read_bytes() == before
+    moved = (folder / "report.html").read_text(encoding="utf-8")
+    assert moved == before.decode().replace(f"rungs predict {place.path} photo", f"rungs predict {folder} photo")
+    assert f"rungs predict {folder} photo.jpg" in moved
     picture = tmp_path / "one.png"
     from PIL import Image
 

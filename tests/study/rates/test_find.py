@@ -20,9 +20,8 @@ from rungs.study.rates import sweep
 from rungs.study.rates.find import prepare
 from rungs.study.rates.options import RateOptions
 from rungs.study.rates.record import RateCheck, RateDir, RateRecord
-from rungs.training import setup as training_setup
+from rungs.training.dataset import load_dataset
 from rungs.training.device import open_world
-from rungs.training.setup import load_dataset
 
 TINY = ("augment.train=[]", "model.stages=[[8]]", "training.ema_decay=none", "schedule.name=cosine")
 STEPS = 40
@@ -80,7 +79,7 @@ def test_the_test_set_stays_closed(found: tuple[RateRecord, Path]) -> None:
 
 def test_no_test_image_can_reach_a_check(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Any] = []
-    real = training_setup.load_dataset
+    real = load_dataset
     monkeypatch.setattr(rates_checks, "load_dataset", lambda *args: seen.append(real(*args)) or seen[-1])
     with open_world() as world:
         table = rates_checks.RangeTest.load(

@@ -26,7 +26,7 @@ from rungs.study.search.liveness import ChangeTimer, host, is_alive_here, worker
 from rungs.study.search.storage import optuna
 from rungs.study.search.study import Search, create_or_load, distributions
 from rungs.study.search.workers import search, try_trials
-from rungs.training.setup import load_dataset
+from rungs.training.dataset import load_dataset
 
 LONG = RECIPE.replace("epochs = 2", "epochs = 30")
 

@@ -19,7 +19,7 @@ from rungs.study.search.ledger import records
 from rungs.study.search.record import SearchDir, SearchRecord
 from rungs.study.search.study import create_or_load
 from rungs.study.search.workers import search
-from rungs.training.setup import load_dataset
+from rungs.training.dataset import load_dataset
 
 
 def test_the_command_searches_re_runs_names_a_winner_and_opens_the_test_set_once(

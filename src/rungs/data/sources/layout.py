@@ -57,7 +57,8 @@ def arrange(tree: Tree, layout: Layout, root: str) -> Arrangement:
     chosen = _found_out(tree, base, root) if layout == "auto" else layout
     found = READERS[chosen](tree, base, root)
     wrapped = [f"read from {_shown(base)}, the only folder with folders of pictures"] if base else []
-    ignored = [f"{many} file{'s' * (many > 1)} in {name}" for name, many in tree.ignored.items() if many]
+    ignored = [f"{many:,} file{'s' * (many > 1)} in {name}" for name, many in tree.ignored.items() if many]
+    ignored += [f"{tree.hidden:,} hidden file{'s' * (tree.hidden > 1)}"] if tree.hidden else []
     notes = [*wrapped, *found.notes, *([f"ignored: {', '.join(ignored)}"] if ignored else [])]
     return Arrangement(found.layout, base, found.parts, [*beside, *found.problems], notes)
 

@@ -63,12 +63,14 @@ class Tree:
         direct: A folder -> the images directly in it.
         images: A folder -> the number of images in and below it.
         ignored: What systems leave behind, "@eaDir" -> the number of files that were ignored there.
+        hidden: The number of other files that were ignored: hidden ones, or in a hidden folder.
     """
 
     def __init__(self, files: Iterable[File], folders: Iterable[Steps], ignored: Mapping[str, int]) -> None:
         self.files = sorted(files, key=lambda file: file.steps)
         self.folders = sorted(folders)
-        self.ignored = dict(sorted(ignored.items()))
+        self.ignored = {name: many for name, many in sorted(ignored.items()) if _is_leftover(name)}
+        self.hidden = sum(ignored.values()) - sum(self.ignored.values())
         self.children: dict[Steps, list[Steps]] = {}
         self.direct: dict[Steps, list[File]] = {}
         self.images: Counter[Steps] = Counter()
@@ -106,7 +108,7 @@ def walk(root: Path) -> Tree:
     real, class_depth, entered = os.path.realpath(root), _class_depth(root), set[tuple[Steps, str]]()
     for place, inside, names in os.walk(root, followlinks=True, onerror=_cannot_list):
         above = Path(place).relative_to(root).parts
-        for name in filter(_is_leftover, (*inside, *names)):
+        for name in filter(is_ignored, (*inside, *names)):
             ignored[name] += _files_in(Path(place, name))
         inside[:] = [
             name
@@ -142,7 +144,7 @@ def unzip(path: Path) -> Tree:
     for member in archive.infolist():
         steps = tuple(step for step in member.filename.replace("\\", "/").split("/") if step not in ("", ".", ".."))
         if not steps or any(is_ignored(step) for step in steps):
-            ignored.update([] if member.is_dir() else next(([step] for step in steps if _is_leftover(step)), []))
+            ignored.update([] if member.is_dir() else [step for step in steps if is_ignored(step)][:1])
             continue
         folders |= {steps[:i] for i in range(1, len(steps) + member.is_dir())}
         if not member.is_dir():

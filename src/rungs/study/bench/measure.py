@@ -28,9 +28,10 @@ from rungs.study.bench.record import BenchDir, BenchRecord
 from rungs.study.bench.rounds import Measurement
 from rungs.study.processes import require_alone
 from rungs.training.compiling import compile_net
+from rungs.training.dataset import load_dataset
 from rungs.training.device import World, is_out_of_memory, open_world
 from rungs.training.features import trains_head_alone
-from rungs.training.setup import Setup, assemble, load_dataset
+from rungs.training.setup import Setup, assemble
 
 RATE_FACTOR = 1e-3
 """Factor on the recipe's learning rate: a step takes the same time, and no net diverges."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,7 +24,7 @@ def write(record: FoldsRecord, folder: FoldsDir) -> Path:
         "fold_rows": list(tables.folds(record)),
         "class_heads": tables.CLASS_HEADS,
         "class_rows": list(tables.classes(record)),
-        "folder": folder.path.name,
+        "folder": shlex.quote(str(folder.path)),
         "toml": compact(recipes.to_toml(record.recipe)),
     }
     return lay_out("rungs.study.folds/page.html", facts, _drawings(record), folder.report)

@@ -14,12 +14,13 @@ from rungs.run.record import EvalResult, Mistake, Scaled
 from rungs.run.reliability import merged, wilson
 
 
-def pooled(results: Sequence[EvalResult], places: Sequence[Ints]) -> EvalResult:
+def pooled(results: Sequence[EvalResult], places: Sequence[Ints], mistakes: int) -> EvalResult:
     """Return the score of all images.
 
     Args:
         results: Of the test part of each fold, with the predictions for each image.
         places: For each fold, int64 (n,): the positions of its images in the source.
+        mistakes: Number of worst mistakes to keep; each fold kept as many of its own.
     """
     table = np.sum([result.confusion for result in results], axis=0)  # (K, K)
     n, correct = int(table.sum()), int(table.trace())
@@ -46,7 +47,7 @@ def pooled(results: Sequence[EvalResult], places: Sequence[Ints]) -> EvalResult:
         calibration_error=error,
         calibration=bins,
         scaled=_scaled(results),
-        mistakes=_worst(results, places),
+        mistakes=_worst(results, places)[:mistakes],
         per_image=encode(_in_order([_predictions(result) for result in results], places)),
     )
 
@@ -65,14 +66,13 @@ def _in_order(found: Sequence[Predictions], places: Sequence[Ints]) -> Predictio
 
 
 def _worst(results: Sequence[EvalResult], places: Sequence[Ints]) -> tuple[Mistake, ...]:
-    """Return as many of the worst mistakes as each fold kept."""
-    most = max(len(result.mistakes) for result in results)
+    """Return the mistakes that the folds kept, worst first."""
     every = [
         replace(mistake, index=int(place[mistake.index]))
         for result, place in zip(results, places, strict=True)
         for mistake in result.mistakes
     ]
-    return tuple(sorted(every, key=lambda mistake: -mistake.loss)[:most])
+    return tuple(sorted(every, key=lambda mistake: -mistake.loss))
 
 
 def _scaled(results: Sequence[EvalResult]) -> Scaled | None:

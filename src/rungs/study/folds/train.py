@@ -30,10 +30,10 @@ from rungs.study.folds.record import FoldRow, FoldsDir, FoldsRecord, packed
 from rungs.study.processes import require_alone
 from rungs.study.statistics import of_folds
 from rungs.training import train as training
+from rungs.training.dataset import open_source
 from rungs.training.device import World, open_world
 from rungs.training.options import RunOptions, TrainOptions
 from rungs.training.run import run_recipe
-from rungs.training.setup import open_source
 from rungs.training.train import TrainPlan
 
 
@@ -104,9 +104,13 @@ def cross_validate(plan: FoldsPlan) -> FoldsRecord:
     place, started = plan.folder, datetime.now(UTC).isoformat(timespec="seconds")
     place.prepare()
     with place.locked(), open_world() as world:
-        write_whole(place.recipe, to_toml(plan.recipe).encode())
         source = open_source(plan.recipe)
-        folds = _train_folds(plan, source, world)
+        write_whole(place.recipe, to_toml(plan.recipe).encode())
+        try:
+            folds = _train_folds(plan, source, world)
+        finally:
+            if not place.fold(0).path.exists():  # nothing was trained, as of bad data: leave no folder behind
+                place.recipe.unlink()
         final = _run(plan, final_recipe(plan.recipe, folds), place.final, source, world)
         record = _record(plan, source, folds, final, started)
         finish(final, folds, record.score, place.final)
@@ -157,7 +161,8 @@ def _say(plan: FoldsPlan, text: str) -> None:
 def _record(plan: FoldsPlan, source: Source, folds: Sequence[RunRecord], final: RunRecord, started: str) -> FoldsRecord:
     fold_of = fold_of_each(source, folds[0].recipe.data, plan.recipe.seed)  # resolved: with the groups of its source
     results = [_tested(record) for record in folds]
-    result = pooled(results, [np.flatnonzero(fold_of == fold) for fold in range(len(folds))])
+    places = [np.flatnonzero(fold_of == fold) for fold in range(len(folds))]
+    result = pooled(results, places, plan.recipe.evaluation.mistakes)
     accuracies = [one.accuracy for one in results]
     rows = tuple(_row(plan.folder, fold, record) for fold, record in enumerate(folds))
     return FoldsRecord(

@@ -19,10 +19,10 @@ from rungs.study.ladder.probe import harmless, shortened
 from rungs.study.ladder.spec import Cell
 from rungs.study.ladder.workers import packs
 from rungs.study.processes import share_threads
+from rungs.training.dataset import load_dataset
 from rungs.training.device import World, device_name, open_world
 from rungs.training.loop import Diverged, train_together
 from rungs.training.screen import Screen
-from rungs.training.setup import load_dataset
 from rungs.training.step import WARM_UP
 
 

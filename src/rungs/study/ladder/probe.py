@@ -11,10 +11,11 @@ from torch import Tensor
 from rungs.data.split import Parts
 from rungs.optim import slowed
 from rungs.recipe.spec import Recipe
+from rungs.training.dataset import load_dataset, open_source
 from rungs.training.device import World
 from rungs.training.features import on_features
 from rungs.training.pack import join
-from rungs.training.setup import Setup, assemble, load_dataset, open_source
+from rungs.training.setup import Setup, assemble
 
 SCORED = 500
 """Validation images scored to measure the speed of scoring."""

@@ -20,8 +20,8 @@ from rungs.study.rates.reading import MOST_NEXT, Reading, candidates, next_rate
 from rungs.study.rates.record import RateCheck, Role, SweepRecord
 from rungs.study.rates.sweep import short_run, shortened, sweep
 from rungs.study.statistics import estimate
+from rungs.training.dataset import Dataset, load_dataset, open_source
 from rungs.training.device import World
-from rungs.training.setup import Dataset, load_dataset, open_source
 
 
 @dataclass

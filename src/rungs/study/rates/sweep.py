@@ -20,13 +20,14 @@ from rungs.data.split import Parts
 from rungs.recipe.seeds import derive
 from rungs.recipe.spec import Recipe
 from rungs.run.record import EpochRow
+from rungs.training.dataset import Dataset
 from rungs.training.device import World
 from rungs.training.features import on_features
-from rungs.training.head_first import begin_with_head
 from rungs.training.feed import batches_of_members
+from rungs.training.head_first import begin_with_head
 from rungs.training.loop import Diverged, train_epochs
 from rungs.training.screen import Screen
-from rungs.training.setup import Dataset, Setup, assemble
+from rungs.training.setup import Setup, assemble
 from rungs.training.step import Stepper
 
 LOST = 4.0

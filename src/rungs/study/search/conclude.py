@@ -24,8 +24,8 @@ from rungs.study.search.record import SearchDir, SearchRecord
 from rungs.study.search.storage import is_database, optuna
 from rungs.study.search.study import Search
 from rungs.study.search.verdict import judged
+from rungs.training.dataset import Dataset
 from rungs.training.device import World, environment
-from rungs.training.setup import Dataset
 
 if TYPE_CHECKING:
     from optuna import Study

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
 
 from rungs.data import require_known
@@ -23,8 +22,8 @@ from rungs.study.search.study import Search, Work
 from rungs.study.search.trial import closed
 from rungs.study.search.values import check, grid
 from rungs.study.search.workers import search
+from rungs.training.dataset import load_dataset
 from rungs.training.interrupt import Interrupts
-from rungs.training.setup import load_dataset
 
 TRIALS = 30
 """Default for all samplers but the grid."""
@@ -105,8 +104,7 @@ def run(plan: Search) -> SearchRecord:
         try:
             study = search_study.create_or_load(plan.work, plan.goal, dataset.record.hash)
         except UserError:
-            with suppress(OSError):  # leave no empty folder behind
-                plan.folder.path.rmdir()
+            plan.folder.remove_empty()
             raise
         search(plan.work, study, plan.workers, plan.options.tell)
         return conclude(plan, study, resolved, dataset)
