@@ -60,6 +60,16 @@ def test_strong_weight_decay_of_a_linear_probe_is_usual() -> None:
     assert "regularised" in seen(changed(strong, "training", freeze=1))
 
 
+@pytest.mark.parametrize(("epochs", "steps"), [(6, 7), (1, 160)])
+def test_weight_decay_of_a_short_fine_tuning_does_not_pull_far(epochs: int, steps: int) -> None:
+    record = with_optim(poor(), SGD(lr=0.003, momentum=0.9, weight_decay=0.1))  # 0.3 % a step
+    assert "regularised" in seen(record)
+    rows = tuple(replace(row, step=row.epoch * steps) for row in record.history[:epochs])
+    assert "regularised" not in seen(replace(record, history=rows))
+    rows = (*rows, replace(record.history[epochs], step=170))  # half of a weight, after 167 steps
+    assert "regularised" in seen(replace(record, history=rows))
+
+
 def test_windows_of_eight_percent_of_an_image_are_usual() -> None:
     assert "strong-augmentation" not in seen(changed(poor(), "augment", train=(ResizedCrop(area=0.08),)))
 

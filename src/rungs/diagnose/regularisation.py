@@ -35,7 +35,9 @@ DECAY = 0.01
 DECOUPLED = 1.0
 """... of AdamW, where 0.01 to 0.1 is usual ..."""
 DECAY_A_STEP = 0.001
-"""... is strong where a step removes more than this share of a weight; SGD at 0.1 with momentum and 0.0005: 0.0005."""
+"""... is strong where a step removes over this share of a weight (SGD at 0.1 with momentum and 0.0005: 0.0005) ..."""
+DECAY_IN_ALL = 0.5
+"""... and all steps at the full rate as much as this: a short fine-tuning ends before its weights are pulled far."""
 CLIP = 0.1
 """Gradients are usually clipped to a norm of 0.5 to 5 ..."""
 REACH = 10.0
@@ -79,10 +81,10 @@ def regularised(record: RunRecord) -> Finding | None:
         worst.cure,
         f"dropout is above {DROPOUT:g}, or leaves under {100 * LEAST_KEPT:.0f} % of the paths through several layers; "
         f"or weight decay is at least {DECAY:g} (AdamW: {DECOUPLED:g}) and takes over "
-        f"{DECAY_A_STEP:g} of a weight a step, unless a head alone is trained on a frozen net; or gradients are "
-        f"clipped below {CLIP:g} and move weights by less than {REACH:g} in all; or smoothing is at least "
-        f"{SMOOTHING:g}; a warning where fewer than {100 * UNDERFIT:.0f} % of the "
-        f"training images are classified correctly, or smoothing is at least {SMOOTHED_AWAY:g}",
+        f"{DECAY_A_STEP:g} of a weight a step and at least {DECAY_IN_ALL:g} in all steps, at the full rate, unless a "
+        f"head alone is trained on a frozen net; or gradients are clipped below {CLIP:g} and move weights by less than "
+        f"{REACH:g} in all; or smoothing is at least {SMOOTHING:g}; a warning where fewer than {100 * UNDERFIT:.0f} % "
+        f"of the training images are classified correctly, or smoothing is at least {SMOOTHED_AWAY:g}",
         "Goodfellow, Bengio, Courville 2016, Deep Learning, section 7: regularisation trades training error for a "
         "smaller gap; Srivastava et al. 2014, jmlr.org/papers/v15/srivastava14a; Szegedy et al. 2016, "
         f"arXiv:1512.00567; the numbers are {OURS}",
@@ -112,17 +114,19 @@ def _decay(record: RunRecord) -> Suspect | None:
     if _is_probe(record):
         return None
     optim = record.recipe.optim
-    decay = optim.weight_decay
+    decay, steps = optim.weight_decay, max([1, *(row.step for row in record.history)])
     if isinstance(optim, Muon):  # a share of a weight a step, whatever the rate
         bound, a_step, usual = DECAY, decay, 0.0005
     elif isinstance(optim, AdamW):
         bound, a_step, usual = DECOUPLED, optim.lr * decay, 0.01
     elif isinstance(optim, SGD):
-        together = min(1 / max(1e-9, 1 - optim.momentum), max([1, *(row.step for row in record.history)]))
+        together = min(1 / max(1e-9, 1 - optim.momentum), steps)
         bound, a_step, usual = DECAY, optim.lr * decay * together, 0.0005
     else:  # Adam and RMSprop divide the decay by the size of the gradients: any of this size outweighs them
         bound, a_step, usual = DECAY, decay, 0.0005
-    if decay < bound or a_step <= DECAY_A_STEP or optim.lr >= cures.LARGEST_RATE:  # such a rate is to blame
+    if decay < bound or optim.lr >= cures.LARGEST_RATE:  # such a rate is to blame
+        return None
+    if a_step <= DECAY_A_STEP or a_step * steps < DECAY_IN_ALL:
         return None
     text = (
         f"A weight decay of {decay:g} pulls every weight towards zero (about {100 * min(a_step, 1):.2g} % a step), "
