@@ -242,9 +242,11 @@ def maxima(record: LadderRecord, rungs: Rungs, question: dict[str, Any]) -> Said
     for rung in rungs:
         highest, chosen = facts.mean(rung, "highest_test_accuracy"), facts.mean(rung, "test_accuracy")
         if highest is not None and chosen is not None:
+            gain = f"{100 * (highest - chosen):.2f}"
             sentences.append(
                 f"`{rung.name}`: the maximum over epochs on test is {fmt.percent(highest)}, the epoch that validation "
-                f"chose has {fmt.percent(chosen)}: the maximum is optimistic by {100 * (highest - chosen):.2f} points"
+                f"chose has {fmt.percent(chosen)}: the maximum "
+                + ("gains nothing" if gain == "0.00" else f"is optimistic by {gain} points")
             )
     return "", f"{'; '.join(sentences)}."
 

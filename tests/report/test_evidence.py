@@ -123,6 +123,14 @@ def test_the_page_says_how_much_the_best_epoch_on_test_would_have_flattered(tmp_
     assert "would have been optimistic by 49.00 points" in re.sub(r"\s+", " ", text)
 
 
+def test_a_best_epoch_on_test_that_was_kept_gains_nothing() -> None:
+    record = watched(samples.healthy())
+    looks = (look("watched"), look("scored"))
+    for epoch, words in ((3, "choosing by test would gain nothing"), (4, "optimistic by that much")):
+        said = next(f.text for f in examine(replace(record, best_epoch=epoch), looks) if f.rule == "test-selection")
+        assert words in said and " 0.00 points" not in said
+
+
 @pytest.mark.parametrize("kinds", [(), ("scored",)])
 def test_one_look_and_a_validation_set_are_the_protocol(kinds: tuple[str, ...]) -> None:
     assert "test-selection" not in {f.rule for f in examine(samples.healthy(), tuple(map(look, kinds)))}

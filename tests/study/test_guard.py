@@ -58,6 +58,18 @@ def test_a_copy_of_a_run_opened_nothing(runs: Path, tmp_path: Path) -> None:
     assert [one.openings for one in sum_up(tmp_path).sets[0].opened] == [1, 2]
 
 
+def test_what_gained_nothing_is_not_called_optimistic_by_nought(runs: Path) -> None:
+    mine = next(one for one in sum_up(runs).sets if len(one.opened) == 2)
+    perfect = tuple(replace(one, accuracy=1.0, flattery=None if one.flattery is None else 0.0) for one in mine.opened)
+    said = verdict(replace(mine, opened=perfect, luck=0.0))
+    assert "0.00" not in said and "optimistic" not in said
+    assert "choosing the epoch on test would have gained nothing." in said
+    assert "Choosing the best of these 2 by it gained nothing: it classifies nearly all images correctly." in said
+    watched = tuple(replace(one, flattery=None if one.flattery is None else 0.01) for one in mine.opened)
+    lucky = verdict(replace(mine, opened=watched))
+    assert "would have been optimistic by 1.00 points" in lucky and "points too high by chance" in lucky
+
+
 def test_flattery_is_the_best_watched_epoch_minus_the_chosen_one(runs: Path) -> None:
     record = RunDir(runs / "deep" / "watched").read_record()
     watched = [row.test_accuracy for row in record.history if row.test_accuracy is not None]

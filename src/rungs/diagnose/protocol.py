@@ -28,10 +28,12 @@ def test_selection(record: RunRecord, looks: tuple[Look, ...] = ()) -> Finding |
         text += " Validation chose the epoch; but a change made after seeing a test score is chosen by that score."
     if (found := flattery(record)) is not None:
         epoch, best, kept = found
-        text += (
-            f" On test the best epoch is {epoch} with {100 * best:.2f} %, {100 * (best - kept):.2f} points above the "
-            f"kept epoch's {100 * kept:.2f} %: choosing by test would be optimistic by that much."
-        )
+        text += f" On test the best epoch is {epoch} with {100 * best:.2f} %, "
+        if best > kept:
+            text += f"{100 * (best - kept):.2f} points above the kept epoch's {100 * kept:.2f} %: choosing by test "
+            text += "would be optimistic by that much."
+        else:
+            text += "as much as that of the kept one: choosing by test would gain nothing."
     watch, cure = record.recipe.evaluation.watch_test, None
     if watch or blind:
         cure = "--set evaluation.watch_test=false" if watch else "--set data.validation=0.1"

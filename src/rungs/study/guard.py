@@ -21,6 +21,9 @@ from rungs.study import folders
 from rungs.study.ladder.record import LadderDir
 from rungs.study.search.record import SearchDir
 
+SHOWN = 0.005
+"""Points that round to more than 0.00."""
+
 
 class Opened(Record, frozen=True, kw_only=True):
     """The looks of a run, of a climb or of a search at one test set."""
@@ -183,7 +186,7 @@ def verdict(one: SetUse) -> str:
     if flattered:
         mean = 100 * sum(flattered) / len(flattered)
         watchers = "One watched it" if len(flattered) == 1 else f"{len(flattered)} watched it"
-        would = f"choosing the epoch on test would have been optimistic by {mean:.2f} points"
+        would = f"choosing the epoch on test would have {_optimistic(mean)}"
         said.append(f"{watchers} over the epochs; {would}.")
     if kinds["evaluated"]:
         said.append(f"Trained nets were scored on it again, {times(kinds['evaluated'])}.")
@@ -193,11 +196,22 @@ def verdict(one: SetUse) -> str:
         said.append(f"{what}: choosing by that is selecting on test.")
     scored = sum(run.accuracy is not None for run in one.opened)
     if scored > 1:
-        said.append(
-            f"Choosing the best of these {scored} by it is optimistic: the best of {scored} equally good nets "
-            f"scores about {100 * one.luck:.2f} points too high by chance over images alone."
-        )
+        said.append(_luck(scored, 100 * one.luck))
     return " ".join(said)
+
+
+def _optimistic(points: float) -> str:
+    return f"been optimistic by {points:.2f} points" if points >= SHOWN else "gained nothing"
+
+
+def _luck(scored: int, points: float) -> str:
+    """Return in a sentence what choosing the best of several scores is worth by chance, in points."""
+    if points < SHOWN:  # a score of nearly 100 % leaves chance no room
+        return f"Choosing the best of these {scored} by it gained nothing: it classifies nearly all images correctly."
+    return (
+        f"Choosing the best of these {scored} by it is optimistic: the best of {scored} equally good nets "
+        f"scores about {points:.2f} points too high by chance over images alone."
+    )
 
 
 def kinds_of(opened: tuple[Opened, ...]) -> list[str]:
