@@ -33,6 +33,9 @@ from rungs.report import format as fmt
         (fmt.size(1_234_567_890), "1.2 GB"),
         (fmt.shape((64, 32, 32)), "64 × 32 × 32"),  # noqa: RUF001
         (fmt.short("Brachvogel", 6), "Brach…"),
+        (fmt.named("New York"), "New York"),
+        (fmt.named("cat "), "'cat '"),
+        (fmt.named(" cat"), "' cat'"),
     ],
 )
 def test_written_like_this(written: str, expected: str) -> None:

@@ -60,6 +60,12 @@ def test_the_record_alone_rebuilds_the_same_bytes(runs: Callable[[str], RunDir],
     assert {path.name for path in folder.figures.iterdir()} == {f"{s}.{kind}" for s in stems for kind in ("svg", "png")}
 
 
+def test_names_of_classes_that_blanks_begin_or_end_are_quoted(tmp_path: Path) -> None:
+    page = text(write(lambda: samples.sized(3, 5, names=("cat", "cat ", "dog")), tmp_path))
+    assert page.count('class="wide">&#39;cat &#39;</th>') == page.count('class="wide">cat</th>') == 2
+    assert page.count('class="wide">dog</th>') == 2 and "cat </" not in page
+
+
 def test_the_page_says_the_verdict_and_the_claims(runs: Callable[[str], RunDir]) -> None:
     record, page = samples.claimed(), text(runs("claimed"))
     assert record.test is not None

@@ -88,7 +88,7 @@ def evaluate(
     out.print(f"{accuracy}, loss {fmt.loss(result.loss)}, n = {fmt.count(result.n)}", soft_wrap=True)
     out.print(f"calibration error {run_tables.calibration(result)}", soft_wrap=True)
     if absent := [name for name, row in zip(net.classes, result.confusion, strict=True) if not sum(row)]:
-        out.print(f"no images of {', '.join(absent)}", markup=False, soft_wrap=True)
+        out.print(f"no images of {', '.join(map(fmt.named, absent))}", markup=False, soft_wrap=True)
     for note in result.notes:
         out.print(note, markup=False, soft_wrap=True)
     out.print(run_tables.per_class(result, net.classes))

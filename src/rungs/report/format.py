@@ -62,6 +62,11 @@ def many(number: int, what: str, several: str = "") -> str:
     return f"{count(number)} {what if number == 1 else several or f'{what}s'}"
 
 
+def named(name: str) -> str:
+    """Return the name of a class, in quotes where blanks begin or end it: "cat " looks like "cat"."""
+    return name if name == name.strip() else f"'{name}'"
+
+
 def listed(items: Sequence[object]) -> str:
     """Return "3, 5 and 8"."""
     *most, last = map(str, items)

@@ -93,6 +93,7 @@ def render(template: str, facts: dict[str, Any]) -> str:
         "shape",
         "confidence",
         "many",
+        "named",
     )
     environment.filters.update({name: getattr(fmt, name) for name in filters})
     return environment.get_template(name).render(facts)

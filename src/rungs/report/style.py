@@ -99,7 +99,7 @@ def class_ticks(axes: Axes, classes: Sequence[str], side_inches: float) -> None:
     """Name the classes along both axes, as many of them as fit."""
     every = math.ceil(len(classes) * 12 / (72 * side_inches))  # a label needs 12 points
     shown = range(0, len(classes), every)
-    names = [fmt.short(classes[i], 16).replace("$", r"\$") for i in shown]
+    names = [fmt.short(fmt.named(classes[i]), 16).replace("$", r"\$") for i in shown]
     straight = len(classes) > NUMBERED_CLASSES
     turn = 90 if straight else 45
     axes.set_xticks(shown, names, rotation=turn, ha="right", va="center" if straight else "top", rotation_mode="anchor")

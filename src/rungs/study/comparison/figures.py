@@ -243,7 +243,7 @@ def classes(pair: Pair) -> Figure:
     net = [row.gained - row.lost for row in rows]
     axes.plot(net, y, "D", color=INK, markersize=6, markeredgecolor="white", label="net change")
     axes.axvline(0, color=INK, linewidth=1)
-    axes.set_yticks(y, [f"{plain(row.name, 20)}{' *' if row.p_holm < 0.05 else ''}" for row in rows])
+    axes.set_yticks(y, [f"{plain(fmt.named(row.name), 20)}{' *' if row.p_holm < 0.05 else ''}" for row in rows])
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0, colors=INK)
     axes.grid(axis="y", visible=False)

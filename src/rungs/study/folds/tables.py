@@ -39,7 +39,7 @@ def classes(record: FoldsRecord) -> Iterator[tuple[str, ...]]:
         images, correct = sum(result.confusion[k]), result.confusion[k][k]
         shares = (fmt.percent(share[k], 1) for share in (result.precision, result.f1))
         interval = fmt.interval(wilson(correct, images), 1)
-        yield (name, fmt.percent(result.recall[k], 1), interval, *shares, fmt.count(images))
+        yield (fmt.named(name), fmt.percent(result.recall[k], 1), interval, *shares, fmt.count(images))
 
 
 def summary(record: FoldsRecord) -> RenderableType:

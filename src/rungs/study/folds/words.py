@@ -43,7 +43,7 @@ def _of_final(record: FoldsRecord) -> tuple[str, ...]:
 def _of_few(record: FoldsRecord) -> tuple[str, ...]:
     """Return a sentence on classes with very few images."""
     images = [sum(row) for row in record.result.confusion]
-    few = [f"{name} ({n})" for name, n in zip(record.data.classes, images, strict=True) if n < FEW_OF_CLASS]
+    few = [f"{fmt.named(name)} ({n})" for name, n in zip(record.data.classes, images, strict=True) if n < FEW_OF_CLASS]
     if not few:
         return ()
     named = fmt.listed(few[:5]) + (f" and {len(few) - 5} more" if len(few) > 5 else "")
