@@ -107,6 +107,16 @@ def test_data_lists_what_is_wrong_and_writes_a_sheet(trained: Path) -> None:
     assert (trained / "sheet.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_data_quotes_names_that_blanks_end_and_counts_a_single_file(trained: Path, tmp_path: Path) -> None:
+    shutil.copytree(trained / "photos", tmp_path / "photos")
+    (tmp_path / "photos/cross/zero.png").write_bytes(b"")
+    lines = rungs("data", "folder:photos", cwd=tmp_path).stdout.splitlines()
+    assert "1 unreadable, empty, duplicate or doubtful file" in lines
+    (tmp_path / "photos/cross").rename(tmp_path / "photos/circle ")
+    table = [line.split() for line in rungs("data", "folder:photos", cwd=tmp_path).stdout.splitlines()]
+    assert ["'circle", "'", "12"] in table and ["circle", "12"] in table
+
+
 def test_data_says_how_a_folder_is_read(trained: Path, tmp_path: Path) -> None:
     for day in ("monday", "tuesday"):
         shutil.copytree(trained / "photos", tmp_path / "days" / day)

@@ -160,6 +160,12 @@ def test_a_class_without_images_in_the_source_is_no_error() -> None:
         (DataSpec(test=21), "data.test: test = 21 means 21 images"),
         (DataSpec(train=17, validation=2, test=2), "train = 17 means 17 images, but 16 are available"),
         (DataSpec(train=0, validation=2, test=2), "train = 0 means 0 images"),
+        (DataSpec(validation=19, test=2), "but 18 are available\n  -> give a smaller fraction or at most 18 images"),
+        (
+            DataSpec(train=2, validation=1, test=18),
+            "but 1 is available\n  -> give a smaller fraction or at most 1 image;",
+        ),
+        (DataSpec(train=1, validation=2, test=18), "train = 1 means 1 image, but none are available"),
         (DataSpec(validation=20, test=0), "0 training images, but none of 2 classes"),
     ],
 )

@@ -88,7 +88,9 @@ def test_divergence_and_interruption() -> None:
     assert seen(samples.diverged())["diverged"] == "warning"
     assert examine(samples.diverged())[0].cure == "--set optim.lr=0.001"
     assert seen(samples.interrupted())["interrupted"] == "warning"
-    assert "7 of 20 epochs" in text_of(samples.interrupted(), "interrupted")
+    assert "7 of 20 epochs are done" in text_of(samples.interrupted(), "interrupted")
+    early = replace(samples.interrupted(), history=samples.interrupted().history[:1])
+    assert "1 of 20 epochs is done" in text_of(early, "interrupted")
     assert "sound" not in seen(samples.interrupted())
 
 

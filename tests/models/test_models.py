@@ -70,6 +70,9 @@ def test_too_small_images_are_a_clear_error() -> None:
     spec = load("lab-003", ["model.stages=[[8],[8],[8],[8]]"]).model
     with pytest.raises(UserError, match="4 stages shrink an image of 8 pixels to nothing"):
         build_model(spec, image_size=8, classes=2)
+    spec = load("lab-003", ["model.stages=[[8]]"]).model
+    with pytest.raises(UserError, match="1 stage shrinks an image of 1 pixels to nothing"):
+        build_model(spec, image_size=1, classes=2)
 
 
 def test_specs_and_nets_have_the_same_arguments() -> None:

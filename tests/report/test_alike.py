@@ -67,5 +67,6 @@ def test_a_score_is_also_given_without_twins() -> None:
     assert found.accuracy == pytest.approx((correct.sum() - 50) / (len(correct) - 50))
     assert found.accuracy_interval[0] < found.accuracy < found.accuracy_interval[1]
     assert "50 test images have a near duplicate" in alike.without_twins(result)
+    assert "1 test image has a near duplicate" in alike.without_twins(without_twins(record.test, twins[:1]))
     assert any("50 twins" in name for name, _ in run_tables._summary_rows(replace(record, test=result)))
     assert without_twins(record.test, twins[:0]).without_twins is None and alike.without_twins(record.test) == ""

@@ -119,6 +119,8 @@ def test_claims_of_a_count_and_of_a_maximum_over_epochs() -> None:
     assert (same.agrees, other.agrees, unwatched.verdict) == (True, False, "not measured")
     highest = 100 * max(row.train_accuracy for row in rows)
     assert trained.measured == f"{highest:.2f} %" and "a maximum over 20 epochs" in trained.verdict
+    early = run_tables.comparisons(replace(claimed, history=rows[:1]))[-1]
+    assert early.verdict.endswith("a maximum over 1 epoch")
     watched = run_tables.comparisons(replace(claimed, history=rows))[2]
     assert watched.measured == "72.00 %" and watched.verdict.startswith("-3.00 points")
 

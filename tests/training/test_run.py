@@ -222,6 +222,9 @@ def test_early_stopping_waits_its_patience(tmp_path: Path) -> None:
     assert len(record.history) == 3  # the first beats infinity, then two without a gain of 100
     assert "did not improve for 2 epochs" in record.ending
     assert record.test is not None
+    impatient = run(small("stopping.patience=1", "stopping.min_delta=100.0", "training.epochs=9"), tmp_path / "other")
+    assert impatient.ending == "validation_loss did not improve for 1 epoch"
+    assert run(small("training.epochs=1"), tmp_path / "short").ending == "the only epoch of the recipe is done"
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_best(tmp_path: Path) -> None:

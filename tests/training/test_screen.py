@@ -7,10 +7,18 @@ import pty
 import re
 import subprocess
 from pathlib import Path
+from typing import cast
 
+import numpy as np
 import pytest
+import samples
 from command import UNDRAWN, rungs
+from msgspec.structs import replace
 from small import SMALL
+
+from rungs.data.split import Parts
+from rungs.training.dataset import Dataset
+from rungs.training.screen import Screen, warn
 
 
 def train(folder: Path, *flags: str, terminal: bool) -> str:
@@ -33,6 +41,31 @@ def train(folder: Path, *flags: str, terminal: bool) -> str:
     os.close(ours)
     assert process.wait(timeout=60) == 0, seen.decode()
     return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", seen.decode())
+
+
+class Told(Screen):
+    """A screen that keeps what it is told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
+
+@pytest.mark.parametrize(
+    ("many", "words"), [(1, ("1 file is", "images is also", "images looks")), (2, ("2 files are", "are also", "look"))]
+)
+def test_warnings_count_one_and_several(many: int, words: tuple[str, ...]) -> None:
+    record = replace(samples.healthy().data, canonical=None, leaks={"test": many}, near={"test": many})
+    screen = Told()
+    warn(screen, Dataset(cast(Parts, None), record, many, np.zeros(0, np.int64)))
+    n = sum(record.counts["test"])
+    doubts, leak, near = screen.said
+    assert doubts.startswith(f"{words[0]} duplicate or doubtful: see rungs data ")
+    assert leak.startswith(f"a leak: {many} of {n:,} test") and f"{words[1]} in an earlier part" in leak
+    assert near.startswith(f"{many} of {n:,} test") and f"{words[2]} like one" in near
 
 
 def test_a_terminal_gets_a_live_table(tmp_path: Path) -> None:

@@ -107,7 +107,8 @@ def print_estimate(plan: ClimbPlan) -> None:
     own = {step.cell: step.estimate_s for step in left}
     of_packs = [sum(own[cell] for cell in group) for group in packs(own, plan.pack)] or [0.0]
     total = fmt.seconds(max(sum(of_packs) / min(max(1, plan.jobs), len(of_packs)), *of_packs, 0.0))
-    out.print(f"{len(steps)} cells, {len(left)} to train, {at_once}: about {total}, less with early stopping")
+    cells = fmt.many(len(steps), "cell")
+    out.print(f"{cells}, {len(left)} to train, {at_once}: about {total}, less with early stopping")
     if left:
         out.print(_basis(forecast), markup=False, soft_wrap=True)
     if any(len(group) > 1 for group in packs(own, plan.pack)):

@@ -64,6 +64,7 @@ def data(
     from rungs.data import audit
     from rungs.data.reading import Reading
     from rungs.data.sheet import contact_sheet
+    from rungs.report import format as fmt
     from rungs.run.folder import write_whole
 
     require_between(image_size, 8, 1024, "--image-size")
@@ -82,7 +83,7 @@ def data(
     for part in found.parts:
         table.add_column(part, justify="right")
     for k, label in enumerate(found.classes):
-        table.add_row(escape(label), *(f"{part.counts[k]:,}" for part in found.parts.values()))
+        table.add_row(escape(fmt.named(label)), *(f"{part.counts[k]:,}" for part in found.parts.values()))
     table.add_row("[bold]all[/]", *(f"[bold]{part.n:,}[/]" for part in found.parts.values()))
     out.print(table)
     for part, contained in found.parts.items():
@@ -91,7 +92,7 @@ def data(
         out.print(f"[yellow]{problem.kind}[/] {escape(problem.path)}: {escape(problem.reason)}", soft_wrap=True)
     near = {problem.path for problem in found.problems if problem.kind == "near duplicate"}
     files = len({problem.path for problem in found.problems if problem.kind != "near duplicate"})
-    out.print(f"{files or 'no'} unreadable, empty, duplicate or doubtful files")
+    out.print(f"{files or 'no'} unreadable, empty, duplicate or doubtful file{'s' * (files != 1)}")
     if near:
         out.print(f"{len(near)} image{'s' * (len(near) > 1)} that look like one of another part")
     kind, _, place = found.name.partition(":")

@@ -128,7 +128,8 @@ def _require_fewer_folds(labels: Index, groups: Index | None, folds: int) -> Non
     each = {int(k): len(np.unique(units[labels == k])) for k in np.unique(labels)}
     fewest = min(each.values(), default=0)
     if fewest < folds:
-        kind = "images" if groups is None else "groups of images"
+        one, several = ("image", "images") if groups is None else ("group of images", "groups of images")
+        kind = one if fewest == 1 else several
         what = f"{folds} folds, but the smallest class has {fewest} {kind}, and each fold needs one of them"
         most = (
             f"at most {fewest} folds: --folds {fewest}"
@@ -142,16 +143,20 @@ def _size(share: float | int, whole: int, left: int, part: str) -> int:
     """Return the number of images that `share` of `whole` means."""
     size = share if isinstance(share, int) else round(share * whole)
     if not 0 < size <= left:
-        what = f"{part} = {share} means {size} images, but {left} are available"
+        what = f"{part} = {share} means {_images(size)}, but {left or 'none'} {'is' if left == 1 else 'are'} available"
         raise UserError(what, where=f"data.{part}", do=_other_size(size, left, part))
     return size
+
+
+def _images(number: int) -> str:
+    return f"{number} image{'s' * (number != 1)}"
 
 
 def _other_size(size: int, left: int, part: str) -> str:
     """Return which sizes would fit instead of one that does not."""
     if not left:
         return "make the parts before it smaller: they take all images"
-    do = f"give a smaller fraction or at most {left} images" if size > left else "give a larger fraction or 1 image"
+    do = f"give a smaller fraction or at most {_images(left)}" if size > left else "give a larger fraction or 1 image"
     every = "; for all the rest: --set data.train=none" if part == "train" else f"; for none: --set data.{part}=0"
     return do + every
 
@@ -169,7 +174,7 @@ def _cut_groups(
     share = size / len(pool)
     taken = deal(labels[pool], groups[pool], (share, 1 - share), generator) == 0
     if not taken.any():
-        what = f"{part} means {size} images, but each group of images is too large for that"
+        what = f"{part} means {_images(size)}, but each group of images is too large for that"
         raise UserError(what, where=f"data.{part}", do=f"give a larger data.{part}, or smaller groups (data.groups)")
     return pool[taken], pool[~taken]
 

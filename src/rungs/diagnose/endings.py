@@ -62,7 +62,7 @@ def interrupted(record: RunRecord) -> Finding | None:
         return None
     done, asked = len(record.history), record.recipe.training.epochs
     text = (
-        f"{sentence(record.ending)} {done} of {asked} epochs are done; "
+        f"{sentence(record.ending)} {done} of {asked} epochs {'is' if done == 1 else 'are'} done; "
         "what was reached is kept, and the run resumes bit for bit from its last checkpoint."
     )
     bars = evidence.bars(("done", "asked for"), "epochs", [("epochs", (done, asked))])

@@ -195,9 +195,10 @@ def stuck(record: RunRecord) -> Finding | None:
         return None
     best = min(row.train_loss for row in rows)
     text = (
-        f"After {len(rows)} epochs the training loss is {rows[-1].train_loss:.3f}, at best {best:.3f}; guessing among "
-        f"{len(record.data.classes)} classes gives {guess:.3f}. The net has learnt next to nothing, and the loss does "
-        f"not keep falling: with a learning rate of {record.recipe.optim.lr:g} the steps are probably too large."
+        f"After {len(rows)} epoch{'s' * (len(rows) > 1)} the training loss is {rows[-1].train_loss:.3f}, at best "
+        f"{best:.3f}; guessing among {len(record.data.classes)} classes gives {guess:.3f}. The net has learnt next to "
+        f"nothing, and the loss does not keep falling: with a learning rate of {record.recipe.optim.lr:g} the steps "
+        "are probably too large."
     )
     return warning(
         "stuck",

@@ -59,7 +59,8 @@ class PlainNet(nn.Module):
         for stage in stages:
             side = (side - lost * len(stage) + (downsample == "stride")) // 2  # a stride rounds up, a pool down
         if side < 1:
-            what = f"{len(stages)} stages shrink an image of {image_size} pixels to nothing"
+            shrink = "1 stage shrinks" if len(stages) == 1 else f"{len(stages)} stages shrink"
+            what = f"{shrink} an image of {image_size} pixels to nothing"
             raise UserError(what, where="model.stages", do="use fewer stages or a larger data.image_size")
         self.features = _stages(stages, kernel_size, batch_norm, padding, dilation, downsample)
         self.drop = nn.Dropout(feature_dropout) if feature_dropout else nn.Identity()

@@ -159,7 +159,8 @@ def _check(recipe: Recipe, where: str) -> None:
         raise UserError(what, where=dotted(where, ("data", "fold")), do=do)
     model = recipe.model
     if isinstance(model, Plain) and len(model.dropout) > len(model.hidden):
-        what = f"{len(model.dropout)} dropouts for {len(model.hidden)} hidden layers"
+        dropouts, hidden = len(model.dropout), len(model.hidden)
+        what = f"{dropouts} dropout{'s' * (dropouts != 1)} for {hidden} hidden layer{'s' * (hidden != 1)}"
         raise UserError(what, where=dotted(where, ("model", "dropout")), do="give at most one for each hidden layer")
 
 
@@ -170,8 +171,9 @@ def _check_unfreezing(training: TrainingSpec, where: str) -> None:
         raise UserError("nothing is frozen that could be unfrozen", where=where, do=do)
     freeze, times = training.freeze, len(training.unfreeze_epochs)
     if isinstance(freeze, int) and times > freeze:
-        what = f"a stage is unfrozen {times} times, but {freeze} are frozen"
-        raise UserError(what, where=where, do=f"give at most {freeze} epochs, or freeze more stages")
+        what = f"a stage is unfrozen {times} times, but {freeze} {'is' if freeze == 1 else 'are'} frozen"
+        do = f"give at most {freeze} epoch{'s' * (freeze != 1)}, or freeze more stages"
+        raise UserError(what, where=where, do=do)
     if late := [epoch for epoch in training.unfreeze_epochs if epoch >= training.epochs]:
         what = f"after epoch {late[0]} no epoch is left to train the unfrozen stage: there are {training.epochs}"
         raise UserError(what, where=where, do="unfreeze earlier, or train for more epochs")

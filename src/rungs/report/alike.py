@@ -70,8 +70,9 @@ def without_twins(result: EvalResult | None) -> str:
     if result is None or (found := result.without_twins) is None:
         return ""
     interval = f"95 % interval {fmt.interval(found.accuracy_interval)}, n = {fmt.count(found.n)}"
+    have = "has" if found.twins == 1 else "have"
     return (
-        f"{fmt.count(found.twins)} test images have a near duplicate or a copy among the training images: "
+        f"{fmt.many(found.twins, 'test image')} {have} a near duplicate or a copy among the training images: "
         f"{fmt.percent(found.twins_accuracy)} of them are classified correctly, and {fmt.percent(found.accuracy)} of "
         f"the others ({interval})."
     )

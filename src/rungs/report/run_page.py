@@ -48,7 +48,7 @@ def scored(record: RunRecord) -> tuple[str, EvalResult] | None:
 def _drawn(record: RunRecord) -> Iterator[Drawing]:
     """Yield the figures."""
     epochs = len(record.history)
-    alt = f"Loss, accuracy and learning rate over {epochs} epochs"
+    alt = f"Loss, accuracy and learning rate over {fmt.many(epochs, 'epoch')}"
     alt += f"; the weights are those of epoch {record.best_epoch}" if record.best_epoch else ""
     yield Drawing("learning-curves", alt, run_figures.learning_curves(record))
     if detail := scored(record):

@@ -89,7 +89,7 @@ def _compare_number(claim: Claim, record: RunRecord) -> Comparison:
         return Comparison(
             metric, fmt.percent(claim.value), fmt.NOTHING, fmt.NOTHING, "not measured", None, claim.source
         )
-    difference = f"{fmt.points(max(values) - claim.value)}, a maximum over {len(values)} epochs"
+    difference = f"{fmt.points(max(values) - claim.value)}, a maximum over {fmt.many(len(values), 'epoch')}"
     return Comparison(
         metric, fmt.percent(claim.value), fmt.percent(max(values)), fmt.NOTHING, difference, None, claim.source
     )
@@ -244,7 +244,8 @@ def per_class(result: EvalResult, classes: Sequence[str]) -> Table:
         table.add_column(head, foot, justify="left" if head == "class" else "right")
     for k, name in enumerate(classes):
         precision, recall, f1 = (fmt.percent(values[k], 1) for values in (result.precision, result.recall, result.f1))
-        cells = (name, precision, recall, recall_interval(result, k), f1, fmt.count(sum(result.confusion[k])))
+        images = fmt.count(sum(result.confusion[k]))
+        cells = (fmt.named(name), precision, recall, recall_interval(result, k), f1, images)
         table.add_row(*map(Text, cells))
     return table
 

@@ -15,6 +15,7 @@ from rungs.errors import UserError
 from rungs.models.stages import parameters_of, stages
 from rungs.recipe.optimizers import Muon
 from rungs.recipe.spec import Recipe, TrainingSpec
+from rungs.report.format import many
 
 
 def frozen_stages(training: TrainingSpec, many: int, epoch: int) -> int:
@@ -98,11 +99,12 @@ def require_stages(model: nn.Module, training: TrainingSpec) -> None:
     Raises:
         UserError: It does.
     """
-    many = len(stages(model))
-    if isinstance(training.freeze, int) and training.freeze >= many:
-        what = f"{training.freeze} stages to freeze, but this net has {many}, the last of them its head"
-        do = f'give at most {many - 1}, or "backbone" for all but the head'
+    there = len(stages(model))
+    if isinstance(training.freeze, int) and training.freeze >= there:
+        what = f"{many(training.freeze, 'stage')} to freeze, but this net has {there}, the last of them its head"
+        do = f'give at most {there - 1}, or "backbone" for all but the head'
         raise UserError(what, where="training.freeze", do=do)
-    if frozen_stages(training, many, training.epochs) < 0:
-        what = f"a stage is unfrozen {len(training.unfreeze_epochs)} times, but {many - 1} are frozen"
-        raise UserError(what, where="training.unfreeze_epochs", do=f"give at most {many - 1} epochs")
+    if frozen_stages(training, there, training.epochs) < 0:
+        times, frozen = many(len(training.unfreeze_epochs), "time"), there - 1
+        what = f"a stage is unfrozen {times}, but {frozen} {'is' if frozen == 1 else 'are'} frozen"
+        raise UserError(what, where="training.unfreeze_epochs", do=f"give at most {many(frozen, 'epoch')}")

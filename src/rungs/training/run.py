@@ -22,6 +22,7 @@ from rungs.recipe.own import Own
 from rungs.recipe.shorten import beside
 from rungs.recipe.spec import Recipe
 from rungs.recipe.toml import read, to_toml
+from rungs.report.format import many
 from rungs.run import looks
 from rungs.run.folder import RunDir, write_whole
 from rungs.run.looks import Kind
@@ -186,8 +187,9 @@ class Session:
         """Return in a sentence why a training that did not fail has ended."""
         recipe = self.setup.recipe
         if self.stops_early():
-            return f"{recipe.stopping.monitor} did not improve for {recipe.stopping.patience} epochs"
-        return f"all {recipe.training.epochs} epochs of the recipe are done"
+            return f"{recipe.stopping.monitor} did not improve for {many(recipe.stopping.patience or 0, 'epoch')}"
+        epochs = recipe.training.epochs
+        return "the only epoch of the recipe is done" if epochs == 1 else f"all {epochs} epochs of the recipe are done"
 
     def end_epoch(self, row: EpochRow) -> int | None:
         """Save the result of an epoch: history, best weights, checkpoint, events; return the best epoch so far."""

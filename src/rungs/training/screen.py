@@ -157,12 +157,15 @@ def warn(screen: Screen, dataset: Dataset) -> None:
     for note in data.notes:
         screen.say(note)
     if dataset.doubts:
-        screen.say(f"{dataset.doubts} files are duplicate or doubtful: see rungs data {data.source}")
+        are = "file is" if dataset.doubts == 1 else "files are"
+        screen.say(f"{dataset.doubts} {are} duplicate or doubtful: see rungs data {data.source}")
     for part, many in data.leaks.items():
-        screen.say(f"a leak: {many:,} of {sum(data.counts[part]):,} {part} images are also in an earlier part")
+        are = "is" if many == 1 else "are"
+        screen.say(f"a leak: {many:,} of {sum(data.counts[part]):,} {part} images {are} also in an earlier part")
     for part, many in data.near.items():
         if data.canonical is not True:
-            screen.say(f"{many:,} of {sum(data.counts[part]):,} {part} images look like one in an earlier part")
+            look = "looks" if many == 1 else "look"
+            screen.say(f"{many:,} of {sum(data.counts[part]):,} {part} images {look} like one in an earlier part")
     if data.groups is not None and data.groups.n:
         screen.say(alike.grouped(data.groups))
 

@@ -100,6 +100,8 @@ def test_ids_without_endings_below_another_folder(root: Path) -> None:
         assert source.train.paths == [f"{root}/train/01.png", f"{root}/train/02.JPG"]
         assert labels(source) == {"01.png": "collie", "02.JPG": "beagle"}
         assert "2 images are found without the ending of their name: 01 is train/01.png" in source.notes
+    source = load(str(table(root, "id,breed\n01,collie\n02.JPG,beagle\n", "train.csv")), None)
+    assert "1 image is found without the ending of its name: 01 is train/01.png" in source.notes
 
 
 def test_a_table_for_each_part(root: Path) -> None:
@@ -203,6 +205,7 @@ def test_several_labels_are_not_guessed() -> None:
         ("photo_of,kind\n1.png,cat\n", "no image column; the columns are photo_of, kind"),
         ("image,kind\n1.png,cat\n", "no label column; the columns are image, kind"),
         ("image,label\n3.png,cat\n4.png,dog\n", r"none of the 2 images is there; labels.csv:2: no file 3.png"),
+        ("image,label\n3.png,cat\n", r"the only image is not there; labels.csv:2: no file 3.png"),
         ("image,label\n1.png,\n2.png,NaN\n", "no row has a label"),
         ("image,label\n1.png,cat\n2.png,cat\n", r"only one class \(cat\)"),
         ("image,label\0\n1.png,cat\n", "not a text"),

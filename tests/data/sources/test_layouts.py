@@ -277,6 +277,12 @@ def test_a_flat_test_set_is_told_and_not_refused(tmp_path: Path, test: str) -> N
         "not used: 3 pictures without labels: the test set is cut from the training images; "
         f"label these: rungs predict RUN {root}/{top}"
     )
+    for file in sorted((root / top).rglob("*.png"))[1:]:
+        file.unlink()
+    assert reasons(read(root))[top] == (
+        "not used: 1 picture without labels: the test set is cut from the training images; "
+        f"label it: rungs predict RUN {root}/{top}"
+    )
 
 
 def test_many_loose_pictures_are_one_line(tmp_path: Path) -> None:

@@ -193,7 +193,9 @@ def test_importance_finds_the_field_that_matters_and_says_where_there_is_too_lit
     distributions = {name: optuna().distributions.FloatDistribution(0, 1) for name in ("x", "y")}
     assert importance(study, 2) == ({}, "0 complete trials are too few: 8 are needed")
     study.sampler = optuna().samplers.RandomSampler(seed=0)
-    for _ in range(20):
+    study.tell(study.ask(distributions), 0.0)
+    assert importance(study, 2) == ({}, "1 complete trial is too few: 8 are needed")
+    for _ in range(19):
         one = study.ask(distributions)
         study.tell(one, 3 * one.params["x"] + 0.1 * one.params["y"])
     shares, how = importance(study, 2)

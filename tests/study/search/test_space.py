@@ -100,7 +100,7 @@ def test_a_space_that_makes_no_sense_is_refused_by_file_and_field(fields: list[s
         (['field = "training.batch_size"\nchoices = [32, "many"]'], "field training.batch_size"),
         (['field = "model.name"\nchoices = ["plain", "alexnet"]'], "did you mean"),
         (['field = "optim.lr.rate"\nchoices = [1, 2]'], "is a value and has no fields"),
-        (['field = "model.hidden"\nchoices = [[64], []]'], "model.dropout: 1 dropouts for 0 hidden layers"),
+        (['field = "model.hidden"\nchoices = [[64], []]'], "model.dropout: 1 dropout for 0 hidden layers"),
     ],
 )
 def test_a_field_that_does_not_fit_the_recipe_is_refused(fields: list[str], message: str) -> None:

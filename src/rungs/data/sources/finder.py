@@ -60,8 +60,13 @@ class Finder:
 
     def notes(self) -> list[str]:
         """Return how files were found that their cells do not name by path."""
-        ways = ((self.by_name, "by their file name"), (self.by_stem, "without the ending of their name"))
-        return [f"{len(found):,} images are found {way}: {found[0]}" for found, way in ways if found]
+        said = []
+        for found, way in ((self.by_name, "by {} file name"), (self.by_stem, "without the ending of {} name")):
+            if len(found) == 1:
+                said.append(f"1 image is found {way.format('its')}: {found[0]}")
+            elif found:
+                said.append(f"{len(found):,} images are found {way.format('their')}: {found[0]}")
+        return said
 
     def _inside(self, cell: str) -> str:
         """Return a cell's path below the root."""

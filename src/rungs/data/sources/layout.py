@@ -247,9 +247,10 @@ def _without_labels(
             continue
         if part == "train" or not labelled:
             raise UserError("no class folders here", where=f"{root}/{_shown(folder)}", do=ADVICE)
-        what = f"{tree.images[folder]:,} pictures without labels"
+        what = f"{tree.images[folder]:,} picture{'s' * (tree.images[folder] != 1)} without labels"
+        them = "it" if tree.images[folder] == 1 else "these"
         command = f"rungs predict RUN {shlex.quote(f'{root}/{_shown(folder)}')}"
-        reason = f"{what}: the {part} set is cut from the training images; label these: {command}"
+        reason = f"{what}: the {part} set is cut from the training images; label {them}: {command}"
         problems.append(_unused(_shown(folder), reason))
     return problems
 

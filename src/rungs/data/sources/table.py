@@ -118,7 +118,8 @@ def _found(content: Content, root: Path, path: Path) -> tuple[list[tuple[Row, Fi
         else:
             found.setdefault((file.name, row.label, row.part), (row, file))
     if not found and missing:
-        what = f"none of the {len(missing):,} images is there; {missing[0].path}: {missing[0].reason}"
+        none = "the only image is not" if len(missing) == 1 else f"none of the {len(missing):,} images is"
+        what = f"{none} there; {missing[0].path}: {missing[0].reason}"
         raise UserError(what, where=path, do="name images by their path below the table's folder, or by file name")
     if not found:
         raise UserError("no row has a label", where=path, do=GIVE)

@@ -144,7 +144,8 @@ def _method(record: LadderRecord) -> list[str]:
         again = any(number > 1 for number in opened) and not watched
         once = "The test set was opened once per run, after its epoch was chosen"
         if again:
-            once = f"The test set was opened {sum(opened)} times by {len(opened)} runs, more than once by some"
+            once = f"The test set was opened {sum(opened)} times by {fmt.many(len(opened), 'run')}"
+            once += ", more than once by some" * (len(opened) > 1)
         more = "; it was also scored after every epoch, only to show how optimistic a maximum is" if watched else ""
         sentences.append(f"{once}{more}.")
     return sentences

@@ -189,7 +189,8 @@ def importance(study: Study, fields: int) -> tuple[dict[str, float], str]:
     if fields < 2:
         return {}, "one field alone explains all"
     if len(whole) < FEWEST:
-        return {}, f"{len(whole)} complete trials are too few: {FEWEST} are needed"
+        trials = "trial is" if len(whole) == 1 else "trials are"
+        return {}, f"{len(whole)} complete {trials} too few: {FEWEST} are needed"
     for name, words in EVALUATORS:
         with suppress(ValueError, RuntimeError, ZeroDivisionError):
             made = getattr(package.importance, name)
