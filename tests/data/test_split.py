@@ -317,6 +317,8 @@ def test_more_folds_than_the_smallest_class_has_groups() -> None:
     with pytest.raises(UserError, match="5 folds, but the smallest class has 3 images") as caught:
         split_source(source([30, 3]), DataSpec(folds=5, fold=0), 0)
     assert caught.value.do == "give at most 3 folds: --folds 3"
+    with pytest.raises(UserError, match="the smallest class has 1 image, and"):
+        split_source(source([30, 1]), DataSpec(folds=5, fold=0), 0)
     two = dataclasses.replace(source([8, 8]), groups=["a", "b"] * 8)
     with pytest.raises(UserError, match="has 2 groups of images"):
         split_source(two, DataSpec(folds=4, fold=0, groups=BY_COLUMN), 0)

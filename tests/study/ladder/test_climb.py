@@ -369,6 +369,8 @@ def test_a_dry_run_lists_every_cell_with_an_estimate_and_writes_nothing(ladder_f
     assert all(row[-1] == "s" and float(row[-2]) > 0 for row in rows[2:5])
     assert "4 cells, 3 to train, 2 in parallel: about" in done.stdout
     assert "With 2 seeds and 1 change, a look finds differences above about" in done.stdout
+    one = rungs("climb", "ladder.toml", "--dry-run", "--jobs", "1", "--only", "wider", "--seeds", "1", cwd=tmp_path)
+    assert "\n1 cell, 1 to train" in one.stdout
     assert sorted(tmp_path.rglob("*")) == before
 
 

@@ -240,3 +240,15 @@ def test_print_opens_what_is_folded_and_fits_the_paper(name: str, browser: Any, 
     assert page.evaluate("[...document.querySelectorAll('table')].every(t => t.getBoundingClientRect().width <= 690)")
     assert page.pdf(format="A4").startswith(b"%PDF")
     page.close()
+
+
+def test_a_single_run_that_opened_the_test_set_again_is_one_run() -> None:
+    record = ladder_samples.diary(seeds=1)
+    unwatched = [
+        replace(rung, estimates={name: e for name, e in rung.estimates.items() if name != "highest_test_accuracy"})
+        for rung in record.rungs
+    ]
+    for runs, words in ((1, "opened 2 times by 1 run."), (2, "opened 4 times by 2 runs, more than once by some.")):
+        again = [replace(rung, cells=(replace(rung.cells[0], test_openings=2),)) for rung in unwatched[:runs]]
+        said = ladder_page._method(replace(record, rungs=(*again, *unwatched[runs:])))
+        assert any(words in sentence for sentence in said)
