@@ -29,10 +29,12 @@ out = Output(highlight=False, emoji=False, width=None if sys.stdout.isatty() els
 
 
 def print_unfolded(table: Table) -> None:
-    """Print a table; in a file or a pipe, which a script may search, with each row on one line."""
+    """Print a table; with each row on one line if the output is not a terminal."""
+    if out.is_terminal:
+        out.print(table)
+        return
     usual = out.width
-    if not out.is_terminal:
-        out.width = max(usual, out.measure(table, options=out.options.update(max_width=LONGEST)).maximum)
+    out.width = max(usual, out.measure(table, options=out.options.update(max_width=LONGEST)).maximum)
     try:
         out.print(table)
     finally:

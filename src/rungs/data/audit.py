@@ -76,7 +76,7 @@ def require_as_asked(source: Source, spec: DataSpec) -> None:
     from rungs.data.reading import differing, reading_of
     from rungs.data.sources.names import printable
 
-    do = "open the source of this recipe: rungs.training.setup.open_source(recipe)"
+    do = "open the source of this recipe: rungs.training.dataset.open_source(recipe)"
     differs = [] if source.reading is None else differing(source.reading, reading_of(spec))
     if spec.image_size not in (None, source.train.image_size):
         differs.append("image_size")

@@ -158,6 +158,7 @@ def _gap(record: RunRecord) -> str:
     part = "validation" if record.validation else "test"
     points = 100 * (record.train.accuracy - held_out.accuracy)
     by_accuracy = record.validation and record.recipe.stopping.monitor == "validation_accuracy"
+    by_accuracy = by_accuracy and record.recipe.stopping.keep == "best"
     kept = f"epoch {record.best_epoch}{', the most accurate on validation,' if by_accuracy else ','}"
     said = (
         f"The kept weights, of {kept} classify {100 * record.train.accuracy:.1f} % of the "

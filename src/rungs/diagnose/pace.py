@@ -32,7 +32,7 @@ def stopped_early(record: RunRecord) -> Finding | None:
     """Early stopping with a patience of an epoch or two, while training still went well."""
     stopping, rows, asked = record.recipe.stopping, record.history, record.recipe.training.epochs
     patience, strict = stopping.patience, stopping.min_delta >= LARGE_DELTA
-    if patience is None or record.status != "finished" or len(rows) > STOPPED_AT * asked:
+    if patience is None or stopping.keep == "last" or record.status != "finished" or len(rows) > STOPPED_AT * asked:
         return None
     if patience > IMPATIENT and not strict:
         return None

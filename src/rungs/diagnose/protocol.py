@@ -25,7 +25,8 @@ def test_selection(record: RunRecord, looks: tuple[Look, ...] = ()) -> Finding |
     if blind:
         text += " There is no validation set, so only it can have been used for choices: the score is optimistic."
     else:
-        text += " Validation chose the epoch; but a change made after seeing a test score is chosen by that score."
+        chose = "Validation chose" if record.recipe.stopping.keep == "best" else "The recipe says"
+        text += f" {chose} the epoch; but a change made after seeing a test score is chosen by that score."
     if (found := flattery(record)) is not None:
         epoch, best, kept = found
         text += f" On test the best epoch is {epoch} with {100 * best:.2f} %, "

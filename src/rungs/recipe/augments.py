@@ -23,8 +23,8 @@ class Crop(Augment, tag="crop", frozen=True):
 class ResizedCrop(Augment, tag="resized-crop", frozen=True):
     """Crop a random window and enlarge it to the whole image, bilinear (Szegedy et al. 2015, arXiv:1409.4842).
 
-    The window covers `area` to 1 of the image, uniformly drawn, and is up to `stretch` times as wide, or high, as a
-    window of the image's own shape.
+    The window covers `area` to 1 of the image, uniformly drawn, and its shape differs from the image's by a factor of
+    up to `stretch`; a side that would be longer than the image's is cut off.
     """
 
     area: Annotated[float, Meta(gt=0, le=1)] = 0.35

@@ -125,7 +125,7 @@ class TrainingSpec(Spec, frozen=True):
 class StoppingSpec(Spec, frozen=True):
     """Which validation metric chooses the best epoch, and after how many epochs without improvement to stop.
 
-    `keep`: the weights of the best epoch, or of the last: by few validation images the best is a matter of luck.
+    `keep`: the weights of the best epoch, or of the last: with few validation images the best is luck.
     """
 
     monitor: Annotated[Literal["validation_loss", "validation_accuracy"], role("chooses")] = "validation_loss"

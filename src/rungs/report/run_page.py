@@ -119,10 +119,6 @@ def _trained_on(record: RunRecord) -> str:
     return f"{record.model.name}, trained on {data.source}: {images} of {len(data.classes)} classes, {size}"
 
 
-def _epochs_of_folds(record: RunRecord) -> str:
-    return "as in the folds" if record.recipe.stopping.keep == "last" else "the mean of the folds' best"
-
-
 def _monitor(record: RunRecord, looks: tuple[Look, ...]) -> str:
     """Return how the weights were chosen, and how often the test set was opened."""
     opened = f" {found}" if (found := run_looks.opened(looks)) else ""
@@ -130,7 +126,7 @@ def _monitor(record: RunRecord, looks: tuple[Look, ...]) -> str:
         return "No epoch was finished, so there are no weights to keep."
     if all(row.validation_loss is None for row in record.history):
         if record.folds is not None:
-            return f"It was trained for {fmt.many(len(record.history), 'epoch')}, {_epochs_of_folds(record)}."
+            return f"It was trained for {fmt.many(len(record.history), 'epoch')}, the mean of the folds' kept epochs."
         return f"There is no validation set: the weights are those of the last epoch, {record.best_epoch}.{opened}"
     by = {"validation_loss": "the smallest validation loss", "validation_accuracy": "the highest validation accuracy"}
     chosen = f"The weights are those of epoch {record.best_epoch}, chosen by {by[record.recipe.stopping.monitor]}"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import deque
+from contextlib import suppress
 
 from msgspec.structs import replace
 
@@ -15,7 +16,7 @@ from rungs.optim.ema import average
 from rungs.recipe.augments import AugmentSpec
 from rungs.recipe.spec import Recipe
 from rungs.training.features import on_features, trains_head_alone
-from rungs.training.loop import train_epochs
+from rungs.training.loop import Diverged, train_epochs
 from rungs.training.screen import Screen
 from rungs.training.setup import Setup
 
@@ -35,10 +36,11 @@ def begin_with_head(setup: Setup) -> Setup:
     alone = dataclasses.replace(setup, recipe=_of_head(setup.recipe), parts=parts, ema=None)
     if not trains_head_alone(alone):
         what = "the head of this net cannot be trained alone"
-        do = "choose a model with a backbone, an optimiser other than muon and one process; or leave it out"
+        do = "choose a model that names its features and head, an optimiser other than muon, and one process"
         raise UserError(what, where="training.head_epochs", do=do)
     head = on_features(alone)
-    deque(train_epochs(head, (), Screen()), maxlen=0)
+    with suppress(Diverged):  # the loss of the first epoch is then not finite either, and the run ends as diverged
+        deque(train_epochs(head, (), Screen()), maxlen=0)
     head.as_whole()
     decay = setup.recipe.training.ema_decay
     return dataclasses.replace(setup, ema=average(setup.model, decay) if decay else None)

@@ -166,7 +166,8 @@ class Session:
             for row in train_epochs(self.setup, self.progress.rows, self.screen):
                 with interrupts.shield():
                     best = self.end_epoch(row)
-                self.screen.show(self.progress.rows, best if row.validation_loss is not None else None)
+                chosen = row.validation_loss is not None and self.setup.recipe.stopping.keep == "best"
+                self.screen.show(self.progress.rows, best if chosen else None)
                 if self.stops_early():
                     break
                 if not keep_going(row):
@@ -262,7 +263,7 @@ class Session:
             return Scores()
         self.setup.scored_net.load_state_dict(best)
         chosen = best_epoch(self.progress.rows, self.setup.recipe.stopping) or 1
-        self.note_look("scored", f"the score of epoch {chosen}, which was chosen without it")
+        self.note_look("scored", f"the score of epoch {chosen}, which is kept without regard to it")
         self.activations = activations(self.setup.as_whole())
         scores = score_parts(self.setup, chosen - 1)
         if (test := scores.results.get("test")) is not None:

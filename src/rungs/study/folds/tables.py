@@ -14,7 +14,7 @@ from rungs.run.reliability import wilson
 from rungs.study.folds import words
 from rungs.study.folds.record import FoldsRecord
 
-FOLD_HEADS = ("fold", "accuracy", "95 % interval", "loss", "tested", "trained on", "best epoch")
+FOLD_HEADS = ("fold", "accuracy", "95 % interval", "loss", "tested", "trained on", "kept epoch")
 CLASS_HEADS = ("class", "recall", "95 % interval", "precision", "F1", "images")
 
 

@@ -35,7 +35,7 @@ def _of_final(record: FoldsRecord) -> tuple[str, ...]:
     if "validation" in counts:
         trained += f", and {counts['validation']} chose its epoch, because its schedule follows validation"
     else:
-        trained += f" for {fmt.many(record.final_epochs, 'epoch')}, the mean of the folds' best"
+        trained += f" for {fmt.many(record.final_epochs, 'epoch')}, the mean of the folds' kept epochs"
     more = "; their nets had fewer images, so this is more often too low than too high" if every else ""
     return (f"{trained}. No image was kept to test it: its accuracy is that of the folds{more}.",)
 
@@ -55,9 +55,9 @@ def _of_few(record: FoldsRecord) -> tuple[str, ...]:
 
 
 METHOD = (
-    "Every image is tested once, by the net of its fold, which saw neither it nor any image of its group. Each net's "
-    "epoch was chosen by validation images of the other folds. The accuracy is over all images. Its interval allows "
-    "for the folds' nets sharing training images: the variance of the mean is (1/k + n_test/n_train) times that of the "
+    "Every image is tested once, by the net of its fold, which saw neither it nor any image of its group. Where a "
+    "net's epoch was chosen, it was by validation images of the other folds. The accuracy is over all images. "
+    "Its interval allows for the folds' nets sharing training images: the variance of the mean is (1/k + n_test/n_train) times that of the "
     f"folds, with k - 1 degrees of freedom ({FOLDS_CITED}); n_train counts the images that a net was trained on, "
     "without those for validation. Where the "
     "binomial interval over all images (Wilson) reaches further, it counts: folds that happen to agree prove nothing "
