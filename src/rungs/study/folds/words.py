@@ -56,8 +56,9 @@ def _of_few(record: FoldsRecord) -> tuple[str, ...]:
 
 METHOD = (
     "Every image is tested once, by the net of its fold, which saw neither it nor any image of its group. Where a "
-    "net's epoch was chosen, it was by validation images of the other folds. The accuracy is over all images. "
-    "Its interval allows for the folds' nets sharing training images: the variance of the mean is (1/k + n_test/n_train) times that of the "
+    "net's epoch was chosen, it was by validation images of the other folds. The accuracy is over all images. Its "
+    "interval allows for the folds' nets sharing training images: the variance of the mean is (1/k + n_test/n_train) "
+    "times that of the "
     f"folds, with k - 1 degrees of freedom ({FOLDS_CITED}); n_train counts the images that a net was trained on, "
     "without those for validation. Where the "
     "binomial interval over all images (Wilson) reaches further, it counts: folds that happen to agree prove nothing "
