@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import shutil
@@ -359,8 +360,11 @@ def test_a_source_that_was_read_in_another_way_is_refused(source: str, other: li
     opened = data.load("digits")
     load_dataset(small(), False, opened)
     load_dataset(small("data.image_size=8", "data.cache_gb=1.0"), False, opened)  # the same images
-    with pytest.raises(UserError, match=what):
+    with pytest.raises(UserError, match=what) as caught:
         load_dataset(small(f"data.source={source}", *other), False, opened)
+    assert caught.value.do is not None
+    module, _, name = caught.value.do.removesuffix("(recipe)").rpartition(" ")[2].rpartition(".")
+    assert callable(getattr(importlib.import_module(module), name))  # the cure that is named exists
 
 
 def test_the_net_sees_the_same_batches_whatever_came_before(tmp_path: Path) -> None:
