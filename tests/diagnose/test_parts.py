@@ -103,6 +103,8 @@ def test_worse_than_chance_is_labels_and_not_a_net_that_learnt_nothing() -> None
     assert "fewer than the 50.00 % that predictions without any knowledge would give" in first(record).text
     level = replace(record, test=scored([[45, 55], [52, 48]]))
     assert first(level).rule == "guessing"
+    single = replace(level.recipe, training=replace(level.recipe.training, epochs=1))
+    assert "Done: 0 of 1 epoch." in first(replace(level, recipe=single)).text
     one_class = replace(record, test=scored([[0, 900], [0, 100]]), validation=None)  # always the rare class
     assert "guessing" in {finding.rule for finding in examine(one_class)}
     assert "parts-mismatch" not in {finding.rule for finding in examine(one_class)}

@@ -91,6 +91,8 @@ def test_divergence_and_interruption() -> None:
     assert "7 of 20 epochs are done" in text_of(samples.interrupted(), "interrupted")
     early = replace(samples.interrupted(), history=samples.interrupted().history[:1])
     assert "1 of 20 epochs is done" in text_of(early, "interrupted")
+    one = replace(early.recipe, training=replace(early.recipe.training, epochs=1))
+    assert "0 of 1 epoch is done" in text_of(replace(early, recipe=one, history=()), "interrupted")
     assert "sound" not in seen(samples.interrupted())
 
 

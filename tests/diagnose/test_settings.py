@@ -162,6 +162,8 @@ def test_momentum_near_1_is_blamed_for_swings_and_not_where_all_went_well() -> N
     rows = list(well.history)
     rows[8] = replace(rows[8], train_loss=1.5 * rows[7].train_loss)
     assert "epoch 9" in seen(replace(well, history=tuple(rows)))["momentum"].text
+    single = seen(replace(well, history=(replace(well.history[0], step=1),)))["momentum"]
+    assert single.text.endswith("The whole training has 1 step.")
     slow = seen(with_optim(poor(), AdamW(lr=0.001, betas=(0.999, 0.999))))["momentum"]
     assert slow.cure == "--set optim.betas='[0.9, 0.999]'"
 
@@ -285,6 +287,8 @@ def test_a_warm_up_that_takes_most_of_the_training() -> None:
     assert seen(long)["long-warm-up"].cure == f"--set schedule.warmup_epochs={0.05 * epochs:g}"
     short = replace(record, recipe=replace(record.recipe, schedule=Cosine(warmup_epochs=0.1 * epochs)))
     assert "long-warm-up" not in seen(short)
+    single = changed(replace(long, history=long.history[:1]), "training", epochs=1)
+    assert f"warms up for {0.8 * epochs:g} of 1 epoch and" in seen(single)["long-warm-up"].text
 
 
 def test_a_large_eps_is_named_before_the_rate() -> None:

@@ -66,6 +66,14 @@ def test_names_of_classes_that_blanks_begin_or_end_are_quoted(tmp_path: Path) ->
     assert page.count('class="wide">dog</th>') == 2 and "cat </" not in page
 
 
+def test_a_net_of_one_layer_is_counted_as_one(tmp_path: Path) -> None:
+    record = samples.sized(3, 5)
+    linear = replace(record.model, layers=record.model.layers[-1:])
+    page = text(write(lambda: replace(record, model=linear), tmp_path))
+    assert f"{linear.name}: 1 layer, " in page and f"The 1 layer of {linear.name} as a row" in page
+    assert "1 layers" not in page
+
+
 def test_the_page_says_the_verdict_and_the_claims(runs: Callable[[str], RunDir]) -> None:
     record, page = samples.claimed(), text(runs("claimed"))
     assert record.test is not None

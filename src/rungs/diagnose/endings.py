@@ -61,8 +61,9 @@ def interrupted(record: RunRecord) -> Finding | None:
     if record.status != "interrupted":
         return None
     done, asked = len(record.history), record.recipe.training.epochs
+    are = "is" if 1 in (done, asked) else "are"
     text = (
-        f"{sentence(record.ending)} {done} of {asked} epochs {'is' if done == 1 else 'are'} done; "
+        f"{sentence(record.ending)} {done} of {asked} epoch{'s' * (asked != 1)} {are} done; "
         "what was reached is kept, and the run resumes bit for bit from its last checkpoint."
     )
     bars = evidence.bars(("done", "asked for"), "epochs", [("epochs", (done, asked))])
@@ -86,14 +87,15 @@ def guessing(record: RunRecord) -> Finding | None:
     low, high = result.accuracy_interval
     if low > largest or _too_few(record, result):
         return None
+    asked = record.recipe.training.epochs
     text = (
         f"{100 * result.accuracy:.2f} % of {result.n} {part} images are classified correctly (95 % interval "
         f"{100 * low:.2f} to {100 * high:.2f} %); always predicting the most frequent class would "
         f"give {100 * largest:.2f} %. "
-        f"Done: {len(record.history)} of {record.recipe.training.epochs} epochs."
+        f"Done: {len(record.history)} of {asked} epoch{'s' * (asked != 1)}."
     )
     absurd = record.recipe.optim.lr > cures.LARGEST_RATE
-    longer = f"--set training.epochs={max(10, 2 * record.recipe.training.epochs)}"
+    longer = f"--set training.epochs={max(10, 2 * asked)}"
     cure = cures.rate(record, 0.1) if absurd else longer
     return warning(
         "guessing",

@@ -41,7 +41,7 @@ def momentum(record: RunRecord) -> Finding | None:
         text += f"The learning rate of {optim.lr:g} acts like {optim.lr * many:.3g}, and the weights swing past every "
         text += "minimum before they turn."
     if 0 < steps < 10 * many:
-        text += f" The whole training has {steps:,} steps."
+        text += f" The whole training has {steps:,} step{'s' * (steps != 1)}."
     if swings:
         text += f" The training loss rose in epoch {swings[0]}{' and others' * (len(swings) > 1)}."
     return warning(

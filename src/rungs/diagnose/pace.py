@@ -69,8 +69,8 @@ def long_warm_up(record: RunRecord) -> Finding | None:
         return None
     most = max(row.learning_rate for row in record.history)
     text = (
-        f"The learning rate warms up for {warm_up:g} of {epochs} epochs and reaches {most:.2g} at most, of "
-        f"{record.recipe.optim.lr:g}: hardly any training happens at the full rate."
+        f"The learning rate warms up for {warm_up:g} of {epochs} epoch{'s' * (epochs != 1)} and reaches {most:.2g} at "
+        f"most, of {record.recipe.optim.lr:g}: hardly any training happens at the full rate."
     )
     return warning(
         "long-warm-up",

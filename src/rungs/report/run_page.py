@@ -62,7 +62,8 @@ def _drawn(record: RunRecord) -> Iterator[Drawing]:
         alt = f"Accuracy over confidence; calibration error {result.calibration_error:.3f}"
         alt += f", with the temperature {result.scaled.calibration_error:.3f}" if result.scaled else ""
         yield Drawing("calibration", alt, run_figures.calibration(result))
-    alt = f"The {len(record.model.layers)} layers of {record.model.name} as a row of boxes; the table below lists them"
+    depth = fmt.many(len(record.model.layers), "layer")
+    alt = f"The {depth} of {record.model.name} as a row of boxes; the table below lists them"
     yield Drawing("layers", alt, layers.layers(record.model, record.data.image_size))
 
 

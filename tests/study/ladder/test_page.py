@@ -252,3 +252,10 @@ def test_a_single_run_that_opened_the_test_set_again_is_one_run() -> None:
         again = [replace(rung, cells=(replace(rung.cells[0], test_openings=2),)) for rung in unwatched[:runs]]
         said = ladder_page._method(replace(record, rungs=(*again, *unwatched[runs:])))
         assert any(words in sentence for sentence in said)
+
+
+def test_a_net_of_one_layer_is_counted_as_one(tmp_path: Path) -> None:
+    record = ladder_samples.diary(seeds=1)
+    linear = tuple(replace(rung, layers=rung.layers[-1:]) for rung in record.rungs)
+    page = text(ladder_page.write(replace(record, rungs=linear), LadderDir(tmp_path)))
+    assert "1 layer, " in page and "1 layers" not in page
