@@ -46,7 +46,9 @@ def test_pairs_of_a_source_are_counted_apart_from_suspects() -> None:
     suspect = replace(pair, similarity=0.92, mirrored=False, suspect=True)
     assert alike.pair(pair) == "0.960, mirrored" and alike.pair(suspect) == "0.920, a suspect"
     assert "1 pair with a similarity of 0.947 or above among 9 images, and 1 suspect" in alike.pairs([pair, suspect], 9)
-    assert alike.pairs([], 9).startswith("near duplicates: no pair with a similarity of 0.947 or above among 9 images")
+    assert alike.pairs([], 9).startswith(
+        "near duplicates, identical images apart: no pair with a similarity of 0.947 or above among 9 images"
+    )
     assert "only identical ones" in alike.pairs([], 0)
 
 

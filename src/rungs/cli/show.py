@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rungs.data.audit import Contents
     from rungs.data.imageset import Source
     from rungs.recipe.spec import Recipe
+    from rungs.run.record import Problem
 
 CANONICAL = {
     True: "the canonical data set, byte for byte",
@@ -57,20 +58,33 @@ def data(
         image_column: Column of a table's images (default: the one with a usual name).
         label_column: Column of a table's labels (default: the one with a usual name).
     """
-    from rich.markup import escape
-    from rich.table import Table
-
     from rungs import data as sources
     from rungs.data import audit
     from rungs.data.reading import Reading
     from rungs.data.sheet import contact_sheet
-    from rungs.report import format as fmt
     from rungs.run.folder import write_whole
 
     require_between(image_size, 8, 1024, "--image-size")
     reading = Reading(layout=layout or "auto", image_column=image_column, label_column=label_column)
     opened = sources.load(source, image_size, reading)
     found = audit.contents(opened)
+    _show_contents(found)
+    _show_problems(found.problems)
+    kind, _, place = found.name.partition(":")
+    path = sheet or Path("out") / f"contact-{Path(place).stem or kind}.png"
+    _show_near(opened, found, path.with_name(f"{path.stem}-alike.png"))
+    train, odd = opened.train, audit.suspects(found.problems, opened.train)
+    write_whole(path, contact_sheet(train.images.numpy(), train.labels.numpy(), train.classes, suspects=odd))
+    out.print(f"contact sheet: {path}", soft_wrap=True)
+
+
+def _show_contents(found: Contents) -> None:
+    """Say where a source was found and how it was read, with its number of images by class and part."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    from rungs.report import format as fmt
+
     out.print(f"[bold]{escape(found.name)}[/], found in {escape(found.origin)}", soft_wrap=True)
     for note in found.notes:
         out.print(note, markup=False, soft_wrap=True)
@@ -88,20 +102,19 @@ def data(
     out.print(table)
     for part, contained in found.parts.items():
         out.print(f"hash of {part}: {contained.hash}", soft_wrap=True)
-    for problem in found.problems:
+
+
+def _show_problems(problems: Sequence[Problem]) -> None:
+    """Name each file that something is wrong with, and say how many there are."""
+    from rich.markup import escape
+
+    for problem in problems:
         out.print(f"[yellow]{problem.kind}[/] {escape(problem.path)}: {escape(problem.reason)}", soft_wrap=True)
-    near = {problem.path for problem in found.problems if problem.kind == "near duplicate"}
-    files = len({problem.path for problem in found.problems if problem.kind != "near duplicate"})
+    near = {problem.path for problem in problems if problem.kind == "near duplicate"}
+    files = len({problem.path for problem in problems if problem.kind != "near duplicate"})
     out.print(f"{files or 'no'} unreadable, empty, duplicate or doubtful file{'s' * (files != 1)}")
     if near:
-        out.print(f"{len(near)} image{'s' * (len(near) > 1)} that look like one of another part")
-    kind, _, place = found.name.partition(":")
-    path = sheet or Path("out") / f"contact-{Path(place).stem or kind}.png"
-    _show_near(opened, found, path.with_name(f"{path.stem}-alike.png"))
-    train = opened.train
-    odd = audit.suspects(found.problems, train)
-    write_whole(path, contact_sheet(train.images.numpy(), train.labels.numpy(), train.classes, suspects=odd))
-    out.print(f"contact sheet: {path}", soft_wrap=True)
+        out.print(f"{len(near)} image{'s look' if len(near) > 1 else ' looks'} like one of another part")
 
 
 def _show_near(source: Source, found: Contents, path: Path) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import msgspec
 
 from rungs.diagnose.symbols import symbols
-from rungs.recipe.augments import AnyAugment, Crop, Flip
+from rungs.recipe.augments import AnyAugment, Crop, Flip, ResizedCrop
 from rungs.recipe.models import Layered, MixConv, Plain, ResNet18, Speedrun
 from rungs.recipe.optimizers import SGD, Muon, Plateau, Step
 from rungs.run.record import RunRecord
@@ -46,7 +46,12 @@ def regularise(record: RunRecord) -> str:
     there = list(record.recipe.augment.train)
     may_flip = symbols(record) is None
     for one in (Crop(padding=min(4, max(1, record.data.image_size // 8))), Flip()):
-        if all(type(augment) is not type(one) for augment in there) and (may_flip or not isinstance(one, Flip)):
+        cropped = isinstance(one, Crop) and any(isinstance(augment, ResizedCrop) for augment in there)
+        if (
+            not cropped
+            and all(type(augment) is not type(one) for augment in there)
+            and (may_flip or not isinstance(one, Flip))
+        ):
             return augments([*there, one])
     if record.recipe.optim.weight_decay == 0:
         return "--set optim.weight_decay=0.0005"

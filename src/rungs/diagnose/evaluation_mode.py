@@ -27,6 +27,8 @@ UNSETTLED = 50
 """Steps after which, at that momentum, 0.5 % of the first statistics are left."""
 RESTLESS = 0.5
 """A BatchNorm that replaces half of its statistics at each step knows little but its last batch."""
+MILD = ("Crop", "ResizedCrop", "Flip")
+"""Augmentations that leave most images much as they are."""
 FEW_IMAGES = 16
 """Smaller batches make a BatchNorm's statistics too noisy (Wu & He 2018, arXiv:1803.08494, figure 1)."""
 
@@ -171,7 +173,7 @@ def _other_inputs(record: RunRecord) -> tuple[str, str | None]:
             "running statistics."
         )
         return text, None
-    strong = [augment for augment in record.recipe.augment.train if type(augment).__name__ not in ("Crop", "Flip")]
+    strong = [augment for augment in record.recipe.augment.train if type(augment).__name__ not in MILD]
     text += " Check that images are normalised by the same means and deviations in both"
     if not strong:
         return f"{text}.", None

@@ -152,6 +152,7 @@ def _check(recipe: Recipe, where: str) -> None:
         where = dotted(where, ("evaluation", "watch_test"))
         raise UserError("a test set that stays closed cannot be watched", where=where, do="set score_test = true")
     _check_unfreezing(recipe.training, dotted(where, ("training", "unfreeze_epochs")))
+    _check_head(recipe.training, dotted(where, ("training", "head_epochs")))
     folds, fold = recipe.data.folds, recipe.data.fold
     if fold is not None and (folds is None or fold >= folds):
         what = f"fold {fold} of {folds}: folds are counted from 0" if folds else "a fold, but no number of folds"
@@ -162,6 +163,13 @@ def _check(recipe: Recipe, where: str) -> None:
         dropouts, hidden = len(model.dropout), len(model.hidden)
         what = f"{dropouts} dropout{'s' * (dropouts != 1)} for {hidden} hidden layer{'s' * (hidden != 1)}"
         raise UserError(what, where=dotted(where, ("model", "dropout")), do="give at most one for each hidden layer")
+
+
+def _check_head(training: TrainingSpec, where: str) -> None:
+    """Refuse to train a head alone before it is trained alone."""
+    if training.head_epochs and training.freeze == "backbone" and not training.unfreeze_epochs:
+        do = "leave it out, and set training.epochs"
+        raise UserError("the head is all that is trained here, so nothing comes after it", where=where, do=do)
 
 
 def _check_unfreezing(training: TrainingSpec, where: str) -> None:

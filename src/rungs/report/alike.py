@@ -46,7 +46,8 @@ def pairs(found: Sequence[NearPair], compared: int) -> str:
     near = fmt.many(len(found) - suspects, "pair") if len(found) > suspects else "no pair"
     kept = "; a split keeps near duplicates in one part (data.groups)" if len(found) > suspects else ""
     return (
-        f"near duplicates: {near} with a similarity of {SAME} or above among {fmt.many(compared, 'image')}, and "
+        f"near duplicates, identical images apart: {near} with a similarity of {SAME} or above among "
+        f"{fmt.many(compared, 'image')}, and "
         f"{fmt.many(suspects, 'suspect') if suspects else 'no suspect'} ({SUSPECT} to {SAME}){kept}. {PLAIN}"
     )
 

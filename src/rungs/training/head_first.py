@@ -7,43 +7,44 @@ from __future__ import annotations
 
 import dataclasses
 from collections import deque
-from contextlib import suppress
 
 from msgspec.structs import replace
 
 from rungs.errors import UserError
-from rungs.optim.ema import average
 from rungs.recipe.augments import AugmentSpec
 from rungs.recipe.spec import Recipe
 from rungs.training.features import on_features, trains_head_alone
-from rungs.training.loop import Diverged, train_epochs
+from rungs.training.loop import train_epochs
 from rungs.training.screen import Screen
 from rungs.training.setup import Setup
 
 
-def begin_with_head(setup: Setup) -> Setup:
-    """Train the head of a net alone where the recipe's `training.head_epochs` wants it; return the setup from there.
+def train_head(setup: Setup, screen: Screen) -> None:
+    """Train the head of a net alone, in place, where the recipe's `training.head_epochs` wants it.
 
     Args:
-        setup: Of the whole net, before its first epoch; its head is replaced in place.
+        setup: Of the whole net, before its first epoch.
+        screen: Is told.
 
     Raises:
         UserError: The net does not say where its head begins, or several ranks train it.
+        Diverged: The loss stopped being finite.
     """
-    if not setup.recipe.training.head_epochs:
-        return setup
+    epochs = setup.recipe.training.head_epochs
+    if not epochs:
+        return
     parts = dataclasses.replace(setup.parts, test=None)
     alone = dataclasses.replace(setup, recipe=_of_head(setup.recipe), parts=parts, ema=None)
     if not trains_head_alone(alone):
         what = "the head of this net cannot be trained alone"
         do = "choose a model that names its features and head, an optimiser other than muon, and one process"
         raise UserError(what, where="training.head_epochs", do=do)
+    screen.say(f"first the head alone: {epochs} epoch{'s' * (epochs > 1)} on features that are computed once")
     head = on_features(alone)
-    with suppress(Diverged):  # the loss of the first epoch is then not finite either, and the run ends as diverged
-        deque(train_epochs(head, (), Screen()), maxlen=0)
+    deque(train_epochs(head, (), Screen()), maxlen=0)
     head.as_whole()
-    decay = setup.recipe.training.ema_decay
-    return dataclasses.replace(setup, ema=average(setup.model, decay) if decay else None)
+    if setup.ema is not None:
+        setup.ema.module.load_state_dict(setup.model.state_dict())
 
 
 def _of_head(recipe: Recipe) -> Recipe:

@@ -34,7 +34,7 @@ from rungs.training.compiling import choose_compiling, compile_net
 from rungs.training.dataset import Dataset, load_dataset
 from rungs.training.device import World, enough_memory, peak_memory_bytes
 from rungs.training.features import on_features
-from rungs.training.head_first import begin_with_head
+from rungs.training.head_first import train_head
 from rungs.training.interrupt import Interrupted, Interrupts
 from rungs.training.loop import Diverged, train_epochs
 from rungs.training.options import RunOptions
@@ -85,7 +85,7 @@ def run_recipe(
         else:
             setup = assemble(recipe, dataset, world, given=options.model)
         with enough_memory(LESS):
-            setup = on_features(begin_with_head(setup))
+            setup = on_features(setup)
             choose_compiling(setup, recipe.training.compile, screen.say)
         session = begin_session(setup, dataset, folder, progress, options)
         if isinstance(session, RunRecord):
@@ -163,6 +163,8 @@ class Session:
         if self.stops_early():  # interrupted after its last epoch
             return "finished", self.ending()
         try:
+            if not self.progress.rows:
+                train_head(self.setup, self.screen)
             for row in train_epochs(self.setup, self.progress.rows, self.screen):
                 with interrupts.shield():
                     best = self.end_epoch(row)

@@ -178,7 +178,7 @@ def assemble(
     description = describe(model, called(recipe.model), size)
     smaller = {image_size(recipe, epoch) for epoch in range(recipe.training.epochs)} - {size}
     flops = {size: description.flops, **_flops(model, smaller)}
-    if not (isinstance(net, BackboneNet) and keeps_features(recipe, net, world.size)):  # else see `on_features`
+    if not _sees_features(recipe, net, world):
         _let_see(net, model, dataset.parts.train)
     recipe = _with_fast_convolutions(recipe, model, world, flops, len(dataset.parts.train), kept=resumed)
     model = model.to(world.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -219,6 +219,12 @@ def _initialised_net(recipe: Recipe, size: int, classes: int, given: OwnNet | No
             raise
         raise UserError("not enough memory for this net", where="model", do="choose a smaller one") from error
     return net
+
+
+def _sees_features(recipe: Recipe, net: nn.Module, world: World) -> bool:
+    """Return whether a head is standardised by the features that it is trained on alone: see `on_features`."""
+    alone = recipe.training.head_epochs > 0 or keeps_features(recipe, net, world.size)
+    return isinstance(net, BackboneNet) and alone
 
 
 def _let_see(net: nn.Module, model: Normalized, train: ImageSet) -> None:

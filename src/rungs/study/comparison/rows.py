@@ -55,7 +55,7 @@ def others(groups: Sequence[Group]) -> tuple[Row, ...]:
         ("validation images", lambda record: fmt.count(sum(record.data.counts.get("validation", ())))),
         ("test images", lambda record: fmt.count(sum(record.data.counts.get("test", ())))),
         ("ended", lambda record: record.ending),
-        ("best epoch", lambda record: str(record.best_epoch or NONE)),
+        ("kept epoch", lambda record: str(record.best_epoch or NONE)),
     )
     rows = [Row(name=name, values=tuple(_joined(group, of) for group in groups)) for name, of in kinds]
     return tuple(row for row in rows if len(set(row.values)) > 1)

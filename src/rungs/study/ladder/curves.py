@@ -154,7 +154,7 @@ def curves_words(record: LadderRecord) -> str:
     top, unit = ladder_words.best(record), ladder_words.unit(record)
     words = f"Each line is the mean over the {unit}s of a rung; an epoch averages the {unit}s that reached it."
     if top is not None:
-        words += f" {top.name} is the best rung; the ring marks the median best epoch of its {unit}s."
+        words += f" {top.name} is the best rung; the ring marks the median kept epoch of its {unit}s."
     if any(not ladder_words.finished(rung) and mean_curve(rung, "train_loss") for rung in record.rungs):
         words += f" Dotted: no {unit} of this rung finished."
     return words

@@ -24,7 +24,7 @@ from rungs.training.dataset import Dataset
 from rungs.training.device import World
 from rungs.training.features import on_features
 from rungs.training.feed import batches_of_members
-from rungs.training.head_first import begin_with_head
+from rungs.training.head_first import train_head
 from rungs.training.loop import Diverged, train_epochs
 from rungs.training.screen import Screen
 from rungs.training.setup import Setup, assemble
@@ -59,14 +59,16 @@ def sweep(recipe: Recipe, dataset: Dataset, world: World, rates: Sequence[float]
     """Train one step at each of the rates, otherwise as the recipe does; nothing is scored or saved.
 
     Args:
-        recipe: With its image size resolved; its own rate, schedule and length are ignored.
+        recipe: With its image size resolved; its own rate, schedule and length are ignored, but for those of its
+            `head_epochs`, which come first.
         dataset: Its data.
         world: One process.
         rates: Of `optim.lr`, ascending; the other rates are scaled in proportion.
         moved: See `rungs.training.setup.assemble`.
     """
     training = replace(recipe.training, image_scales=(), compile="no", cuda_graphs=False, ema_decay=None)
-    setup = on_features(begin_with_head(assemble(replace(recipe, training=training), dataset, world, moved)))
+    setup = on_features(assemble(replace(recipe, training=training), dataset, world, moved))
+    train_head(setup, Screen())
     take, decay = Stepper(setup), smoothing(rates)
     setup.begin_epoch(0)
     losses, smoothed, mean = list[float](), list[float](), 0.0
@@ -94,8 +96,9 @@ def _endless(setup: Setup) -> Iterator[tuple[Tensor, Tensor, int]]:
 def short_run(recipe: Recipe, dataset: Dataset, world: World, moved: dict[int, Tensor]) -> EpochRow | None:
     """Train a recipe with the normal loop, without a folder, and return its last epoch; None if it diverged."""
     training = replace(recipe.training, compile="no")
-    setup = on_features(begin_with_head(assemble(replace(recipe, training=training), dataset, world, moved)))
+    setup = on_features(assemble(replace(recipe, training=training), dataset, world, moved))
     try:
+        train_head(setup, Screen())
         *_, row = train_epochs(setup, [], Screen())
     except Diverged:
         return None
