@@ -286,7 +286,7 @@ def test_which_part_of_a_runs_own_images_was_scored_is_said(trained: Path, tmp_p
     (by_default,) = evaluate(net, f"folder:{copy}").notes
     assert by_default == "These are the run's own images, of which its test part was scored."
     (train,) = evaluate(net, f"folder:{copy}", "train").notes
-    assert "training part" in train and "not that of new images" in train
+    assert "training part" in train and "not a score on new images" in train
     (every,) = evaluate(net, None, "all").notes
     assert "The net was trained on 9 of these 15 images" in every
 

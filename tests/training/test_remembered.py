@@ -118,7 +118,7 @@ def test_bf16_is_chosen_where_it_is_measured_to_be_faster(
     picked, reason = precision.pick_precision("auto", torch.device("cpu"))
     assert picked == chosen
     assert f"{gain} times as fast" in reason
-    assert reason.endswith("bf16 is chosen from 1.5 times on")
+    assert reason.endswith("bf16 is used at 1.5 times or more")
 
 
 @pytest.mark.parametrize(("gain", "chosen"), [(0.8, "fp32"), (1.1, "fp32"), (1.17, "fp32"), (1.3, "bf16")])
@@ -129,7 +129,7 @@ def test_a_depthwise_net_goes_by_a_depthwise_block(monkeypatch: pytest.MonkeyPat
     picked, reason = precision.pick_precision("auto", torch.device("cpu"), depthwise=True)
     assert picked == chosen
     assert f"a depthwise block in bf16 is {gain} times as fast" in reason
-    assert reason.endswith("bf16 is chosen from 1.2 times on")
+    assert reason.endswith("bf16 is used at 1.2 times or more")
 
 
 def test_which_nets_are_depthwise() -> None:

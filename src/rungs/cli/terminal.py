@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 LONGEST = 10_000
-"""Characters of a line in a file or a pipe."""
+"""The longest line in a file or a pipe, in characters."""
 
 
 class Output(Console):
@@ -29,7 +29,7 @@ out = Output(highlight=False, emoji=False, width=None if sys.stdout.isatty() els
 
 
 def print_unfolded(table: Table) -> None:
-    """Print a table; with each row on one line if the output is not a terminal."""
+    """Print a table, each row on one line if the output is not a terminal."""
     if out.is_terminal:
         out.print(table)
         return

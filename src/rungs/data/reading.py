@@ -29,7 +29,7 @@ DEFAULT = Reading()
 
 
 FOR_READING_ALONE = ("for_training", "cache_gb")
-"""Fields that do not decide what the files become, if they can be read."""
+"""Fields that do not change the images or labels."""
 
 
 def differing(one: Reading, other: Reading) -> list[str]:

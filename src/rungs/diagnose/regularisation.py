@@ -37,7 +37,7 @@ DECOUPLED = 1.0
 DECAY_A_STEP = 0.001
 """... is strong where a step removes over this share of a weight (SGD at 0.1 with momentum and 0.0005: 0.0005) ..."""
 DECAY_IN_ALL = 0.5
-"""... and all steps at the full rate as much as this: a short fine-tuning ends before its weights are pulled far."""
+"""... and over the whole training, at the full rate, this share: a short fine-tuning does not pull weights far."""
 CLIP = 0.1
 """Gradients are usually clipped to a norm of 0.5 to 5 ..."""
 REACH = 10.0
@@ -49,7 +49,7 @@ COVERED = 0.7
 PADDED = 0.4
 """A window moved by this share of the side shows a corner of the image as often as the image."""
 WINDOW = 0.08
-"""The smallest window, as a share of the image's area, of Szegedy et al. 2015: less seldom shows a class."""
+"""The smallest window, as a share of the image's area, of Szegedy et al. 2015: a smaller one rarely shows the class."""
 TURNED = 60.0
 """Degrees: a picture turned so far is another picture, to a net and for many objects to people."""
 
@@ -81,7 +81,7 @@ def regularised(record: RunRecord) -> Finding | None:
         worst.cure,
         f"dropout is above {DROPOUT:g}, or leaves under {100 * LEAST_KEPT:.0f} % of the paths through several layers; "
         f"or weight decay is at least {DECAY:g} (AdamW: {DECOUPLED:g}) and takes over "
-        f"{DECAY_A_STEP:g} of a weight a step and at least {DECAY_IN_ALL:g} in all steps, at the full rate, unless a "
+        f"{DECAY_A_STEP:g} of a weight a step and {DECAY_IN_ALL:g} over the whole training, at the full rate, unless a "
         f"head alone is trained on a frozen net; or gradients are clipped below {CLIP:g} and move weights by less than "
         f"{REACH:g} in all; or smoothing is at least {SMOOTHING:g}; a warning where fewer than {100 * UNDERFIT:.0f} % "
         f"of the training images are classified correctly, or smoothing is at least {SMOOTHED_AWAY:g}",

@@ -63,7 +63,7 @@ def many(number: int, what: str, several: str = "") -> str:
 
 
 def named(name: str) -> str:
-    """Return the name of a class, in quotes where blanks begin or end it: "cat " looks like "cat"."""
+    """Return the name of a class, in quotes if it starts or ends with a space: "cat " looks like "cat"."""
     return name if name == name.strip() else f"'{name}'"
 
 

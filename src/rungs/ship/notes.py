@@ -1,4 +1,4 @@
-"""What to know of the images that a trained net is scored on, a sentence each: those left out, those trained on."""
+"""Notes on the images that a trained net is scored on: those left out, and those it was trained on."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rungs.run.record import Problem
 
 NAMED = 5
 """Files left out that are named; the rest are only counted."""
-NOT_NEW = "so that the score is not that of new images"
+NOT_NEW = "so this is not a score on new images"
 
 
 def on_skipped(lost: Sequence[Problem]) -> list[str]:

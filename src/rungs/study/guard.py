@@ -207,7 +207,7 @@ def _optimistic(points: float) -> str:
 def _luck(scored: int, points: float) -> str:
     """Return in a sentence what choosing the best of several scores is worth by chance, in points."""
     if points < SHOWN:  # a score of nearly 100 % leaves chance no room
-        return f"Choosing the best of these {scored} by it gained nothing: it classifies nearly all images correctly."
+        return f"Choosing the best of these {scored} by it gained nothing."
     return (
         f"Choosing the best of these {scored} by it is optimistic: the best of {scored} equally good nets "
         f"scores about {points:.2f} points too high by chance over images alone."

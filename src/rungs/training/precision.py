@@ -57,7 +57,7 @@ def _fast_bf16(device: torch.device, depthwise: bool) -> tuple[bool, str]:
         what, gain, least = "depthwise block", _depthwise_gain, LEAST_DEPTHWISE_GAIN
     measured = gain()  # to two digits: with one, 1.17 would look like the 1.2 that is enough
     reason = f"this CPU has {_cpu_bf16()[0]}: a {what} in bf16 is {measured} times as fast as in fp32"
-    return measured >= least, f"{reason}; bf16 is chosen from {least} times on"
+    return measured >= least, f"{reason}; bf16 is used at {least} times or more"
 
 
 def lacks_bf16(device: torch.device) -> str:
