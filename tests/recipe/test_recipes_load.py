@@ -83,6 +83,14 @@ def test_changing_a_name_drops_the_fields_of_the_other() -> None:
     assert type(recipe.augment.train[1]).__name__ == "Rotate"
 
 
+def test_none_is_a_value_where_a_field_has_it_and_takes_others_out() -> None:
+    grouped = load("photos", ["data.groups.name=none"])
+    assert type(grouped.data.groups).__name__ == "NoGroups"
+    assert load("photos", ["data.groups=none"]).data.groups is None
+    padded = load("lab-003", ["model.padding=none", "training.clip_norm=none"])
+    assert (padded.model.padding, padded.training.clip_norm) == ("none", None)  # type: ignore[union-attr]
+
+
 def test_unknown_recipes_and_bad_toml(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="did you mean 'lab-003'"):
         load("lab003")

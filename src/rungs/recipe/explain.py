@@ -37,16 +37,16 @@ def explain(message: str, table: Mapping[str, Any], where: str, root: type[Spec]
     path = tuple(re.findall(r"[^.\[\]$`]+", at))
     if unknown := re.search(r"unknown field `(.+)`", what):
         field = unknown[1]
-        allowed = fields_of(_struct_of(table, path, root))
+        known = fields_of(_struct_of(table, path, root))
         meant = _elsewhere(field, table) if root is Recipe else ""
-        do = f"did you mean {meant!r}? see rungs show RECIPE" if meant else did_you_mean(field, allowed)
+        do = f"did you mean {meant!r}? see rungs show RECIPE" if meant else did_you_mean(field, known)
         raise UserError("no such field", where=dotted(where, (*path, field)), do=do)
     if missing := re.search(r"missing required field `(.+)`", what):
         raise UserError("this field is missing", where=dotted(where, (*path, missing[1])), do="add it")
-    allowed = _allowed(path, root)
+    choices = allowed(path, root)
     given = _dig(table, path)
-    if allowed:
-        raise not_allowed(given, allowed, dotted(where, path))
+    if choices:
+        raise not_allowed(given, choices, dotted(where, path))
     raise UserError(
         f"{what.replace('`', '')} ({given!r})",
         where=dotted(where, path),
@@ -113,7 +113,8 @@ def _struct_of(table: Mapping[str, Any], path: tuple[str, ...], root: type[Spec]
     return next((kind for kind in structs if name_of(kind) == name), structs[0])
 
 
-def _allowed(path: tuple[str, ...], root: type[Spec] = Recipe) -> list[str]:
+def allowed(path: tuple[str, ...], root: type[Spec] = Recipe) -> list[str]:
+    """Return the names that a field may have as its value; none where it takes numbers or any text."""
     kinds = [Literal["true", "false"] if kind is bool else kind for kind in _types_at(path, root)]
     return [str(value) for kind in kinds if get_origin(kind) is Literal for value in get_args(kind)]
 

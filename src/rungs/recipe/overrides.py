@@ -7,12 +7,14 @@ from typing import Any
 
 from rungs.errors import UserError
 from rungs.recipe.base import name_of
-from rungs.recipe.explain import fields_of, structs_at
+from rungs.recipe.explain import allowed, fields_of, structs_at
 from rungs.recipe.own import is_own
 
 
 def override(table: dict[str, Any], assignment: str) -> None:
     """Apply one assignment, `dotted.field=value`, to the table of a recipe.
+
+    `none` is a value where the field has it, as `evaluation.tta` does; elsewhere it takes the field out.
 
     Raises:
         UserError: Not an assignment, or its field is inside a value.
@@ -24,7 +26,7 @@ def override(table: dict[str, Any], assignment: str) -> None:
     place: Any = table
     for step in parents:
         place = _step_into(place, step, key)
-    value = _value(text.strip())
+    value = _value(text.strip(), (*parents, last))
     if isinstance(place, list):
         place[_index(place, last, key)] = value
     elif value is None:
@@ -48,9 +50,9 @@ def _index(place: list[Any], step: str, key: str) -> int:
     raise UserError(f"{step!r} is not a position in a list of {len(place)}", where=f"--set {key}", do="count from 0")
 
 
-def _value(text: str) -> Any:
+def _value(text: str, path: tuple[str, ...]) -> Any:
     if text.lower() == "none":
-        return None
+        return "none" if "none" in allowed(path) else None
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
