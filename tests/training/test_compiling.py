@@ -131,7 +131,7 @@ def test_what_cannot_be_compiled_is_trained_as_it_is(tmp_path: Path, monkeypatch
 
 def lengthy(epochs: int, *overrides: str) -> Setup:
     """Return the setup of a run that takes 8 s an epoch, with `_step_s` of `one_second`."""
-    recipe = small(f"training.epochs={epochs}", "training.convolution=direct", *overrides)
+    recipe = small(f"training.epochs={epochs}", "training.convolution=direct", "training.precision=fp32", *overrides)
     return assemble(*load_dataset(recipe, False), World(0, 1, torch.device("cpu")))
 
 

@@ -138,7 +138,7 @@ def test_a_net_that_sees_more_than_one_version_is_trained_as_a_whole(change: str
 
 
 def test_parts_of_one_source_share_their_features() -> None:
-    made = setup_of(recipe_of())
+    made = setup_of(recipe_of("training.precision=fp32"))
     assert isinstance(made, HeadSetup)
     parts = made.parts.present()
     assert len({part.pixels.data_ptr() for part in parts.values()}) == 1

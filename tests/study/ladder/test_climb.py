@@ -366,7 +366,8 @@ def test_a_dry_run_lists_every_cell_with_an_estimate_and_writes_nothing(ladder_f
         ["first", "1", "2", "to"],
         ["wider", "1", "2", "to"],
     ]
-    assert all(row[-1] == "s" and float(row[-2]) > 0 for row in rows[2:5])
+    assert all(row[-1] == "s" for row in rows[2:5])
+    assert sum(float(row[-2]) for row in rows[2:5]) > 0  # a cell of a fast machine rounds to 0.0 s
     assert "4 cells, 3 to train, 2 in parallel: about" in done.stdout
     assert "With 2 seeds and 1 change, a look finds differences above about" in done.stdout
     one = rungs("climb", "ladder.toml", "--dry-run", "--jobs", "1", "--only", "wider", "--seeds", "1", cwd=tmp_path)
