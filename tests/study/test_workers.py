@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from command import rungs
 
-# when it is built, the net notes its process and the page faults of taking and freeing a block of 64 MB five times
+# when it is built, the net notes its process and the page faults of taking and freeing a block of 64 MB twenty times
 NET = """
 import os, resource
 import torch
@@ -19,7 +19,7 @@ def faults():
 
 def churn():
     before = faults()
-    for _ in range(5):
+    for _ in range(20):
         torch.ones(16 << 20).add_(1)
     return faults() - before
 
@@ -74,5 +74,5 @@ def test_a_worker_trains_many_and_keeps_freed_memory(
     noted = [tuple(map(int, line.split())) for line in (tmp_path / "noted").read_text().splitlines()]
     assert len(noted) == nets
     assert len({pid for pid, _ in noted}) == workers  # tune's trials, then its re-runs
-    pages = 64 * 256  # of a block, which may be fresh once or twice; not kept, it is five times
-    assert max(faults for _, faults in noted) < 2.5 * pages
+    pages = 64 * 256  # of a block; a few are fresh, where small ones took a piece of a freed one
+    assert max(faults for _, faults in noted) < 10 * pages  # not kept, all twenty are
