@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -15,22 +18,9 @@ def describe(model: nn.Module, name: str, image_size: int) -> ModelRecord:
     FLOPs are those of convolutions and matrix products in the forward pass, a multiplication and an
     addition counted as two (torch's FlopCounterMode); element-wise operations count as none.
     """
-    leaves = {path: module for path, module in model.named_modules() if path and not list(module.children())}
-    shapes: dict[str, tuple[int, ...]] = {}  # in the order of execution
-    hooks = [
-        module.register_forward_hook(lambda _m, _i, out, path=path: shapes.__setitem__(path, tuple(out.shape[1:])))
-        for path, module in leaves.items()
-    ]
-    was_training, parameter = model.training, next(model.parameters())
-    counter = FlopCounterMode(display=False)
-    blank = torch.zeros(1, 3, image_size, image_size, device=parameter.device, dtype=parameter.dtype)
-    try:
-        with torch.no_grad(), counter:
-            model.eval()(blank)
-    finally:
-        model.train(was_training)
-        for hook in hooks:
-            hook.remove()
+    leaves, shapes = dict(model.named_modules()), dict[str, tuple[int, ...]]()  # shapes in the order of execution
+    with FlopCounterMode(display=False) as counter:
+        run_blank(model, image_size, lambda path, _leaf, _inputs, out: shapes.__setitem__(path, tuple(out.shape[1:])))
     per_module = {path.split(".", 1)[-1]: sum(ops.values()) for path, ops in counter.get_flop_counts().items()}
     rows = tuple(
         LayerRow(
@@ -45,6 +35,24 @@ def describe(model: nn.Module, name: str, image_size: int) -> ModelRecord:
     )
     parameters = sum(p.numel() for p in model.parameters())
     return ModelRecord(name=name, parameters=parameters, flops=int(counter.get_total_flops()), layers=rows)
+
+
+def run_blank(model: nn.Module, image_size: int, look: Callable[[str, nn.Module, tuple[Any, ...], Any], None]) -> None:
+    """Run one blank image through `model`, as it is scored; `look` gets each leaf's path, itself, inputs and output."""
+    hooks = [
+        module.register_forward_hook(lambda module, inputs, out, path=path: look(path, module, inputs, out))
+        for path, module in model.named_modules()
+        if path and not list(module.children())
+    ]
+    was_training, parameter = model.training, next(model.parameters())
+    blank = torch.zeros(1, 3, image_size, image_size, device=parameter.device, dtype=parameter.dtype)
+    try:
+        with torch.no_grad():
+            model.eval()(blank)
+    finally:
+        model.train(was_training)
+        for hook in hooks:
+            hook.remove()
 
 
 def _detail(module: nn.Module) -> str:

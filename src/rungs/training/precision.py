@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache, partial
+from typing import Any
 
 import torch
 from torch import nn
 
+from rungs.models.describe import run_blank
 from rungs.models.efficientnet_lite import Inverted
 from rungs.models.fast_convolution import FastConv2d, is_depthwise
 from rungs.training.remembered import remembered
@@ -45,6 +47,30 @@ def is_mostly_depthwise(net: nn.Module) -> bool:
     """Return whether most convolutions of a net that see more than one pixel are depthwise."""
     spatial = [conv for conv in net.modules() if isinstance(conv, nn.Conv2d) and conv.kernel_size != (1, 1)]
     return 2 * sum(is_depthwise(conv) for conv in spatial) > len(spatial)
+
+
+def strided_past_its_map(net: nn.Module, sizes: Iterable[int]) -> str:
+    """Return the name of a padded convolution whose stride is larger than the map that it sees; "" if there is none.
+
+    In bf16 on a CPU, oneDNN leaves the gradient of those weights that see padding alone unset (torch 2.13), so that
+    training diverges at random.
+
+    Args:
+        net: Takes float (B, 3, size, size).
+        sizes: The sizes of images, in pixels.
+    """
+    found: list[str] = []
+
+    def look(path: str, leaf: nn.Module, inputs: tuple[Any, ...], _: object) -> None:
+        if isinstance(leaf, nn.Conv2d) and leaf.padding not in ("valid", (0, 0)):
+            height, width = inputs[0].shape[2:]
+            if leaf.stride[0] > height or leaf.stride[1] > width:
+                found.append(path)
+
+    if any(isinstance(module, nn.Conv2d) and max(module.stride) > 1 for module in net.modules()):
+        for size in sizes:
+            run_blank(net, size, look)
+    return found[0].removeprefix("net.") if found else ""
 
 
 def _fast_bf16(device: torch.device, depthwise: bool) -> tuple[bool, str]:

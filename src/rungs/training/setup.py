@@ -40,7 +40,7 @@ from rungs.training.convolutions import fast_convolutions, use_fast
 from rungs.training.dataset import Dataset
 from rungs.training.device import World, environment, is_out_of_memory
 from rungs.training.freezing import freeze, keeps_features, require_stages
-from rungs.training.precision import is_mostly_depthwise, pick_precision
+from rungs.training.precision import is_mostly_depthwise, pick_precision, strided_past_its_map
 
 SEEN = 5000
 """Training images that a net may use to initialise its weights, where it has no number of its own, `sees`."""
@@ -163,44 +163,38 @@ def assemble(
     Returns:
         The setup, its recipe resolved: every "auto" replaced by what was chosen.
     """
-    if recipe.training.unfreeze_epochs and world.size > 1:
-        do = "train in one process, or leave it out"
-        raise UserError("several ranks cannot unfreeze stages", where="training.unfreeze_epochs", do=do)
-    _require_two_a_rank(recipe, len(dataset.parts.train), world)
-    size, classes = dataset.record.image_size, len(dataset.record.classes)
+    train, size, classes = dataset.parts.train, dataset.record.image_size, len(dataset.record.classes)
+    _require_ranks_fit(recipe, len(train), world)
     net = _initialised_net(recipe, size, classes, given)
-    asked, depthwise = recipe.training.precision, is_mostly_depthwise(net)
-    precision, reason = world.agree(lambda: pick_precision(asked, world.device, depthwise=depthwise))
-    recipe = replace(recipe, training=replace(recipe.training, precision=precision))
-    mean, std = recipe.data.mean or dataset.record.mean, recipe.data.std or dataset.record.std
-    model = Normalized(net, mean, std)
+    model = Normalized(net, recipe.data.mean or dataset.record.mean, recipe.data.std or dataset.record.std)
     require_stages(model, recipe.training)
     description = describe(model, called(recipe.model), size)
     smaller = {image_size(recipe, epoch) for epoch in range(recipe.training.epochs)} - {size}
     flops = {size: description.flops, **_flops(model, smaller)}
+    recipe, reason = _with_precision(recipe, model, world, flops)
     if not _sees_features(recipe, net, world):
-        _let_see(net, model, dataset.parts.train)
-    recipe = _with_fast_convolutions(recipe, model, world, flops, len(dataset.parts.train), kept=resumed)
+        _let_see(net, model, train)
+    recipe = _with_fast_convolutions(recipe, model, world, flops, len(train), kept=resumed)
     model = model.to(world.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = build_optimizer(recipe.optim, model, stages=stages(model), in_bf16=precision == "bf16")
+    in_bf16 = recipe.training.precision == "bf16"
+    optimizer = build_optimizer(recipe.optim, model, stages=stages(model), in_bf16=in_bf16)
     freeze(model, optimizer, recipe.training, 0)  # before DDP asks which weights have gradients
-    trained: nn.Module = model
-    if world.size > 1:  # BatchNorm statistics are shared before scoring, not before each step
-        trained = DistributedDataParallel(model, forward_sync_buffers=False)
     return Setup(
         recipe=recipe,
         world=world,
         parts=_resident(dataset.parts, world.device, {} if moved is None else moved),
         model=model,
-        trained=trained,
+        trained=_shared(model, world),
         ema=average(model, recipe.training.ema_decay) if recipe.training.ema_decay else None,
         optimizer=optimizer,
-        autocast=partial(torch.autocast, world.device.type, torch.bfloat16) if precision == "bf16" else nullcontext,
-        environment=replace(environment(world, precision, reason), convolutions=fast_convolutions(model)),
+        autocast=partial(torch.autocast, world.device.type, torch.bfloat16) if in_bf16 else nullcontext,
+        environment=replace(
+            environment(world, recipe.training.precision, reason), convolutions=fast_convolutions(model)
+        ),
         description=description,
-        steps_per_epoch=len(spans(len(dataset.parts.train), recipe.training.batch_size, world.size)),
+        steps_per_epoch=len(spans(len(train), recipe.training.batch_size, world.size)),
         forward_flops=flops,
-        class_weights=class_weights(recipe, dataset.parts.train, world.device),
+        class_weights=class_weights(recipe, train, world.device),
     )
 
 
@@ -219,6 +213,23 @@ def _initialised_net(recipe: Recipe, size: int, classes: int, given: OwnNet | No
             raise
         raise UserError("not enough memory for this net", where="model", do="choose a smaller one") from error
     return net
+
+
+def _with_precision(recipe: Recipe, model: Normalized, world: World, sizes: Iterable[int]) -> tuple[Recipe, str]:
+    """Choose the precision of a net that sees images of these sizes; return the recipe with it, and the reason."""
+    asked, depthwise = recipe.training.precision, is_mostly_depthwise(model)
+    precision, reason = world.agree(lambda: pick_precision(asked, world.device, depthwise=depthwise))
+    if precision == "bf16" and world.device.type == "cpu" and (name := strided_past_its_map(model, sizes)):
+        what = f"{name} has a stride larger than the map that it sees: in bf16 a part of its gradient is left unset"
+        if asked == "bf16":
+            raise UserError(what, where="training.precision", do="use fp32, or larger images")
+        precision, reason = "fp32", what
+    return replace(recipe, training=replace(recipe.training, precision=precision)), reason
+
+
+def _shared(model: nn.Module, world: World) -> nn.Module:
+    """Wrap a net for several ranks; BatchNorm statistics are shared before scoring, not before each step."""
+    return DistributedDataParallel(model, forward_sync_buffers=False) if world.size > 1 else model
 
 
 def _sees_features(recipe: Recipe, net: nn.Module, world: World) -> bool:
@@ -284,7 +295,10 @@ def _flops(model: Normalized, sizes: set[int]) -> dict[int, int]:
     return flops
 
 
-def _require_two_a_rank(recipe: Recipe, images: int, world: World) -> None:
+def _require_ranks_fit(recipe: Recipe, images: int, world: World) -> None:
+    if recipe.training.unfreeze_epochs and world.size > 1:
+        do = "train in one process, or leave it out"
+        raise UserError("several ranks cannot unfreeze stages", where="training.unfreeze_epochs", do=do)
     smallest = min(images, recipe.training.batch_size)
     if smallest < 2 * world.size:
         what = f"a batch of {smallest} images for {world.size} ranks: each needs two"
