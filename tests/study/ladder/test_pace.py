@@ -113,6 +113,13 @@ def test_without_measured_epochs_every_net_is_probed_once(tmp_path: Path, probed
     assert times["first 0"] == pytest.approx(6 * 30) and times["longer 2"] == pytest.approx(12 * 30)
 
 
+def test_an_estimate_counts_the_features_that_a_head_is_first_trained_on() -> None:
+    speed, images = estimate.Speed(1.0, 0.1, 0.01), {"train": 300, "validation": 100, "test": 50}
+    fields = ["training.epochs=2", "training.image_scales=[]"]
+    alone, first = (load("photos", [*fields, f"training.head_epochs={n}"]) for n in (0, 30))
+    assert speed.estimate_s(first, images) - speed.estimate_s(alone, images) == pytest.approx(400 * 0.01)
+
+
 def test_a_measured_net_is_not_probed_and_corrects_the_probes_of_others(tmp_path: Path, probed: list[str]) -> None:
     """Probes say 30 s an epoch; the measured net takes 12."""
     plan = plan_in(tmp_path, jobs=1)

@@ -43,6 +43,8 @@ class Speed:
         """
         train, validation, test = (images.get(part, 0) for part in ("train", "validation", "test"))
         scored = train * recipe.evaluation.score_train + validation + test
+        if recipe.training.head_epochs:
+            scored += train + validation  # their features, once; the head's own epochs take next to nothing
         return self.start_s + recipe.training.epochs * self.epoch_s(recipe, images) + scored * self.score_image_s
 
     def epoch_s(self, recipe: Recipe, images: Mapping[str, int]) -> float:
