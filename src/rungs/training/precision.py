@@ -10,9 +10,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from rungs.errors import UserError
 from rungs.models.describe import run_blank
 from rungs.models.efficientnet_lite import Inverted
 from rungs.models.fast_convolution import FastConv2d, is_depthwise
+from rungs.training.device import World
 from rungs.training.remembered import remembered
 
 LEAST_GAIN = 1.5
@@ -41,6 +43,28 @@ def pick_precision(choice: str, device: torch.device, *, depthwise: bool = False
         return choice, "the recipe asks for it"
     fast, reason = _fast_bf16(device, depthwise)
     return ("bf16" if fast else "fp32"), reason
+
+
+def precision_of(net: nn.Module, choice: str, world: World, sizes: Iterable[int]) -> tuple[str, str]:
+    """Return "bf16" or "fp32" for the training of a net, and the reason for it.
+
+    Args:
+        net: On the CPU; takes float (B, 3, size, size).
+        choice: "auto", "bf16" or "fp32", from a recipe.
+        world: Where it is trained.
+        sizes: The sizes of images that it sees, in pixels.
+
+    Raises:
+        UserError: The recipe asks for bf16, and this net cannot be trained in it there.
+    """
+    depthwise = is_mostly_depthwise(net)
+    precision, reason = world.agree(lambda: pick_precision(choice, world.device, depthwise=depthwise))
+    if precision == "bf16" and world.device.type == "cpu" and (name := strided_past_its_map(net, sizes)):
+        what = f"{name} has a stride larger than the map that it sees: in bf16 a part of its gradient is left unset"
+        if choice == "bf16":
+            raise UserError(what, where="training.precision", do="use fp32, or larger images")
+        return "fp32", what
+    return precision, reason
 
 
 def is_mostly_depthwise(net: nn.Module) -> bool:

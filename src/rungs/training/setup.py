@@ -40,7 +40,7 @@ from rungs.training.convolutions import fast_convolutions, use_fast
 from rungs.training.dataset import Dataset
 from rungs.training.device import World, environment, is_out_of_memory
 from rungs.training.freezing import freeze, keeps_features, require_stages
-from rungs.training.precision import is_mostly_depthwise, pick_precision, strided_past_its_map
+from rungs.training.precision import precision_of
 
 SEEN = 5000
 """Training images that a net may use to initialise its weights, where it has no number of its own, `sees`."""
@@ -171,13 +171,13 @@ def assemble(
     description = describe(model, called(recipe.model), size)
     smaller = {image_size(recipe, epoch) for epoch in range(recipe.training.epochs)} - {size}
     flops = {size: description.flops, **_flops(model, smaller)}
-    recipe, reason = _with_precision(recipe, model, world, flops)
+    precision, reason = precision_of(model, recipe.training.precision, world, flops)
+    recipe = replace(recipe, training=replace(recipe.training, precision=precision))
     if not _sees_features(recipe, net, world):
         _let_see(net, model, train)
     recipe = _with_fast_convolutions(recipe, model, world, flops, len(train), kept=resumed)
     model = model.to(world.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    in_bf16 = recipe.training.precision == "bf16"
-    optimizer = build_optimizer(recipe.optim, model, stages=stages(model), in_bf16=in_bf16)
+    optimizer = build_optimizer(recipe.optim, model, stages=stages(model), in_bf16=precision == "bf16")
     freeze(model, optimizer, recipe.training, 0)  # before DDP asks which weights have gradients
     return Setup(
         recipe=recipe,
@@ -187,10 +187,8 @@ def assemble(
         trained=_shared(model, world),
         ema=average(model, recipe.training.ema_decay) if recipe.training.ema_decay else None,
         optimizer=optimizer,
-        autocast=partial(torch.autocast, world.device.type, torch.bfloat16) if in_bf16 else nullcontext,
-        environment=replace(
-            environment(world, recipe.training.precision, reason), convolutions=fast_convolutions(model)
-        ),
+        autocast=partial(torch.autocast, world.device.type, torch.bfloat16) if precision == "bf16" else nullcontext,
+        environment=replace(environment(world, precision, reason), convolutions=fast_convolutions(model)),
         description=description,
         steps_per_epoch=len(spans(len(train), recipe.training.batch_size, world.size)),
         forward_flops=flops,
@@ -213,18 +211,6 @@ def _initialised_net(recipe: Recipe, size: int, classes: int, given: OwnNet | No
             raise
         raise UserError("not enough memory for this net", where="model", do="choose a smaller one") from error
     return net
-
-
-def _with_precision(recipe: Recipe, model: Normalized, world: World, sizes: Iterable[int]) -> tuple[Recipe, str]:
-    """Choose the precision of a net that sees images of these sizes; return the recipe with it, and the reason."""
-    asked, depthwise = recipe.training.precision, is_mostly_depthwise(model)
-    precision, reason = world.agree(lambda: pick_precision(asked, world.device, depthwise=depthwise))
-    if precision == "bf16" and world.device.type == "cpu" and (name := strided_past_its_map(model, sizes)):
-        what = f"{name} has a stride larger than the map that it sees: in bf16 a part of its gradient is left unset"
-        if asked == "bf16":
-            raise UserError(what, where="training.precision", do="use fp32, or larger images")
-        precision, reason = "fp32", what
-    return replace(recipe, training=replace(recipe.training, precision=precision)), reason
 
 
 def _shared(model: nn.Module, world: World) -> nn.Module:
